@@ -1,0 +1,68 @@
+//! `startjobs worker`: one replica, until it is told to stop.
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+use tokio_util::sync::CancellationToken;
+
+use super::{common, exit};
+use crate::observe::log::{self, Destination};
+use crate::settings::table::Group;
+use crate::settings::{Settings, flags};
+use crate::worker::run::{Finish, RunError, run as run_worker};
+
+const EXAMPLES: &str = "Examples:
+  startjobs worker
+  startjobs worker --redis-url redis://redis:6379 --redis-password-file /run/secrets/redis
+  startjobs worker --engine simulated --slots 128 --claim-idle 2s
+
+Every flag is also an environment variable (--claim-idle is STARTJOBS_CLAIM_IDLE) and a key of the --config file.
+SIGTERM or SIGINT: stop reading, finish, settle, give back the rest, exit 0 within --drain-timeout. Twice: exit at once.";
+
+/// The command and its flags.
+pub fn command() -> Command {
+    Command::new("worker")
+        .about("Run one replica: read start jobs, start containers, publish one outcome each")
+        .before_help(EXAMPLES)
+        .args(flags::args(Group::ALL))
+}
+
+/// Runs it.
+pub fn run(matches: &ArgMatches) -> ExitCode {
+    let settings = match common::settings(&common::sources(matches)) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    log::install(settings.log_format, Destination::Stdout);
+    common::block_on(worker(settings))
+}
+
+async fn worker(settings: Settings) -> u8 {
+    let mut stops = match common::Stops::listen() {
+        Ok(stops) => stops,
+        Err(error) => {
+            eprintln!("startjobs: cannot listen for signals: {error}");
+            return exit::FAILED;
+        }
+    };
+    let stop = CancellationToken::new();
+    let mut worker = std::pin::pin!(run_worker(settings, stop.clone()));
+    let finished = tokio::select! {
+        finished = &mut worker => finished,
+        _ = stops.next() => {
+            stop.cancel();
+            tokio::select! {
+                finished = &mut worker => finished,
+                code = stops.next() => return code,
+            }
+        }
+    };
+    match finished {
+        Ok(Finish::Drained) => exit::DONE,
+        Ok(Finish::DeadlinePassed) => exit::FAILED,
+        Err(error @ (RunError::BadOffset(_) | RunError::Unusable(_))) => {
+            eprintln!("startjobs: {error}");
+            exit::CONFIG
+        }
+    }
+}

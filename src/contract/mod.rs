@@ -1,0 +1,16 @@
+//! The wire: what a start job, an outcome and a dead letter look like as stream entries.
+//!
+//! Pure: no I/O, no clock. Everything here is total over arbitrary bytes, because anybody may append to the stream.
+
+// in: what Lobby appends
+pub mod start_job;
+// out: what Lobby reads back
+pub mod error_code;
+pub mod job_result;
+// aside: what nobody could answer, kept for people
+pub mod dead_letter;
+
+use bytes::Bytes;
+
+/// The field-value pairs of one stream entry, in wire order, repeated names kept.
+pub type Fields = Vec<(Bytes, Bytes)>;

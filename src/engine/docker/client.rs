@@ -1,0 +1,152 @@
+//! The connection: made when it is first needed and again after it broke, every call bounded in time.
+
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, Docker};
+
+use super::address::Address;
+use super::classify::Failure;
+
+/// How long each kind of call may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Ping, inspect, logs.
+    pub look: Duration,
+    /// Create.
+    pub create: Duration,
+    /// Start and unpause.
+    pub start: Duration,
+    /// Remove, with the wait for its end.
+    pub remove: Duration,
+    /// A whole pull.
+    pub pull: Duration,
+    /// A pull without any sign of progress.
+    pub pull_silence: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_secs(10),
+            create: Duration::from_secs(30),
+            start: Duration::from_secs(60),
+            remove: Duration::from_secs(30),
+            pull: Duration::from_secs(600),
+            pull_silence: Duration::from_secs(120),
+        }
+    }
+}
+
+/// The client library's own limit ends with the response headers and knows only whole seconds. It is never the one
+/// that fires: [`Limits`] cover the whole answer.
+const LIBRARY_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Hands out a connected client.
+///
+/// A missing socket file already fails the making of a client; so it is made late, and anew after a lost connection,
+/// and an engine that comes up later is found.
+#[derive(Debug)]
+pub(super) struct Client {
+    address: Address,
+    ready: Mutex<Option<Docker>>,
+}
+
+impl Client {
+    /// No connection is made yet.
+    pub(super) fn new(address: Address) -> Self {
+        Self { address, ready: Mutex::new(None) }
+    }
+
+    /// Where the engine is.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Runs one call within its limit. A call that failed or ran out of time may have taken effect all the same.
+    pub(super) async fn call<T, E, F>(
+        &self,
+        what: &str,
+        limit: Duration,
+        run: impl FnOnce(Docker) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, E>>,
+        Failure: From<E>,
+    {
+        let bounded = tokio::time::timeout(limit, async { run(self.docker().await?).await.map_err(Failure::from) });
+        let answer = bounded.await.unwrap_or_else(|_| Err(timed_out(what, limit)));
+        if let Err(failure @ Failure::Unreachable(_)) = &answer {
+            tracing::debug!(engine = %self.address, what, error = ?failure, "engine connection lost");
+            self.forget();
+        }
+        answer
+    }
+
+    /// A client that has agreed with the engine on an API version.
+    async fn docker(&self) -> Result<Docker, Failure> {
+        if let Some(docker) = self.ready().clone() {
+            return Ok(docker);
+        }
+        let seconds = LIBRARY_TIMEOUT.as_secs();
+        let made = match &self.address {
+            Address::Unix { path } => Docker::connect_with_unix(path, seconds, API_DEFAULT_VERSION),
+            address @ Address::Tcp { .. } => {
+                Docker::connect_with_http(&address.to_string(), seconds, API_DEFAULT_VERSION)
+            }
+        };
+        // An engine older than the library refuses every call made with the library's own version.
+        let docker = made?.negotiate_version().await?;
+        *self.ready() = Some(docker.clone());
+        Ok(docker)
+    }
+
+    /// The next call connects anew. The engine may come back as another version.
+    fn forget(&self) {
+        *self.ready() = None;
+    }
+
+    fn ready(&self) -> std::sync::MutexGuard<'_, Option<Docker>> {
+        // What is in there is replaced whole, so a panic elsewhere cannot have left it half changed.
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The failure of a call that had no answer within its limit.
+pub(super) fn timed_out(what: &str, limit: Duration) -> Failure {
+    Failure::TimedOut(format!("no answer to {what} within {limit:?}"))
+}
+
+impl From<bollard::errors::Error> for Failure {
+    fn from(error: bollard::errors::Error) -> Self {
+        use bollard::errors::Error;
+        match error {
+            Error::DockerResponseServerError { status_code, message } => {
+                Self::Status { status: status_code, text: message }
+            }
+            Error::DockerStreamError { error } => Self::Stream(error),
+            Error::RequestTimeoutError => Self::TimedOut("no answer".to_owned()),
+            Error::SocketNotFoundError(path) => Self::Unreachable(format!("no socket at {path}")),
+            Error::HyperLegacyError { .. } | Error::HyperResponseError { .. } | Error::IOError { .. } => {
+                Self::Unreachable(with_causes(&error))
+            }
+            _ => Self::Garbled(with_causes(&error)),
+        }
+    }
+}
+
+/// The error and what caused it: the outermost text of a connection error names neither.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,167 @@
+//! The container engine, as the start service needs it: a handful of calls that each do one thing.
+//!
+//! An engine decides nothing: it neither adopts, retries nor removes on its own account. Every call may have taken
+//! effect even when it answers an error or a time-out; the caller looks again by name.
+
+// a Docker Engine
+pub mod docker;
+// containers that exist only in Redis
+pub mod simulated;
+
+use std::collections::BTreeMap;
+
+use futures_util::future::BoxFuture;
+
+use crate::contract::error_code::ErrorCode;
+
+/// The label names every container of ours carries. An image's own labels of these names are overridden at create.
+pub mod label {
+    /// The job's game id, raw.
+    pub const GAME_ID: &str = "rtm.game_id";
+    /// The normalised image reference that was asked for.
+    pub const IMAGE_REF: &str = "rtm.image_ref";
+    /// The stream entry id of the job that created the container.
+    pub const SOURCE_REF: &str = "rtm.source_ref";
+    /// The fencing token of the attempt that created the container.
+    pub const FENCE: &str = "rtm.fence";
+    /// The consumer name of the process that created the container.
+    pub const OWNER: &str = "rtm.owner";
+    /// The `engine-host-id` the container was created under.
+    pub const HOST: &str = "rtm.host";
+}
+
+/// What a container is created from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerSpec {
+    /// The deterministic container name; unique per engine.
+    pub name: String,
+    /// Normalised image reference, always with a tag or a digest.
+    pub image: String,
+    /// The port the game engine listens on inside the container.
+    pub port: u16,
+    /// `NAME=value` pairs for the game engine's environment.
+    pub env: Vec<String>,
+    /// All of [`label`].
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How far a container has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerState {
+    /// Created, never started.
+    Created,
+    /// Created, and a start was refused; the engine's text.
+    StartFailed(String),
+    /// Its main process runs.
+    Running,
+    /// Frozen by an operator.
+    Paused,
+    /// Its main process ended with this code.
+    Exited(i64),
+    /// The engine is taking it away, or it is dead.
+    Removing,
+}
+
+/// One container as the engine shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// The engine's full id.
+    pub id: String,
+    /// How far it has come.
+    pub state: ContainerState,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Where the game engine answers (`http://host:port`), once the engine has published its port.
+    pub endpoint: Option<String>,
+}
+
+/// When a running game engine counts as ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// A TCP connection to the endpoint is accepted.
+    Tcp,
+    /// A GET of this path answers a 2xx status.
+    Http(String),
+    /// The image's own health check says healthy.
+    Health,
+}
+
+/// A failed engine call: what the caller may do next is the variant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// `create`: the name is taken (the container behind it may not be visible yet).
+    #[error("the container name is taken")]
+    NameTaken,
+    /// `create`: the image is not on the engine.
+    #[error("the image is not on the engine")]
+    ImageMissing,
+    /// `start`, `unpause`: no such container (any more).
+    #[error("no such container")]
+    NoSuchContainer,
+    /// Anything else, with the code an outcome would carry and the engine's own words.
+    #[error("{code}: {message}")]
+    Failed {
+        /// Decides whether it is tried again.
+        code: ErrorCode,
+        /// The engine's text.
+        message: String,
+    },
+}
+
+impl EngineError {
+    /// A failure with the code an outcome would carry.
+    pub fn failed(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::Failed { code, message: message.into() }
+    }
+}
+
+/// The answer of an engine call.
+pub type Reply<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
+
+/// A container engine. Calls are bounded in time by the engine itself.
+pub trait Engine: Send + Sync + std::fmt::Debug {
+    /// `docker` or `simulated`; stands in every record and in the start-up log line.
+    fn kind(&self) -> &'static str;
+
+    /// Does the engine answer at all? Fails with [`ErrorCode::EngineUnavailable`] where it does not.
+    fn ping(&self) -> Reply<'_, ()>;
+
+    /// Makes sure the image is on the engine: looks, and pulls where it is missing. Concurrent pulls of one image are
+    /// one pull. `progress` is called once, when bytes begin to arrive.
+    fn ensure_image<'a>(&'a self, image: &'a str, progress: &'a (dyn Fn(PullStep) + Send + Sync)) -> Reply<'a, ()>;
+
+    /// The container of this name or id, if there is one.
+    fn find<'a>(&'a self, name_or_id: &'a str) -> Reply<'a, Option<Container>>;
+
+    /// Creates a container and answers its id; does not start it.
+    fn create<'a>(&'a self, spec: &'a ContainerSpec) -> Reply<'a, String>;
+
+    /// Starts a created container; one that runs already is a success.
+    fn start<'a>(&'a self, id: &'a str) -> Reply<'a, ()>;
+
+    /// Thaws a paused container.
+    fn unpause<'a>(&'a self, id: &'a str) -> Reply<'a, ()>;
+
+    /// Removes a container by id with force and its anonymous volumes, and waits until it is gone; one that is gone
+    /// already is a success.
+    fn remove<'a>(&'a self, id: &'a str) -> Reply<'a, ()>;
+
+    /// One look: is the game engine in this running container ready?
+    fn is_ready<'a>(&'a self, container: &'a Container, readiness: &'a Readiness) -> BoxFuture<'a, bool>;
+
+    /// The last lines the container wrote, for an outcome's message; empty where there are none.
+    fn log_tail<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String>;
+
+    /// Held while a container is created and started, so that one process does not ask more of the engine than it can
+    /// do at once (`start-concurrency`).
+    fn permit(&self) -> BoxFuture<'_, tokio::sync::OwnedSemaphorePermit>;
+}
+
+/// How far a pull has come, for crash hooks and logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullStep {
+    /// The image is missing and its pull is about to begin.
+    Begins,
+    /// The registry has begun to answer.
+    Flows,
+}

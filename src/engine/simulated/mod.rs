@@ -1,0 +1,257 @@
+//! The simulated engine: containers in Redis, for load tests, demonstrations and crash tests.
+//!
+//! It takes time as a real engine does (`simulated-latency`), fails as told (`simulated-failures`,
+//! `simulated-errors`, and images that act), and says in every record, log entry, id and endpoint that it is simulated.
+
+// images that act, and jobs that fail by lot
+mod behaviour;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use fred::interfaces::SetsInterface;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Container, ContainerSpec, ContainerState, Engine, EngineError, PullStep, Readiness, Reply, label};
+use crate::contract::error_code::ErrorCode;
+use crate::redis::{Connection, RedisError, Script, Value};
+use crate::settings::SimulatedSettings;
+use behaviour::{Act, Lot};
+
+/// Images a process remembers as present; beyond this it asks Redis again.
+const KNOWN_IMAGES_MAX: usize = 1_024;
+
+/// An engine whose containers live under the record prefix.
+#[derive(Debug)]
+pub struct SimulatedEngine {
+    connection: Arc<Connection>,
+    prefix: String,
+    settings: SimulatedSettings,
+    script: Script,
+    permits: Arc<Semaphore>,
+    known_images: Mutex<HashSet<String>>,
+}
+
+/// A container as it stands in Redis.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Stored {
+    engine: String,
+    name: String,
+    image: String,
+    state: StoredState,
+    exit_code: i64,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredState {
+    Created,
+    Running,
+    Exited,
+}
+
+impl SimulatedEngine {
+    /// An engine under `prefix`; replicas that share the prefix share the engine.
+    pub fn new(connection: Arc<Connection>, prefix: &str, settings: SimulatedSettings, concurrency: usize) -> Self {
+        Self {
+            connection,
+            prefix: prefix.to_owned(),
+            settings,
+            script: Script::new(include_str!("engine.lua")),
+            permits: Arc::new(Semaphore::new(concurrency)),
+            known_images: Mutex::new(HashSet::new()),
+        }
+    }
+
+    async fn call(&self, name: &str, verb: &str, args: &[&str]) -> Result<Value, EngineError> {
+        let keys = vec![format!("{}sim:{{{name}}}", self.prefix), format!("{}sim:log", self.prefix)];
+        let mut argv: Vec<Value> = vec![verb.into(), now_ms().into()];
+        argv.extend(args.iter().map(|&arg| Value::from(arg)));
+        self.script.run(&self.connection, keys, argv).await.map_err(|error| store(&error))
+    }
+
+    async fn find_stored(&self, name_or_id: &str) -> Result<Option<(String, Stored)>, EngineError> {
+        let name = name_of(name_or_id);
+        let reply = self.call(name, "find", &[]).await?;
+        let words: Vec<String> = reply.convert().map_err(|error: fred::error::Error| store(&RedisError::from(error)))?;
+        let [id, json] = words.as_slice() else { return Ok(None) };
+        if name_or_id != name && name_or_id != id {
+            return Ok(None);
+        }
+        let stored = serde_json::from_str(json)
+            .map_err(|error| EngineError::failed(ErrorCode::InternalError, format!("simulated container {id}: {error}")))?;
+        Ok(Some((id.clone(), stored)))
+    }
+
+    async fn change(&self, id: &str, stored: &Stored, event: &str) -> Result<(), EngineError> {
+        let reply = self.call(&stored.name, "change", &[id, &text_of(stored), event]).await?;
+        if reply.as_i64() == Some(1) { Ok(()) } else { Err(EngineError::NoSuchContainer) }
+    }
+
+    async fn bring_image(&self, image: &str, progress: &(dyn Fn(PullStep) + Send + Sync)) -> Result<(), EngineError> {
+        if self.lock_images().contains(image) {
+            return Ok(());
+        }
+        if Act::of(image) == Act::Missing {
+            progress(PullStep::Begins);
+            let message = format!("simulated: manifest for {image} not found");
+            return Err(EngineError::failed(ErrorCode::ImageNotFound, message));
+        }
+        let key = format!("{}sim:images", self.prefix);
+        let client = self.connection.client();
+        let present: bool = client.sismember(key.as_str(), image).await.map_err(|error| self.lost(error))?;
+        if !present {
+            progress(PullStep::Begins);
+            progress(PullStep::Flows);
+            let _: i64 = client.sadd(key, image).await.map_err(|error| self.lost(error))?;
+        }
+        let mut known = self.lock_images();
+        if known.len() >= KNOWN_IMAGES_MAX {
+            known.clear();
+        }
+        known.insert(image.to_owned());
+        Ok(())
+    }
+
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
+        match Lot::draw(&self.settings, spec) {
+            Lot::Fine => {}
+            Lot::Fails => {
+                return Err(EngineError::failed(ErrorCode::SimulatedFailure, "simulated: this job fails by lot"));
+            }
+            Lot::Errs => {
+                return Err(EngineError::failed(ErrorCode::SimulatedError, "simulated: this attempt fails by lot"));
+            }
+        }
+        let id = format!("simulated.{}.{}", spec.name, uuid::Uuid::new_v4().simple());
+        let stored = Stored {
+            engine: "simulated".to_owned(),
+            name: spec.name.clone(),
+            image: spec.image.clone(),
+            state: StoredState::Created,
+            exit_code: 0,
+            labels: spec.labels.clone(),
+        };
+        let reply = self.call(&spec.name, "create", &[&id, &text_of(&stored)]).await?;
+        if reply.as_i64() == Some(1) { Ok(id) } else { Err(EngineError::NameTaken) }
+    }
+
+    async fn start_container(&self, id: &str) -> Result<(), EngineError> {
+        let Some((id, mut stored)) = self.find_stored(id).await? else { return Err(EngineError::NoSuchContainer) };
+        if stored.state == StoredState::Running {
+            return Ok(());
+        }
+        let act = Act::of(&stored.image);
+        if act == Act::Retry {
+            return Err(EngineError::failed(ErrorCode::SimulatedError, "simulated: sim/retry never succeeds"));
+        }
+        let latency = self.latency(&act, stored.labels.get(label::SOURCE_REF).map_or("", String::as_str));
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        if act == Act::Abort {
+            eprintln!("simulated engine: sim/abort kills the process");
+            crate::faults::signal_self(rustix::process::Signal::KILL);
+        }
+        let exits = act == Act::Exit;
+        stored.state = if exits { StoredState::Exited } else { StoredState::Running };
+        stored.exit_code = i64::from(exits);
+        self.change(&id, &stored, if exits { "exit" } else { "start" }).await
+    }
+
+    fn latency(&self, act: &Act, source: &str) -> Duration {
+        if let Act::Slow(latency) = act {
+            return *latency;
+        }
+        let (min, max) = (self.settings.latency_min, self.settings.latency_max);
+        min + (max - min).mul_f64(behaviour::unit(&[&self.settings.seed.to_string(), "latency", source]))
+    }
+
+    fn lock_images(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.known_images.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lost(&self, error: fred::error::Error) -> EngineError {
+        store(&self.connection.failed(error))
+    }
+}
+
+impl Engine for SimulatedEngine {
+    fn kind(&self) -> &'static str {
+        "simulated"
+    }
+
+    fn ping(&self) -> Reply<'_, ()> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn ensure_image<'a>(&'a self, image: &'a str, progress: &'a (dyn Fn(PullStep) + Send + Sync)) -> Reply<'a, ()> {
+        self.bring_image(image, progress).boxed()
+    }
+
+    fn find<'a>(&'a self, name_or_id: &'a str) -> Reply<'a, Option<Container>> {
+        async move { Ok(self.find_stored(name_or_id).await?.map(|(id, stored)| shown(id, stored))) }.boxed()
+    }
+
+    fn create<'a>(&'a self, spec: &'a ContainerSpec) -> Reply<'a, String> {
+        self.create_container(spec).boxed()
+    }
+
+    fn start<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
+        self.start_container(id).boxed()
+    }
+
+    fn unpause<'a>(&'a self, _id: &'a str) -> Reply<'a, ()> {
+        async { Err(EngineError::NoSuchContainer) }.boxed()
+    }
+
+    fn remove<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
+        async move { self.call(name_of(id), "remove", &[id]).await.map(drop) }.boxed()
+    }
+
+    fn is_ready<'a>(&'a self, container: &'a Container, _readiness: &'a Readiness) -> BoxFuture<'a, bool> {
+        async { container.state == ContainerState::Running }.boxed()
+    }
+
+    fn log_tail<'a>(&'a self, _id: &'a str) -> BoxFuture<'a, String> {
+        async { String::new() }.boxed()
+    }
+
+    fn permit(&self) -> BoxFuture<'_, OwnedSemaphorePermit> {
+        let permits = Arc::clone(&self.permits);
+        async { permits.acquire_owned().await.expect("the semaphore is never closed") }.boxed()
+    }
+}
+
+fn shown(id: String, stored: Stored) -> Container {
+    let endpoint = Some(format!("http://{}.simulated.invalid:8080", stored.name));
+    let state = match stored.state {
+        StoredState::Created => ContainerState::Created,
+        StoredState::Running => ContainerState::Running,
+        StoredState::Exited => ContainerState::Exited(stored.exit_code),
+    };
+    Container { id, state, labels: stored.labels, endpoint }
+}
+
+/// `simulated.<name>.<hex>`; a name itself may hold dots, the hex cannot.
+fn name_of(name_or_id: &str) -> &str {
+    name_or_id.strip_prefix("simulated.").and_then(|rest| rest.rsplit_once('.')).map_or(name_or_id, |(name, _)| name)
+}
+
+fn text_of(stored: &Stored) -> String {
+    serde_json::to_string(stored).expect("strings and numbers are always JSON")
+}
+
+/// The store of this engine is Redis: its troubles are never the game's fault.
+fn store(error: &RedisError) -> EngineError {
+    EngineError::failed(ErrorCode::StateStoreUnavailable, error.to_string())
+}
+
+fn now_ms() -> String {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis().to_string()
+}

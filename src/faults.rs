@@ -1,0 +1,113 @@
+//! Fault injection for tests and demonstrations: places where the process kills or stops itself on request.
+//!
+//! Off unless `allow-fault-injection` is set; the settings refuse `STARTJOBS_CRASH_AT` and `STARTJOBS_PAUSE_AT`
+//! without it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::{Signal, getpid, kill_process};
+
+use crate::settings::FaultSettings;
+
+macro_rules! points {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+        /// A place on an entry's way where the process can be made to die or stop.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Point { $($(#[$doc])* $variant,)+ }
+
+        impl Point {
+            /// Every point, in the order an entry passes them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name used in the environment.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+
+        impl FromStr for Point {
+            type Err = UnknownPoint;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text { $($name => Ok(Self::$variant),)+ _ => Err(UnknownPoint) }
+            }
+        }
+    };
+}
+
+points! {
+    /// The entry is ours in the group; nothing else has happened.
+    AfterRead = "after_read",
+    /// The intent stands in the game's record.
+    AfterBegin = "after_begin",
+    /// The image is missing; nothing has been asked of the registry.
+    BeforePull = "before_pull",
+    /// The registry has begun to answer.
+    InPull = "in_pull",
+    /// The image is there; nothing has been created.
+    BeforeCreate = "before_create",
+    /// The container exists and has not been started.
+    AfterCreate = "after_create",
+    /// The container runs.
+    AfterStart = "after_start",
+    /// The game engine answers.
+    AfterReady = "after_ready",
+    /// The result is known and not recorded.
+    BeforeCommit = "before_commit",
+    /// The result is recorded and not published.
+    AfterCommit = "after_commit",
+    /// A container is to be removed; nothing says so yet.
+    BeforeCondemn = "before_condemn",
+    /// The record names the container to be removed; it still exists.
+    AfterCondemn = "after_condemn",
+    /// The outcome is known and not published.
+    BeforeSettle = "before_settle",
+    /// The outcome is published and the entry acknowledged.
+    AfterSettle = "after_settle",
+}
+
+/// The text names no point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown crash point")]
+pub struct UnknownPoint;
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What this process does to itself, and where.
+#[derive(Debug, Default)]
+pub struct Faults {
+    settings: FaultSettings,
+    paused: AtomicBool,
+}
+
+impl Faults {
+    /// Faults as the settings ask for them.
+    pub fn new(settings: FaultSettings) -> Self {
+        Self { settings, paused: AtomicBool::new(false) }
+    }
+
+    /// The process is at `point`: dies or stops here if that was asked for. A stop happens once; after SIGCONT the
+    /// process goes on from here, which is what makes it a zombie if that took longer than claim idle.
+    pub fn reach(&self, point: Point) {
+        if self.settings.crash_at == Some(point) {
+            eprintln!("fault injection: dying at {point}");
+            signal_self(Signal::KILL);
+        }
+        if self.settings.pause_at == Some(point) && !self.paused.swap(true, Ordering::Relaxed) {
+            eprintln!("fault injection: stopping at {point}");
+            signal_self(Signal::STOP);
+        }
+    }
+}
+
+/// Sends a signal to this process; SIGKILL and SIGSTOP cannot be refused, so an error leaves nothing to do but abort.
+pub fn signal_self(signal: Signal) {
+    if kill_process(getpid(), signal).is_err() {
+        std::process::abort();
+    }
+}

@@ -1,0 +1,12 @@
+//! startjobs: a fleet of replicas that start game engine containers from a Redis stream, one outcome per job.
+
+pub mod contract;
+pub mod engine;
+pub mod faults;
+pub mod redis;
+pub mod settings;
+pub mod stream;
+pub mod start;
+pub mod worker;
+pub mod observe;
+pub mod cli;

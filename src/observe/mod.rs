@@ -1,0 +1,4 @@
+//! What operators see of a process.
+
+// log lines
+pub mod log;

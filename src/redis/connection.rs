@@ -1,0 +1,146 @@
+//! Connections. One process has two: one that blocks in XREADGROUP and one for everything else.
+
+use std::time::Duration;
+
+use fred::prelude::*;
+use fred::types::config::{Server, TcpConfig};
+use fred::types::{ClientUnblockFlag, ConnectHandle};
+use socket2::TcpKeepalive;
+use tokio::sync::broadcast::Receiver;
+
+use super::RedisError;
+use crate::settings::RedisSettings;
+
+/// What a connection is for; its time limits follow from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Blocks in XREADGROUP for at most this long, and does nothing else: whatever stood behind a blocked read on
+    /// the same connection would wait with it.
+    Reader(Duration),
+    /// Every other command.
+    Commands,
+}
+
+/// How long a command may take before its answer counts as lost.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much longer than BLOCK a blocking read may take. 7.2 and later can restart the BLOCK timer once.
+const BLOCK_GRACE: Duration = Duration::from_millis(1_500);
+/// How long connecting and its handshake may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Commands waiting in the client while the server does not answer; beyond this they fail at once.
+const WAITING_COMMANDS_MAX: usize = 1_024;
+/// The wait before reconnecting doubles between these.
+const RECONNECT_MIN_MS: u32 = 50;
+const RECONNECT_MAX_MS: u32 = 1_000;
+
+/// One connection to Redis. It reconnects by itself for ever; commands fail meanwhile.
+#[derive(Debug)]
+pub struct Connection {
+    client: Client,
+    task: ConnectHandle,
+}
+
+impl Connection {
+    /// Opens a connection; waits for as long as the server does not answer, and tells `on_error` each time it tried.
+    /// Dropping the future is safe.
+    pub async fn open(
+        settings: &RedisSettings,
+        role: Role,
+        name: &str,
+        mut on_error: impl FnMut(&RedisError),
+    ) -> Result<Self, RedisError> {
+        let client = build(settings, role)?;
+        // A failed handshake (wrong password, say) appears nowhere else.
+        let mut errors = client.error_rx();
+        let connecting = client.clone();
+        let mut init = std::pin::pin!(connecting.init());
+        let task = loop {
+            tokio::select! {
+                task = &mut init => break task?,
+                Ok((error, _)) = errors.recv() => on_error(&RedisError::from(error)),
+            }
+        };
+        // A name in CLIENT LIST is a courtesy to operators; a server that refuses it changes nothing.
+        drop(client.client_setname::<String>(client_name(name)).await);
+        Ok(Self { client, task })
+    }
+
+    /// The client, for this module's own files and typed commands beside it.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Has the connection been re-established since? Every message is one reconnection.
+    pub fn reconnections(&self) -> Receiver<Server> {
+        self.client.reconnect_rx()
+    }
+
+    /// Turns a client error into ours. A lost answer condemns the connection: the client itself would keep a silent
+    /// one for ever.
+    pub(crate) fn failed(&self, error: Error) -> RedisError {
+        if *error.kind() == ErrorKind::Timeout {
+            self.replace();
+        }
+        RedisError::from(error)
+    }
+
+    /// Drops the connection and opens a new one in the background.
+    fn replace(&self) {
+        let client = self.client.clone();
+        // Not awaited: it returns only once connected.
+        drop(tokio::spawn(async move {
+            drop(client.force_reconnection().await);
+        }));
+    }
+
+    /// Makes a blocked read return now, with what it has or with nothing.
+    pub async fn unblock(&self) {
+        // An error says that nothing was blocked.
+        drop(self.client.unblock_self(Some(ClientUnblockFlag::Timeout)).await);
+    }
+
+    /// Closes the connection. Nothing may be blocked on it.
+    pub async fn close(self) {
+        drop(tokio::time::timeout(CONNECT_TIMEOUT, self.client.quit()).await);
+        self.task.abort();
+    }
+}
+
+fn build(settings: &RedisSettings, role: Role) -> Result<Client, RedisError> {
+    let mut config = Config::from_url(settings.url.expose())?;
+    // Keep trying when the server is down at start.
+    config.fail_fast = false;
+    let mut builder = Builder::from_config(config);
+    builder.with_connection_config(|connection| {
+        // Writes are never re-sent behind our back: every retry is ours, after the fence.
+        connection.max_command_attempts = 1;
+        connection.connection_timeout = CONNECT_TIMEOUT;
+        connection.internal_command_timeout = CONNECT_TIMEOUT;
+        connection.max_command_buffer_len = WAITING_COMMANDS_MAX;
+        connection.tcp = TcpConfig {
+            nodelay: Some(true),
+            // Together they notice a peer that is gone, whether we are reading or writing.
+            user_timeout: Some(Duration::from_secs(3)),
+            keepalive: Some(
+                TcpKeepalive::new()
+                    .with_time(Duration::from_secs(3))
+                    .with_interval(Duration::from_secs(1))
+                    .with_retries(2),
+            ),
+            ..TcpConfig::default()
+        };
+    });
+    let timeout = match role {
+        Role::Reader(block) => block + BLOCK_GRACE,
+        Role::Commands => COMMAND_TIMEOUT,
+    };
+    builder.with_performance_config(|performance| performance.default_command_timeout = timeout);
+    // 0 attempts: for ever.
+    builder.set_policy(ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2));
+    Ok(builder.build()?)
+}
+
+/// Redis refuses names with white space or control characters.
+fn client_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_graphic() { c } else { '-' }).collect()
+}

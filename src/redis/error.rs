@@ -1,0 +1,107 @@
+//! What a failed Redis call means: the variants are what a caller may do about it.
+
+use fred::error::{Error, ErrorKind};
+
+/// A failed Redis call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct RedisError {
+    /// What may be done about it.
+    pub kind: Kind,
+    /// The server's or the client's words.
+    pub text: String,
+}
+
+/// What may be done about a failed call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Nobody answers, or the answer was lost: it may or may not have been executed. Try again.
+    Unreachable,
+    /// The stream or the group is gone, or was while a read was blocked on it: adopt, then go on.
+    GroupLost,
+    /// A key of ours holds another type: somebody must repair it. Try again, slowly.
+    WrongType,
+    /// The server refuses writes for now (out of memory, read-only, loading, too few replicas, busy). Try again.
+    Refusing,
+    /// The credentials or rights do not suffice. Try again, slowly; somebody must repair it.
+    Denied,
+    /// The legacy offset cannot be read.
+    BadOffset,
+    /// The reply has not the shape this version expects, or an error nobody has mapped.
+    Unexpected,
+}
+
+impl RedisError {
+    /// A reply of another shape than this version expects.
+    pub fn unexpected(what: &str) -> Self {
+        Self { kind: Kind::Unexpected, text: format!("unexpected reply from Redis: {what}") }
+    }
+}
+
+/// Server errors are told apart by their first word: the client leaves most of them without a kind. Scripts of 6.2
+/// bury the word in a longer text, so it is looked for anywhere.
+const MEANINGS: [(&str, Kind); 20] = [
+    ("NOGROUP", Kind::GroupLost),
+    ("UNBLOCKED", Kind::GroupLost),
+    ("no longer exists", Kind::GroupLost),
+    ("no such key", Kind::GroupLost),
+    ("BADOFFSET", Kind::BadOffset),
+    ("KEYTYPE", Kind::WrongType),
+    ("WRONGTYPE", Kind::WrongType),
+    ("OOM", Kind::Refusing),
+    ("READONLY", Kind::Refusing),
+    ("LOADING", Kind::Refusing),
+    ("BUSY", Kind::Refusing),
+    ("NOREPLICAS", Kind::Refusing),
+    ("MASTERDOWN", Kind::Refusing),
+    ("MISCONF", Kind::Refusing),
+    ("UNKILLABLE", Kind::Refusing),
+    ("NOSCRIPT", Kind::Refusing),
+    ("NOAUTH", Kind::Denied),
+    ("WRONGPASS", Kind::Denied),
+    ("NOPERM", Kind::Denied),
+    ("invalid password", Kind::Denied),
+];
+
+impl From<Error> for RedisError {
+    fn from(error: Error) -> Self {
+        let text = error.details().to_owned();
+        let kind = match error.kind() {
+            ErrorKind::IO | ErrorKind::Timeout | ErrorKind::Canceled | ErrorKind::Backpressure | ErrorKind::Routing => {
+                Kind::Unreachable
+            }
+            ErrorKind::Auth => Kind::Denied,
+            ErrorKind::Parse | ErrorKind::Protocol => Kind::Unexpected,
+            _ => kind_of(&text),
+        };
+        let text = if text.is_empty() { format!("{:?}", error.kind()) } else { text };
+        Self { kind, text }
+    }
+}
+
+fn kind_of(text: &str) -> Kind {
+    MEANINGS.iter().find(|(word, _)| text.contains(word)).map_or(Kind::Unexpected, |&(_, kind)| kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_every_server_version_are_understood() {
+        for (text, kind) in [
+            ("NOGROUP No such key 'runtime:start_jobs' or consumer group", Kind::GroupLost),
+            ("-NOGROUP the consumer group this client was blocked on no longer exists", Kind::GroupLost),
+            ("UNBLOCKED the stream key no longer exists", Kind::GroupLost),
+            ("ERR no such key", Kind::GroupLost),
+            ("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed", Kind::Refusing),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", Kind::WrongType),
+            ("KEYTYPE results holds a string where a stream is expected", Kind::WrongType),
+            ("BADOFFSET k holds \"x\"", Kind::BadOffset),
+            ("READONLY You can't write against a read only replica.", Kind::Refusing),
+            ("ERR something new", Kind::Unexpected),
+        ] {
+            assert_eq!(kind_of(text), kind, "{text}");
+        }
+    }
+}

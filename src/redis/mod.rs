@@ -1,0 +1,16 @@
+//! The only place that knows the Redis client: connections, scripts, and what its errors mean for us.
+//!
+//! The client's defaults are unsafe for this work (it re-sends writes whose reply was lost, keeps dead connections,
+//! leaves Nagle on); `connection` sets every one of them, and nothing outside this module touches the client.
+
+// how a connection is configured, opened and closed
+pub mod connection;
+// what a failed call means
+pub mod error;
+// Lua, loaded once and called by hash
+pub mod script;
+
+pub use connection::{Connection, Role};
+pub use error::{Kind, RedisError};
+pub use fred::types::Value;
+pub use script::Script;

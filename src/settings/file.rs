@@ -1,0 +1,126 @@
+//! The settings file: flat TOML, one key a setting.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::ops::Range;
+
+use toml::{Spanned, Value};
+
+use super::nearest::nearest;
+use super::report::Problem;
+use super::source::{Origin, Raw, allowed_in_file, problem};
+use super::table::{self, TABLE};
+
+/// Larger is no settings file, but a mistake in the path.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What stands in the file.
+pub(super) struct Contents {
+    pub(super) values: BTreeMap<&'static str, Raw>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Reads the file that the setting `config` names.
+pub(super) fn read(config: &Raw) -> Contents {
+    let mut contents = Contents {
+        values: BTreeMap::new(),
+        problems: Vec::new(),
+    };
+    let path = &config.text;
+    let text = match read_text(path, FILE_BYTES_MAX) {
+        Ok(text) => text,
+        Err(why) => {
+            contents.problems.push(problem("config", config, why));
+            return contents;
+        }
+    };
+    let keys: BTreeMap<String, Spanned<Value>> = match toml::from_str(&text) {
+        Ok(keys) => keys,
+        Err(error) => {
+            // The error's own text quotes the line, which may hold a password: its message alone does not.
+            let line = line_of(&text, error.span());
+            let advice = format!("is not TOML: line {line}: {}", first_line(error.message()));
+            contents.problems.push(problem("config", config, advice));
+            return contents;
+        }
+    };
+    for (key, value) in keys {
+        let origin = Origin::File {
+            path: path.clone(),
+            line: line_of(&text, Some(value.span())),
+        };
+        match understand(&key, value.get_ref()) {
+            Ok((name, text)) => {
+                contents.values.insert(name, Raw { text, origin });
+            }
+            Err(advice) => contents.problems.push(Problem {
+                setting: key,
+                value: None,
+                origin,
+                advice,
+            }),
+        }
+    }
+    contents
+}
+
+/// The setting a key names and its value as a text, or what is wrong with it.
+fn understand(key: &str, value: &Value) -> Result<(&'static str, String), String> {
+    let Some(row) = table::row(key) else {
+        let known = TABLE.iter().filter(|row| allowed_in_file(row.reach));
+        return Err(match (nearest(key, known.map(|row| row.name)), value) {
+            (Some(near), _) => format!("is not a setting; did you mean {near}?"),
+            (None, Value::Table(_)) => {
+                "is a section, and settings stand flat at the top of the file; remove the heading"
+                    .to_owned()
+            }
+            (None, _) => "is not a setting; `startjobs config show` lists all of them".to_owned(),
+        });
+    };
+    if !allowed_in_file(row.reach) {
+        let variable = row.environment();
+        return Err(format!("cannot be set in a file; use {variable}"));
+    }
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Boolean(true) => "on".to_owned(),
+        Value::Boolean(false) => "off".to_owned(),
+        Value::Datetime(_) => return Err("is a date; write a text in quotes".to_owned()),
+        Value::Array(_) => return Err("is a list; write one value".to_owned()),
+        Value::Table(_) => return Err("is a section; write one value".to_owned()),
+    };
+    Ok((row.name, text))
+}
+
+/// The whole file as a text, or why not, as the rest of a sentence that begins with the setting.
+pub(super) fn read_text(path: &str, bytes_max: u64) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!(
+            "is longer than {bytes_max} bytes; is it the right file?"
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        format!("is not UTF-8 text in line {}", count_lines(valid))
+    })
+}
+
+fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
+    let start = span.map_or(0, |span| span.start.min(text.len()));
+    count_lines(&text.as_bytes()[..start])
+}
+
+fn count_lines(bytes: &[u8]) -> usize {
+    bytes.split(|byte| *byte == b'\n').count()
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}

@@ -1,0 +1,252 @@
+//! Where settings come from: flag > environment > file > default. Here they are only texts, each with its origin.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+
+use super::file;
+use super::nearest::nearest;
+use super::report::Problem;
+use super::secret::without_credentials;
+use super::table::{DefaultValue, Reach, TABLE};
+
+/// Values by setting name.
+pub type Values = BTreeMap<&'static str, String>;
+
+/// Docker's own variable, which its command line obeys too.
+const DOCKER_HOST: &str = "DOCKER_HOST";
+/// Where a Docker Engine listens unless told otherwise.
+const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The flag of this setting.
+    Flag(&'static str),
+    /// This environment variable.
+    Environment(String),
+    /// This line of this file.
+    File {
+        /// The path as given.
+        path: String,
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// Nobody set it.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => write!(f, "flag --{name}"),
+            Self::Environment(variable) => write!(f, "environment {variable}"),
+            Self::File { path, line } => write!(f, "file {path}:{line}"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// One text and where it came from. Not `Debug`: it may hold a password.
+#[derive(Clone)]
+pub(super) struct Raw {
+    pub(super) text: String,
+    pub(super) origin: Origin,
+}
+
+impl Raw {
+    /// A text that the program itself supplies.
+    pub(super) fn default(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            origin: Origin::Default,
+        }
+    }
+}
+
+/// All that was given, before anything of it is understood.
+pub(super) struct Collected {
+    /// The text of every setting, save those whose default is computed and that nobody set.
+    pub(super) values: BTreeMap<&'static str, Raw>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The flags and the environment of one invocation, and the defaults that its command brings along.
+pub struct Sources {
+    flags: Values,
+    environment: BTreeMap<OsString, OsString>,
+    defaults: Values,
+}
+
+impl fmt::Debug for Sources {
+    /// Names alone: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("flags", &self.flags.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sources {
+    /// Flags as [`given`](super::flags::given) reads them, and an environment.
+    pub fn new<K, V>(flags: Values, environment: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let environment = environment
+            .into_iter()
+            .map(|(variable, value)| (variable.into(), value.into()))
+            .collect();
+        Self {
+            flags,
+            environment,
+            defaults: Values::new(),
+        }
+    }
+
+    /// Flags, and the environment of this process.
+    pub fn of_process(flags: Values) -> Self {
+        Self::new(flags, std::env::vars_os())
+    }
+
+    /// Replaces the default of one setting: some commands work on streams of their own unless told otherwise.
+    #[must_use]
+    pub fn with_default(mut self, name: &'static str, text: impl Into<String>) -> Self {
+        self.defaults.insert(name, text.into());
+        self
+    }
+
+    /// Reads everything there is, by precedence.
+    pub(super) fn collect(&self) -> Collected {
+        let mut collected = Collected {
+            values: BTreeMap::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        };
+        for row in TABLE {
+            let raw = self
+                .flag(row.name)
+                .or_else(|| self.variable(row.name, row.environment(), &mut collected.problems));
+            if let Some(raw) = raw {
+                collected.values.insert(row.name, raw);
+            }
+        }
+        if let Some(config) = collected.values.get("config").cloned()
+            && config.text != "none"
+        {
+            let read = file::read(&config);
+            collected.problems.extend(read.problems);
+            for (name, raw) in read.values {
+                collected.values.entry(name).or_insert(raw);
+            }
+        }
+        self.fill_in(&mut collected);
+        collected.warnings = self.mistyped();
+        collected
+    }
+
+    fn flag(&self, name: &'static str) -> Option<Raw> {
+        let text = self.flags.get(name)?;
+        Some(Raw {
+            text: text.trim().to_owned(),
+            origin: Origin::Flag(name),
+        })
+    }
+
+    /// An environment variable; one that is set but empty counts as not set, because that is how one is cleared in
+    /// a compose or unit file.
+    fn variable(
+        &self,
+        setting: &str,
+        variable: String,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Raw> {
+        let value = self.environment.get(&OsString::from(&variable))?;
+        if value.is_empty() {
+            return None;
+        }
+        let origin = Origin::Environment(variable);
+        if let Some(text) = value.to_str() {
+            return Some(Raw {
+                text: text.trim().to_owned(),
+                origin,
+            });
+        }
+        problems.push(Problem {
+            setting: setting.to_owned(),
+            value: None,
+            origin,
+            advice: "is not valid UTF-8; set it again".to_owned(),
+        });
+        None
+    }
+
+    /// Defaults for what nobody set.
+    fn fill_in(&self, collected: &mut Collected) {
+        if !collected.values.contains_key("docker-host") {
+            let raw = self
+                .variable(
+                    "docker-host",
+                    DOCKER_HOST.to_owned(),
+                    &mut collected.problems,
+                )
+                .unwrap_or_else(|| Raw::default(DOCKER_SOCKET));
+            collected.values.insert("docker-host", raw);
+        }
+        for row in TABLE {
+            let default = match (self.defaults.get(row.name), row.default) {
+                (Some(own), _) => own.as_str(),
+                (None, DefaultValue::Text(text)) => text,
+                (None, DefaultValue::Computed(_)) => continue,
+            };
+            collected
+                .values
+                .entry(row.name)
+                .or_insert_with(|| Raw::default(default));
+        }
+    }
+
+    /// Variables of ours that name no setting but nearly do. Only a warning: Kubernetes itself sets variables that
+    /// begin with the name of a service.
+    fn mistyped(&self) -> Vec<String> {
+        let known: Vec<String> = TABLE.iter().map(|row| row.name.to_owned()).collect();
+        let mut warnings = Vec::new();
+        for variable in self
+            .environment
+            .keys()
+            .filter_map(|variable| variable.to_str())
+        {
+            let Some(name) = variable.strip_prefix("STARTJOBS_") else {
+                continue;
+            };
+            let name = name.to_lowercase().replace('_', "-");
+            if known.contains(&name) {
+                continue;
+            }
+            if let Some(near) = nearest(&name, known.iter().map(String::as_str)) {
+                let near = near.to_uppercase().replace('-', "_");
+                warnings.push(format!(
+                    "environment variable {variable} is not a setting and is ignored; did you mean STARTJOBS_{near}?"
+                ));
+            }
+        }
+        warnings
+    }
+}
+
+/// A problem with a value that was given, its credentials starred.
+pub(super) fn problem(setting: &str, raw: &Raw, advice: impl Into<String>) -> Problem {
+    Problem {
+        setting: setting.to_owned(),
+        value: Some(without_credentials(&raw.text)),
+        origin: raw.origin.clone(),
+        advice: advice.into(),
+    }
+}
+
+/// Can this setting stand in a file?
+pub(super) fn allowed_in_file(reach: Reach) -> bool {
+    reach == Reach::Everywhere
+}

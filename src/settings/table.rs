@@ -1,0 +1,317 @@
+//! The one table of all settings. Flags, environment names, file keys, help, documentation and `config show` derive
+//! from it, so that a setting cannot exist in one of them and not in the others.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::shape::Shape;
+
+/// The headings under which settings are shown, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// Where settings come from.
+    File,
+    /// How to reach Redis.
+    Redis,
+    /// The streams, the group and the keys beside them.
+    Streams,
+    /// One replica's limits and rhythms.
+    Worker,
+    /// What happens to a start that did not work.
+    Retries,
+    /// Which engine starts containers, and how.
+    Engine,
+    /// The engine whose containers exist only in Redis.
+    Simulated,
+    /// Logs, probes and metrics.
+    Observing,
+    /// What is refused or allowed beyond production use.
+    Safety,
+}
+
+impl Group {
+    /// Every group, in order.
+    pub const ALL: &'static [Self] = &[
+        Self::File,
+        Self::Redis,
+        Self::Streams,
+        Self::Worker,
+        Self::Retries,
+        Self::Engine,
+        Self::Simulated,
+        Self::Observing,
+        Self::Safety,
+    ];
+
+    /// The heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::File => "Settings file",
+            Self::Redis => "Redis",
+            Self::Streams => "Streams",
+            Self::Worker => "Worker",
+            Self::Retries => "Retries",
+            Self::Engine => "Engine",
+            Self::Simulated => "Simulated engine",
+            Self::Observing => "Logs and probes",
+            Self::Safety => "Safety",
+        }
+    }
+}
+
+/// What a setting is when nobody sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultValue {
+    /// This text.
+    Text(&'static str),
+    /// Derived from other settings or the surroundings, as this text describes.
+    Computed(&'static str),
+}
+
+impl DefaultValue {
+    /// The text, or the description.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text(text) | Self::Computed(text) => text,
+        }
+    }
+}
+
+/// Where a setting may be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// As a flag, in the environment and in the file.
+    Everywhere,
+    /// As a flag and in the environment.
+    NotInFile,
+    /// In the environment alone.
+    Environment,
+}
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The name in kebab-case: the flag without its dashes, and the key in the file.
+    pub name: &'static str,
+    /// The heading it is shown under.
+    pub group: Group,
+    /// What it is when nobody sets it.
+    pub default: DefaultValue,
+    /// What its text may look like.
+    pub shape: Shape,
+    /// Where it may be set.
+    pub reach: Reach,
+    /// One complete sentence for people.
+    pub help: &'static str,
+}
+
+impl Row {
+    /// The environment variable that sets it.
+    pub fn environment(&self) -> String {
+        format!("STARTJOBS_{}", self.name.to_uppercase().replace('-', "_"))
+    }
+}
+
+/// The row of this name.
+pub fn row(name: &str) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.name == name)
+}
+
+const fn count(min: u64, max: u64) -> Shape {
+    Shape::Number { min, max }
+}
+
+const fn at_least(min_ms: u64, why: &'static str) -> Shape {
+    Shape::Duration {
+        min: Duration::from_millis(min_ms),
+        why,
+    }
+}
+
+const fn form(placeholder: &'static str, sentence: &'static str) -> Shape {
+    Shape::Form {
+        placeholder,
+        sentence,
+    }
+}
+
+/// `Group { "name" = Default, shape, "help"; ... }`; a reach other than everywhere follows the shape after `@`.
+macro_rules! table {
+    (@reach) => { Reach::Everywhere };
+    (@reach $reach:ident) => { Reach::$reach };
+    ($($group:ident { $($name:literal = $kind:ident($default:literal), $shape:expr $(, @$reach:ident)?, $help:literal;)+ })+) => {
+        /// Every setting, in the order it is shown.
+        pub const TABLE: &[Row] = &[$($(Row {
+            name: $name,
+            group: Group::$group,
+            default: DefaultValue::$kind($default),
+            shape: $shape,
+            reach: table!(@reach $($reach)?),
+            help: $help,
+        },)+)+];
+    };
+}
+
+table! {
+    File {
+        "config" = Text("none"), form("FILE", ""), @NotInFile,
+            "A TOML file with settings, one flat key each.";
+    }
+    Redis {
+        "redis-url" = Text("redis://127.0.0.1:6379"), form("URL", "`redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` or `redis+unix://[[USER]:PASSWORD@]/PATH`."),
+            "Where Redis (or Valkey) answers.";
+        "redis-password-file" = Text("none"), form("FILE", ""),
+            "A file that holds the Redis password, so that it stands neither in a flag nor in the environment.";
+    }
+    Streams {
+        "jobs-stream" = Text("runtime:start_jobs"), Shape::Text,
+            "The stream that start jobs are read from.";
+        "results-stream" = Text("runtime:job_results"), Shape::Text,
+            "The stream that outcomes are published to.";
+        "dead-stream" = Computed("<jobs>:dead"), Shape::Text,
+            "The stream that keeps what could not be answered properly.";
+        "group" = Text("rtmanager.startjobs"), Shape::Text,
+            "The consumer group that all replicas share.";
+        "offset-key" = Text("rtmanager:stream_offsets:{label}"), Shape::Text,
+            "The key of the stored offset that the original worker resumes from; {label} becomes startjobs.";
+        "outcome-fields" = Text("extended"), Shape::Choice(&["extended", "original"]),
+            "Whether outcomes carry source_ref and three more fields, or only the six of the original worker.";
+        "ledger-ttl" = Text("24h"), Shape::DURATION,
+            "How long settled entries are remembered, so that none is answered twice.";
+        "max-field-bytes" = Text("64KiB"), Shape::Size { min: 1 << 10, max: 512 << 20 },
+            "The longest field of a job; a job with a longer one is malformed.";
+        "dead-max" = Text("100000"), count(1, i64::MAX.unsigned_abs()),
+            "How many entries the dead-letter stream keeps.";
+        "trim-jobs" = Text("off"), Shape::Switch,
+            "Remove entries from the jobs stream once they and all before them are settled.";
+        "results-retention" = Text("off"), Shape::OptionalDuration,
+            "Remove outcomes older than this from the results stream.";
+    }
+    Worker {
+        "slots" = Text("64"), count(1, 10_000),
+            "How many starts one replica has under way at once.";
+        "claim-idle" = Text("5s"), at_least(300, "an entry is renewed every third of it, and one slow reply must not cost a living replica its entries"),
+            "How long an entry lies untouched before another replica takes it over.";
+        "sweep-interval" = Text("500ms"), at_least(10, "a sweep is a script that every other command waits for"),
+            "How often the fleet looks for entries to take over.";
+        "block" = Text("2s"), at_least(1, "0 would make Redis wait for ever"),
+            "How long one blocking read waits for new entries.";
+        "drain-timeout" = Text("30s"), Shape::DURATION,
+            "How long a stopping replica waits for starts under way.";
+        "max-run" = Text("15m"), Shape::DURATION,
+            "How long one entry is renewed at most; later others may take it over.";
+        "janitor-interval" = Text("5s"), at_least(10, "it walks the stream"),
+            "How often the fleet looks for entries that fell out of the group.";
+        "consumer-idle" = Text("1h"), Shape::DURATION,
+            "How long an empty consumer is idle before it is removed from the group.";
+    }
+    Retries {
+        "retry-min" = Text("1s"), Shape::DURATION,
+            "The first back-off after a start that may be tried again.";
+        "retry-max" = Text("60s"), Shape::DURATION,
+            "The longest back-off.";
+        "retry-attempts" = Text("5"), count(1, 10_000),
+            "How many failures of the start service answer a job with a failure.";
+        "retry-max-age" = Text("5m"), Shape::DURATION,
+            "How long after its first delivery a job is still tried again.";
+        "crash-budget" = Text("4"), count(0, 10_000),
+            "How many crashes one entry may survive; with one more it is poison.";
+        "max-backing-off" = Computed("4 x slots"), count(1, 1_000_000),
+            "How many entries one replica holds in back-off before it stops reading.";
+        "start-deadline" = Text("off"), Shape::OptionalDuration,
+            "Answer a job with a failure when it was requested longer ago than this.";
+    }
+    Engine {
+        "engine" = Text("docker"), Shape::Choice(&["docker", "simulated"]),
+            "What starts containers.";
+        "docker-host" = Computed("DOCKER_HOST, else unix:///var/run/docker.sock"), form("URL", "`unix:///PATH` or `tcp://HOST:PORT`."),
+            "Where the Docker Engine answers.";
+        "engine-host-id" = Text("default"), Shape::Text,
+            "The name of the engine in records and labels.";
+        "engine-port" = Text("8080"), count(1, 65_535),
+            "The port a game engine listens on inside its container.";
+        "start-concurrency" = Computed("4; with the simulated engine: slots"), count(1, 10_000),
+            "How many containers one process creates and starts at once.";
+        "record-prefix" = Text("rtm:"), Shape::Text,
+            "What the keys of game records begin with.";
+        "readiness" = Text("tcp"), form("tcp|http:/PATH|health", "`tcp`, `http:/PATH` or `health`."),
+            "What shows that a game engine is ready.";
+        "ready-timeout" = Text("30s"), Shape::DURATION,
+            "How long a game engine may take to become ready.";
+        "reconcile-interval" = Text("1m"), at_least(10, "it lists every container"),
+            "How often containers that nothing refers to are looked for.";
+        "reconcile-grace" = Text("5m"), Shape::DURATION,
+            "How old such a container must be before it is removed.";
+    }
+    Simulated {
+        "simulated-latency" = Text("40ms"), form("DURATION[..DURATION]", "A duration, or two with `..` between them: `20ms..80ms`."),
+            "How long a simulated start takes.";
+        "simulated-failures" = Text("0"), Shape::Share,
+            "The share of jobs that fail for good.";
+        "simulated-errors" = Text("0"), Shape::Share,
+            "The share of attempts that fail and may be tried again.";
+        "simulated-seed" = Text("0"), count(0, u64::MAX),
+            "What decides, with the entry id, which ones fail.";
+    }
+    Observing {
+        "http-addr" = Text("off"), form("ADDRESS:PORT|off", "`off` or an address with a port, such as `0.0.0.0:9100`."),
+            "Where probes and metrics are served.";
+        "log-format" = Text("auto"), Shape::Choice(&["auto", "json", "text"]),
+            "How log lines look; auto is text on a terminal and JSON elsewhere.";
+    }
+    Safety {
+        "strict" = Text("off"), Shape::Switch,
+            "Turn start-up warnings about data safety into errors.";
+        "allow-fault-injection" = Text("off"), Shape::Switch,
+            "Permit fault injection; never in production.";
+        "crash-at" = Text("none"), form("POINT", ""), @Environment,
+            "The point at which the process kills itself, for tests.";
+        "pause-at" = Text("none"), form("POINT", ""), @Environment,
+            "The point at which the process stops itself once, for tests.";
+    }
+}
+
+/// The table as Markdown, one section a group: what docs/configuration.md holds.
+pub fn markdown() -> String {
+    let mut text = String::new();
+    for group in Group::ALL {
+        text.push_str(&section(*group));
+    }
+    text
+}
+
+fn section(group: Group) -> String {
+    let mut text = format!(
+        "### {}\n\n| setting | environment | default | meaning |\n|---|---|---|---|\n",
+        group.title()
+    );
+    for row in TABLE.iter().filter(|row| row.group == group) {
+        let meaning = format!("{} {}", code_braces(row.help), row.shape.sentence());
+        let default = match row.default {
+            DefaultValue::Text(default) => format!("`{default}`"),
+            DefaultValue::Computed(default) => code_angles(default),
+        };
+        let name = match row.reach {
+            Reach::Environment => "(environment only)".to_owned(),
+            Reach::Everywhere | Reach::NotInFile => format!("`{}`", row.name),
+        };
+        // Writing to a String cannot fail.
+        _ = writeln!(
+            text,
+            "| {name} | `{}` | {default} | {} |",
+            row.environment(),
+            meaning.trim_end().replace('|', "\\|"),
+        );
+    }
+    text.push('\n');
+    text
+}
+
+/// A placeholder in prose, as code, so that no renderer takes it for markup.
+fn code_braces(help: &str) -> String {
+    help.replace("{label}", "`{label}`")
+}
+
+fn code_angles(default: &str) -> String {
+    default.replace("<jobs>:dead", "`<jobs>:dead`")
+}

@@ -1,0 +1,72 @@
+//! How to reach Redis. Nothing here may put a password into a problem.
+
+use super::Check;
+use crate::settings::RedisSettings;
+use crate::settings::file::read_text;
+use crate::settings::redis_url::{RedisUrl, masked};
+
+/// No password is longer; a larger file is a mistake in the path.
+const PASSWORD_BYTES_MAX: u64 = 16 << 10;
+
+pub(super) fn settings(check: &mut Check) -> Option<RedisSettings> {
+    let url = url(check);
+    let password = check.parsed("redis-password-file", password);
+    let (mut url, password) = (url?, password?);
+    match password {
+        Some(_) if url.has_password() => {
+            let file = check.quoted("redis-password-file");
+            check.refuse(
+                "redis-url",
+                format!("holds a password, and so does {file}; remove one of them"),
+            );
+        }
+        Some(password) => url.set_password(password),
+        None if url.has_user() && !url.has_password() => {
+            // What stands for a user may be a password without its colon.
+            check.show("redis-url", masked(&check.text_of("redis-url")));
+            check.refuse(
+                "redis-url",
+                "names a user without a password; write redis://USER:PASSWORD@HOST, redis://:PASSWORD@HOST for a \
+                 password alone, or set redis-password-file",
+            );
+        }
+        None => {}
+    }
+    check.show("redis-url", url.display());
+    Some(RedisSettings {
+        display_url: url.display(),
+        url: url.client(),
+    })
+}
+
+fn url(check: &mut Check) -> Option<RedisUrl> {
+    let text = check.text_of("redis-url");
+    match RedisUrl::parse(&text) {
+        Ok(url) => {
+            check.show("redis-url", url.display());
+            Some(url)
+        }
+        Err(advice) => {
+            check.show("redis-url", masked(&text));
+            check.refuse("redis-url", advice);
+            None
+        }
+    }
+}
+
+/// The password in a file. Errors name nothing of its contents.
+fn password(path: &str) -> Result<Option<String>, String> {
+    if path == "none" {
+        return Ok(None);
+    }
+    let text = read_text(path, PASSWORD_BYTES_MAX)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let password = line.strip_suffix('\r').unwrap_or(line);
+    if password.is_empty() {
+        return Err("holds no password: the file is empty".to_owned());
+    }
+    if password.contains('\n') {
+        return Err("holds more than one line; a password is one line".to_owned());
+    }
+    Ok(Some(password.to_owned()))
+}

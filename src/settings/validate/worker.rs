@@ -1,0 +1,92 @@
+//! One replica's limits and rhythms.
+
+use std::time::Duration;
+
+use super::Check;
+use crate::settings::WorkerSettings;
+
+/// How many times its slots a replica lets back off, unless told otherwise.
+const BACKING_OFF_PER_SLOT: usize = 4;
+
+pub(super) fn settings(check: &mut Check) -> Option<WorkerSettings> {
+    let slots = check.number("slots");
+    let claim_idle = check.duration("claim-idle");
+    let sweep_interval = check.duration("sweep-interval");
+    let block = check.duration("block");
+    let drain_timeout = check.duration("drain-timeout");
+    let max_run = check.duration("max-run");
+    let retry_min = check.duration("retry-min");
+    let retry_max = check.duration("retry-max");
+    let retry_attempts = check.number("retry-attempts");
+    let retry_max_age = check.duration("retry-max-age");
+    let crash_budget = check.number("crash-budget");
+    let max_backing_off = max_backing_off(check, slots);
+    let start_deadline = check.optional_duration("start-deadline");
+    let janitor_interval = check.duration("janitor-interval");
+    let consumer_idle = check.duration("consumer-idle");
+    not_longer(
+        check,
+        ("sweep-interval", sweep_interval),
+        ("claim-idle", claim_idle),
+        "an entry of a dead replica would lie unnoticed for longer than it takes to tell that it is dead",
+    );
+    not_longer(
+        check,
+        ("claim-idle", claim_idle),
+        ("max-run", max_run),
+        "an entry that is never renewed is taken from a living replica",
+    );
+    not_longer(
+        check,
+        ("retry-min", retry_min),
+        ("retry-max", retry_max),
+        "a back-off begins with the one and grows to the other",
+    );
+    not_longer(
+        check,
+        ("claim-idle", claim_idle),
+        ("consumer-idle", consumer_idle),
+        "a consumer would be removed before it can be told dead",
+    );
+    Some(WorkerSettings {
+        slots: slots?,
+        claim_idle: claim_idle?,
+        sweep_interval: sweep_interval?,
+        block: block?,
+        drain_timeout: drain_timeout?,
+        max_run: max_run?,
+        retry_min: retry_min?,
+        retry_max: retry_max?,
+        retry_attempts: retry_attempts?,
+        retry_max_age: retry_max_age?,
+        crash_budget: crash_budget?,
+        max_backing_off: max_backing_off?,
+        start_deadline: start_deadline?,
+        janitor_interval: janitor_interval?,
+        consumer_idle: consumer_idle?,
+    })
+}
+
+fn max_backing_off(check: &mut Check, slots: Option<usize>) -> Option<usize> {
+    if check.is_set("max-backing-off") {
+        return check.number("max-backing-off");
+    }
+    // Without slots there is a problem already.
+    let computed = slots? * BACKING_OFF_PER_SLOT;
+    check.show("max-backing-off", computed.to_string());
+    Some(computed)
+}
+
+type Named = (&'static str, Option<Duration>);
+
+fn not_longer(check: &mut Check, shorter: Named, longer: Named, why: &str) {
+    if let (Some(short), Some(long)) = (shorter.1, longer.1)
+        && short > long
+    {
+        let longer = check.quoted(longer.0);
+        check.refuse(
+            shorter.0,
+            format!("must not be longer than {longer}: {why}"),
+        );
+    }
+}

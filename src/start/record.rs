@@ -1,0 +1,341 @@
+//! One game's record in Redis: state, fence, lease, and the stored answers of its jobs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fred::interfaces::{HashesInterface, StreamsInterface};
+use serde::{Deserialize, Serialize};
+
+use super::game_id::GameId;
+use super::image_ref::ImageRef;
+use crate::contract::job_result::{Answer, REPLAY_NO_OP, SuccessKind};
+use crate::redis::{Connection, RedisError, Script, Value};
+
+const SHARED: &str = include_str!("scripts/record.lua");
+
+/// The records of all games.
+#[derive(Debug, Clone)]
+pub struct Records {
+    connection: Arc<Connection>,
+    /// Stands before every key.
+    prefix: String,
+    /// The jobs stream and its group: entry ids are unique per stream only, and a blocked game is freed when its
+    /// source is pending nowhere.
+    jobs: String,
+    group: String,
+    /// The consumer name of this process: who holds leases.
+    owner: String,
+    lease: Duration,
+    scripts: Arc<Scripts>,
+}
+
+#[derive(Debug)]
+struct Scripts {
+    begin: Script,
+    renew: Script,
+    release: Script,
+    condemn: Script,
+    disown: Script,
+    commit: Script,
+    abandon: Script,
+}
+
+/// What [`Records::begin`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// This very job has been answered before.
+    Stored(Answer),
+    /// The game runs this image.
+    Running(Placed),
+    /// The game runs another image.
+    Conflict(Placed, String),
+    /// Another attempt holds the lease for this much longer.
+    Busy(Duration),
+    /// An older job with another image has begun and not ended; its entry id.
+    Blocked(String),
+    /// The attempt is ours.
+    Go(Fenced),
+}
+
+/// A container and the host it is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The engine's id.
+    pub container_id: String,
+    /// The `engine-host-id` of its engine.
+    pub host: String,
+}
+
+/// The right to work on one game: every write and every change on the engine is checked against the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fenced {
+    /// The fencing token.
+    pub fence: String,
+    /// Where the game is to run; sticky once an attempt has begun.
+    pub host: String,
+    /// A container that must go first.
+    pub condemned: Option<String>,
+}
+
+/// What [`Records::abandon`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Abandoned {
+    /// The job had been answered before, so.
+    Stored(Answer),
+    /// The game was this job's; the fence is ours for cleaning up.
+    Taken(Fenced),
+    /// The game is another job's; nothing was touched.
+    Kept,
+}
+
+/// One job of one game, as the record's scripts take it.
+#[derive(Debug, Clone)]
+pub struct Job<'a> {
+    /// The game.
+    pub game: &'a GameId,
+    /// The image asked for.
+    pub image: &'a ImageRef,
+    /// The job's bare entry id.
+    pub source: &'a str,
+}
+
+/// How an attempt ended, for [`Records::commit`].
+#[derive(Debug)]
+pub struct Ended<'a> {
+    /// What is published and stored.
+    pub answer: &'a Answer,
+    /// A condemned container that could not be removed; the next attempt or the reconciler does it.
+    pub still_condemned: Option<&'a str>,
+}
+
+impl Records {
+    /// Records under `prefix` for jobs of this stream and group; `owner` is this process's consumer name.
+    pub fn new(
+        connection: Arc<Connection>,
+        prefix: &str,
+        (jobs, group): (&str, &str),
+        owner: &str,
+        lease: Duration,
+    ) -> Self {
+        let script = |own: &str| Script::new(&format!("{SHARED}{own}"));
+        let scripts = Scripts {
+            begin: script(include_str!("scripts/begin.lua")),
+            renew: script(include_str!("scripts/renew_lease.lua")),
+            release: script(include_str!("scripts/release_lease.lua")),
+            condemn: script(include_str!("scripts/condemn.lua")),
+            disown: script(include_str!("scripts/disown.lua")),
+            commit: script(include_str!("scripts/commit.lua")),
+            abandon: script(include_str!("scripts/abandon.lua")),
+        };
+        Self {
+            connection,
+            prefix: prefix.to_owned(),
+            jobs: jobs.to_owned(),
+            group: group.to_owned(),
+            owner: owner.to_owned(),
+            lease,
+            scripts: Arc::new(scripts),
+        }
+    }
+
+    /// Who holds this process's leases.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// How long a lease lasts without renewal.
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// Begins an attempt. `dead` is a container of the record that was seen not running; `gone` a source that is
+    /// pending nowhere.
+    pub async fn begin(
+        &self,
+        job: &Job<'_>,
+        host: &str,
+        engine: &str,
+        dead: Option<&str>,
+        gone: Option<&str>,
+    ) -> Result<Begun, RedisError> {
+        let args = [
+            job.source,
+            &self.field(job.source),
+            job.image.as_str(),
+            &self.owner,
+            &self.lease.as_millis().to_string(),
+            host,
+            engine,
+            dead.unwrap_or(""),
+            gone.unwrap_or(""),
+        ];
+        let words = self.call(&self.scripts.begin, job.game, &args).await?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let placed = |id: &str, host: &str| Placed { container_id: id.to_owned(), host: host.to_owned() };
+        Ok(match words.as_slice() {
+            ["stored", answer] => Begun::Stored(answer_of(answer)?),
+            ["running", id, host] => Begun::Running(placed(id, host)),
+            ["conflict", image, id, host] => Begun::Conflict(placed(id, host), (*image).to_owned()),
+            ["busy", ms] => Begun::Busy(Duration::from_millis(ms.parse().unwrap_or(0))),
+            ["blocked", source] => Begun::Blocked((*source).to_owned()),
+            ["go", fence, host, condemned] => Begun::Go(fenced(fence, host, condemned)),
+            _ => return Err(RedisError::unexpected("begin")),
+        })
+    }
+
+    /// Renews the lease; false where the attempt is fenced.
+    pub async fn renew(&self, game: &GameId, fence: &str) -> Result<bool, RedisError> {
+        let ttl = self.lease.as_millis().to_string();
+        self.yes(&self.scripts.renew, game, &[fence, &self.owner, &ttl]).await
+    }
+
+    /// Gives the lease up.
+    pub async fn release(&self, game: &GameId, fence: &str) -> Result<(), RedisError> {
+        self.yes(&self.scripts.release, game, &[fence, &self.owner]).await.map(drop)
+    }
+
+    /// Is this token still the game's fence? Asked directly before every engine call that changes something.
+    pub async fn is_ours(&self, game: &GameId, fence: &str) -> Result<bool, RedisError> {
+        let held: Option<String> = self
+            .connection
+            .client()
+            .hget(self.key(game, "rec"), "fence")
+            .await
+            .map_err(|error| self.connection.failed(error))?;
+        Ok(held.as_deref() == Some(fence))
+    }
+
+    /// Names a container that is about to be removed; false where the attempt is fenced.
+    pub async fn condemn(&self, game: &GameId, fence: &str, container_id: &str) -> Result<bool, RedisError> {
+        self.yes(&self.scripts.condemn, game, &[fence, container_id]).await
+    }
+
+    /// May a fenced attempt remove the container it made itself?
+    pub async fn disown(&self, game: &GameId, container_id: &str) -> Result<bool, RedisError> {
+        self.yes(&self.scripts.disown, game, &[container_id]).await
+    }
+
+    /// Ends an attempt with its answer; false where it is fenced.
+    pub async fn commit(&self, job: &Job<'_>, fence: &str, ended: &Ended<'_>) -> Result<bool, RedisError> {
+        let (state, container, endpoint) = match ended.answer {
+            Answer::Success { container_id, engine_endpoint, .. } => ("running", container_id.as_str(), engine_endpoint.as_str()),
+            Answer::Failure { .. } => ("failed", "", ""),
+        };
+        let answer = text_of(ended.answer);
+        let field = self.field(job.source);
+        let condemned = ended.still_condemned.unwrap_or("");
+        let args = [fence, state, container, endpoint, &field, &answer, condemned];
+        self.yes(&self.scripts.commit, job.game, &args).await
+    }
+
+    /// Gives a job up for good, with this answer.
+    pub async fn abandon(&self, game: &GameId, source: &str, answer: &Answer) -> Result<Abandoned, RedisError> {
+        let args = [source, &self.field(source), &self.owner, &text_of(answer)];
+        let words = self.call(&self.scripts.abandon, game, &args).await?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Ok(match words.as_slice() {
+            ["stored", answer] => Abandoned::Stored(answer_of(answer)?),
+            ["taken", fence, host] => Abandoned::Taken(fenced(fence, host, "")),
+            ["kept"] => Abandoned::Kept,
+            _ => return Err(RedisError::unexpected("abandon")),
+        })
+    }
+
+    /// Is the entry of this job pending in the group?
+    pub async fn is_pending(&self, source: &str) -> Result<bool, RedisError> {
+        let pending: Result<Vec<Value>, _> = self
+            .connection
+            .client()
+            .xpending(self.jobs.as_str(), self.group.as_str(), (source, source, 1_u64))
+            .await;
+        pending.map(|list| !list.is_empty()).map_err(|error| self.connection.failed(error))
+    }
+
+    fn key(&self, game: &GameId, part: &str) -> String {
+        format!("{}{{{}}}:{part}", self.prefix, game.as_str())
+    }
+
+    fn field(&self, source: &str) -> String {
+        format!("{}/{source}", self.jobs)
+    }
+
+    async fn run(&self, script: &Script, game: &GameId, args: &[&str]) -> Result<Value, RedisError> {
+        let keys: Vec<String> = ["rec", "lease", "res"].iter().map(|part| self.key(game, part)).collect();
+        let args: Vec<Value> = args.iter().map(|&arg| arg.into()).collect();
+        script.run(&self.connection, keys, args).await
+    }
+
+    async fn call(&self, script: &Script, game: &GameId, args: &[&str]) -> Result<Vec<String>, RedisError> {
+        Ok(self.run(script, game, args).await?.convert()?)
+    }
+
+    async fn yes(&self, script: &Script, game: &GameId, args: &[&str]) -> Result<bool, RedisError> {
+        let reply: i64 = self.run(script, game, args).await?.convert()?;
+        Ok(reply == 1)
+    }
+}
+
+fn fenced(fence: &str, host: &str, condemned: &str) -> Fenced {
+    let condemned = Some(condemned).filter(|id| !id.is_empty()).map(str::to_owned);
+    Fenced { fence: fence.to_owned(), host: host.to_owned(), condemned }
+}
+
+/// An answer as it stands in Redis; the outcome's own field names.
+#[derive(Serialize, Deserialize)]
+struct StoredAnswer {
+    outcome: String,
+    container_id: String,
+    engine_endpoint: String,
+    error_code: String,
+    error_message: String,
+}
+
+fn text_of(answer: &Answer) -> String {
+    let (container_id, engine_endpoint, error_message) = match answer {
+        Answer::Success { container_id, engine_endpoint, .. } => (container_id.clone(), engine_endpoint.clone(), String::new()),
+        Answer::Failure { message, .. } => (String::new(), String::new(), message.clone()),
+    };
+    let stored = StoredAnswer {
+        outcome: answer.outcome().to_owned(),
+        container_id,
+        engine_endpoint,
+        error_code: answer.error_code().to_owned(),
+        error_message,
+    };
+    serde_json::to_string(&stored).expect("five strings are always JSON")
+}
+
+fn answer_of(text: &str) -> Result<Answer, RedisError> {
+    let stored: StoredAnswer =
+        serde_json::from_str(text).map_err(|error| RedisError::unexpected(&format!("stored result: {error}")))?;
+    Ok(match stored.outcome.as_str() {
+        "success" => Answer::Success {
+            container_id: stored.container_id,
+            engine_endpoint: stored.engine_endpoint,
+            kind: if stored.error_code == REPLAY_NO_OP { SuccessKind::Replayed } else { SuccessKind::Started },
+        },
+        "failure" => Answer::Failure { code: stored.error_code, message: stored.error_message },
+        other => return Err(RedisError::unexpected(&format!("stored outcome {other:?}"))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::error_code::ErrorCode;
+
+    #[test]
+    fn a_stored_answer_comes_back_word_for_word() {
+        let success = |kind| Answer::Success { container_id: "c".into(), engine_endpoint: "http://h:1".into(), kind };
+        for answer in [
+            success(SuccessKind::Started),
+            success(SuccessKind::Replayed),
+            Answer::failure(ErrorCode::EngineExited, "exit code 3: \"no\"\n"),
+        ] {
+            assert_eq!(answer_of(&text_of(&answer)), Ok(answer));
+        }
+        for bad in ["", "{}", "[]", r#"{"outcome":"maybe","container_id":"","engine_endpoint":"","error_code":"","error_message":""}"#] {
+            assert!(answer_of(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The start service: what the record says, then at most one attempt, then the commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep};
+
+use super::attempt::{Attempt, Launch, Outcome, undecided};
+use super::game_id::GameId;
+use super::image_ref::ImageRef;
+use super::record::{Abandoned, Begun, Ended, Fenced, Job, Placed, Records};
+use super::{StartError, StartInput, StartService};
+use crate::contract::error_code::ErrorCode;
+use crate::contract::job_result::{Answer, SuccessKind};
+use crate::engine::{ContainerState, Engine, label};
+use crate::faults::{Faults, Point};
+
+/// The production start service.
+#[derive(Debug)]
+pub struct Service {
+    records: Records,
+    engine: Arc<dyn Engine>,
+    faults: Arc<Faults>,
+    launch: Launch,
+    /// `engine-host-id`: where new games are placed.
+    host: String,
+    /// A lease is not renewed beyond this.
+    max_run: Duration,
+}
+
+/// How often one call may ask the record again after what it saw had changed meanwhile.
+const BEGINS_MAX: u32 = 8;
+
+impl Service {
+    /// A service for this engine and these records.
+    pub fn new(
+        records: Records,
+        engine: Arc<dyn Engine>,
+        faults: Arc<Faults>,
+        launch: Launch,
+        host: String,
+        max_run: Duration,
+    ) -> Self {
+        Self { records, engine, faults, launch, host, max_run }
+    }
+
+    async fn start(&self, input: &StartInput) -> Result<Answer, StartError> {
+        let (game, image) = match parse(input) {
+            Ok(parsed) => parsed,
+            Err(failure) => return Ok(failure),
+        };
+        let job = Job { game: &game, image: &image, source: &input.source_ref };
+        let (mut dead, mut gone) = (None, None);
+        for _ in 0..BEGINS_MAX {
+            match self.records.begin(&job, &self.host, self.engine.kind(), dead.as_deref(), gone.as_deref()).await? {
+                Begun::Stored(answer) => return Ok(answer),
+                Begun::Running(placed) => match self.find_running(&placed).await? {
+                    Some(answer) => return Ok(answer),
+                    None => dead = Some(placed.container_id),
+                },
+                Begun::Conflict(placed, running) => match self.find_running(&placed).await? {
+                    Some(_) => {
+                        let message = format!("the game runs {running}, not {}", image.as_str());
+                        return Ok(Answer::failure(ErrorCode::ImageConflict, message));
+                    }
+                    None => dead = Some(placed.container_id),
+                },
+                Begun::Busy(left) => return Err(StartError::InProgress { retry_after: Some(left) }),
+                Begun::Blocked(source) => {
+                    if self.records.is_pending(&source).await? {
+                        return Err(StartError::InProgress { retry_after: None });
+                    }
+                    gone = Some(source);
+                }
+                Begun::Go(fenced) => return self.attempt(input, &job, &fenced).await,
+            }
+        }
+        Err(StartError::InProgress { retry_after: None })
+    }
+
+    /// The game's container as the record names it: a replay where it runs, nothing where it does not.
+    async fn find_running(&self, placed: &Placed) -> Result<Option<Answer>, StartError> {
+        self.reaches(&placed.host)?;
+        let found = self.engine.find(&placed.container_id).await.map_err(undecided)?;
+        Ok(found.filter(|container| container.state == ContainerState::Running).map(|container| Answer::Success {
+            container_id: container.id,
+            // Read anew: an engine that restarts publishes another port.
+            engine_endpoint: container.endpoint.unwrap_or_default(),
+            kind: SuccessKind::Replayed,
+        }))
+    }
+
+    fn reaches(&self, host: &str) -> Result<(), StartError> {
+        if host == self.host {
+            return Ok(());
+        }
+        let message = format!("the game is placed on host {host:?}, and this replica serves {:?}", self.host);
+        Err(StartError::Engine { code: ErrorCode::HostUnavailable, message })
+    }
+
+    async fn attempt(&self, input: &StartInput, job: &Job<'_>, fenced: &Fenced) -> Result<Answer, StartError> {
+        self.faults.reach(Point::AfterBegin);
+        let attempt = self.attempt_on(input, job, fenced);
+        let driven = async {
+            self.reaches(&fenced.host)?;
+            attempt.drive().await
+        };
+        let result = tokio::select! {
+            biased;
+            result = driven => result,
+            never = self.keep_lease(job.game, &fenced.fence) => match never {},
+        };
+        let result = match result {
+            Ok(outcome) => self.commit(job, fenced, outcome).await,
+            Err(error) => Err(error),
+        };
+        match &result {
+            Ok(_) => {}
+            Err(StartError::Fenced) => self.remove_own(job.game, fenced).await,
+            Err(_) => {
+                // A lost reply leaves the lease to run out; the same owner and source pass it anyway.
+                drop(self.records.release(job.game, &fenced.fence).await);
+            }
+        }
+        result
+    }
+
+    async fn commit(&self, job: &Job<'_>, fenced: &Fenced, outcome: Outcome) -> Result<Answer, StartError> {
+        self.faults.reach(Point::BeforeCommit);
+        let ended = Ended { answer: &outcome.answer, still_condemned: outcome.still_condemned.as_deref() };
+        if !self.records.commit(job, &fenced.fence, &ended).await? {
+            return Err(StartError::Fenced);
+        }
+        self.faults.reach(Point::AfterCommit);
+        Ok(outcome.answer)
+    }
+
+    /// Renews the lease for as long as it is polled. A lost fence is not acted on here: every step of the attempt that
+    /// changes something checks it, and an engine call must not be dropped half-way.
+    async fn keep_lease(&self, game: &GameId, fence: &str) -> std::convert::Infallible {
+        let until = Instant::now() + self.max_run;
+        loop {
+            sleep(self.records.lease() / 3).await;
+            if Instant::now() < until {
+                drop(self.records.renew(game, fence).await);
+            }
+        }
+    }
+
+    /// A fenced attempt removes what carries its own token, unless somebody may have adopted it.
+    async fn remove_own(&self, game: &GameId, fenced: &Fenced) {
+        let Ok(Some(container)) = self.engine.find(&game.container_name()).await else { return };
+        let has = |name: &str| container.labels.get(name).map(String::as_str);
+        if has(label::OWNER) != Some(self.records.owner()) || has(label::FENCE) != Some(fenced.fence.as_str()) {
+            return;
+        }
+        if self.records.disown(game, &container.id).await == Ok(true) {
+            tracing::info!(game_id = game.as_str(), container_id = container.id, "removing a fenced attempt's container");
+            // Where it fails the record keeps the id condemned, and the next attempt removes it.
+            drop(self.engine.remove(&container.id).await);
+        }
+    }
+
+    async fn end(&self, input: &StartInput, failure: Answer) -> Result<Answer, StartError> {
+        let Ok((game, image)) = parse(input) else { return Ok(failure) };
+        match self.records.abandon(&game, &input.source_ref, &failure).await? {
+            Abandoned::Stored(answer) => Ok(answer),
+            Abandoned::Kept => Ok(failure),
+            Abandoned::Taken(fenced) => {
+                let job = Job { game: &game, image: &image, source: &input.source_ref };
+                self.clean_up(&self.attempt_on(input, &job, &fenced)).await;
+                Ok(failure)
+            }
+        }
+    }
+
+    /// After giving up, nothing of the job may run. Best effort: what the engine does not let go of now is found by
+    /// name by the game's next attempt, or by the reconciler.
+    async fn clean_up(&self, attempt: &Attempt<'_>) {
+        let Ok(Some(container)) = self.engine.find(&attempt.game.container_name()).await else { return };
+        if attempt.is_ours(&container) {
+            if let Err(error) = attempt.condemn_and_remove(&container.id).await {
+                let game_id = attempt.game.as_str();
+                tracing::warn!(game_id, container_id = container.id, err = %error, "abandoned container stays");
+            }
+        }
+    }
+
+    fn attempt_on<'a>(&'a self, input: &'a StartInput, job: &Job<'a>, fenced: &'a Fenced) -> Attempt<'a> {
+        Attempt {
+            records: &self.records,
+            engine: &self.engine,
+            faults: &self.faults,
+            launch: &self.launch,
+            input,
+            game: job.game,
+            image: job.image,
+            fenced,
+        }
+    }
+}
+
+fn parse(input: &StartInput) -> Result<(GameId, ImageRef), Answer> {
+    let game = GameId::parse(&input.game_id)
+        .map_err(|error| Answer::failure(ErrorCode::InvalidGameId, error.to_string()))?;
+    let image = ImageRef::parse(&input.image_ref)
+        .map_err(|error| Answer::failure(ErrorCode::InvalidImageRef, error.to_string()))?;
+    Ok((game, image))
+}
+
+impl StartService for Service {
+    fn handle<'a>(&'a self, input: &'a StartInput) -> BoxFuture<'a, Result<Answer, StartError>> {
+        self.start(input).boxed()
+    }
+
+    fn give_up<'a>(&'a self, input: &'a StartInput, failure: Answer) -> BoxFuture<'a, Result<Answer, StartError>> {
+        self.end(input, failure).boxed()
+    }
+
+    fn engine_answers(&self) -> BoxFuture<'_, Result<(), StartError>> {
+        async { self.engine.ping().await.map_err(undecided) }.boxed()
+    }
+}

@@ -1,0 +1,45 @@
+//! Creating the group where it is missing, and taking over what the legacy worker did while the fleet was stopped.
+
+use super::{Group, millis};
+use crate::redis::RedisError;
+use std::time::Duration;
+
+/// What the group looked like, and what was done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adoption {
+    /// What was done.
+    pub state: AdoptionState,
+    /// The mirror now: entries after it are ours to answer.
+    pub mirror: String,
+    /// Entries the legacy worker had answered, acknowledged without an outcome.
+    pub acknowledged: u64,
+}
+
+/// What was done to make the group usable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdoptionState {
+    /// The group was missing; it begins right after [`Adoption::mirror`].
+    Created,
+    /// Somebody had moved the mirror forward; everything up to it counts as answered.
+    Adopted,
+    /// Somebody moved the mirror while other replicas run; nothing was taken over.
+    Foreign,
+    /// Nothing had to be done.
+    Existed,
+}
+
+impl Group {
+    /// Makes the group usable. Safe to run at any time, by any number of replicas.
+    pub async fn adopt(&self, claim_idle: Duration) -> Result<Adoption, RedisError> {
+        let reply = self.call(&self.scripts.adopt, [millis(claim_idle)]).await?;
+        let (state, mirror, acknowledged): (String, String, u64) = reply.convert()?;
+        let state = match state.as_str() {
+            "created" => AdoptionState::Created,
+            "adopted" => AdoptionState::Adopted,
+            "foreign" => AdoptionState::Foreign,
+            "exists" => AdoptionState::Existed,
+            other => return Err(RedisError::unexpected(other)),
+        };
+        Ok(Adoption { state, mirror, acknowledged })
+    }
+}

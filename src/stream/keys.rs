@@ -1,0 +1,50 @@
+//! Every key the group touches, derived from the settings in one place.
+
+use crate::settings::StreamSettings;
+
+/// The keys beside the jobs stream. Their names are part of what operators script against.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// The jobs stream.
+    pub jobs: String,
+    /// The results stream.
+    pub results: String,
+    /// The dead-letter stream.
+    pub dead: String,
+    /// The legacy offset, kept as the mirror: the exact low watermark.
+    pub mirror: String,
+    /// What we last wrote to the mirror; a difference says that somebody else moved it.
+    pub shadow: String,
+    /// Prefix of the ledger's hourly SETs: the ids that are settled.
+    pub ledger_prefix: String,
+    /// ZSET of the ledger's buckets by the time something was last added, so that old ones can be dropped.
+    pub ledgers: String,
+    /// HASH of crash and failure counts by entry id.
+    pub attempts: String,
+    /// HASH of the fleet's claim sweep: when the next may run, and from which id.
+    pub sweep: String,
+    /// HASH of replicas by consumer name: when last seen, state, who they are.
+    pub replicas: String,
+    /// The id up to which every entry is known to be answered.
+    pub verified: String,
+}
+
+impl Keys {
+    /// The keys of these settings.
+    pub fn new(settings: &StreamSettings) -> Self {
+        let jobs = &settings.jobs;
+        Self {
+            jobs: jobs.clone(),
+            results: settings.results.clone(),
+            dead: settings.dead.clone(),
+            mirror: settings.offset_key.clone(),
+            shadow: format!("{}:shadow", settings.offset_key),
+            ledger_prefix: format!("{jobs}:ledger:"),
+            ledgers: format!("{jobs}:ledgers"),
+            attempts: format!("{jobs}:attempts"),
+            sweep: format!("{jobs}:sweep"),
+            replicas: format!("{jobs}:replicas"),
+            verified: format!("{jobs}:verified"),
+        }
+    }
+}

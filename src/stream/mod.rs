@@ -1,0 +1,164 @@
+//! The consumer group: every step an entry takes in Redis. Each step is one call, and each script stands beside the
+//! file that calls it (`scripts/`).
+
+// the id of an entry, and its order
+pub mod entry_id;
+// every key, from one place
+pub mod keys;
+// creating the group, and taking over from the legacy worker
+pub mod adopt;
+// new entries
+pub mod read;
+// entries nobody works on any more
+pub mod claim;
+// keeping what we hold
+pub mod renew;
+// counting service failures
+pub mod fail;
+// outcome, dead letter, ledger, acknowledgement and mirror in one step
+pub mod settle;
+// giving back what we will not start, and leaving
+pub mod hand_back;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::contract::Fields;
+use crate::redis::{Connection, RedisError, Script, Value};
+use crate::settings::StreamSettings;
+use entry_id::EntryId;
+use keys::Keys;
+
+const PRELUDE: &str = include_str!("scripts/prelude.lua");
+
+/// One entry, handed to this process by Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its id in the jobs stream.
+    pub id: EntryId,
+    /// How it came to us.
+    pub origin: Origin,
+    /// How often it has been delivered, this time included.
+    pub deliveries: u64,
+    /// How often a process died with it.
+    pub crashes: u64,
+    /// How often the start service failed with it.
+    pub failures: u64,
+    /// How long ago the first delivery that failed was; zero where none did.
+    pub failing_for: Duration,
+    /// The payload.
+    pub fields: Fields,
+}
+
+/// How an entry came to this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Never delivered before.
+    New,
+    /// Taken over from a consumer that did not finish it.
+    Claimed,
+}
+
+/// The consumer group as one consumer sees it.
+#[derive(Debug, Clone)]
+pub struct Group {
+    keys: Arc<Keys>,
+    /// All keys in the order of the prelude's `KEYS`.
+    key_list: Vec<String>,
+    settings: Arc<StreamSettings>,
+    consumer: Arc<str>,
+    commands: Arc<Connection>,
+    scripts: Arc<Scripts>,
+}
+
+#[derive(Debug)]
+struct Scripts {
+    adopt: Script,
+    claim: Script,
+    renew: Script,
+    fail: Script,
+    settle: Script,
+    hand_back: Script,
+    leave: Script,
+}
+
+impl Scripts {
+    fn new() -> Self {
+        let script = |own: &str| Script::new(&format!("{PRELUDE}{own}"));
+        Self {
+            adopt: script(include_str!("scripts/adopt.lua")),
+            claim: script(include_str!("scripts/claim.lua")),
+            renew: script(include_str!("scripts/renew.lua")),
+            fail: script(include_str!("scripts/fail.lua")),
+            settle: script(include_str!("scripts/settle.lua")),
+            hand_back: script(include_str!("scripts/hand_back.lua")),
+            leave: script(include_str!("scripts/leave.lua")),
+        }
+    }
+}
+
+impl Group {
+    /// The group of these settings, as `consumer` sees it. Touches nothing.
+    pub fn new(settings: &StreamSettings, consumer: &str, commands: Arc<Connection>) -> Self {
+        let keys = Keys::new(settings);
+        let key_list = [
+            &keys.jobs,
+            &keys.results,
+            &keys.dead,
+            &keys.mirror,
+            &keys.shadow,
+            &keys.attempts,
+            &keys.ledgers,
+            &keys.sweep,
+            &keys.replicas,
+            &keys.verified,
+            &keys.ledger_prefix,
+        ]
+        .map(String::clone)
+        .to_vec();
+        Self {
+            keys: Arc::new(keys),
+            key_list,
+            settings: Arc::new(settings.clone()),
+            consumer: consumer.into(),
+            commands,
+            scripts: Arc::new(Scripts::new()),
+        }
+    }
+
+    /// Every key the group touches.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Who we are in the group.
+    pub fn consumer(&self) -> &str {
+        &self.consumer
+    }
+
+    /// The connection the scripts run on.
+    pub fn commands(&self) -> &Arc<Connection> {
+        &self.commands
+    }
+
+    /// Runs a script with all keys; `args` follow the group and the consumer.
+    async fn call(&self, script: &Script, args: impl IntoIterator<Item = Value>) -> Result<Value, RedisError> {
+        let mut argv: Vec<Value> = vec![self.settings.group.as_str().into(), (&*self.consumer).into()];
+        argv.extend(args);
+        script.run(&self.commands, self.key_list.clone(), argv).await
+    }
+}
+
+/// Milliseconds as Redis arguments take them.
+fn millis(duration: Duration) -> Value {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).into()
+}
+
+/// A count as Redis arguments take it.
+fn count(number: usize) -> Value {
+    i64::try_from(number).unwrap_or(i64::MAX).into()
+}
+
+fn id_of(text: &str) -> Result<EntryId, RedisError> {
+    text.parse().map_err(|_| RedisError::unexpected(&format!("entry id {text:?}")))
+}

@@ -1,0 +1,70 @@
+//! Keeping what we hold: idle times back to zero, and our presence refreshed, in one owner-checked step.
+
+use super::entry_id::EntryId;
+use super::{Group, count};
+use crate::redis::{RedisError, Value};
+
+/// What became of one entry that this process believes to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// Still ours.
+    Mine,
+    /// Still ours; its payload is gone from the stream.
+    Trimmed,
+    /// It had fallen out of the pending list and was put back for us.
+    Restored,
+    /// Another consumer has it.
+    Other,
+    /// It is not pending, and need not be: it is settled, or the group went back before it.
+    Absent,
+}
+
+/// Whether this replica takes work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplicaState {
+    /// It does.
+    Running,
+    /// It finishes what it has.
+    Draining,
+}
+
+impl ReplicaState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl Group {
+    /// Renews the presence of this replica and the entries it holds; answers one word per id, in order.
+    pub async fn renew(
+        &self,
+        state: ReplicaState,
+        about: &str,
+        held: &[EntryId],
+    ) -> Result<Vec<(EntryId, Renewal)>, RedisError> {
+        let mut args: Vec<Value> = vec![state.as_str().into(), about.into(), count(held.len().saturating_add(64))];
+        if let (Some(first), Some(last)) = (held.iter().min(), held.iter().max()) {
+            args.extend([first.to_string().into(), last.to_string().into()]);
+            args.extend(held.iter().map(|id| Value::from(id.to_string())));
+        }
+        let words: Vec<String> = self.call(&self.scripts.renew, args).await?.convert()?;
+        if words.len() != held.len() {
+            return Err(RedisError::unexpected("renewal count"));
+        }
+        held.iter().zip(words).map(|(&id, word)| Ok((id, renewal_of(&word)?))).collect()
+    }
+}
+
+fn renewal_of(word: &str) -> Result<Renewal, RedisError> {
+    Ok(match word {
+        "mine" => Renewal::Mine,
+        "trimmed" => Renewal::Trimmed,
+        "restored" => Renewal::Restored,
+        "other" => Renewal::Other,
+        "absent" => Renewal::Absent,
+        _ => return Err(RedisError::unexpected(word)),
+    })
+}

@@ -1,0 +1,83 @@
+-- Makes the group usable: creates it where it is missing, and takes over what the legacy worker did while the fleet
+-- was stopped.
+--
+-- ARGV: group, me, claim idle in ms. Answers: what was done, mirror, entries acknowledged without an outcome.
+--   created   the group was missing; it begins right after the answered id
+--   adopted   somebody moved the mirror forward: everything up to it counts as answered
+--   foreign   somebody moved the mirror while other replicas run: nothing was taken over
+--   exists    nothing to do
+local claim_idle = tonumber(ARGV[3])
+
+local refused = wrong_type(MIRROR, 'string') or wrong_type(SHADOW, 'string') or wrong_type(LEDGERS, 'zset')
+  or wrong_type(REPLICAS, 'hash') or wrong_type(SWEEP, 'hash') or wrong_type(VERIFIED, 'string')
+  or wrong_type(ATTEMPTS, 'hash')
+if refused then return refused end
+
+local held, shadow = redis.call('GET', MIRROR), redis.call('GET', SHADOW)
+if held and not id_parts(held) then return redis.error_reply('BADOFFSET ' .. MIRROR .. ' holds "' .. held .. '"') end
+if held then
+  local ms, seq = id_parts(held)
+  if #ms > 20 or #seq > 20 or (#ms == 20 and ms > '18446744073709551615') or (#seq == 20 and seq > '18446744073709551615') then
+    return redis.error_reply('BADOFFSET ' .. MIRROR .. ' holds "' .. held .. '"')
+  end
+  held = ms .. '-' .. seq
+end
+
+local function last_generated()
+  local info = redis.pcall('XINFO', 'STREAM', JOBS)
+  if info.err then return '0-0' end
+  for i = 1, #info, 2 do if info[i] == 'last-generated-id' then return info[i + 1] end end
+  return '0-0'
+end
+
+local function others_present()
+  local alive_since = now_ms() - claim_idle
+  for _, consumer in ipairs(redis.call('HKEYS', REPLICAS)) do
+    local seen, state = presence_of(consumer)
+    if consumer ~= ME and seen and seen >= alive_since and state ~= 'left' then return true end
+  end
+  return false
+end
+
+local function acknowledge_up_to(last)
+  local count = 0
+  while true do
+    local ids = {}
+    for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, '-', last, 500)) do ids[#ids + 1] = pending[1] end
+    if #ids == 0 then return count end
+    add_to_ledger(ids)
+    redis.call('XACK', JOBS, GROUP, unpack(ids))
+    forget_attempts(ids)
+    count = count + #ids
+  end
+end
+
+local delivered, missing = last_delivered()
+if not delivered then
+  -- A mirror beyond the stream's end belongs to a stream that is gone: this one begins anew.
+  local start = held or '0-0'
+  if compare_ids(start, last_generated()) > 0 then start = '0-0' end
+  local created = redis.pcall('XGROUP', 'CREATE', JOBS, GROUP, start, 'MKSTREAM')
+  if type(created) == 'table' and created.err then return redis.error_reply(created.err) end
+  redis.call('MSET', MIRROR, start, SHADOW, start, VERIFIED, start)
+  redis.call('DEL', SWEEP)
+  return { 'created', start, 0 }
+end
+
+local moved_forward = held and held ~= shadow and (not shadow or compare_ids(held, shadow) > 0)
+  and compare_ids(held, last_generated()) <= 0
+if not moved_forward then
+  local _, mark = write_mirror(delivered)
+  return { 'exists', mark, 0 }
+end
+if others_present() then return { 'foreign', held, 0 } end
+
+local acknowledged = acknowledge_up_to(held)
+if compare_ids(held, delivered) > 0 then
+  redis.call('XGROUP', 'SETID', JOBS, GROUP, held)
+  delivered = held
+end
+local verified = redis.call('GET', VERIFIED)
+if not verified or not id_parts(verified) or compare_ids(held, verified) > 0 then redis.call('SET', VERIFIED, held) end
+local _, mark = write_mirror(delivered)
+return { 'adopted', mark, acknowledged }

@@ -1,0 +1,34 @@
+//! What the loop waits for: every operation under way answers with one of these.
+
+use super::holdings::Held;
+use crate::redis::RedisError;
+use crate::start::StartError;
+use crate::stream::adopt::Adoption;
+use crate::stream::claim::{Look, Sweep};
+use crate::stream::entry_id::EntryId;
+use crate::stream::renew::Renewal;
+use crate::stream::settle::{Ending, SettleReply};
+use crate::stream::Delivery;
+
+/// The end of one operation.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A blocking read returned.
+    Read(Result<Vec<Delivery>, RedisError>),
+    /// The ledger was asked about entries that are in our hands now.
+    Admitted(Vec<Held>, Result<Vec<bool>, RedisError>),
+    /// A batch was settled, or not.
+    Settled(Vec<(Held, Ending)>, Result<SettleReply, RedisError>),
+    /// What we hold was renewed, or not.
+    Renewed(Result<Vec<(EntryId, Renewal)>, RedisError>),
+    /// A look for claimable entries.
+    Looked(Result<Look, RedisError>),
+    /// A claim sweep.
+    Swept(Result<Sweep, RedisError>),
+    /// Entries were given back, or not.
+    HandedBack(Vec<Held>, Result<u64, RedisError>),
+    /// The engine was asked whether it answers.
+    Probed(Result<(), StartError>),
+    /// The group was made usable, or not.
+    Adopted(Result<Adoption, RedisError>),
+}

@@ -1,0 +1,28 @@
+//! One replica: what it holds, what it does next, and how it ends.
+//!
+//! One task owns all state. It waits for the next event, applies it without awaiting anything, and then starts
+//! whatever has become possible; everything that takes time is a future that answers with an event.
+
+// back-off schedules; pure
+pub mod backoff;
+// the entries this process holds; pure
+pub mod holdings;
+// which held entry may start next: one at a time per game; pure
+pub mod games;
+// one entry's stay in the start stage
+pub mod work;
+// conditions that are said once when they begin and once when they end
+pub mod conditions;
+// what the loop waits for
+mod events;
+// the loop: its state, and what it waits for
+pub mod replica;
+// the loop: what each event changes
+mod apply;
+// the loop: what is started next
+mod pump;
+// wiring: from settings to a running replica
+pub mod run;
+
+/// The value of the original worker's `worker` log field.
+pub const WORKER: &str = "rtmanager.startjobs";

@@ -1,0 +1,264 @@
+//! Starting what has become possible. Nothing here waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use super::backoff::CALLS;
+use super::conditions::Trouble;
+use super::events::Event;
+use super::holdings::{Held, Stage};
+use super::replica::{Mode, Replica, SETTLES_MAX};
+use super::work::Ticket;
+use crate::faults::Point;
+use crate::start::{OP_SOURCE, StartInput};
+use crate::stream::renew::ReplicaState;
+use crate::stream::settle::BATCH_MAX;
+
+/// When nothing at all is due.
+const IDLE_WAKE: Duration = Duration::from_secs(60);
+
+impl Replica {
+    pub(super) fn pump(&mut self) {
+        let now = Instant::now();
+        self.wake_backed_off(now);
+        self.start_ready();
+        self.settle_ready(now);
+        self.hand_back_ready(now);
+        self.renew_due(now);
+        self.adopt_due(now);
+        self.probe_due(now);
+        // Claims before reads: free slots go to entries that have waited longest.
+        self.sweep_due(now);
+        self.read_due(now);
+    }
+
+    pub(super) fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        let mut wake = now + IDLE_WAKE;
+        let mut at = |condition: bool, due: Instant| {
+            if condition {
+                wake = wake.min(due);
+            }
+        };
+        let takes_work = self.takes_work();
+        at(!self.under_way.renew, self.due.renew);
+        at(takes_work && !self.under_way.sweep && self.free_for_claims() > 0, self.due.sweep);
+        at(takes_work && self.under_way.read.is_none() && self.can_read(), self.due.read);
+        at(!self.endings.is_empty() && self.under_way.settles < SETTLES_MAX, self.due.settle);
+        at(!self.to_hand_back.is_empty(), self.due.hand_back);
+        at(!self.engine_up && !self.under_way.probe, self.due.probe);
+        at(self.group_lost && !self.under_way.adopt, self.due.adopt);
+        if let Some((&(due, _), _)) = self.backing_off.first_key_value() {
+            at(true, due);
+        }
+        if let Mode::Draining(deadline) = self.mode {
+            at(true, deadline);
+        }
+        wake
+    }
+
+    fn takes_work(&self) -> bool {
+        self.mode == Mode::Running && self.engine_up && !self.group_lost
+    }
+
+    /// Slots that no held entry takes; a read under way may still fill them.
+    fn free_for_claims(&self) -> usize {
+        self.holdings.free(self.settings.slots)
+    }
+
+    fn can_read(&self) -> bool {
+        let settling_max = self.settings.slots.max(2 * BATCH_MAX);
+        self.free_for_claims() > 0
+            && !self.under_way.sweep
+            && !self.claim_next
+            && self.holdings.count(Stage::BackingOff) < self.settings.max_backing_off
+            && self.holdings.count(Stage::Ending) < settling_max
+    }
+
+    fn wake_backed_off(&mut self, now: Instant) {
+        if !self.engine_up {
+            return;
+        }
+        while let Some(entry) = self.backing_off.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let job = entry.remove();
+            self.holdings.enter(&job.held, Stage::Waiting);
+            self.games.push(job);
+        }
+    }
+
+    fn start_ready(&mut self) {
+        while self.running.len() < self.settings.slots && self.engine_up {
+            let Some(job) = self.games.next() else { break };
+            self.holdings.enter(&job.held, Stage::Running);
+            let ticket = Ticket {
+                id: job.held.id(),
+                input: StartInput {
+                    game_id: job.job.game_id.clone(),
+                    image_ref: job.job.image_ref.clone(),
+                    op_source: OP_SOURCE,
+                    source_ref: job.held.id().to_string(),
+                    trace: job.job.trace.clone(),
+                },
+                requested_at_ms: job.job.requested_at_ms,
+                crashes: job.held.crashes,
+                uncounted: job.uncounted,
+                held_for: job.held.since.elapsed(),
+            };
+            let work = Arc::clone(&self.work);
+            let task = self.starts.spawn(async move { work.run(ticket).await });
+            self.running.insert(task.id(), job);
+        }
+    }
+
+    fn settle_ready(&mut self, now: Instant) {
+        while now >= self.due.settle && self.under_way.settles < SETTLES_MAX && !self.endings.is_empty() {
+            self.faults.reach(Point::BeforeSettle);
+            // All that is ready, never a wait.
+            let batch: Vec<_> = self.endings.drain(..self.endings.len().min(BATCH_MAX)).collect();
+            let (group, held) = (self.group.clone(), self.holdings.len());
+            self.under_way.settles += 1;
+            self.operations.push(
+                async move {
+                    let (helds, pairs): (Vec<_>, Vec<_>) =
+                        batch.into_iter().map(|(held, ending)| { let id = held.id(); (held, (id, ending)) }).unzip();
+                    let reply = group.settle(&pairs, held).await;
+                    let batch = helds.into_iter().zip(pairs).map(|(held, (_, ending))| (held, ending)).collect();
+                    Event::Settled(batch, reply)
+                }
+                .boxed(),
+            );
+        }
+    }
+
+    fn hand_back_ready(&mut self, now: Instant) {
+        if now < self.due.hand_back || self.to_hand_back.is_empty() {
+            return;
+        }
+        let helds = std::mem::take(&mut self.to_hand_back);
+        let group = self.group.clone();
+        self.under_way.hand_backs += 1;
+        self.operations.push(
+            async move {
+                let ids: Vec<_> = helds.iter().map(Held::id).collect();
+                let reply = group.hand_back(&ids).await;
+                Event::HandedBack(helds, reply)
+            }
+            .boxed(),
+        );
+    }
+
+    fn renew_due(&mut self, now: Instant) {
+        if now < self.due.renew || self.under_way.renew {
+            return;
+        }
+        self.under_way.renew = true;
+        self.due.renew = now + self.settings.claim_idle / 3;
+        let state = if self.mode == Mode::Running { ReplicaState::Running } else { ReplicaState::Draining };
+        let (group, about) = (self.group.clone(), self.presence());
+        let ids = self.holdings.to_renew(now, self.settings.max_run);
+        self.operations.push(async move { Event::Renewed(group.renew(state, &about, &ids).await) }.boxed());
+    }
+
+    fn adopt_due(&mut self, now: Instant) {
+        if !self.group_lost || self.under_way.adopt || now < self.due.adopt {
+            return;
+        }
+        self.under_way.adopt = true;
+        let (group, claim_idle) = (self.group.clone(), self.settings.claim_idle);
+        self.operations.push(async move { Event::Adopted(group.adopt(claim_idle).await) }.boxed());
+    }
+
+    fn probe_due(&mut self, now: Instant) {
+        if self.engine_up || self.under_way.probe || now < self.due.probe {
+            return;
+        }
+        self.under_way.probe = true;
+        let work = Arc::clone(&self.work);
+        self.operations.push(async move { Event::Probed(work.service.engine_answers().await) }.boxed());
+    }
+
+    fn sweep_due(&mut self, now: Instant) {
+        let room = self.free_for_claims();
+        if !self.takes_work() || self.under_way.sweep || room == 0 || (now < self.due.sweep && !self.claim_next) {
+            return;
+        }
+        let reading = self.under_way.read.is_some();
+        if self.claim_next && reading {
+            return;
+        }
+        let jitter = 0.8 + 0.4 * fastrand::f64();
+        self.due.sweep = now + self.settings.sweep_interval.mul_f64(jitter);
+        self.under_way.sweep = true;
+        self.claim_next = false;
+        let group = self.group.clone();
+        let (claim_idle, interval) = (self.settings.claim_idle, self.settings.sweep_interval);
+        if reading {
+            // The read under way may fill every slot that is free now: look first, take once it is back.
+            self.operations.push(async move { Event::Looked(group.look(claim_idle, interval, room).await) }.boxed());
+        } else {
+            self.operations.push(async move { Event::Swept(group.sweep(claim_idle, interval, room).await) }.boxed());
+        }
+    }
+
+    fn read_due(&mut self, now: Instant) {
+        if !self.takes_work() || self.under_way.read.is_some() || now < self.due.read || !self.can_read() {
+            return;
+        }
+        let room = self.free_for_claims();
+        self.under_way.read = Some(room);
+        let reader = Arc::clone(&self.reader);
+        self.operations.push(async move { Event::Read(reader.read(room).await) }.boxed());
+    }
+
+    /// Asks the ledger about entries that have just come into our hands.
+    pub(super) fn admit(&mut self, helds: Vec<Held>) {
+        if helds.is_empty() {
+            return;
+        }
+        self.under_way.admissions += 1;
+        let group = self.group.clone();
+        self.operations.push(
+            async move {
+                let ids: Vec<_> = helds.iter().map(Held::id).collect();
+                let known = group.known(&ids).await;
+                if known.is_err() {
+                    tokio::time::sleep(CALLS.min).await;
+                }
+                Event::Admitted(helds, known)
+            }
+            .boxed(),
+        );
+    }
+
+    /// Everything that has not started goes back, for others to take at once.
+    pub(super) fn give_back_all_unstarted(&mut self) {
+        let waiting = self.games.remove_where(|_| true);
+        let backing_off = std::mem::take(&mut self.backing_off).into_values();
+        for job in waiting.into_iter().chain(backing_off) {
+            self.give_back(job.held);
+        }
+    }
+
+    /// One entry goes back.
+    pub(super) fn give_back(&mut self, held: Held) {
+        self.holdings.enter(&held, Stage::Ending);
+        self.to_hand_back.push(held);
+    }
+
+    /// The engine is gone: nothing is read, claimed or started until it answers again.
+    pub(super) fn engine_went_down(&mut self, err: &str) {
+        let times = self.conditions.met(Trouble::Engine, err);
+        self.engine_up = false;
+        self.due.probe = Instant::now() + CALLS.delay(times, fastrand::f64());
+        if self.under_way.read.is_some() {
+            self.unblock_reader();
+        }
+        self.give_back_all_unstarted();
+    }
+}

@@ -1,0 +1,268 @@
+//! The loop: wait for an event, apply it, start what has become possible.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::broadcast;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::conditions::Conditions;
+use super::events::Event;
+use super::games::{Games, OfGame};
+use super::holdings::{Held, Holdings};
+use super::work::{Conclusion, Work};
+use crate::contract::start_job::StartJob;
+use crate::faults::Faults;
+use crate::settings::{StreamSettings, WorkerSettings};
+use crate::stream::Group;
+use crate::stream::entry_id::EntryId;
+use crate::stream::read::Reader;
+use crate::stream::settle::Ending;
+
+/// A well-formed job in our hands.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) held: Held,
+    pub(super) job: StartJob,
+    /// Attempts in this process that did not count against a budget.
+    pub(super) uncounted: u64,
+    /// Another consumer has the entry: whatever comes out is not ours to publish.
+    pub(super) lost: bool,
+}
+
+impl OfGame for Job {
+    fn game(&self) -> &str {
+        &self.job.game_id
+    }
+}
+
+/// When the next of each repeated operation may begin.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) renew: Instant,
+    pub(super) sweep: Instant,
+    pub(super) read: Instant,
+    pub(super) settle: Instant,
+    pub(super) probe: Instant,
+    pub(super) adopt: Instant,
+    pub(super) hand_back: Instant,
+}
+
+/// Operations under way, of which there is at most one each (settling: a few).
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says whether its one operation is under way")]
+pub(super) struct UnderWay {
+    /// How many entries the blocking read may bring.
+    pub(super) read: Option<usize>,
+    pub(super) admissions: usize,
+    pub(super) settles: usize,
+    pub(super) renew: bool,
+    /// A look or a sweep.
+    pub(super) sweep: bool,
+    pub(super) hand_backs: usize,
+    pub(super) probe: bool,
+    pub(super) adopt: bool,
+}
+
+/// What the replica is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Takes work.
+    Running,
+    /// Finishes what runs until this moment.
+    Draining(Instant),
+}
+
+/// How a replica ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that ran was finished and settled, the rest given back.
+    Drained,
+    /// The drain deadline passed with this many entries in hand; they were given back where Redis answered.
+    DeadlinePassed(usize),
+}
+
+/// What a replica is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The group, as this replica sees it.
+    pub group: Group,
+    /// Its blocking connection.
+    pub reader: Reader,
+    /// The start stage.
+    pub work: Arc<Work>,
+    /// Crash hooks.
+    pub faults: Arc<Faults>,
+    /// Limits and rhythms.
+    pub settings: WorkerSettings,
+    /// Of the streams: field limits.
+    pub stream: StreamSettings,
+    /// What stands in the presence record besides the numbers: JSON members without braces.
+    pub about: String,
+    /// What is wrong, as known from the start-up.
+    pub conditions: Conditions,
+}
+
+/// One replica.
+pub struct Replica {
+    pub(super) group: Group,
+    pub(super) reader: Arc<Reader>,
+    pub(super) work: Arc<Work>,
+    pub(super) faults: Arc<Faults>,
+    pub(super) settings: WorkerSettings,
+    pub(super) stream: StreamSettings,
+    pub(super) about: String,
+    pub(super) conditions: Conditions,
+
+    pub(super) mode: Mode,
+    pub(super) holdings: Holdings,
+    pub(super) games: Games<Job>,
+    pub(super) running: HashMap<Id, Job>,
+    pub(super) starts: JoinSet<Conclusion>,
+    pub(super) backing_off: BTreeMap<(Instant, EntryId), Job>,
+    pub(super) endings: VecDeque<(Held, Ending)>,
+    pub(super) to_hand_back: Vec<Held>,
+    /// Entries that are ours only to be given back do not come back to us before this.
+    pub(super) due: Due,
+    pub(super) under_way: UnderWay,
+    pub(super) operations: FuturesUnordered<BoxFuture<'static, Event>>,
+    /// The engine answers.
+    pub(super) engine_up: bool,
+    /// The group has to be made usable before anything is read or claimed.
+    pub(super) group_lost: bool,
+    /// A look found claimable entries, and the read has been asked to make room.
+    pub(super) claim_next: bool,
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica").field("mode", &self.mode).field("held", &self.holdings.len()).finish_non_exhaustive()
+    }
+}
+
+/// Batches under way at once: while one is with Redis, the next gathers and goes.
+pub(super) const SETTLES_MAX: usize = 2;
+
+impl Replica {
+    /// A replica of these parts, with the group usable and the engine answering.
+    pub fn new(parts: Parts) -> Self {
+        let now = Instant::now();
+        let due =
+            Due { renew: now, sweep: now, read: now, settle: now, probe: now, adopt: now, hand_back: now };
+        Self {
+            group: parts.group,
+            reader: Arc::new(parts.reader),
+            work: parts.work,
+            faults: parts.faults,
+            settings: parts.settings,
+            stream: parts.stream,
+            about: parts.about,
+            conditions: parts.conditions,
+            mode: Mode::Running,
+            holdings: Holdings::default(),
+            games: Games::default(),
+            running: HashMap::new(),
+            starts: JoinSet::new(),
+            backing_off: BTreeMap::new(),
+            endings: VecDeque::new(),
+            to_hand_back: Vec::new(),
+            due,
+            under_way: UnderWay::default(),
+            operations: FuturesUnordered::new(),
+            engine_up: true,
+            group_lost: false,
+            claim_next: false,
+        }
+    }
+
+    /// Runs until `stop` is cancelled and everything in hand is finished, or the drain deadline passes.
+    pub async fn run(mut self, stop: CancellationToken) -> Ended {
+        let mut reconnections = self.group.commands().reconnections();
+        loop {
+            self.pump();
+            if let Some(ended) = self.has_ended() {
+                return self.leave(ended).await;
+            }
+            let wake = self.next_wake();
+            let is_running = self.mode == Mode::Running;
+            // Biased: what is finished is taken in before anything new, which bounds what we hold.
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if is_running => self.begin_drain(),
+                Some(ended) = self.starts.join_next_with_id(), if !self.starts.is_empty() => self.start_ended(ended),
+                Some(event) = self.operations.next(), if !self.operations.is_empty() => self.apply(event),
+                again = reconnections.recv() => self.reconnected(&again),
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn start_ended(&mut self, ended: Result<(Id, Conclusion), JoinError>) {
+        let (id, conclusion) = match ended {
+            Ok((id, conclusion)) => (id, conclusion),
+            Err(error) => (error.id(), Conclusion::of_panic(&error)),
+        };
+        let job = self.running.remove(&id).expect("every start that ends was put into `running` when it was spawned");
+        self.conclude(job, conclusion);
+    }
+
+    /// After a reconnection whatever we held may have been claimed: first renew, and claim from nobody for one claim
+    /// idle, because the others' renewals were held up too.
+    fn reconnected<T>(&mut self, message: &Result<T, broadcast::error::RecvError>) {
+        if matches!(message, Err(broadcast::error::RecvError::Closed)) {
+            return;
+        }
+        let now = Instant::now();
+        self.due.renew = now;
+        self.due.sweep = now + self.settings.claim_idle;
+    }
+
+    pub(super) fn begin_drain(&mut self) {
+        // What is left after the starts' deadline is for giving back and leaving.
+        let reserve = (self.settings.drain_timeout / 5).min(Duration::from_secs(1));
+        let deadline = Instant::now() + self.settings.drain_timeout.saturating_sub(reserve);
+        self.mode = Mode::Draining(deadline);
+        self.due.renew = Instant::now();
+        if self.under_way.read.is_some() {
+            self.unblock_reader();
+        }
+        self.give_back_all_unstarted();
+    }
+
+    /// Makes the blocked read return now. Not awaited: the read itself answers.
+    pub(super) fn unblock_reader(&self) {
+        let reader = Arc::clone(&self.reader);
+        drop(tokio::spawn(async move { reader.unblock().await }));
+    }
+
+    fn has_ended(&self) -> Option<Ended> {
+        let Mode::Draining(deadline) = self.mode else { return None };
+        let busy = &self.under_way;
+        if self.holdings.is_empty() && busy.read.is_none() && busy.admissions == 0 && !busy.sweep {
+            return Some(Ended::Drained);
+        }
+        (Instant::now() >= deadline).then(|| Ended::DeadlinePassed(self.holdings.len()))
+    }
+
+    async fn leave(mut self, ended: Ended) -> Ended {
+        let limit = (self.settings.drain_timeout / 5).min(Duration::from_secs(1)) / 2;
+        self.starts.abort_all();
+        if let Ended::DeadlinePassed(_) = ended {
+            drop(tokio::time::timeout(limit, self.group.hand_back(&self.holdings.ids())).await);
+        }
+        drop(tokio::time::timeout(limit, self.group.leave(&self.presence())).await);
+        ended
+    }
+
+    /// The JSON of the presence record.
+    pub(super) fn presence(&self) -> String {
+        let (slots, in_flight, held) = (self.settings.slots, self.running.len(), self.holdings.len());
+        format!("{{{},\"slots\":{slots},\"in_flight\":{in_flight},\"held\":{held}}}", self.about)
+    }
+}

@@ -1,0 +1,226 @@
+//! From settings to a running replica, and to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::WORKER;
+use super::apply::log_adoption;
+use super::backoff::{Backoff, CALLS};
+use super::conditions::{Conditions, Trouble};
+use super::replica::{Ended, Parts, Replica};
+use super::work::{Work, now_ms};
+use crate::engine::Engine;
+use crate::engine::docker::DockerEngine;
+use crate::engine::simulated::SimulatedEngine;
+use crate::faults::Faults;
+use crate::redis::{Connection, Kind, RedisError, Role};
+use crate::settings::{EngineKind, Settings};
+use crate::start::attempt::Launch;
+use crate::start::record::Records;
+use crate::start::{Service, StartService};
+use crate::stream::Group;
+use crate::stream::adopt::{Adoption, AdoptionState};
+use crate::stream::read::Reader;
+
+/// How a worker process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// It was asked to stop, and drained.
+    Drained,
+    /// It was asked to stop, and the drain deadline passed.
+    DeadlinePassed,
+}
+
+/// Why a worker cannot run at all; everything else is waited out.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The legacy offset is no entry id; a guess could skip or repeat jobs.
+    #[error("{0}, which is no stream entry id: set it to the id of the last answered entry, or delete it to begin at the start of the stream")]
+    BadOffset(String),
+    /// The settings do not make a connection.
+    #[error("cannot connect: {0}")]
+    Unusable(String),
+}
+
+/// Runs one replica until `stop` is cancelled.
+pub async fn run(settings: Settings, stop: CancellationToken) -> Result<Finish, RunError> {
+    let jobs = settings.stream.jobs.clone();
+    let started = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(Finish::Drained),
+        started = start(&settings) => started?,
+    };
+    let Started { replica, mirror } = started;
+    let block_timeout = humantime::format_duration(settings.worker.block).to_string();
+    tracing::info!(worker = WORKER, stream = jobs, block_timeout, start_entry_id = mirror, "start jobs consumer started");
+    let ended = replica.run(stop).await;
+    match ended {
+        Ended::Drained => tracing::info!(worker = WORKER, stream = jobs, "start jobs consumer stopped"),
+        Ended::DeadlinePassed(entries) => {
+            tracing::error!(worker = WORKER, stream = jobs, entries, "start jobs consumer stopped with entries in hand");
+        }
+    }
+    Ok(match ended {
+        Ended::Drained => Finish::Drained,
+        Ended::DeadlinePassed(_) => Finish::DeadlinePassed,
+    })
+}
+
+struct Started {
+    replica: Replica,
+    mirror: String,
+}
+
+async fn start(settings: &Settings) -> Result<Started, RunError> {
+    let mut conditions = Conditions::new(&settings.stream.jobs);
+    let host = host_name();
+    // Fresh per process start: "still pending for this name" then proves that the newest attempt is speaking.
+    let consumer = format!("{host}-{}", uuid::Uuid::new_v4());
+    let commands = Arc::new(connect(settings, Role::Commands, &consumer, &mut conditions).await?);
+    let reader = connect(settings, Role::Reader(settings.worker.block), &consumer, &mut conditions).await?;
+
+    let group = Group::new(&settings.stream, &consumer, Arc::clone(&commands));
+    let faults = Arc::new(Faults::new(settings.faults.clone()));
+    let engine = engine(settings, &commands)?;
+    tracing::info!(worker = WORKER, stream = settings.stream.jobs, consumer, engine = engine.kind(), redis = settings.redis.display_url, "worker process");
+    let service: Arc<dyn StartService> = Arc::new(service(settings, &commands, engine, &faults, &consumer));
+    await_engine(service.as_ref(), &mut conditions).await;
+    let adoption = adopt(&group, settings.worker.claim_idle, &mut conditions).await?;
+    log_adoption(&settings.stream.jobs, &adoption);
+
+    let reader = Reader::new(reader, &group, settings.worker.block);
+    let work = work(settings, service, group.clone());
+    let about = about(settings, &host);
+    let parts = Parts {
+        group,
+        reader,
+        work: Arc::new(work),
+        faults,
+        settings: settings.worker.clone(),
+        stream: settings.stream.clone(),
+        about,
+        conditions,
+    };
+    Ok(Started { replica: Replica::new(parts), mirror: adoption.mirror })
+}
+
+async fn connect(
+    settings: &Settings,
+    role: Role,
+    consumer: &str,
+    conditions: &mut Conditions,
+) -> Result<Connection, RunError> {
+    let name = format!("startjobs:{consumer}");
+    let opened = Connection::open(&settings.redis, role, &name, |error| {
+        conditions.met(Trouble::Redis, &error.text);
+    })
+    .await
+    .map_err(|error| RunError::Unusable(error.text))?;
+    conditions.over(Trouble::Redis);
+    Ok(opened)
+}
+
+fn engine(settings: &Settings, commands: &Arc<Connection>) -> Result<Arc<dyn Engine>, RunError> {
+    let engine = &settings.engine;
+    Ok(match engine.kind {
+        EngineKind::Docker => Arc::new(
+            DockerEngine::connect(&engine.docker_host, engine.port, engine.start_concurrency)
+                .map_err(|error| RunError::Unusable(error.to_string()))?,
+        ),
+        EngineKind::Simulated => Arc::new(SimulatedEngine::new(
+            Arc::clone(commands),
+            &engine.record_prefix,
+            engine.simulated.clone(),
+            engine.start_concurrency,
+        )),
+    })
+}
+
+fn service(
+    settings: &Settings,
+    commands: &Arc<Connection>,
+    engine: Arc<dyn Engine>,
+    faults: &Arc<Faults>,
+    consumer: &str,
+) -> Service {
+    let stream = (settings.stream.jobs.as_str(), settings.stream.group.as_str());
+    let prefix = &settings.engine.record_prefix;
+    let records = Records::new(Arc::clone(commands), prefix, stream, consumer, settings.worker.claim_idle);
+    let launch = Launch {
+        port: settings.engine.port,
+        readiness: settings.engine.readiness.clone(),
+        ready_timeout: settings.engine.ready_timeout,
+    };
+    Service::new(records, engine, Arc::clone(faults), launch, settings.engine.host_id.clone(), settings.worker.max_run)
+}
+
+fn work(settings: &Settings, service: Arc<dyn StartService>, group: Group) -> Work {
+    let worker = &settings.worker;
+    Work {
+        service,
+        group,
+        retry: Backoff { min: worker.retry_min, max: worker.retry_max },
+        retry_attempts: u64::from(worker.retry_attempts),
+        retry_max_age: worker.retry_max_age,
+        crash_budget: u64::from(worker.crash_budget),
+        start_deadline: worker.start_deadline,
+    }
+}
+
+/// JSON members of the presence record, without braces.
+fn about(settings: &Settings, host: &str) -> String {
+    let engine = match settings.engine.kind {
+        EngineKind::Docker => "docker",
+        EngineKind::Simulated => "simulated",
+    };
+    let about = serde_json::json!({
+        "host": host,
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "started_at_ms": now_ms(),
+        "engine": engine,
+    })
+    .to_string();
+    about.trim_start_matches('{').trim_end_matches('}').to_owned()
+}
+
+async fn await_engine(service: &dyn StartService, conditions: &mut Conditions) {
+    while let Err(error) = service.engine_answers().await {
+        let times = conditions.met(Trouble::Engine, &error.to_string());
+        sleep(CALLS.delay(times, fastrand::f64())).await;
+    }
+    conditions.over(Trouble::Engine);
+}
+
+/// Makes the group usable. An offset moved by somebody else while other replicas seem present is looked at again until
+/// those that died have expired: only replicas that live keep it from being taken over.
+async fn adopt(group: &Group, claim_idle: Duration, conditions: &mut Conditions) -> Result<Adoption, RunError> {
+    let patience = tokio::time::Instant::now() + claim_idle + CALLS.max;
+    loop {
+        match group.adopt(claim_idle).await {
+            Ok(adoption) => {
+                conditions.over(Trouble::Redis);
+                conditions.over(Trouble::Group);
+                if adoption.state != AdoptionState::Foreign || tokio::time::Instant::now() >= patience {
+                    return Ok(adoption);
+                }
+                sleep(CALLS.min).await;
+            }
+            Err(RedisError { kind: Kind::BadOffset, text }) => {
+                return Err(RunError::BadOffset(text.trim_start_matches("BADOFFSET ").to_owned()));
+            }
+            Err(error) => {
+                let trouble = if error.kind == Kind::Unreachable { Trouble::Redis } else { Trouble::Group };
+                let times = conditions.met(trouble, &error.text);
+                sleep(CALLS.delay(times, fastrand::f64())).await;
+            }
+        }
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

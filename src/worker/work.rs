@@ -1,0 +1,157 @@
+//! One entry's stay in the start stage: the start service, and what an error means for the entry's budgets.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::backoff::{Backoff, CALLS};
+use crate::contract::dead_letter::Reason;
+use crate::contract::error_code::ErrorCode;
+use crate::contract::job_result::Answer;
+use crate::start::{StartError, StartInput, StartService};
+use crate::stream::Group;
+use crate::stream::entry_id::EntryId;
+use crate::stream::fail::Attempts;
+
+/// What the start stage needs to know besides the entry.
+#[derive(Debug)]
+pub struct Work {
+    /// Who starts.
+    pub service: Arc<dyn StartService>,
+    /// Where failures are counted.
+    pub group: Group,
+    /// Between attempts after service failures.
+    pub retry: Backoff,
+    /// Service failures until the budget is spent.
+    pub retry_attempts: u64,
+    /// Age since the first failed delivery until the budget is spent.
+    pub retry_max_age: Duration,
+    /// Crashes beyond which an entry is not run any more.
+    pub crash_budget: u64,
+    /// Age of `requested_at_ms` beyond which a job is answered instead of started.
+    pub start_deadline: Option<Duration>,
+}
+
+/// One entry as the start stage sees it; a copy, because the original stays with the loop even if a start panics.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    /// Which entry.
+    pub id: EntryId,
+    /// What is asked of the service.
+    pub input: StartInput,
+    /// When Lobby asked, Unix ms; 0 unknown.
+    pub requested_at_ms: i64,
+    /// How often a process died with it.
+    pub crashes: u64,
+    /// How often this process has tried without the attempt counting.
+    pub uncounted: u64,
+    /// How long this process has held it.
+    pub held_for: Duration,
+}
+
+/// How an entry left the start stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conclusion {
+    /// Answered.
+    Answered(Answer),
+    /// Answered with a failure that goes to the dead letters too.
+    GivenUp {
+        /// What is published: the failure, or what an earlier attempt had stored.
+        answer: Answer,
+        /// Why.
+        reason: Reason,
+        /// What it has behind it.
+        attempts: Attempts,
+    },
+    /// To be tried again.
+    Again {
+        /// When.
+        after: Duration,
+        /// Whether the failure was counted, and against what.
+        counted: Option<Attempts>,
+        /// Why, for the log.
+        why: StartError,
+    },
+    /// The engine does not answer anybody: the entry is better off with another replica.
+    EngineDown(String),
+    /// The entry is not ours any more.
+    NotOurs,
+}
+
+impl Work {
+    /// Takes one entry through the start stage.
+    pub async fn run(&self, ticket: Ticket) -> Conclusion {
+        if ticket.crashes > self.crash_budget {
+            let message = format!("the process died {} times while it worked on this job", ticket.crashes);
+            return self.give_up(&ticket, ErrorCode::Poison, message, Reason::Poison, None).await;
+        }
+        if let Some(message) = self.too_late(ticket.requested_at_ms) {
+            let failure = Answer::failure(ErrorCode::StartDeadlineExceeded, message);
+            return match self.service.give_up(&ticket.input, failure).await {
+                Ok(answer) => Conclusion::Answered(answer),
+                Err(error) => uncounted(&ticket, error, CALLS),
+            };
+        }
+        match self.service.handle(&ticket.input).await {
+            Ok(answer) => Conclusion::Answered(answer),
+            Err(StartError::InProgress { retry_after }) => {
+                // Never doubled: it must not wait for a dead replica's lease much longer than for its entry.
+                let after = retry_after.map_or(self.retry.min, |left| left.min(self.retry.min)).max(CALLS.min);
+                Conclusion::Again { after, counted: None, why: StartError::InProgress { retry_after } }
+            }
+            Err(error @ (StartError::Fenced | StartError::Store(_))) => uncounted(&ticket, error, self.retry),
+            Err(StartError::Engine { code, message }) => self.engine_failed(&ticket, code, message).await,
+        }
+    }
+
+    async fn engine_failed(&self, ticket: &Ticket, code: ErrorCode, message: String) -> Conclusion {
+        if code == ErrorCode::EngineUnavailable {
+            if let Err(error) = self.service.engine_answers().await {
+                return Conclusion::EngineDown(error.to_string());
+            }
+        }
+        let attempts = match self.group.record_failure(ticket.id, ticket.held_for).await {
+            Ok(Some(attempts)) => attempts,
+            Ok(None) => return Conclusion::NotOurs,
+            Err(error) => return uncounted(ticket, StartError::Store(error), self.retry),
+        };
+        if attempts.failures >= self.retry_attempts || attempts.failing_for > self.retry_max_age {
+            return self.give_up(ticket, code, message, Reason::RetriesExhausted, Some(attempts)).await;
+        }
+        let after = self.retry.delay(attempts.failures, fastrand::f64());
+        Conclusion::Again { after, counted: Some(attempts), why: StartError::Engine { code, message } }
+    }
+
+    async fn give_up(
+        &self,
+        ticket: &Ticket,
+        code: ErrorCode,
+        message: String,
+        reason: Reason,
+        attempts: Option<Attempts>,
+    ) -> Conclusion {
+        let attempts =
+            attempts.unwrap_or(Attempts { crashes: ticket.crashes, failures: 0, failing_for: Duration::ZERO });
+        match self.service.give_up(&ticket.input, Answer::failure(code, message)).await {
+            Ok(answer) => Conclusion::GivenUp { answer, reason, attempts },
+            Err(error) => uncounted(ticket, error, self.retry),
+        }
+    }
+
+    fn too_late(&self, requested_at_ms: i64) -> Option<String> {
+        let limit = self.start_deadline?;
+        let requested = u64::try_from(requested_at_ms).ok().filter(|&ms| ms > 0)?;
+        let age = Duration::from_millis(now_ms().saturating_sub(requested));
+        (age > limit).then(|| format!("requested {age:?} ago, and the limit is {limit:?}"))
+    }
+}
+
+fn uncounted(ticket: &Ticket, why: StartError, backoff: Backoff) -> Conclusion {
+    let after = backoff.delay(ticket.uncounted + 1, fastrand::f64());
+    Conclusion::Again { after, counted: None, why }
+}
+
+/// The worker's clock, Unix milliseconds.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,105 @@
+//! Passwords reach the client and nothing else.
+
+use proptest::prelude::*;
+use startjobs::settings::Settings;
+
+use super::{file, good, problems, shown, sources};
+
+#[test]
+fn redis_urls_reach_the_client_whole_and_are_shown_without_password() {
+    let table = [
+        ("redis://h", "redis://h:6379", "redis://h:6379"),
+        (
+            "REDIS://[::1]:7/3",
+            "redis://[::1]:7/3",
+            "redis://[::1]:7/3",
+        ),
+        (
+            "valkey://u:a%40b@h/",
+            "valkey://u:a%40b@h:6379",
+            "valkey://u:***@h:6379",
+        ),
+        (
+            "redis://:a@b:c@h:1",
+            "redis://:a%40b%3Ac@h:1",
+            "redis://:***@h:1",
+        ),
+        (
+            "redis+unix:///run/r.sock",
+            "redis+unix:///run/r.sock",
+            "redis+unix:///run/r.sock",
+        ),
+        (
+            "redis+unix://:x@/run/r.sock",
+            "redis+unix://:x@localhost/run/r.sock",
+            "redis+unix://:***@localhost/run/r.sock",
+        ),
+    ];
+    for (given, client, display) in table {
+        let loaded = good(&[("redis-url", given)], &[]);
+        assert_eq!(loaded.settings.redis.url.expose(), client);
+        assert_eq!(loaded.settings.redis.display_url, display);
+        assert_eq!(shown(&loaded, "redis-url").0, display);
+    }
+}
+
+#[test]
+fn a_password_in_the_place_of_a_user_is_not_shown() {
+    let refused = problems(&[("redis-url", "redis://sesame@h")], &[]);
+    assert_eq!(refused[0].value.as_deref(), Some("redis://***"));
+    assert!(!refused[0].to_string().contains("sesame"), "{refused:?}");
+}
+
+#[test]
+fn a_password_file_is_one_line() {
+    let (_directory, path) = file("p/ss w\u{f6}rd\r\n");
+    let loaded = good(
+        &[
+            ("redis-url", "redis://app@h"),
+            ("redis-password-file", &path),
+        ],
+        &[],
+    );
+    assert_eq!(
+        loaded.settings.redis.url.expose(),
+        "redis://app:p%2Fss%20w%C3%B6rd@h:6379"
+    );
+    assert_eq!(loaded.settings.redis.display_url, "redis://app:***@h:6379");
+    for contents in ["", "\n", "two\nlines\n"] {
+        let (_directory, path) = file(contents);
+        assert_eq!(
+            problems(&[("redis-password-file", &path)], &[])[0].setting,
+            "redis-password-file"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_password_is_ever_shown(
+        scheme in prop_oneof!["redis", "valkey", "rediss", "redis\\+unix", "redis-sentinel", "http", "unix", "tcp"],
+        before in "([a-z]{0,3}:[/?#@:% a-z]{0,4})?",
+        secret in "Q[A-Z]{11}",
+        after in "([/?#@% a-z]{0,4}@)?(host)?(:[0-9]{0,2})?(/[0-9]?)?(\\?x=y)?",
+        name in prop_oneof![Just("redis-url"), Just("redis-url"), Just("docker-host"), Just("group"), Just("slots")],
+    ) {
+        // What has no @ has no credentials, save in the one setting that is expected to hold some.
+        let name = if after.contains('@') { name } else { "redis-url" };
+        let url = format!("{scheme}://{before}{secret}{after}");
+        let sources = sources(&[(name, &url)], &[]);
+        let told = match Settings::load(&sources) {
+            Ok(loaded) if loaded.settings.redis.display_url.contains(&secret) => {
+                // No @ follows, so the text is a host or a path.
+                prop_assert!(!after.contains('@'), "{}", loaded.settings.redis.display_url);
+                String::new()
+            }
+            Ok(loaded) => format!("{:?} {:?} {:?}", loaded, loaded.settings.redis.url, loaded.resolved),
+            Err(report) => format!("{report} {report:?}"),
+        };
+        prop_assert!(!told.contains(&secret), "{}", told);
+        let debug = format!("{sources:?}");
+        prop_assert!(!debug.contains(&secret), "{}", debug);
+    }
+}

@@ -1,0 +1,361 @@
+//! A private container engine: its own socket, data, bridge and containers, gone when it is dropped.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long the engine may take to come up or to go away.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Between two looks at something that is about to happen.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Directories and bridges carry this and the process id of their test, so that leftovers of a killed test are known.
+const PREFIX: &str = "sjd";
+
+/// A running `dockerd` of our own.
+#[derive(Debug)]
+pub struct Dockerd {
+    dir: TempDir,
+    bridge: Bridge,
+    daemon: Option<Daemon>,
+}
+
+impl Dockerd {
+    /// Starts one and waits until it answers. None where there is no Docker here: the caller returns, and the test
+    /// counts as passed with a loud line on stderr; where the environment demands Docker, it panics instead.
+    pub fn start() -> Option<Self> {
+        match Self::try_start() {
+            Ok(dockerd) => Some(dockerd),
+            Err(reason) => {
+                let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+                assert!(
+                    !is_set("CI") && !is_set("STARTJOBS_REQUIRE_DOCKER"),
+                    "a private dockerd is required here: {reason}"
+                );
+                eprintln!("TEST LEFT OUT: no private dockerd: {reason}");
+                None
+            }
+        }
+    }
+
+    fn try_start() -> Result<Self, String> {
+        for (program, package) in [("dockerd", "docker.io"), ("ip", "iproute2"), ("setpriv", "util-linux")] {
+            if find_program(program).is_none() {
+                return Err(format!("`{program}` is not installed (package {package})"));
+            }
+        }
+        sweep();
+        let bridge = Bridge::claim()?;
+        // Short, because a socket's path has at most 107 bytes.
+        let prefix = format!("{PREFIX}-{}-", std::process::id());
+        let dir = tempfile::Builder::new().prefix(&prefix).tempdir().map_err(|error| error.to_string())?;
+        let mut dockerd = Self { dir, bridge, daemon: None };
+        dockerd.bring_up()?;
+        Ok(dockerd)
+    }
+
+    /// The URL of its socket.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// Stops the engine and with it its containers, whose data stay.
+    pub fn stop(&mut self) {
+        if let Some(daemon) = self.daemon.take() {
+            daemon.end();
+        }
+    }
+
+    /// Starts it again after [`Self::stop`].
+    pub fn restart(&mut self) {
+        assert!(self.daemon.is_none(), "it is stopped");
+        self.bring_up().expect("an engine that ran before runs again");
+    }
+
+    /// Makes the image `name` (`repository:tag`) without any registry: the program, the shared libraries it needs, and
+    /// an entry point of the program with these arguments. `changes` are further Dockerfile lines (`LABEL a=b`).
+    pub fn import_image(&self, name: &str, program: &Path, arguments: &[&str], changes: &[&str]) {
+        let entry_point = [&["/program"], arguments].concat();
+        let entry_point = serde_json::to_string(&entry_point).expect("text is JSON");
+        let (repository, tag) = name.rsplit_once(':').expect("`repository:tag`");
+        let mut path = format!("/images/create?fromSrc=-&repo={}&tag={}", escape(repository), escape(tag));
+        for change in [format!("ENTRYPOINT {entry_point}").as_str()].iter().chain(changes) {
+            write!(path, "&changes={}", escape(change)).expect("a String takes all");
+        }
+        let answer = self.request("POST", &path, &archive(program));
+        let (status, body) = answer.expect("the engine answers");
+        assert!(status == 200 && !body.contains("errorDetail"), "import of {name}: {status} {body}");
+    }
+
+    /// One API request; the status and the body of its answer.
+    pub fn request(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, String)> {
+        let mut stream = UnixStream::connect(self.socket())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        // HTTP/1.0 keeps the answer free of chunks.
+        write!(stream, "{method} {path} HTTP/1.0\r\nHost: docker\r\n")?;
+        // An import takes any type, everything else only this one.
+        write!(stream, "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len())?;
+        stream.write_all(body)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        Ok((status.ok_or_else(|| std::io::Error::other("no status line"))?, body.to_owned()))
+    }
+
+    /// The ids of all containers, running or not.
+    pub fn containers(&self) -> Vec<String> {
+        let body = self.request("GET", "/containers/json?all=1", b"").map(|(_, body)| body).unwrap_or_default();
+        let listed: Value = serde_json::from_str(&body).unwrap_or_default();
+        let ids = listed.as_array().into_iter().flatten().filter_map(|container| container["Id"].as_str());
+        ids.map(str::to_owned).collect()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("sock")
+    }
+
+    fn bring_up(&mut self) -> Result<(), String> {
+        let daemon = Daemon::spawn(self.dir.path(), &self.bridge.name)?;
+        self.daemon = Some(daemon);
+        let patience = Instant::now() + PATIENCE;
+        while self.daemon.as_ref().is_some_and(|daemon| !daemon.has_ended()) && Instant::now() < patience {
+            if matches!(self.request("GET", "/_ping", b""), Ok((200, _))) {
+                return Ok(());
+            }
+            thread::sleep(POLL);
+        }
+        let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        Err(format!("dockerd did not come up:\n{}", lines[lines.len().saturating_sub(5)..].join("\n")))
+    }
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        // By force, because a stop would wait ten seconds for each program that does not listen to SIGTERM.
+        thread::scope(|scope| {
+            for id in self.containers() {
+                let engine = &*self;
+                scope.spawn(move || engine.request("DELETE", &format!("/containers/{id}?force=1&v=1"), b""));
+            }
+        });
+        self.stop();
+        remove_leftovers(self.dir.path());
+    }
+}
+
+/// The process, and the thread that started it and waits for it.
+///
+/// A parent-death signal is sent when the *thread* that started a process ends; this one ends with the process, so
+/// dockerd is told to stop when, and only when, the whole test process dies.
+#[derive(Debug)]
+struct Daemon {
+    pid: u32,
+    keeper: thread::JoinHandle<()>,
+}
+
+impl Daemon {
+    fn spawn(dir: &Path, bridge: &str) -> Result<Self, String> {
+        let log = fs::File::options().create(true).append(true).open(dir.join("log"));
+        let log = log.map_err(|error| error.to_string())?;
+        // Left behind by an engine that was killed.
+        drop(fs::remove_file(dir.join("pid")));
+        let path = |name: &str| dir.join(name).display().to_string();
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "TERM", "dockerd", "--host", &format!("unix://{}", path("sock"))])
+            .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
+            .args(["--iptables=false", "--ip6tables=false", "--bridge", bridge])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let (tell, told) = mpsc::channel();
+        let keeper = thread::spawn(move || {
+            let child = command.spawn();
+            match child {
+                Ok(mut child) => {
+                    tell.send(Ok(child.id())).expect("the fixture waits for the id");
+                    child.wait().expect("nobody else waits for this child");
+                }
+                Err(error) => tell.send(Err(error.to_string())).expect("the fixture waits for the id"),
+            }
+        });
+        let pid = told.recv().map_err(|error| error.to_string())??;
+        Ok(Self { pid, keeper })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.keeper.is_finished()
+    }
+
+    /// Asks it to stop, and kills it where it does not.
+    fn end(self) {
+        for signal in ["TERM", "KILL"] {
+            if !self.has_ended() {
+                signal_process(signal, self.pid);
+            }
+            if wait_until(|| self.has_ended()) {
+                break;
+            }
+        }
+        drop(self.keeper.join());
+    }
+}
+
+/// A bridge with a subnet of its own. The name is the claim: two tests cannot both create it.
+#[derive(Debug)]
+struct Bridge {
+    name: String,
+}
+
+impl Bridge {
+    fn claim() -> Result<Self, String> {
+        let mut reason = String::new();
+        for number in 0..1024 {
+            let name = format!("{PREFIX}{number}");
+            match ip(&["link", "add", &name, "type", "bridge"]) {
+                Ok(()) => {
+                    let bridge = Self { name };
+                    // Half of 10.96.0.0/11, out of the way of what engines and clouds choose by themselves.
+                    let address = format!("10.{}.{}.1/24", 104 + number / 256, number % 256);
+                    ip(&["link", "set", &bridge.name, "alias", &format!("{PREFIX}-{}", std::process::id())])?;
+                    ip(&["address", "add", &address, "dev", &bridge.name])?;
+                    ip(&["link", "set", &bridge.name, "up"])?;
+                    return Ok(bridge);
+                }
+                Err(error) if error.contains("File exists") => reason = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(format!("no free bridge name: {reason}"))
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        if let Err(reason) = ip(&["link", "delete", &self.name]) {
+            eprintln!("the bridge {} stays behind: {reason}", self.name);
+        }
+    }
+}
+
+fn ip(arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new("ip").args(arguments).output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("`ip {}`: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// Takes away what tests left behind that were killed.
+fn sweep() {
+    let owner_is_gone = |name: &str| {
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('-')).and_then(|rest| {
+            let pid = rest.trim_end().split('-').next()?;
+            pid.parse::<u32>().ok()
+        });
+        pid.is_some_and(|pid| !is_alive(pid))
+    };
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(owner_is_gone);
+        let pid = fs::read_to_string(entry.path().join("pid")).ok().and_then(|pid| pid.trim().parse().ok());
+        // Its engine may still be on its way out.
+        if is_ours && !pid.is_some_and(is_alive) {
+            remove_leftovers(&entry.path());
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+    for entry in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
+        let alias = fs::read_to_string(entry.path().join("ifalias")).unwrap_or_default();
+        if owner_is_gone(&alias) {
+            drop(ip(&["link", "delete", &entry.file_name().to_string_lossy()]));
+        }
+    }
+}
+
+/// Kills what still runs out of this directory (an engine that was killed leaves its containers) and unmounts what
+/// is mounted below it.
+fn remove_leftovers(dir: &Path) {
+    let dir = dir.to_str().expect("a temporary directory's path is text");
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse::<u32>().ok()) else { continue };
+        let command_line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if pid != std::process::id() && String::from_utf8_lossy(&command_line).contains(&format!("{dir}/")) {
+            signal_process("KILL", pid);
+            wait_until(|| !is_alive(pid));
+        }
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let below = mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|point| point.starts_with(dir));
+    for point in below.collect::<Vec<_>>().into_iter().rev() {
+        drop(Command::new("umount").args(["--lazy", point]).output());
+    }
+}
+
+fn is_alive(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).is_dir()
+}
+
+fn signal_process(signal: &str, pid: u32) {
+    drop(Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).output());
+}
+
+fn wait_until(condition: impl Fn() -> bool) -> bool {
+    let patience = Instant::now() + PATIENCE;
+    while !condition() {
+        if Instant::now() > patience {
+            return false;
+        }
+        thread::sleep(POLL);
+    }
+    true
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
+}
+
+/// A tar archive of the program as `/program`, and of the shared libraries it needs where the loader looks for them.
+fn archive(program: &Path) -> Vec<u8> {
+    let stage = tempfile::tempdir().expect("a temporary directory");
+    fs::copy(program, stage.path().join("program")).expect("the program can be read");
+    // Fails for a static program, and then lists nothing.
+    let listed = Command::new("ldd").arg(program).output().expect("ldd comes with the C library");
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    for library in listed.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new) {
+        let relative = library.strip_prefix("/").expect("it begins with a slash");
+        let copy = stage.path().join(relative);
+        fs::create_dir_all(copy.parent().expect("it is a file below the root")).expect("the stage is ours");
+        fs::copy(library, copy).expect("the library can be read");
+    }
+    let tar = Command::new("tar").arg("-C").arg(stage.path()).args(["-c", "."]).output().expect("tar is installed");
+    assert!(tar.status.success(), "tar: {}", String::from_utf8_lossy(&tar.stderr));
+    tar.stdout
+}
+
+/// Percent-encodes a query value.
+fn escape(value: &str) -> String {
+    let mut escaped = String::new();
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            escaped.push(char::from(byte));
+        } else {
+            write!(escaped, "%{byte:02X}").expect("a String takes all");
+        }
+    }
+    escaped
+}
