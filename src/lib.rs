@@ -10,3 +10,5 @@ pub mod start;
 pub mod worker;
 pub mod observe;
 pub mod cli;
+pub mod embedded;
+pub mod lobby;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fred::prelude::*;
 use fred::types::config::{Server, TcpConfig};
-use fred::types::{ClientUnblockFlag, ConnectHandle};
+use fred::types::{ClientUnblockFlag, ConnectHandle, CustomCommand};
 use socket2::TcpKeepalive;
 use tokio::sync::broadcast::Receiver;
 
@@ -91,6 +91,16 @@ impl Connection {
         drop(tokio::spawn(async move {
             drop(client.force_reconnection().await);
         }));
+    }
+
+    /// Runs one command given as words, the command's name first. For what no typed call exists for.
+    pub async fn raw(&self, words: &[&str]) -> Result<Value, RedisError> {
+        let Some((name, arguments)) = words.split_first() else {
+            return Err(RedisError::unexpected("an empty command"));
+        };
+        let command = CustomCommand::new((*name).to_owned(), None::<u16>, false);
+        let arguments: Vec<Value> = arguments.iter().map(|&word| word.into()).collect();
+        self.client.custom(command, arguments).await.map_err(|error| self.failed(error))
     }
 
     /// Makes a blocked read return now, with what it has or with nothing.

@@ -453,7 +453,7 @@ async fn whatever_an_engine_answers_is_an_error_and_no_panic() {
         (Some("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"), InternalError),
         (Some("HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n{\"ApiVersion\": \"many\"}"), InternalError),
         (Some("HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n{\"ApiVersion\":\"1.41\"}   "), InternalError),
-        (Some("HTTP/1.1 418 Teapot\r\nContent-Length: 2\r\n\r\n{}"), InternalError),
+        (Some("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"), EngineUnavailable),
     ];
     for (answer, want) in rows {
         let engine = parrot(answer).await;

@@ -44,12 +44,14 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// The HTTP status, if the engine answered one.
-    pub(super) fn status(&self) -> Option<u16> {
-        match self {
-            Self::Status { status, .. } => Some(*status),
-            _ => None,
-        }
+    /// Whether the engine does not know the container. A bare 404 may come from something that is no engine.
+    pub(super) fn is_no_such_container(&self) -> bool {
+        self.is(404, "no such container")
+    }
+
+    /// Whether the engine answered this status with these words.
+    pub(super) fn is(&self, wanted: u16, words: &str) -> bool {
+        matches!(self, Self::Status { status, .. } if *status == wanted) && self.says(words)
     }
 
     /// Whether the engine's own words contain this (compared without case).
@@ -306,6 +308,20 @@ mod tests {
             let want = if call == Call::Pull { "image_pull_timeout" } else { "engine_unavailable" };
             assert_eq!(seen(&classify(call, &Failure::TimedOut("late".into()))), want, "{call:?}");
             assert_eq!(seen(&classify(call, &Failure::Garbled("{".into()))), "internal_error", "{call:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_engine_can_say_that_a_container_is_gone() {
+        for (status, text, want) in [
+            (404, "No such container: 7", true),
+            (404, "no container with name or ID \"7\" found: no such container", true),
+            (404, "404 page not found", false),
+            (404, "", false),
+            (500, "No such container: 7", false),
+        ] {
+            let failure = Failure::Status { status, text: text.to_owned() };
+            assert_eq!(failure.is_no_such_container(), want, "{status} {text}");
         }
     }
 

@@ -97,7 +97,11 @@ impl Client {
             }
         };
         // An engine older than the library refuses every call made with the library's own version.
-        let docker = made?.negotiate_version().await?;
+        let docker = made?.negotiate_version().await.map_err(|error| match Failure::from(error) {
+            // Its status says something about this question, not about the call that waits behind it.
+            Failure::Status { status, text } => Failure::Unreachable(format!("no API version, but {status}: {text}")),
+            failure => failure,
+        })?;
         *self.ready() = Some(docker.clone());
         Ok(docker)
     }

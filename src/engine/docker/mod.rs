@@ -113,7 +113,7 @@ impl DockerEngine {
         });
         match seen.await {
             Ok(seen) => Ok(Some(seen)),
-            Err(failure) if failure.status() == Some(404) => Ok(None),
+            Err(failure) if failure.is_no_such_container() => Ok(None),
             Err(failure) => Err(classify(Call::Other, &failure)),
         }
     }
@@ -159,7 +159,7 @@ impl DockerEngine {
         match answer.await {
             Ok(()) => Ok(()),
             Err(failure) if failure.says("is not paused") => Ok(()),
-            Err(failure) if failure.status() == Some(404) => Err(EngineError::NoSuchContainer),
+            Err(failure) if failure.is_no_such_container() => Err(EngineError::NoSuchContainer),
             Err(failure) => Err(classify(Call::Other, &failure)),
         }
     }
@@ -171,8 +171,8 @@ impl DockerEngine {
             loop {
                 match docker.remove_container(id, Some(options.clone())).await.map_err(Failure::from) {
                     Ok(()) => return Ok(()),
-                    Err(failure) if failure.status() == Some(404) => return Ok(()),
-                    Err(failure) if failure.status() == Some(409) && failure.says("already in progress") => {
+                    Err(failure) if failure.is_no_such_container() => return Ok(()),
+                    Err(failure) if failure.is(409, "already in progress") => {
                         tokio::time::sleep(REMOVE_POLL).await;
                     }
                     Err(failure) => return Err(failure),

@@ -1,0 +1,11 @@
+//! A fleet on this machine: a private redis-server and replicas of this very binary, as real processes.
+//!
+//! For `dev`, the demonstration and the tests. Everything ends with the process that started it, even if that is
+//! killed, and leaves nothing behind.
+
+// child processes that end with their parent
+pub mod process;
+// a redis-server of one's own
+pub mod redis_server;
+// replicas
+pub mod fleet;

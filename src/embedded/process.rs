@@ -1,0 +1,102 @@
+//! Child processes that end with the thread that started them, even if that is killed.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A running child. Dropping it kills and reaps it.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    pid: Pid,
+}
+
+/// How often a child is looked at while somebody waits for it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+impl Process {
+    /// Starts `program`, with both outputs going to the end of `log`.
+    ///
+    /// Through `setpriv` (util-linux), which asks the kernel to kill the child when the starting thread ends: a
+    /// destructor alone would not run if this process is killed.
+    pub fn start(
+        program: &Path,
+        arguments: &[String],
+        environment: &[(String, String)],
+        log: &Path,
+    ) -> io::Result<Self> {
+        let output = File::options().create(true).append(true).open(log)?;
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(program)
+            .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()?;
+        let pid = Pid::from_child(&child);
+        Ok(Self { child, pid })
+    }
+
+    /// Its process id (setpriv becomes the program, so this is the program's).
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal; one that has ended already is left alone.
+    pub fn signal(&self, signal: Signal) {
+        // It has not been reaped, so the id is still its own; an error says that it has ended.
+        kill_process(self.pid, signal).ok();
+    }
+
+    /// Kills it and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        drop(self.child.wait());
+    }
+
+    /// Has it ended, and how?
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits for its end for at most `limit`. Blocks the thread.
+    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.ended() {
+                None if Instant::now() < deadline => std::thread::sleep(LOOK_INTERVAL),
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Waits for its end for at most `limit`.
+    pub async fn wait_async(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.ended() {
+                None if Instant::now() < deadline => tokio::time::sleep(LOOK_INTERVAL).await,
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Is it stopped by SIGSTOP, as the kernel shows it?
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        // The state follows the name, which stands in brackets and may hold anything.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,200 @@
+//! The two streams, from Lobby's side.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::interfaces::{KeysInterface, StreamsInterface};
+use serde::Serialize;
+
+use crate::redis::{Connection, RedisError, Role};
+use crate::settings::{RedisSettings, StreamSettings};
+use crate::stream::entry_id::EntryId;
+
+/// Lobby, as far as the worker knows it.
+#[derive(Debug, Clone)]
+pub struct Lobby {
+    commands: Arc<Connection>,
+    /// Blocking reads of the results have a connection of their own.
+    follower: Arc<Connection>,
+    streams: StreamSettings,
+}
+
+/// One outcome as a reader of the results stream sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// Its own id in the results stream.
+    pub id: String,
+    /// `game_id`
+    pub game_id: String,
+    /// `outcome`
+    pub outcome: String,
+    /// `container_id`
+    pub container_id: String,
+    /// `engine_endpoint`
+    pub engine_endpoint: String,
+    /// `error_code`
+    pub error_code: String,
+    /// `error_message`
+    pub error_message: String,
+    /// `source_ref`; absent where `outcome-fields` is `original`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_ref: Option<String>,
+}
+
+/// One dead letter's own fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dead {
+    /// The entry.
+    pub source_ref: String,
+    /// Why.
+    pub reason: String,
+    /// The outcome published with it; empty where there is none.
+    pub outcome_id: String,
+}
+
+/// How long one blocking read of the results waits.
+const BLOCK: Duration = Duration::from_secs(1);
+/// Entries in one page of a stream.
+const PAGE: u64 = 1_000;
+
+type Pairs = Vec<(Bytes, Bytes)>;
+type Page = Vec<(String, Pairs)>;
+
+impl Lobby {
+    /// Connects; waits for as long as Redis does not answer.
+    pub async fn connect(redis: &RedisSettings, streams: &StreamSettings) -> Result<Self, RedisError> {
+        let commands = Connection::open(redis, Role::Commands, "startjobs:lobby", |_| {}).await?;
+        let follower = Connection::open(redis, Role::Reader(BLOCK), "startjobs:lobby-follower", |_| {}).await?;
+        Ok(Self { commands: Arc::new(commands), follower: Arc::new(follower), streams: streams.clone() })
+    }
+
+    /// Appends a well-formed job; answers its id.
+    pub async fn append(&self, game_id: &str, image_ref: &str, requested_at_ms: u64) -> Result<EntryId, RedisError> {
+        let requested = requested_at_ms.to_string();
+        self.append_fields(&[("game_id", game_id), ("image_ref", image_ref), ("requested_at_ms", &requested)]).await
+    }
+
+    /// Appends an entry of any fields.
+    pub async fn append_fields(&self, fields: &[(&str, &str)]) -> Result<EntryId, RedisError> {
+        let fields: Vec<(String, String)> =
+            fields.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let id: String = self
+            .commands
+            .client()
+            .xadd(self.streams.jobs.as_str(), false, None::<()>, "*", fields)
+            .await
+            .map_err(|error| self.commands.failed(error))?;
+        id.parse().map_err(|_| RedisError::unexpected("entry id"))
+    }
+
+    /// The id of the newest outcome, or the id before all: where following begins.
+    pub async fn results_end(&self) -> Result<String, RedisError> {
+        let newest: Page = self
+            .commands
+            .client()
+            .xrevrange(self.streams.results.as_str(), "+", "-", Some(1))
+            .await
+            .map_err(|error| self.commands.failed(error))?;
+        Ok(newest.into_iter().next().map_or_else(|| "0-0".to_owned(), |(id, _)| id))
+    }
+
+    /// Waits for outcomes after `id`, for at most about a second; may answer none.
+    pub async fn outcomes_after(&self, id: &str) -> Result<Vec<Outcome>, RedisError> {
+        let block = u64::try_from(BLOCK.as_millis()).unwrap_or(1);
+        let streams: Option<Vec<(Bytes, Page)>> = self
+            .follower
+            .client()
+            .xread(Some(PAGE), Some(block), self.streams.results.as_str(), id)
+            .await
+            .map_err(|error| self.follower.failed(error))?;
+        let entries = streams.into_iter().flatten().flat_map(|(_, entries)| entries);
+        Ok(entries.map(|(id, pairs)| outcome_of(id, &pairs)).collect())
+    }
+
+    /// Every outcome there is, oldest first.
+    pub async fn all_outcomes(&self) -> Result<Vec<Outcome>, RedisError> {
+        let entries = self.all(&self.streams.results).await?;
+        Ok(entries.into_iter().map(|(id, pairs)| outcome_of(id, &pairs)).collect())
+    }
+
+    /// Every dead letter there is, oldest first.
+    pub async fn all_dead(&self) -> Result<Vec<Dead>, RedisError> {
+        let entries = self.all(&self.streams.dead).await?;
+        let dead = |(_, pairs): (String, Pairs)| Dead {
+            source_ref: field(&pairs, "source_ref").unwrap_or_default(),
+            reason: field(&pairs, "reason").unwrap_or_default(),
+            outcome_id: field(&pairs, "outcome_id").unwrap_or_default(),
+        };
+        Ok(entries.into_iter().map(dead).collect())
+    }
+
+    /// The legacy offset, as the old worker would load it.
+    pub async fn mirror(&self) -> Result<Option<String>, RedisError> {
+        self.commands.client().get(self.streams.offset_key.as_str()).await.map_err(|error| self.commands.failed(error))
+    }
+
+    /// How many entries are pending in the group, and for whom.
+    pub async fn pending(&self) -> Result<Vec<Pending>, RedisError> {
+        let list: Vec<(String, String, u64, u64)> = self
+            .commands
+            .client()
+            .xpending(self.streams.jobs.as_str(), self.streams.group.as_str(), ("-", "+", 100_000_u64))
+            .await
+            .map_err(|error| self.commands.failed(error))?;
+        Ok(list.into_iter().map(|(id, consumer, idle_ms, deliveries)| Pending { id, consumer, idle_ms, deliveries }).collect())
+    }
+
+    /// For commands of a test's own.
+    pub fn connection(&self) -> &Connection {
+        &self.commands
+    }
+
+    async fn all(&self, stream: &str) -> Result<Page, RedisError> {
+        let mut all: Page = Vec::new();
+        let mut from = "-".to_owned();
+        loop {
+            let page: Page = self
+                .commands
+                .client()
+                .xrange(stream, from.as_str(), "+", Some(PAGE))
+                .await
+                .map_err(|error| self.commands.failed(error))?;
+            let Some((last, _)) = page.last() else { return Ok(all) };
+            from = format!("({last}");
+            all.extend(page);
+        }
+    }
+}
+
+/// One pending entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Which.
+    pub id: String,
+    /// Whose.
+    pub consumer: String,
+    /// Untouched for so long.
+    pub idle_ms: u64,
+    /// Delivered so often.
+    pub deliveries: u64,
+}
+
+fn field(pairs: &Pairs, name: &str) -> Option<String> {
+    let (_, value) = pairs.iter().find(|(field, _)| field == name.as_bytes())?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+fn outcome_of(id: String, pairs: &Pairs) -> Outcome {
+    let text = |name| field(pairs, name).unwrap_or_default();
+    Outcome {
+        id,
+        game_id: text("game_id"),
+        outcome: text("outcome"),
+        container_id: text("container_id"),
+        engine_endpoint: text("engine_endpoint"),
+        error_code: text("error_code"),
+        error_message: text("error_message"),
+        source_ref: field(pairs, "source_ref"),
+    }
+}

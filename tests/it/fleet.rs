@@ -1,0 +1,36 @@
+//! A fleet on a real redis-server: the ordinary way, and every way to die on it.
+
+use crate::support::world::World;
+
+#[tokio::test]
+async fn every_job_gets_its_one_outcome_and_every_malformed_entry_its_dead_letter() {
+    let mut world = World::new().await;
+    for _ in 0..3 {
+        world.replica(&[]);
+    }
+    for number in 0..100 {
+        world.send(&format!("game-{number}"), "galaxy/engine:1").await;
+    }
+    world.send("game-1", "galaxy/engine:1").await;
+    world.send("game-2", "galaxy/engine:2").await;
+    world.send("game-x", "sim/missing").await;
+    world.send("game-y", "sim/exit").await;
+    world.send("no such game", "galaxy/engine:1").await;
+    world.send("game-z", "NO:such:image").await;
+    world.send_malformed().await;
+    let account = world.settled().await;
+    let expected = [
+        ("started", 100),
+        ("replay_no_op", 1),
+        ("image_conflict", 1),
+        ("image_not_found", 1),
+        ("engine_exited", 1),
+        ("invalid_game_id", 1),
+        ("invalid_image_ref", 1),
+    ];
+    for (kind, count) in expected {
+        assert_eq!(account.outcomes.get(kind), Some(&count), "{kind}: {account:?}");
+    }
+    assert_eq!(account.malformed, 1);
+    world.at_rest().await;
+}
