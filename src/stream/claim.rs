@@ -18,49 +18,56 @@ pub struct Sweep {
     pub from: Vec<(String, u64)>,
 }
 
-/// What a look before a sweep found.
+/// Which entries a sweep is after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// Another replica has swept within the interval, or just looked.
+pub enum Aim {
+    /// None yet: is there anything?
+    Look,
+    /// Ordinary entries, as many as there are free slots.
+    Take,
+    /// One suspect, for a replica that holds nothing else.
+    Alone,
+}
+
+/// What a sweep came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swept {
+    /// Another replica has swept within the interval, or our own presence has expired.
     NotDue,
-    /// Nothing to claim in this window; the fleet's cursor has moved on.
-    Nothing,
-    /// There is something to claim, and the tick is ours: [`Group::sweep`] may follow.
+    /// There is something to take, and the tick is ours.
     Found,
+    /// There are suspects and nothing else, and it is this replica's turn to run one alone.
+    Suspects,
+    /// Done.
+    Done(Sweep),
 }
 
 impl Group {
-    /// Takes the fleet's tick, if it is due, and looks whether there is anything to claim; takes nothing.
-    pub async fn look(&self, claim_idle: Duration, interval: Duration, want: usize) -> Result<Look, RedisError> {
-        let reply = self.sweep_call(claim_idle, interval, want, "look").await?;
-        Ok(match state_of(&reply)?.as_str() {
-            "found" => Look::Found,
-            "swept" => Look::Nothing,
-            _ => Look::NotDue,
-        })
-    }
-
-    /// Takes the fleet's tick, if it is due or already ours, and claims at most `want` entries.
-    pub async fn sweep(&self, claim_idle: Duration, interval: Duration, want: usize) -> Result<Sweep, RedisError> {
-        let reply = self.sweep_call(claim_idle, interval, want, "take").await?;
-        if state_of(&reply)? != "swept" {
-            return Ok(Sweep::default());
-        }
-        let (_, claimed, lost, from): (String, Vec<Value>, u64, Vec<(String, u64)>) = reply.convert()?;
-        let claimed = claimed.into_iter().map(delivery_of).collect::<Result<_, _>>()?;
-        Ok(Sweep { claimed, lost, from })
-    }
-
-    async fn sweep_call(
+    /// One sweep, if it is due; claims at most `want` entries.
+    pub async fn sweep(
         &self,
+        aim: Aim,
         claim_idle: Duration,
         interval: Duration,
         want: usize,
-        mode: &str,
-    ) -> Result<Value, RedisError> {
+    ) -> Result<Swept, RedisError> {
         let dead_max = i64::try_from(self.settings.dead_max).unwrap_or(i64::MAX);
+        let mode = match aim {
+            Aim::Look => "look",
+            Aim::Take => "take",
+            Aim::Alone => "alone",
+        };
         let args = [millis(claim_idle), millis(interval), count(want), mode.into(), dead_max.into()];
-        self.call(&self.scripts.claim, args).await
+        let reply = self.call(&self.scripts.claim, args).await?;
+        match state_of(&reply)?.as_str() {
+            "not-due" => return Ok(Swept::NotDue),
+            "found" => return Ok(Swept::Found),
+            "suspects" => return Ok(Swept::Suspects),
+            _ => {}
+        }
+        let (_, claimed, lost, from): (String, Vec<Value>, u64, Vec<(String, u64)>) = reply.convert()?;
+        let claimed = claimed.into_iter().map(delivery_of).collect::<Result<_, _>>()?;
+        Ok(Swept::Done(Sweep { claimed, lost, from }))
     }
 }
 
@@ -70,15 +77,13 @@ fn state_of(reply: &Value) -> Result<String, RedisError> {
 }
 
 fn delivery_of(value: Value) -> Result<Delivery, RedisError> {
-    let (id, deliveries, crashes, failures, failing_ms, flat): (String, u64, u64, u64, u64, Vec<Bytes>) =
-        value.convert()?;
+    let (id, deliveries, crashes, failures, flat): (String, u64, u64, u64, Vec<Bytes>) = value.convert()?;
     Ok(Delivery {
         id: id_of(&id)?,
         origin: Origin::Claimed,
         deliveries,
         crashes,
         failures,
-        failing_for: Duration::from_millis(failing_ms),
         fields: flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
     })
 }

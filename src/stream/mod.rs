@@ -11,6 +11,8 @@ pub mod adopt;
 pub mod read;
 // entries nobody works on any more
 pub mod claim;
+// what is known about an entry before it is started
+pub mod past;
 // keeping what we hold
 pub mod renew;
 // counting service failures
@@ -44,8 +46,6 @@ pub struct Delivery {
     pub crashes: u64,
     /// How often the start service failed with it.
     pub failures: u64,
-    /// How long ago the first delivery that failed was; zero where none did.
-    pub failing_for: Duration,
     /// The payload.
     pub fields: Fields,
 }

@@ -64,7 +64,6 @@ impl Reader {
                     deliveries: 1,
                     crashes: 0,
                     failures: 0,
-                    failing_for: Duration::ZERO,
                     fields: fields.unwrap_or_default(),
                 })
             })

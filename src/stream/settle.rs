@@ -1,7 +1,6 @@
 //! Settling: the outcome, the dead letter, the ledger, the acknowledgement and the mirror of a batch, in one step.
 
 use bytes::Bytes;
-use fred::interfaces::SetsInterface;
 
 use super::entry_id::EntryId;
 use super::{Group, count, millis};
@@ -104,28 +103,6 @@ impl Group {
             foreign: Some(foreign).filter(|text| !text.is_empty()),
             settled: statuses.into_iter().map(settled_of).collect(),
         })
-    }
-
-    /// Which of these entries are settled already: asked before anything is started, so that what was answered or
-    /// condemned never runs again after the group was lost.
-    pub async fn known(&self, ids: &[EntryId]) -> Result<Vec<bool>, RedisError> {
-        let mut known = vec![false; ids.len()];
-        let hours: std::collections::BTreeSet<String> = ids.iter().map(|id| id.ledger_hour()).collect();
-        for hour in hours {
-            let positions: Vec<usize> = (0..ids.len()).filter(|&at| ids[at].ledger_hour() == hour).collect();
-            let members: Vec<String> = positions.iter().map(|&at| ids[at].to_string()).collect();
-            let bucket = format!("{}{hour}", self.keys.ledger_prefix);
-            let found: Vec<bool> = self
-                .commands
-                .client()
-                .smismember(bucket, members)
-                .await
-                .map_err(|error| self.commands.failed(error))?;
-            for (at, is_member) in positions.into_iter().zip(found) {
-                known[at] = is_member;
-            }
-        }
-        Ok(known)
     }
 
     fn push_ending(&self, args: &mut Vec<Value>, ending: &Ending) {

@@ -7,7 +7,7 @@ use super::WORKER;
 use super::backoff::CALLS;
 use super::conditions::Trouble;
 use super::events::Event;
-use super::holdings::{Held, Stage};
+use super::holdings::{Held, SUSPECT_CRASHES, Stage};
 use super::replica::{Job, Mode, Replica};
 use super::work::{Conclusion, now_ms};
 use crate::contract::dead_letter::{DeadLetter, Reason};
@@ -19,8 +19,9 @@ use crate::redis::{Kind, RedisError};
 use crate::start::StartError;
 use crate::stream::Delivery;
 use crate::stream::adopt::{Adoption, AdoptionState};
-use crate::stream::claim::{Look, Sweep};
+use crate::stream::claim::{Aim, Sweep, Swept};
 use crate::stream::entry_id::EntryId;
+use crate::stream::past::Past;
 use crate::stream::renew::Renewal;
 use crate::stream::settle::{Ending, MirrorMove, SettleReply, Settled};
 
@@ -39,7 +40,6 @@ impl Replica {
             Event::Admitted(helds, result) => self.admitted(helds, result),
             Event::Settled(batch, result) => self.settled(batch, result),
             Event::Renewed(result) => self.renewed(result),
-            Event::Looked(result) => self.looked(result),
             Event::Swept(result) => self.swept(result),
             Event::HandedBack(helds, result) => self.handed_back(helds, result),
             Event::Probed(result) => self.probed(result),
@@ -65,18 +65,21 @@ impl Replica {
         self.admit(helds);
     }
 
-    fn admitted(&mut self, helds: Vec<Held>, result: Result<Vec<bool>, RedisError>) {
+    fn admitted(&mut self, helds: Vec<Held>, result: Result<Vec<Past>, RedisError>) {
         self.under_way.admissions -= 1;
-        let known = match self.checked(Trouble::Read, result) {
-            Ok(known) => known,
+        let pasts = match self.checked(Trouble::Admit, result) {
+            Ok(pasts) => pasts,
             // The question is asked again until it is answered; a drain gives the entries back instead.
             Err(_) if self.mode == Mode::Running => return self.admit(helds),
-            Err(_) => vec![false; helds.len()],
+            Err(_) => vec![Past::default(); helds.len()],
         };
-        for (held, known) in helds.into_iter().zip(known) {
-            if known {
+        for (mut held, past) in helds.into_iter().zip(pasts) {
+            held.crashes = held.crashes.max(past.crashes);
+            held.failures = held.failures.max(past.failures);
+            let is_suspect = held.is_suspect() && self.alone != Some(held.id());
+            if past.is_settled {
                 self.end(held, Ending::Known);
-            } else if self.mode != Mode::Running || !self.engine_up {
+            } else if self.mode != Mode::Running || !self.engine_up || is_suspect {
                 self.give_back(held);
             } else {
                 self.decode(held);
@@ -113,7 +116,7 @@ impl Replica {
     pub(super) fn conclude(&mut self, job: Job, conclusion: Conclusion) {
         self.games.finished(&job.job.game_id);
         if job.lost && !matches!(conclusion, Conclusion::Answered(_) | Conclusion::GivenUp { .. }) {
-            return self.holdings.let_go(job.held);
+            return self.let_go(job.held);
         }
         match conclusion {
             Conclusion::Answered(answer) => {
@@ -134,7 +137,7 @@ impl Replica {
                 self.give_back(job.held);
                 self.engine_went_down(&err);
             }
-            Conclusion::NotOurs => self.holdings.let_go(job.held),
+            Conclusion::NotOurs => self.let_go(job.held),
         }
     }
 
@@ -152,8 +155,23 @@ impl Replica {
         if self.mode != Mode::Running || !self.engine_up {
             return self.give_back(job.held);
         }
+        if self.alone == Some(job.held.id()) {
+            // Others need not wait for its back-off; when that is over it is given back, and claimed alone again.
+            self.alone = None;
+        }
+        if self.claim_next == Some(Aim::Alone) {
+            // This replica will not be empty soon: another takes the suspect.
+            self.claim_next = None;
+        }
         self.holdings.enter(&job.held, Stage::BackingOff);
         self.backing_off.insert((Instant::now() + after, job.held.id()), job);
+    }
+
+    fn let_go(&mut self, held: Held) {
+        if self.alone == Some(held.id()) {
+            self.alone = None;
+        }
+        self.holdings.let_go(held);
     }
 
     fn end(&mut self, held: Held, ending: Ending) {
@@ -212,7 +230,7 @@ impl Replica {
             }
             Settled::Skipped => return self.endings.push_back((held, ending)),
         }
-        self.holdings.let_go(held);
+        self.let_go(held);
     }
 
     fn look_at_mirror(&mut self, reply: &SettleReply) {
@@ -229,7 +247,15 @@ impl Replica {
     fn renewed(&mut self, result: Result<Vec<(EntryId, Renewal)>, RedisError>) {
         self.under_way.renew = false;
         let words = match self.checked(Trouble::Renew, result) {
-            Ok(words) => words,
+            Ok(words) => {
+                let now = Instant::now();
+                if now.duration_since(self.renewed_at) > self.settings.claim_idle {
+                    // Something held us up, and if that was Redis, then everybody.
+                    self.due.sweep = self.due.sweep.max(now + self.settings.claim_idle);
+                }
+                self.renewed_at = now;
+                words
+            }
             Err(delay) => {
                 self.due.renew = self.due.renew.min(delay);
                 // Others' renewals fail with ours: nobody is to be taken for dead because Redis was away.
@@ -254,13 +280,13 @@ impl Replica {
         match self.holdings.stage(id) {
             Some(Stage::Waiting) => {
                 for job in self.games.remove_where(|job| job.held.id() == id) {
-                    self.holdings.let_go(job.held);
+                    self.let_go(job.held);
                 }
             }
             Some(Stage::BackingOff) => {
                 let key = self.backing_off.keys().find(|(_, entry)| *entry == id).copied();
                 if let Some(job) = key.and_then(|key| self.backing_off.remove(&key)) {
-                    self.holdings.let_go(job.held);
+                    self.let_go(job.held);
                 }
             }
             Some(Stage::Running) => {
@@ -272,39 +298,47 @@ impl Replica {
         }
     }
 
-    fn looked(&mut self, result: Result<Look, RedisError>) {
+    fn swept(&mut self, result: Result<Swept, RedisError>) {
         self.under_way.sweep = false;
         match self.checked(Trouble::Claim, result) {
-            Ok(Look::Found) => {
-                self.claim_next = true;
-                if self.under_way.read.is_some() {
-                    self.unblock_reader();
-                }
+            Ok(Swept::NotDue) => {}
+            Ok(Swept::Found) => self.claim_next(Aim::Take),
+            Ok(Swept::Suspects) => {
+                self.claim_next(Aim::Alone);
+                self.give_back_all_unstarted();
             }
-            Ok(Look::Nothing | Look::NotDue) => {}
+            Ok(Swept::Done(sweep)) => self.claimed(sweep),
             Err(delay) => self.due.sweep = self.due.sweep.max(delay),
         }
     }
 
-    fn swept(&mut self, result: Result<Sweep, RedisError>) {
-        self.under_way.sweep = false;
-        let sweep = match self.checked(Trouble::Claim, result) {
-            Ok(sweep) => sweep,
-            Err(delay) => {
-                self.due.sweep = self.due.sweep.max(delay);
-                return;
-            }
-        };
+    /// The next sweep follows as soon as the read under way has made room.
+    fn claim_next(&mut self, aim: Aim) {
+        self.claim_next = Some(aim);
+        if self.under_way.read.is_some() {
+            self.unblock_reader();
+        }
+    }
+
+    fn claimed(&mut self, sweep: Sweep) {
         let stream = &self.stream.jobs;
         for (from, entries) in &sweep.from {
             tracing::info!(worker = WORKER, stream, from, entries, "claimed pending entries");
         }
         if sweep.lost > 0 {
-            tracing::error!(worker = WORKER, stream, entries = sweep.lost, "pending entries had been deleted from the stream");
+            let entries = sweep.lost;
+            tracing::error!(worker = WORKER, stream, entries, "pending entries had been deleted from the stream");
         }
         if !sweep.claimed.is_empty() {
             // There may be more where these came from.
             self.due.sweep = Instant::now();
+        }
+        if let [only] = sweep.claimed.as_slice()
+            && only.crashes >= SUSPECT_CRASHES
+        {
+            let (stream_entry_id, crashes) = (only.id.to_string(), only.crashes);
+            tracing::warn!(worker = WORKER, stream, stream_entry_id, crashes, "suspect runs alone");
+            self.alone = Some(only.id);
         }
         self.take_in(sweep.claimed);
     }
@@ -312,7 +346,7 @@ impl Replica {
     fn handed_back(&mut self, helds: Vec<Held>, result: Result<u64, RedisError>) {
         self.under_way.hand_backs -= 1;
         match self.checked(Trouble::Renew, result) {
-            Ok(_) => helds.into_iter().for_each(|held| self.holdings.let_go(held)),
+            Ok(_) => helds.into_iter().for_each(|held| self.let_go(held)),
             Err(delay) => {
                 self.due.hand_back = delay;
                 self.to_hand_back.extend(helds);

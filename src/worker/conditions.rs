@@ -13,6 +13,8 @@ pub enum Trouble {
     Redis,
     /// Reading new entries is refused.
     Read,
+    /// Asking the ledger and the attempts about new entries is refused.
+    Admit,
     /// Settling is refused.
     Settle,
     /// Renewing is refused.
@@ -30,6 +32,7 @@ impl Trouble {
         match self {
             Self::Redis => "redis",
             Self::Read => "read",
+            Self::Admit => "admit",
             Self::Settle => "settle",
             Self::Renew => "renew",
             Self::Claim => "claim",

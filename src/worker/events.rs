@@ -4,8 +4,9 @@ use super::holdings::Held;
 use crate::redis::RedisError;
 use crate::start::StartError;
 use crate::stream::adopt::Adoption;
-use crate::stream::claim::{Look, Sweep};
+use crate::stream::claim::Swept;
 use crate::stream::entry_id::EntryId;
+use crate::stream::past::Past;
 use crate::stream::renew::Renewal;
 use crate::stream::settle::{Ending, SettleReply};
 use crate::stream::Delivery;
@@ -15,16 +16,14 @@ use crate::stream::Delivery;
 pub(super) enum Event {
     /// A blocking read returned.
     Read(Result<Vec<Delivery>, RedisError>),
-    /// The ledger was asked about entries that are in our hands now.
-    Admitted(Vec<Held>, Result<Vec<bool>, RedisError>),
+    /// What is known was asked about entries that are in our hands now.
+    Admitted(Vec<Held>, Result<Vec<Past>, RedisError>),
     /// A batch was settled, or not.
     Settled(Vec<(Held, Ending)>, Result<SettleReply, RedisError>),
     /// What we hold was renewed, or not.
     Renewed(Result<Vec<(EntryId, Renewal)>, RedisError>),
-    /// A look for claimable entries.
-    Looked(Result<Look, RedisError>),
-    /// A claim sweep.
-    Swept(Result<Sweep, RedisError>),
+    /// A look for claimable entries, or a claim sweep.
+    Swept(Result<Swept, RedisError>),
     /// Entries were given back, or not.
     HandedBack(Vec<Held>, Result<u64, RedisError>),
     /// The engine was asked whether it answers.

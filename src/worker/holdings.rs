@@ -31,7 +31,15 @@ pub struct Held {
     pub fields: Fields,
 }
 
+/// From so many crashes on an entry runs alone in its process; the claim script counts by the same number.
+pub const SUSPECT_CRASHES: u64 = 2;
+
 impl Held {
+    /// Has it been there when processes died, more often than chance would have it?
+    pub fn is_suspect(&self) -> bool {
+        self.crashes >= SUSPECT_CRASHES
+    }
+
     /// The entry's id.
     pub fn id(&self) -> EntryId {
         self.id
@@ -156,7 +164,6 @@ mod tests {
             deliveries: 1,
             crashes: 0,
             failures: 0,
-            failing_for: Duration::ZERO,
             fields: Vec::new(),
         }
     }

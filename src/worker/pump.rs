@@ -14,6 +14,7 @@ use super::replica::{Mode, Replica, SETTLES_MAX};
 use super::work::Ticket;
 use crate::faults::Point;
 use crate::start::{OP_SOURCE, StartInput};
+use crate::stream::claim::Aim;
 use crate::stream::renew::ReplicaState;
 use crate::stream::settle::BATCH_MAX;
 
@@ -64,8 +65,12 @@ impl Replica {
         self.mode == Mode::Running && self.engine_up && !self.group_lost
     }
 
-    /// Slots that no held entry takes; a read under way may still fill them.
+    /// Slots that no held entry takes; a read under way may still fill them. None while too many entries back off, or
+    /// while a suspect runs.
     fn free_for_claims(&self) -> usize {
+        if self.alone.is_some() || self.holdings.count(Stage::BackingOff) >= self.settings.max_backing_off {
+            return 0;
+        }
         self.holdings.free(self.settings.slots)
     }
 
@@ -73,8 +78,7 @@ impl Replica {
         let settling_max = self.settings.slots.max(2 * BATCH_MAX);
         self.free_for_claims() > 0
             && !self.under_way.sweep
-            && !self.claim_next
-            && self.holdings.count(Stage::BackingOff) < self.settings.max_backing_off
+            && self.claim_next.is_none()
             && self.holdings.count(Stage::Ending) < settling_max
     }
 
@@ -87,8 +91,12 @@ impl Replica {
                 break;
             }
             let job = entry.remove();
-            self.holdings.enter(&job.held, Stage::Waiting);
-            self.games.push(job);
+            if job.held.is_suspect() {
+                self.give_back(job.held);
+            } else {
+                self.holdings.enter(&job.held, Stage::Waiting);
+                self.games.push(job);
+            }
         }
     }
 
@@ -185,25 +193,27 @@ impl Replica {
 
     fn sweep_due(&mut self, now: Instant) {
         let room = self.free_for_claims();
-        if !self.takes_work() || self.under_way.sweep || room == 0 || (now < self.due.sweep && !self.claim_next) {
+        if !self.takes_work() || self.under_way.sweep || room == 0 || (now < self.due.sweep && self.claim_next.is_none()) {
             return;
         }
         let reading = self.under_way.read.is_some();
-        if self.claim_next && reading {
-            return;
-        }
+        let aim = match self.claim_next {
+            // A suspect runs alone: it waits until everything else is finished and given back.
+            Some(Aim::Alone) if !self.holdings.is_empty() || reading => return,
+            Some(_) if reading => return,
+            Some(aim) => aim,
+            // The read under way may fill every slot that is free now: look first, take once it is back.
+            None if reading => Aim::Look,
+            None => Aim::Take,
+        };
         let jitter = 0.8 + 0.4 * fastrand::f64();
         self.due.sweep = now + self.settings.sweep_interval.mul_f64(jitter);
         self.under_way.sweep = true;
-        self.claim_next = false;
+        self.claim_next = None;
         let group = self.group.clone();
         let (claim_idle, interval) = (self.settings.claim_idle, self.settings.sweep_interval);
-        if reading {
-            // The read under way may fill every slot that is free now: look first, take once it is back.
-            self.operations.push(async move { Event::Looked(group.look(claim_idle, interval, room).await) }.boxed());
-        } else {
-            self.operations.push(async move { Event::Swept(group.sweep(claim_idle, interval, room).await) }.boxed());
-        }
+        self.operations
+            .push(async move { Event::Swept(group.sweep(aim, claim_idle, interval, room).await) }.boxed());
     }
 
     fn read_due(&mut self, now: Instant) {
@@ -216,7 +226,7 @@ impl Replica {
         self.operations.push(async move { Event::Read(reader.read(room).await) }.boxed());
     }
 
-    /// Asks the ledger about entries that have just come into our hands.
+    /// Asks what is known about entries that have just come into our hands.
     pub(super) fn admit(&mut self, helds: Vec<Held>) {
         if helds.is_empty() {
             return;
@@ -226,11 +236,11 @@ impl Replica {
         self.operations.push(
             async move {
                 let ids: Vec<_> = helds.iter().map(Held::id).collect();
-                let known = group.known(&ids).await;
-                if known.is_err() {
+                let past = group.past(&ids).await;
+                if past.is_err() {
                     tokio::time::sleep(CALLS.min).await;
                 }
-                Event::Admitted(helds, known)
+                Event::Admitted(helds, past)
             }
             .boxed(),
         );

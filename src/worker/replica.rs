@@ -21,6 +21,7 @@ use crate::contract::start_job::StartJob;
 use crate::faults::Faults;
 use crate::settings::{StreamSettings, WorkerSettings};
 use crate::stream::Group;
+use crate::stream::claim::Aim;
 use crate::stream::entry_id::EntryId;
 use crate::stream::read::Reader;
 use crate::stream::settle::Ending;
@@ -128,7 +129,6 @@ pub struct Replica {
     pub(super) backing_off: BTreeMap<(Instant, EntryId), Job>,
     pub(super) endings: VecDeque<(Held, Ending)>,
     pub(super) to_hand_back: Vec<Held>,
-    /// Entries that are ours only to be given back do not come back to us before this.
     pub(super) due: Due,
     pub(super) under_way: UnderWay,
     pub(super) operations: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -136,8 +136,12 @@ pub struct Replica {
     pub(super) engine_up: bool,
     /// The group has to be made usable before anything is read or claimed.
     pub(super) group_lost: bool,
-    /// A look found claimable entries, and the read has been asked to make room.
-    pub(super) claim_next: bool,
+    /// What the next sweep is after, where one has said that it should follow at once.
+    pub(super) claim_next: Option<Aim>,
+    /// The suspect that this replica runs alone.
+    pub(super) alone: Option<EntryId>,
+    /// When the last renewal went through.
+    pub(super) renewed_at: Instant,
 }
 
 impl std::fmt::Debug for Replica {
@@ -177,7 +181,9 @@ impl Replica {
             operations: FuturesUnordered::new(),
             engine_up: true,
             group_lost: false,
-            claim_next: false,
+            claim_next: None,
+            alone: None,
+            renewed_at: now,
         }
     }
 

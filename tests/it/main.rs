@@ -6,3 +6,9 @@ mod support;
 mod settings;
 // a fleet on a real redis-server
 mod fleet;
+// replicas that die at every point
+mod crash_points;
+// replicas that stand still and wake up
+mod zombies;
+// the Docker engine on a private dockerd
+mod docker_engine;

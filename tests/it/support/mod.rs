@@ -2,3 +2,9 @@
 
 // a redis-server, a fleet of replicas of this binary, and Lobby's side of the streams
 pub mod world;
+// a private dockerd
+pub mod dockerd;
+// a registry that answers what a test wants
+pub mod registry;
+// the simulated engine's own log, checked independently
+pub mod sim_log;

@@ -1,17 +1,22 @@
 //! A redis-server, a fleet of replicas of this binary, and Lobby's side of the streams.
 
-use std::collections::HashMap;
-use std::future::Future;
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use startjobs::embedded::fleet::{Fleet, FleetOptions};
 use startjobs::embedded::redis_server::RedisServer;
 use startjobs::lobby::accounting::{Account, Sent};
 use startjobs::lobby::client::Lobby;
 use startjobs::settings::{Settings, Sources, Values};
 use startjobs::stream::entry_id::EntryId;
+use startjobs::redis::{RedisError, Value};
 use tempfile::TempDir;
+
+use super::sim_log::SimLog;
 
 /// Far more than anything here takes; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -139,8 +144,233 @@ impl World {
     }
 
     /// Runs a raw command, for what a hostile or clumsy operator does.
-    pub async fn redis(&self, words: &[&str]) -> startjobs::redis::Value {
-        self.lobby.connection().raw(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    pub async fn redis(&self, words: &[&str]) -> Value {
+        self.try_redis(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// Runs a raw command that may fail, as it does while Redis is away.
+    pub async fn try_redis(&self, words: &[&str]) -> Result<Value, RedisError> {
+        self.lobby.connection().raw(words).await
+    }
+
+    /// Appends an entry of these fields as a job and keeps it in the books.
+    pub async fn send_fields(&mut self, fields: &[(&str, &str)], kind: Sent) -> EntryId {
+        let id = self.lobby.append_fields(fields).await.expect("appended");
+        self.sent.insert(id.to_string(), kind);
+        id
+    }
+
+    /// Every entry of a stream, oldest first.
+    pub async fn entries(&self, stream: &str) -> Vec<Entry> {
+        let reply = self.redis(&["XRANGE", stream, "-", "+"]).await;
+        let entries: Vec<(String, Vec<String>)> = reply.convert().expect("a stream's entries");
+        entries.into_iter().map(|(id, flat)| Entry::new(id, &flat)).collect()
+    }
+
+    /// The one outcome of a job.
+    pub async fn outcome(&self, job: EntryId) -> Entry {
+        let mut outcomes = self.entries(&self.settings.stream.results).await;
+        outcomes.retain(|outcome| outcome.get("source_ref") == job.to_string());
+        assert_eq!(outcomes.len(), 1, "outcomes of {job}: {outcomes:?}");
+        outcomes.remove(0)
+    }
+
+    /// What the simulated engine wrote down, checked: never two running containers of one game.
+    pub async fn sim_log(&self) -> SimLog {
+        let log = format!("{}sim:log", self.settings.engine.record_prefix);
+        SimLog::read(&self.entries(&log).await)
+    }
+
+    /// Takes a game's container away, as an operator would, and lets the engine log it. Answers its id.
+    pub async fn remove_container(&self, game: &str) -> String {
+        let prefix = &self.settings.engine.record_prefix;
+        let (name, log) = (format!("{prefix}sim:{{rtm-{game}}}"), format!("{prefix}sim:log"));
+        let id = self.redis(&["HGET", &name, "current"]).await.as_string().expect("the game has a container");
+        let script = include_str!("../../../src/engine/simulated/engine.lua");
+        self.redis(&["EVAL", script, "2", &name, &log, "remove", "0", &id]).await;
+        id
+    }
+
+    /// Waits until a replica has died by SIGKILL, as a crash point does it.
+    pub async fn killed(&mut self, number: usize) {
+        let status = self.ended(number, PATIENCE).await;
+        assert_eq!(status.signal(), Some(9), "replica {number} ended by {status}, not by SIGKILL\n{}", self.logs());
+    }
+
+    /// Waits until a replica has ended.
+    pub async fn ended(&mut self, number: usize, limit: Duration) -> ExitStatus {
+        let status = self.fleet.replica(number).process().wait_async(limit).await;
+        status.unwrap_or_else(|| panic!("replica {number} still runs after {limit:?}\n{}", self.logs()))
+    }
+
+    /// Waits until a replica stands still by SIGSTOP.
+    pub async fn paused(&mut self, number: usize) {
+        let began = Instant::now();
+        while !self.fleet.replica(number).process().is_stopped() {
+            assert!(began.elapsed() < PATIENCE, "replica {number} never stopped itself\n{}", self.logs());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Sends a replica a signal.
+    pub fn signal(&mut self, number: usize, signal: Signal) {
+        self.fleet.replica(number).process().signal(signal);
+    }
+
+    /// One replica's log as it stands.
+    pub fn log(&mut self, number: usize) -> Log {
+        Log::new(&self.fleet.replica(number).log())
+    }
+
+    /// Waits until something is in a replica's log.
+    pub async fn logged(&mut self, number: usize, what: &str, holds: impl Fn(&Log) -> bool) {
+        let began = Instant::now();
+        while !holds(&self.log(number)) {
+            assert!(began.elapsed() < PATIENCE, "replica {number} never logged: {what}\n{}", self.logs());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until a replica works.
+    pub async fn begun(&mut self, number: usize) {
+        self.logged(number, "start jobs consumer started", |log| log.count("start jobs consumer started") == 1).await;
+    }
+
+    /// The presence records, by consumer: `<last seen> <state> <JSON>`.
+    pub async fn presences(&self) -> BTreeMap<String, String> {
+        let key = format!("{}:replicas", self.settings.stream.jobs);
+        let flat: Vec<String> = self.redis(&["HGETALL", &key]).await.convert().expect("a hash");
+        flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
+    }
+
+    /// The mirror and the smallest entry without an answer (0-0 and none where there is none), seen in one moment;
+    /// panics where the mirror is at or above such an entry.
+    pub async fn watch_mirror(&self) {
+        let streams = &self.settings.stream;
+        let words =
+            ["EVAL", WATCH_MIRROR, "4", &streams.jobs, &streams.results, &streams.dead, &streams.offset_key];
+        // Nobody can look while Redis is away or a key holds something else for the sake of the test.
+        let Ok(reply) = self.try_redis(&words).await else { return };
+        let seen: Vec<String> = reply.convert().expect("two ids");
+        let [mirror, unanswered] = seen.as_slice() else { panic!("not two ids: {seen:?}") };
+        if mirror.is_empty() || unanswered.is_empty() {
+            return;
+        }
+        let (at, open) = (numbers(mirror), numbers(unanswered));
+        assert!(at < open, "the mirror {mirror} is not before {unanswered}, which has no outcome");
+    }
+
+    /// Waits like [`World::settled`], looking at the mirror all the while.
+    pub async fn settled_under_watch(&mut self) -> Account {
+        let began = Instant::now();
+        while !self.account().await.lost.is_empty() {
+            self.watch_mirror().await;
+            assert!(began.elapsed() < PATIENCE, "still without an answer\n{}", self.logs());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.settled().await
+    }
+}
+
+/// Answers the mirror and the smallest entry without outcome and dead letter.
+const WATCH_MIRROR: &str = "
+local answered = {}
+for i = 2, 3 do
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[i], '-', '+')) do
+    for at = 1, #entry[2], 2 do
+      if entry[2][at] == 'source_ref' then answered[entry[2][at + 1]] = true; break end
+    end
+  end
+end
+local mirror = redis.call('GET', KEYS[4]) or ''
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do
+  if not answered[entry[1]] then return { mirror, entry[1] } end
+end
+return { mirror, '' }";
+
+/// An id's two numbers; arithmetic of the tests' own, so that a mistake in the worker's is seen.
+pub fn numbers(id: &str) -> (u64, u64) {
+    let mut parts = id.split('-').map(|part| part.parse().expect("decimal digits"));
+    (parts.next().expect("split answers at least one"), parts.next().unwrap_or(0))
+}
+
+/// One entry of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub id: String,
+    pub pairs: Vec<(String, String)>,
+}
+
+impl Entry {
+    fn new(id: String, flat: &[String]) -> Self {
+        let pairs = flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+        Self { id, pairs }
+    }
+
+    /// The first value of this field; empty where there is none.
+    pub fn get(&self, name: &str) -> &str {
+        self.pairs.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
+    }
+
+    /// The field names in order.
+    pub fn names(&self) -> Vec<&str> {
+        self.pairs.iter().map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+/// The lines of one replica's log.
+#[derive(Debug)]
+pub struct Log {
+    lines: Vec<serde_json::Value>,
+    text: String,
+}
+
+impl Log {
+    fn new(text: &str) -> Self {
+        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Self { lines, text: text.to_owned() }
+    }
+
+    /// Everything, also what is no log line.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The lines with this message.
+    pub fn with(&self, message: &str) -> impl Iterator<Item = &serde_json::Value> {
+        self.lines.iter().filter(move |line| line["message"] == message)
+    }
+
+    /// How many lines have this message.
+    pub fn count(&self, message: &str) -> usize {
+        self.with(message).count()
+    }
+
+    /// The jobs whose outcome this replica published.
+    pub fn processed(&self) -> Vec<String> {
+        let id = |line: &serde_json::Value| line["stream_entry_id"].as_str().unwrap_or_default().to_owned();
+        self.with("start job processed").map(id).collect()
+    }
+
+    /// How often each condition began and ended. Panics where one began twice without having ended, or the reverse.
+    pub fn conditions(&self) -> BTreeMap<String, (usize, usize)> {
+        let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+        for line in &self.lines {
+            let Some(condition) = line["condition"].as_str() else { continue };
+            let (began, ended) = counts.entry(condition.to_owned()).or_default();
+            match line["message"].as_str() {
+                Some("condition began") => *began += 1,
+                Some("condition ended") => *ended += 1,
+                _ => {}
+            }
+            assert!(*began == *ended || *began == *ended + 1, "{condition} was not said in turn: {}", self.text);
+        }
+        counts
+    }
+
+    /// How many lines warn or worse.
+    pub fn warnings(&self) -> usize {
+        self.lines.iter().filter(|line| line["level"] == "WARN" || line["level"] == "ERROR").count()
     }
 }
 
@@ -150,9 +380,4 @@ pub fn load(values: &[(String, String)]) -> Settings {
         .iter()
         .map(|(name, value)| (format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_")), value.clone()));
     Settings::load(&Sources::new(Values::new(), environment)).unwrap_or_else(|report| panic!("{report}")).settings
-}
-
-/// Runs an async test on one thread, as the worker runs.
-pub fn block_on<F: Future>(test: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test)
 }
