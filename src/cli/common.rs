@@ -1,13 +1,19 @@
 //! What commands share: settings, runtime, signals, talk on stderr.
 
+use std::ffi::OsString;
 use std::future::Future;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit;
-use crate::settings::{Report, Settings, Sources, flags};
+use crate::embedded::process::own_variables;
+use crate::settings::{Report, Settings, Sources, Values, flags};
+
+/// An argument that cannot be right; the argument parser's own code.
+pub(super) const USAGE: u8 = 2;
 
 /// The settings of this command line, or the report of everything that is wrong with them.
 pub(super) fn settings(sources: &Sources) -> Result<Settings, ExitCode> {
@@ -28,6 +34,65 @@ pub(super) fn settings(sources: &Sources) -> Result<Settings, ExitCode> {
 /// The sources of a command that takes settings as flags.
 pub(super) fn sources(matches: &ArgMatches) -> Sources {
     Sources::of_process(flags::given(matches))
+}
+
+/// Settings of these names and values, and defaults: nothing of the user's environment.
+pub(super) fn settings_of(pairs: &[(String, String)]) -> Result<Settings, Report> {
+    let variable = |name: &str| format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"));
+    let environment = pairs.iter().map(|(name, value)| (variable(name), value.clone()));
+    Settings::load(&Sources::new(Values::new(), environment)).map(|loaded| loaded.settings)
+}
+
+/// Where the user's Docker Engine answers, whatever else the environment says.
+pub(super) fn docker_host() -> Result<String, Report> {
+    let wanted = ["STARTJOBS_DOCKER_HOST", "DOCKER_HOST"];
+    let environment = wanted.into_iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
+    let engine = Values::from([("engine", "docker".to_owned())]);
+    Settings::load(&Sources::new(engine, environment)).map(|loaded| loaded.settings.engine.docker_host)
+}
+
+/// Names and values of settings, from texts.
+pub(super) fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+/// How the user called this program, so that what is printed can be pasted.
+pub(super) fn program_as_typed() -> String {
+    let typed = std::env::args_os().next().unwrap_or_default().to_string_lossy().into_owned();
+    if typed.chars().all(|letter| letter.is_ascii_alphanumeric() || "/._-+".contains(letter)) && !typed.is_empty() {
+        typed
+    } else {
+        format!("'{}'", typed.replace('\'', "'\\''"))
+    }
+}
+
+/// Settings in the environment that a fleet on this machine does not take over.
+pub(super) fn say_ignored_variables() {
+    let names: Vec<String> = own_variables()
+        .filter(|name| name != "STARTJOBS_DOCKER_HOST")
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    if !names.is_empty() {
+        eprintln!("note: this fleet does not use {}, which your environment sets", names.join(", "));
+    }
+}
+
+/// Prints data on stdout.
+pub(super) fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => {}
+        // Whoever reads has seen enough: `startjobs ... | head`.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        Err(error) => eprintln!("startjobs: cannot print: {error}"),
+    }
+}
+
+/// Lines of names and values, the values in one column.
+pub(super) fn aligned<N: AsRef<str>, V: AsRef<str>>(lines: &[(N, V)]) -> String {
+    let width = lines.iter().map(|(name, _)| name.as_ref().chars().count()).max().unwrap_or_default();
+    let line = |(name, value): &(N, V)| format!("{:width$}  {}", name.as_ref(), value.as_ref()).trim_end().to_owned() + "\n";
+    lines.iter().map(line).collect()
 }
 
 /// Runs a command to its exit code. One thread: a worker's time goes into waiting, and a hand-over between threads

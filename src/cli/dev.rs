@@ -1,7 +1,255 @@
-//! placeholder
-use std::process::ExitCode;
-use clap::{ArgMatches, Command};
-/// x
-pub fn command() -> Command { Command::new("dev") }
-/// x
-pub fn run(_matches: &ArgMatches) -> ExitCode { ExitCode::from(1) }
+//! `startjobs dev`: a whole fleet on this machine, to try things on, until Ctrl-C.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+use tokio::time::{Instant, sleep};
+
+use super::{common, exit};
+use crate::embedded::docker::DockerAdmin;
+use crate::embedded::fleet::{Fleet, FleetOptions};
+use crate::embedded::image;
+use crate::embedded::leftovers::{self, Guard, Leftovers, OnEngine};
+use crate::embedded::redis_server::StartError;
+use crate::embedded::site::Site;
+use crate::lobby::client::Lobby;
+
+const EXAMPLES: &str = "Examples:
+  startjobs dev
+  startjobs dev --replicas 5
+  startjobs dev --engine docker";
+
+const LONG_ABOUT: &str = "Run a whole fleet on this machine until Ctrl-C: a private redis-server and replicas of this program, all in a \
+temporary directory that is removed at the end, even if this process is killed.";
+
+/// What a fleet's own image is called.
+pub(super) const ENGINE_IMAGE: &str = concat!("startjobs/demo-engine:", env!("CARGO_PKG_VERSION"));
+/// How long the replicas may take to show themselves before the banner is printed without them.
+const UP_WITHIN: Duration = Duration::from_secs(10);
+/// More than `drain-timeout`, after which a replica ends by itself.
+const DRAINED_WITHIN: Duration = Duration::from_secs(40);
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The command and its flags.
+pub fn command() -> Command {
+    let replicas = Arg::new("replicas")
+        .long("replicas")
+        .value_name("COUNT")
+        .default_value("3")
+        .value_parser(value_parser!(u16).range(1..=64))
+        .help("How many replicas");
+    let engine = Arg::new("engine")
+        .long("engine")
+        .value_parser(["simulated", "docker"])
+        .default_value("simulated")
+        .help("What starts containers; simulated ones exist only in Redis");
+    Command::new("dev")
+        .about("Run a whole fleet on this machine, until Ctrl-C")
+        .long_about(LONG_ABOUT)
+        .before_help(EXAMPLES)
+        .args([replicas, engine])
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .subcommand(clean_up_command())
+}
+
+/// What [`Guard`] runs; no command for people.
+fn clean_up_command() -> Command {
+    let text = |name: &'static str| Arg::new(name).long(name).value_name("TEXT");
+    Command::new("clean-up")
+        .hide(true)
+        .about("Wait for the end of stdin, then remove what a fleet on this machine left behind")
+        .arg(text("directory").value_parser(value_parser!(PathBuf)))
+        .args(["docker-host", "host-id", "image"].map(text))
+}
+
+/// Runs it.
+pub fn run(matches: &ArgMatches) -> ExitCode {
+    if let Some(("clean-up", matches)) = matches.subcommand() {
+        return clean_up(matches);
+    }
+    let replicas = matches.get_one::<u16>("replicas").copied().unwrap_or(1);
+    let docker = matches.get_one::<String>("engine").is_some_and(|engine| engine == "docker");
+    common::say_ignored_variables();
+    common::block_on(async move { dev(replicas, docker).await.unwrap_or_else(|code| code) })
+}
+
+fn clean_up(matches: &ArgMatches) -> ExitCode {
+    let text = |name| matches.get_one::<String>(name).cloned();
+    let engine = text("docker-host").zip(text("host-id"));
+    let leftovers = Leftovers {
+        directory: matches.get_one::<PathBuf>("directory").cloned(),
+        engine: engine.map(|(docker_host, host_id)| OnEngine { docker_host, host_id, image: text("image") }),
+    };
+    common::block_on(async move {
+        match leftovers::remove_after_parent(&leftovers).await {
+            Ok(()) => exit::DONE,
+            Err(text) => {
+                eprintln!("startjobs: {text}");
+                exit::FAILED
+            }
+        }
+    })
+}
+
+/// Says why there is no redis-server; answers the exit code.
+pub(super) fn say_no_redis(error: &StartError) -> u8 {
+    eprintln!("startjobs: {error}");
+    match error {
+        StartError::Missing(_) | StartError::Failed(_) => exit::UNAVAILABLE,
+        StartError::Io(_) => exit::FAILED,
+    }
+}
+
+/// The engine of a fleet that really starts containers.
+struct Docker {
+    settings: Vec<(String, String)>,
+    /// None where this program cannot be an image by itself.
+    image: Option<String>,
+    guard: Guard,
+}
+
+async fn dev(replicas: u16, docker: bool) -> Result<u8, u8> {
+    let mut stops = common::Stops::listen().map_err(|error| failed("cannot listen for signals", &error))?;
+    let mut site = Site::open("dev").map_err(|error| say_no_redis(&error))?;
+    let docker = if docker { Some(bring_docker(&site).await?) } else { None };
+    let url = site.redis().url();
+    let mut settings = common::pairs([("redis-url", url.as_str()), ("log-format", "json"), ("engine", "simulated")]);
+    settings.extend(docker.iter().flat_map(|docker| docker.settings.clone()));
+    let options = FleetOptions { program: site.program().to_owned(), directory: site.directory().to_owned(), settings };
+    let mut fleet = Fleet::new(options.clone());
+    for _ in 0..replicas {
+        fleet.start(&[]).map_err(|error| failed("cannot start a replica", &error))?;
+    }
+    let code = tokio::select! {
+        code = watch(&mut site, &mut fleet, &options, docker.as_ref()) => code,
+        _ = stops.next() => exit::DONE,
+    };
+    eprintln!("startjobs: draining {replicas} replicas; once more Ctrl-C ends them at once");
+    let code = tokio::select! {
+        drained = drain(&mut fleet) => if drained { code } else { exit::FAILED },
+        code = stops.next() => code,
+    };
+    drop(fleet);
+    if let Some(docker) = docker {
+        docker.guard.finish().await;
+    }
+    site.close().await;
+    Ok(code)
+}
+
+fn failed(what: &str, error: &std::io::Error) -> u8 {
+    eprintln!("startjobs: {what}: {error}");
+    exit::FAILED
+}
+
+/// Connects to the engine, and brings an image that it can start at once if this program can be one.
+async fn bring_docker(site: &Site) -> Result<Docker, u8> {
+    let docker_host = common::docker_host().map_err(|report| {
+        eprintln!("{report}");
+        exit::CONFIG
+    })?;
+    let admin = DockerAdmin::connect(&docker_host).await.map_err(|error| {
+        eprintln!("startjobs: no Docker Engine answers at {docker_host}: {error}");
+        exit::UNAVAILABLE
+    })?;
+    let program = image::own_program().map_err(|error| failed("cannot read this program", &error))?;
+    let image = image::is_static(&program).then(|| ENGINE_IMAGE.to_owned());
+    // A label of this run's own, so that nobody else's container is ever removed.
+    let host_id = format!("startjobs-dev-{}", uuid::Uuid::new_v4());
+    let on_engine = OnEngine { docker_host: docker_host.clone(), host_id: host_id.clone(), image: image.clone() };
+    let leftovers = Leftovers { directory: None, engine: Some(on_engine) };
+    let guard = site.guard(&leftovers).map_err(|error| failed("cannot start the clean-up", &error))?;
+    if let Some(image) = &image {
+        admin.import(image, &program).await.map_err(|error| {
+            eprintln!("startjobs: the engine does not take the image {image}: {error}");
+            exit::UNAVAILABLE
+        })?;
+    }
+    let settings =
+        common::pairs([("engine", "docker"), ("docker-host", docker_host.as_str()), ("engine-host-id", host_id.as_str())]);
+    Ok(Docker { settings, image, guard })
+}
+
+/// Prints the banner, then says who dies. Returns only when Redis has ended.
+async fn watch(site: &mut Site, fleet: &mut Fleet, options: &FleetOptions, docker: Option<&Docker>) -> u8 {
+    await_up(fleet, options).await;
+    common::print(&banner(site, fleet, docker));
+    let mut dead = HashSet::new();
+    loop {
+        let mut living = 0;
+        for (number, replica) in fleet.replicas().enumerate() {
+            let process = replica.process();
+            match process.ended() {
+                None => living += 1,
+                Some(status) if dead.insert(number) => say_death(number, process.id(), status),
+                Some(_) => {}
+            }
+        }
+        if living == 0 && dead.insert(usize::MAX) {
+            eprintln!("startjobs: no replica is left; jobs wait in Redis until Ctrl-C ends everything");
+        }
+        if site.redis().has_ended() {
+            eprintln!("startjobs: redis-server has ended by itself");
+            return exit::UNAVAILABLE;
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn say_death(number: usize, pid: u32, status: ExitStatus) {
+    eprintln!("startjobs: replica {number} (pid {pid}) has ended ({status}) and is not started again; the others take over what it held");
+}
+
+/// Waits until every living replica has shown itself in Redis.
+async fn await_up(fleet: &mut Fleet, options: &FleetOptions) {
+    let deadline = Instant::now() + UP_WITHIN;
+    let Ok(settings) = common::settings_of(&options.settings) else { return };
+    let Ok(lobby) = Lobby::connect_within(&settings.redis, &settings.stream, UP_WITHIN).await else { return };
+    while Instant::now() < deadline {
+        let living = fleet.replicas().filter_map(|replica| replica.process().ended()).count();
+        let present = lobby.replicas().await.unwrap_or_default().len();
+        if present + living >= fleet.replicas().count() {
+            return;
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn banner(site: &mut Site, fleet: &mut Fleet, docker: Option<&Docker>) -> String {
+    let (program, url, port) = (common::program_as_typed(), site.redis().url(), site.redis().port());
+    let pids: Vec<String> = fleet.replicas().map(|replica| replica.process().id().to_string()).collect();
+    let engine = match docker {
+        None => "simulated: no container is started",
+        Some(_) => "docker: containers are removed at the end",
+    };
+    let image = match docker.map(|docker| docker.image.as_deref()) {
+        None => "galaxy/engine:1",
+        Some(Some(image)) => image,
+        Some(None) => "IMAGE_THAT_LISTENS_ON_8080",
+    };
+    let logs = site.directory().join("replica-*.log");
+    let facts = common::aligned(&[
+        ("  redis", url.as_str()),
+        ("  engine", engine),
+        ("  logs", &logs.to_string_lossy()),
+        ("  pids", &pids.join(" ")),
+    ]);
+    let first = pids.first().map_or("", String::as_str);
+    let send = format!("{program} send --redis-url {url} --image {image} --wait --game");
+    format!(
+        "{} replicas are running.\n{facts}\nTry, in another terminal:\n  {send} g1\n  kill -9 {first}; {send} g2\n  \
+         redis-cli -p {port} XLEN runtime:job_results\n\nCtrl-C stops and removes everything.\n",
+        pids.len()
+    )
+}
+
+/// True where every replica that still lived ended by itself in time.
+async fn drain(fleet: &mut Fleet) -> bool {
+    let living: Vec<bool> = fleet.replicas().map(|replica| replica.process().ended().is_none()).collect();
+    let ends = fleet.stop(DRAINED_WITHIN).await;
+    living.iter().zip(ends).all(|(lived, end)| !lived || end.is_some_and(|status| status.success()))
+}

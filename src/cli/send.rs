@@ -1,7 +1,289 @@
-//! placeholder
+//! `startjobs send`: one start job by hand, followed to its outcome if asked.
+
 use std::process::ExitCode;
-use clap::{ArgMatches, Command};
-/// x
-pub fn command() -> Command { Command::new("send") }
-/// x
-pub fn run(_matches: &ArgMatches) -> ExitCode { ExitCode::from(1) }
+use std::time::{Duration, SystemTime};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{common, exit};
+use crate::contract::job_result::FIELDS;
+use crate::lobby::client::{Lobby, Outcome};
+use crate::redis::RedisError;
+use crate::settings::table::Group;
+use crate::settings::{OutcomeFields, Settings, flags};
+
+const EXAMPLES: &str = "Examples:
+  startjobs send --game g1 --image galaxy/engine:1
+  startjobs send --game g1 --image galaxy/engine:1 --wait --timeout 2m
+  startjobs send --game g1 --image galaxy/engine:1 --wait --json | jq .engine_endpoint";
+
+const EXIT_CODES: &str = "Exit codes: 0 appended, or with --wait a success; 1 with --wait a failure; 2 usage; 69 Redis is unavailable;
+75 --wait timed out, the job stays in the stream; 78 a setting is wrong.";
+
+/// The version of the JSON form.
+const SCHEMA_VERSION: u32 = 1;
+/// How long Redis may take to answer at all.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Between two attempts to read the results while Redis does not answer.
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// The command and its flags.
+pub fn command() -> Command {
+    Command::new("send")
+        .about("Append one start job, as Lobby would")
+        .before_help(EXAMPLES)
+        .after_help(EXIT_CODES)
+        .arg(required("game", "GAME", "Which game").value_parser(not_blank))
+        .arg(required("image", "IMAGE", "Which engine image").value_parser(not_blank))
+        .arg(Arg::new("wait").long("wait").action(ArgAction::SetTrue).help("Wait for the outcome and print it"))
+        .arg(
+            Arg::new("timeout")
+                .long("timeout")
+                .value_name("DURATION")
+                .default_value("60s")
+                .value_parser(humantime::parse_duration)
+                .help("How long --wait waits"),
+        )
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object"))
+        .args(flags::args(&[Group::File, Group::Redis, Group::Streams]))
+}
+
+fn required(name: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(placeholder).required(true).help(help)
+}
+
+fn not_blank(text: &str) -> Result<String, &'static str> {
+    match text.trim() {
+        "" => Err("must not be empty"),
+        trimmed => Ok(trimmed.to_owned()),
+    }
+}
+
+struct Request {
+    game: String,
+    image: String,
+    /// None: the outcome is not waited for.
+    patience: Option<Duration>,
+    json: bool,
+}
+
+/// Runs it.
+pub fn run(matches: &ArgMatches) -> ExitCode {
+    let settings = match common::settings(&common::sources(matches)) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let text = |name| matches.get_one::<String>(name).cloned().unwrap_or_default();
+    let timeout = matches.get_one::<Duration>("timeout").copied();
+    let request = Request {
+        game: text("game"),
+        image: text("image"),
+        patience: timeout.filter(|_| matches.get_flag("wait")),
+        json: matches.get_flag("json"),
+    };
+    for (name, value) in [("game", &request.game), ("image", &request.image)] {
+        let limit = settings.stream.max_field_bytes;
+        if value.len() > limit {
+            eprintln!("error: --{name} is longer than the {limit} bytes that max-field-bytes allows: nobody would start it");
+            return ExitCode::from(common::USAGE);
+        }
+    }
+    common::block_on(send(settings, request))
+}
+
+async fn send(settings: Settings, request: Request) -> u8 {
+    let url = &settings.redis.display_url;
+    let unavailable = |what: &str, error: &RedisError| {
+        eprintln!("startjobs: {what} Redis at {url}: {error}");
+        exit::UNAVAILABLE
+    };
+    let lobby = match Lobby::connect_within(&settings.redis, &settings.stream, CONNECT_WITHIN).await {
+        Ok(lobby) => lobby,
+        Err(error) => return unavailable("no connection to", &error),
+    };
+    // Before the append, so that an answer that is quicker than our next read is not missed.
+    let end = match lobby.results_end().await {
+        Ok(end) => end,
+        Err(error) => return unavailable("cannot read the results from", &error),
+    };
+    let id = match lobby.append(&request.game, &request.image, now_ms()).await {
+        Ok(id) => id.to_string(),
+        Err(error) => return unavailable("the job may or may not have been appended; sending it again does no harm.", &error),
+    };
+    let Some(patience) = request.patience else {
+        common::print(&if request.json { json(&id, None) } else { format!("{id}\n") });
+        return exit::DONE;
+    };
+    if !request.json {
+        common::print(&format!("{}  {id}\n", padded("entry_id")));
+    }
+    let mut follower = Follower {
+        lobby: &lobby,
+        id: &id,
+        game: &request.game,
+        said_by_game: settings.stream.outcome_fields == OutcomeFields::Original,
+        said_trouble: false,
+    };
+    if follower.said_by_game {
+        say_by_game(&request.game);
+    }
+    match timeout_at(Instant::now() + patience, follower.outcome_after(end)).await {
+        Ok(outcome) => {
+            common::print(&if request.json { json(&id, Some(&outcome)) } else { plain(&outcome) });
+            if outcome.outcome == "success" { exit::DONE } else { exit::FAILED }
+        }
+        Err(_) => {
+            if request.json {
+                common::print(&json(&id, None));
+            }
+            say_timed_out(&settings, &id, patience);
+            exit::TIMED_OUT
+        }
+    }
+}
+
+/// Reads the results until the one for our job.
+struct Follower<'a> {
+    lobby: &'a Lobby,
+    id: &'a str,
+    game: &'a str,
+    said_by_game: bool,
+    said_trouble: bool,
+}
+
+impl Follower<'_> {
+    async fn outcome_after(&mut self, mut seen: String) -> Outcome {
+        loop {
+            let outcomes = match self.lobby.outcomes_after(&seen).await {
+                Ok(outcomes) => outcomes,
+                Err(error) => {
+                    if !self.said_trouble {
+                        eprintln!("startjobs: the job is in the stream, but the results cannot be read: {error}; still trying");
+                        self.said_trouble = true;
+                    }
+                    sleep(READ_AGAIN_AFTER).await;
+                    continue;
+                }
+            };
+            for outcome in outcomes {
+                seen.clone_from(&outcome.id);
+                if self.is_ours(&outcome) {
+                    return outcome;
+                }
+            }
+        }
+    }
+
+    fn is_ours(&mut self, outcome: &Outcome) -> bool {
+        match &outcome.source_ref {
+            Some(source) => source == self.id,
+            None => {
+                if !self.said_by_game {
+                    say_by_game(self.game);
+                    self.said_by_game = true;
+                }
+                outcome.game_id == self.game
+            }
+        }
+    }
+}
+
+fn say_by_game(game: &str) {
+    eprintln!(
+        "startjobs: outcomes carry no source_ref (outcome-fields is original), so the next outcome of game {game} is \
+         taken for this job's; it may be another job's"
+    );
+}
+
+fn say_timed_out(settings: &Settings, id: &str, patience: Duration) {
+    let streams = &settings.stream;
+    eprintln!(
+        "startjobs: no outcome within {}. The job stays queued and is answered as soon as a replica can.\n\
+         Look again for source_ref {id}:\n  redis-cli -u {} XRANGE {} {id} +",
+        humantime::format_duration(patience),
+        settings.redis.display_url,
+        streams.results,
+    );
+}
+
+/// The outcome's fields in wire order, with its own id first.
+fn fields(outcome: &Outcome) -> Vec<(&'static str, String)> {
+    let values = [
+        Some(outcome.game_id.clone()),
+        Some(outcome.outcome.clone()),
+        Some(outcome.container_id.clone()),
+        Some(outcome.engine_endpoint.clone()),
+        Some(outcome.error_code.clone()),
+        Some(outcome.error_message.clone()),
+        outcome.source_ref.clone(),
+        outcome.requested_at_ms.clone(),
+        outcome.finished_at_ms.clone(),
+        outcome.attempt.clone(),
+    ];
+    let present = FIELDS.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?)));
+    [("outcome_id", outcome.id.clone())].into_iter().chain(present).collect()
+}
+
+fn padded(name: &str) -> String {
+    let width = FIELDS.iter().map(|name| name.len()).max().unwrap_or_default();
+    format!("{name:width$}")
+}
+
+fn plain(outcome: &Outcome) -> String {
+    let line = |(name, value): (&str, String)| format!("{}  {value}", padded(name)).trim_end().to_owned() + "\n";
+    fields(outcome).into_iter().map(line).collect()
+}
+
+/// Numbers stay texts, as they are in the stream.
+fn json(id: &str, outcome: Option<&Outcome>) -> String {
+    let mut object = serde_json::Map::new();
+    object.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
+    object.insert("entry_id".to_owned(), id.into());
+    for (name, value) in outcome.map(fields).unwrap_or_default() {
+        object.insert(name.to_owned(), value.into());
+    }
+    format!("{}\n", serde_json::Value::Object(object))
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(source_ref: Option<&str>) -> Outcome {
+        Outcome {
+            id: "9-1".into(),
+            game_id: "g".into(),
+            outcome: "failure".into(),
+            container_id: String::new(),
+            engine_endpoint: String::new(),
+            error_code: "image_not_found".into(),
+            error_message: "a \"b\"".into(),
+            source_ref: source_ref.map(str::to_owned),
+            requested_at_ms: None,
+            finished_at_ms: None,
+            attempt: None,
+        }
+    }
+
+    #[test]
+    fn plain_lines_align_and_leave_out_what_the_outcome_does_not_carry() {
+        let text = plain(&outcome(Some("5-0")));
+        assert_eq!(text.lines().count(), 8);
+        assert!(text.contains("\nerror_code       image_not_found\n") && text.contains("\nsource_ref       5-0\n"), "{text}");
+        assert!(text.contains("\ncontainer_id\n"), "{text}");
+        assert!(!plain(&outcome(None)).contains("source_ref"));
+    }
+
+    #[test]
+    fn json_is_one_object_with_every_field() {
+        let value: serde_json::Value = serde_json::from_str(&json("5-0", Some(&outcome(Some("5-0"))))).expect("JSON");
+        assert_eq!((&value["schema_version"], &value["entry_id"]), (&1.into(), &"5-0".into()));
+        assert_eq!((&value["outcome_id"], &value["error_message"]), (&"9-1".into(), &"a \"b\"".into()));
+    }
+}

@@ -60,7 +60,7 @@ async fn worker(settings: Settings) -> u8 {
     match finished {
         Ok(Finish::Drained) => exit::DONE,
         Ok(Finish::DeadlinePassed) => exit::FAILED,
-        Err(error @ (RunError::BadOffset(_) | RunError::Unusable(_))) => {
+        Err(error @ (RunError::BadOffset(_) | RunError::Strict(_) | RunError::Unusable(_))) => {
             eprintln!("startjobs: {error}");
             exit::CONFIG
         }

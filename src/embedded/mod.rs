@@ -9,3 +9,11 @@ pub mod process;
 pub mod redis_server;
 // replicas
 pub mod fleet;
+// this program as a container image
+pub mod image;
+// a Docker Engine, for bringing that image and taking everything away again
+pub mod docker;
+// what is removed when the process ends, however it ends
+pub mod leftovers;
+// the place where all of this lives: a directory, a redis-server, and the guard of both
+pub mod site;

@@ -1,7 +1,9 @@
 //! Child processes that end with the thread that started them, even if that is killed.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +15,11 @@ use rustix::process::{Pid, Signal, kill_process};
 pub struct Process {
     child: Child,
     pid: Pid,
+}
+
+/// The variables of this process's environment that are settings of ours.
+pub fn own_variables() -> impl Iterator<Item = OsString> {
+    std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_encoded_bytes().starts_with(b"STARTJOBS_"))
 }
 
 /// How often a child is looked at while somebody waits for it.
@@ -30,7 +37,12 @@ impl Process {
         log: &Path,
     ) -> io::Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
-        let child = Command::new("setpriv")
+        let mut command = Command::new("setpriv");
+        // Settings in the user's environment are meant for other processes.
+        for variable in own_variables() {
+            command.env_remove(variable);
+        }
+        let child = command
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
             .args(arguments)
@@ -38,7 +50,13 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
-            .spawn()?;
+            // Ctrl-C on the terminal is for the parent alone, which stops its children in their order.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => io::Error::other("setpriv is missing (Debian: package util-linux)"),
+                _ => error,
+            })?;
         let pid = Pid::from_child(&child);
         Ok(Self { child, pid })
     }

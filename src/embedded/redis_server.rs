@@ -47,7 +47,12 @@ impl RedisServer {
 
     /// Starts this program with further options (`--name value` pairs).
     pub fn start_with(program: &Path, options: &[&str]) -> Result<Self, StartError> {
-        let directory = tempfile::Builder::new().prefix("startjobs-redis-").tempdir()?;
+        Self::start_below(&std::env::temp_dir(), program, options)
+    }
+
+    /// The same, with its directory below `parent`.
+    pub fn start_below(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
+        let directory = tempfile::Builder::new().prefix("startjobs-redis-").tempdir_in(parent)?;
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let mut said = String::new();
         for _ in 0..PORTS_TRIED_MAX {
@@ -82,6 +87,11 @@ impl RedisServer {
     /// Its directory: data and log.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Has it ended, other than by [`Self::kill`] or by being dropped?
+    pub fn has_ended(&mut self) -> bool {
+        self.process.ended().is_some()
     }
 
     /// SIGKILL.

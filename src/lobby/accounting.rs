@@ -98,11 +98,14 @@ mod tests {
             error_code: code.into(),
             error_message: String::new(),
             source_ref: Some(source.into()),
+            requested_at_ms: None,
+            finished_at_ms: None,
+            attempt: None,
         }
     }
 
     fn dead(source: &str) -> Dead {
-        Dead { source_ref: source.into(), reason: "malformed".into(), outcome_id: String::new() }
+        Dead { id: "1-0".into(), source_ref: source.into(), reason: "malformed".into(), outcome_id: String::new() }
     }
 
     #[test]

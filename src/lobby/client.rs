@@ -1,13 +1,14 @@
 //! The two streams, from Lobby's side.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fred::interfaces::{KeysInterface, StreamsInterface};
+use fred::interfaces::{HashesInterface, KeysInterface, StreamsInterface};
 use serde::Serialize;
 
-use crate::redis::{Connection, RedisError, Role};
+use crate::redis::{Connection, Kind, RedisError, Role};
 use crate::settings::{RedisSettings, StreamSettings};
 use crate::stream::entry_id::EntryId;
 
@@ -40,11 +41,22 @@ pub struct Outcome {
     /// `source_ref`; absent where `outcome-fields` is `original`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_ref: Option<String>,
+    /// `requested_at_ms`; absent as `source_ref` is, like the two that follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_at_ms: Option<String>,
+    /// `finished_at_ms`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at_ms: Option<String>,
+    /// `attempt`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<String>,
 }
 
 /// One dead letter's own fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dead {
+    /// Its own id in the dead-letter stream.
+    pub id: String,
     /// The entry.
     pub source_ref: String,
     /// Why.
@@ -58,14 +70,53 @@ const BLOCK: Duration = Duration::from_secs(1);
 /// Entries in one page of a stream.
 const PAGE: u64 = 1_000;
 
-type Pairs = Vec<(Bytes, Bytes)>;
-type Page = Vec<(String, Pairs)>;
+/// The pairs of one entry.
+pub type Pairs = Vec<(Bytes, Bytes)>;
+/// Entries by id, oldest first.
+pub type Page = Vec<(String, Pairs)>;
 
 impl Lobby {
     /// Connects; waits for as long as Redis does not answer.
     pub async fn connect(redis: &RedisSettings, streams: &StreamSettings) -> Result<Self, RedisError> {
-        let commands = Connection::open(redis, Role::Commands, "startjobs:lobby", |_| {}).await?;
-        let follower = Connection::open(redis, Role::Reader(BLOCK), "startjobs:lobby-follower", |_| {}).await?;
+        Self::open(redis, streams, |_| {}).await
+    }
+
+    /// Connects within `limit`; the error is the last thing that went wrong. Wrong credentials end it at once.
+    pub async fn connect_within(
+        redis: &RedisSettings,
+        streams: &StreamSettings,
+        limit: Duration,
+    ) -> Result<Self, RedisError> {
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let opening = Self::open(redis, streams, move |error| {
+            // Nobody listens any more once the outcome is decided.
+            drop(tell.send(error.clone()));
+        });
+        let mut opening = std::pin::pin!(opening);
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut last = RedisError { kind: Kind::Unreachable, text: "no answer".to_owned() };
+        loop {
+            tokio::select! {
+                opened = &mut opening => return opened,
+                Some(error) = told.recv() => {
+                    if error.kind == Kind::Denied {
+                        return Err(error);
+                    }
+                    last = error;
+                }
+                () = tokio::time::sleep_until(deadline) => return Err(last),
+            }
+        }
+    }
+
+    async fn open(
+        redis: &RedisSettings,
+        streams: &StreamSettings,
+        mut on_error: impl FnMut(&RedisError),
+    ) -> Result<Self, RedisError> {
+        let commands = Connection::open(redis, Role::Commands, "startjobs:lobby", &mut on_error).await?;
+        let reader = Role::Reader(BLOCK);
+        let follower = Connection::open(redis, reader, "startjobs:lobby-follower", &mut on_error).await?;
         Ok(Self { commands: Arc::new(commands), follower: Arc::new(follower), streams: streams.clone() })
     }
 
@@ -121,7 +172,8 @@ impl Lobby {
     /// Every dead letter there is, oldest first.
     pub async fn all_dead(&self) -> Result<Vec<Dead>, RedisError> {
         let entries = self.all(&self.streams.dead).await?;
-        let dead = |(_, pairs): (String, Pairs)| Dead {
+        let dead = |(id, pairs): (String, Pairs)| Dead {
+            id,
             source_ref: field(&pairs, "source_ref").unwrap_or_default(),
             reason: field(&pairs, "reason").unwrap_or_default(),
             outcome_id: field(&pairs, "outcome_id").unwrap_or_default(),
@@ -143,6 +195,31 @@ impl Lobby {
             .await
             .map_err(|error| self.commands.failed(error))?;
         Ok(list.into_iter().map(|(id, consumer, idle_ms, deliveries)| Pending { id, consumer, idle_ms, deliveries }).collect())
+    }
+
+    /// How many outcomes and how many dead letters there are.
+    pub async fn answers(&self) -> Result<(u64, u64), RedisError> {
+        Ok((self.length(&self.streams.results).await?, self.length(&self.streams.dead).await?))
+    }
+
+    async fn length(&self, stream: &str) -> Result<u64, RedisError> {
+        self.commands.client().xlen(stream).await.map_err(|error| self.commands.failed(error))
+    }
+
+    /// Who has shown itself as a replica: process ids by consumer name.
+    pub async fn replicas(&self) -> Result<HashMap<String, u32>, RedisError> {
+        let presences: HashMap<String, String> = self
+            .commands
+            .client()
+            .hgetall(format!("{}:replicas", self.streams.jobs))
+            .await
+            .map_err(|error| self.commands.failed(error))?;
+        Ok(presences.into_iter().filter_map(|(consumer, presence)| Some((consumer, pid_of(&presence)?))).collect())
+    }
+
+    /// Every entry of any stream, oldest first.
+    pub async fn entries(&self, stream: &str) -> Result<Page, RedisError> {
+        self.all(stream).await
     }
 
     /// For commands of a test's own.
@@ -180,7 +257,14 @@ pub struct Pending {
     pub deliveries: u64,
 }
 
-fn field(pairs: &Pairs, name: &str) -> Option<String> {
+/// `<last seen> <state> <JSON about the replica>`
+fn pid_of(presence: &str) -> Option<u32> {
+    let about: serde_json::Value = serde_json::from_str(presence.splitn(3, ' ').nth(2)?).ok()?;
+    u32::try_from(about["pid"].as_u64()?).ok()
+}
+
+/// One field of an entry, as text.
+pub fn field(pairs: &Pairs, name: &str) -> Option<String> {
     let (_, value) = pairs.iter().find(|(field, _)| field == name.as_bytes())?;
     Some(String::from_utf8_lossy(value).into_owned())
 }
@@ -196,5 +280,8 @@ fn outcome_of(id: String, pairs: &Pairs) -> Outcome {
         error_code: text("error_code"),
         error_message: text("error_message"),
         source_ref: field(pairs, "source_ref"),
+        requested_at_ms: field(pairs, "requested_at_ms"),
+        finished_at_ms: field(pairs, "finished_at_ms"),
+        attempt: field(pairs, "attempt"),
     }
 }

@@ -1,6 +1,7 @@
 //! Connections. One process has two: one that blocks in XREADGROUP and one for everything else.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use fred::prelude::*;
 use fred::types::config::{Server, TcpConfig};
@@ -37,8 +38,18 @@ const RECONNECT_MAX_MS: u32 = 1_000;
 #[derive(Debug)]
 pub struct Connection {
     client: Client,
-    task: ConnectHandle,
+    /// The client's routing task, and since when answers have been missing without a break.
+    router: Arc<Mutex<Router>>,
 }
+
+#[derive(Debug)]
+struct Router {
+    task: ConnectHandle,
+    silent_since: Option<Instant>,
+}
+
+/// When the routing task itself may be stuck (in a write to a peer that takes nothing, say) and is replaced too.
+const ROUTER_STUCK_AFTER: Duration = Duration::from_secs(5);
 
 impl Connection {
     /// Opens a connection; waits for as long as the server does not answer, and tells `on_error` each time it tried.
@@ -62,7 +73,7 @@ impl Connection {
         };
         // A name in CLIENT LIST is a courtesy to operators; a server that refuses it changes nothing.
         drop(client.client_setname::<String>(client_name(name)).await);
-        Ok(Self { client, task })
+        Ok(Self { client, router: Arc::new(Mutex::new(Router { task, silent_since: None })) })
     }
 
     /// The client, for this module's own files and typed commands beside it.
@@ -84,13 +95,46 @@ impl Connection {
         RedisError::from(error)
     }
 
-    /// Drops the connection and opens a new one in the background.
-    fn replace(&self) {
+    /// Drops the connection and opens a new one in the background. Whatever waits on it fails now, or is not sent.
+    pub fn replace(&self) {
+        let now = Instant::now();
+        let is_stuck = {
+            let mut router = self.lock_router();
+            let since = *router.silent_since.get_or_insert(now);
+            if now.duration_since(since) < ROUTER_STUCK_AFTER {
+                false
+            } else {
+                // Once per stretch of silence.
+                router.silent_since = Some(now);
+                true
+            }
+        };
         let client = self.client.clone();
-        // Not awaited: it returns only once connected.
+        if !is_stuck {
+            // Not awaited: it returns only once connected.
+            drop(tokio::spawn(async move {
+                drop(client.force_reconnection().await);
+            }));
+            return;
+        }
+        let router = Arc::clone(&self.router);
+        self.lock_router().task.abort();
         drop(tokio::spawn(async move {
-            drop(client.force_reconnection().await);
+            if let Ok(task) = client.init().await {
+                let mut router = router.lock().unwrap_or_else(PoisonError::into_inner);
+                router.task = task;
+                router.silent_since = None;
+            }
         }));
+    }
+
+    /// The server has answered.
+    pub(crate) fn answered(&self) {
+        self.lock_router().silent_since = None;
+    }
+
+    fn lock_router(&self) -> MutexGuard<'_, Router> {
+        self.router.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs one command given as words, the command's name first. For what no typed call exists for.
@@ -107,12 +151,6 @@ impl Connection {
     pub async fn unblock(&self) {
         // An error says that nothing was blocked.
         drop(self.client.unblock_self(Some(ClientUnblockFlag::Timeout)).await);
-    }
-
-    /// Closes the connection. Nothing may be blocked on it.
-    pub async fn close(self) {
-        drop(tokio::time::timeout(CONNECT_TIMEOUT, self.client.quit()).await);
-        self.task.abort();
     }
 }
 

@@ -7,6 +7,8 @@
 pub mod connection;
 // what a failed call means
 pub mod error;
+// what about a server endangers the data
+pub mod server;
 // Lua, loaded once and called by hash
 pub mod script;
 

@@ -34,6 +34,9 @@ impl Script {
             }
             other => other,
         };
+        if reply.is_ok() {
+            connection.answered();
+        }
         reply.map_err(|error| connection.failed(error))
     }
 }

@@ -19,6 +19,8 @@ pub mod renew;
 pub mod fail;
 // outcome, dead letter, ledger, acknowledgement and mirror in one step
 pub mod settle;
+// tidying
+pub mod janitor;
 // giving back what we will not start, and leaving
 pub mod hand_back;
 
@@ -80,6 +82,7 @@ struct Scripts {
     settle: Script,
     hand_back: Script,
     leave: Script,
+    janitor: Script,
 }
 
 impl Scripts {
@@ -93,6 +96,7 @@ impl Scripts {
             settle: script(include_str!("scripts/settle.lua")),
             hand_back: script(include_str!("scripts/hand_back.lua")),
             leave: script(include_str!("scripts/leave.lua")),
+            janitor: script(include_str!("scripts/janitor.lua")),
         }
     }
 }

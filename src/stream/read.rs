@@ -55,6 +55,7 @@ impl Reader {
             )
             .await
             .map_err(|error| self.connection.failed(error))?;
+        self.connection.answered();
         let entries = reply.into_iter().flatten().flat_map(|(_, entries)| entries);
         entries
             .map(|(id, fields)| {
@@ -75,8 +76,8 @@ impl Reader {
         self.connection.unblock().await;
     }
 
-    /// Closes the connection; no read may be under way.
-    pub async fn close(self) {
-        self.connection.close().await;
+    /// Drops the connection: a read that is under way fails, and the next has a new one.
+    pub fn replace_connection(&self) {
+        self.connection.replace();
     }
 }

@@ -1,5 +1,7 @@
 //! What each event changes. Nothing here waits: one event, one transition.
 
+use std::time::Duration;
+
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
@@ -21,9 +23,13 @@ use crate::stream::Delivery;
 use crate::stream::adopt::{Adoption, AdoptionState};
 use crate::stream::claim::{Aim, Sweep, Swept};
 use crate::stream::entry_id::EntryId;
+use crate::stream::janitor::Tidied;
 use crate::stream::past::Past;
 use crate::stream::renew::Renewal;
 use crate::stream::settle::{Ending, MirrorMove, SettleReply, Settled};
+
+/// While the orphan walk has more before it.
+const TIDY_AGAIN: Duration = Duration::from_millis(300);
 
 impl Conclusion {
     /// A start that panicked is a bug, and no answer about the game.
@@ -41,6 +47,7 @@ impl Replica {
             Event::Settled(batch, result) => self.settled(batch, result),
             Event::Renewed(result) => self.renewed(result),
             Event::Swept(result) => self.swept(result),
+            Event::Tidied(result) => self.tidied(result),
             Event::HandedBack(helds, result) => self.handed_back(helds, result),
             Event::Probed(result) => self.probed(result),
             Event::Adopted(result) => self.adopted(result),
@@ -141,7 +148,7 @@ impl Replica {
         }
     }
 
-    fn back_off(&mut self, mut job: Job, after: std::time::Duration, counted: bool, why: &StartError) {
+    fn back_off(&mut self, mut job: Job, after: Duration, counted: bool, why: &StartError) {
         let (stream, stream_entry_id) = (&self.stream.jobs, job.held.id().to_string());
         let (game_id, err, retry_in_s) = (&job.job.game_id, why.to_string(), after.as_secs_f64());
         if counted {
@@ -201,7 +208,7 @@ impl Replica {
         match settled {
             Settled::Done => {
                 if let Ending::Outcome(result) | Ending::Both(result, _) = &ending {
-                    log_processed(stream, result);
+                    log_processed(stream, self.engine, result);
                 }
             }
             Settled::Duplicate => {
@@ -343,6 +350,30 @@ impl Replica {
         self.take_in(sweep.claimed);
     }
 
+    fn tidied(&mut self, result: Result<Option<Tidied>, RedisError>) {
+        self.under_way.tidy = false;
+        let tidied = match self.checked(Trouble::Tidy, result) {
+            Ok(Some(tidied)) => tidied,
+            Ok(None) => return,
+            Err(delay) => {
+                self.due.tidy = self.due.tidy.max(delay);
+                return;
+            }
+        };
+        if tidied.has_more {
+            self.due.tidy = self.due.tidy.min(Instant::now() + TIDY_AGAIN);
+        }
+        let stream = &self.stream.jobs;
+        if tidied.consumers > 0 {
+            tracing::info!(worker = WORKER, stream, consumers = tidied.consumers, "dead consumers removed");
+        }
+        if let Some(stream_entry_id) = tidied.orphans.first() {
+            let entries = tidied.orphans.len();
+            let hint = "somebody deleted a consumer that held them, or their pending records";
+            tracing::error!(worker = WORKER, stream, entries, stream_entry_id, hint, "unanswered entries had fallen out of the group; put back");
+        }
+    }
+
     fn handed_back(&mut self, helds: Vec<Held>, result: Result<u64, RedisError>) {
         self.under_way.hand_backs -= 1;
         match self.checked(Trouble::Renew, result) {
@@ -422,7 +453,7 @@ fn outcome(job: &Job, answer: Answer) -> JobResult {
     }
 }
 
-fn log_processed(stream: &str, result: &JobResult) {
+fn log_processed(stream: &str, engine: &str, result: &JobResult) {
     tracing::info!(
         worker = WORKER,
         stream,
@@ -432,6 +463,7 @@ fn log_processed(stream: &str, result: &JobResult) {
         error_code = result.answer.error_code(),
         requested_at_ms = result.requested_at_ms,
         attempt = result.attempt,
+        engine,
         "start job processed"
     );
 }

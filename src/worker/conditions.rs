@@ -21,6 +21,8 @@ pub enum Trouble {
     Renew,
     /// Claiming is refused.
     Claim,
+    /// Tidying is refused.
+    Tidy,
     /// The group or its stream is gone.
     Group,
     /// The container engine does not answer.
@@ -36,6 +38,7 @@ impl Trouble {
             Self::Settle => "settle",
             Self::Renew => "renew",
             Self::Claim => "claim",
+            Self::Tidy => "tidy",
             Self::Group => "group",
             Self::Engine => "engine",
         }

@@ -6,6 +6,7 @@ use crate::start::StartError;
 use crate::stream::adopt::Adoption;
 use crate::stream::claim::Swept;
 use crate::stream::entry_id::EntryId;
+use crate::stream::janitor::Tidied;
 use crate::stream::past::Past;
 use crate::stream::renew::Renewal;
 use crate::stream::settle::{Ending, SettleReply};
@@ -24,6 +25,8 @@ pub(super) enum Event {
     Renewed(Result<Vec<(EntryId, Renewal)>, RedisError>),
     /// A look for claimable entries, or a claim sweep.
     Swept(Result<Swept, RedisError>),
+    /// A janitor's run.
+    Tidied(Result<Option<Tidied>, RedisError>),
     /// Entries were given back, or not.
     HandedBack(Vec<Held>, Result<u64, RedisError>),
     /// The engine was asked whether it answers.

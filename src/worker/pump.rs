@@ -31,9 +31,11 @@ impl Replica {
         self.renew_due(now);
         self.adopt_due(now);
         self.probe_due(now);
+        self.tidy_due(now);
         // Claims before reads: free slots go to entries that have waited longest.
         self.sweep_due(now);
         self.read_due(now);
+        self.watch_read(now);
     }
 
     pub(super) fn next_wake(&self) -> Instant {
@@ -48,10 +50,14 @@ impl Replica {
         at(!self.under_way.renew, self.due.renew);
         at(takes_work && !self.under_way.sweep && self.free_for_claims() > 0, self.due.sweep);
         at(takes_work && self.under_way.read.is_none() && self.can_read(), self.due.read);
+        at(self.mode == Mode::Running && !self.group_lost && !self.under_way.tidy, self.due.tidy);
         at(!self.endings.is_empty() && self.under_way.settles < SETTLES_MAX, self.due.settle);
         at(!self.to_hand_back.is_empty(), self.due.hand_back);
         at(!self.engine_up && !self.under_way.probe, self.due.probe);
         at(self.group_lost && !self.under_way.adopt, self.due.adopt);
+        if let Some(since) = self.under_way.read {
+            at(!self.under_way.read_is_overdue, since + self.read_limit());
+        }
         if let Some((&(due, _), _)) = self.backing_off.first_key_value() {
             at(true, due);
         }
@@ -191,6 +197,19 @@ impl Replica {
         self.operations.push(async move { Event::Probed(work.service.engine_answers().await) }.boxed());
     }
 
+    fn tidy_due(&mut self, now: Instant) {
+        if self.mode != Mode::Running || self.group_lost || self.under_way.tidy || now < self.due.tidy {
+            return;
+        }
+        self.under_way.tidy = true;
+        let interval = self.settings.janitor_interval;
+        self.due.tidy = now + interval.mul_f64(0.8 + 0.4 * fastrand::f64());
+        let group = self.group.clone();
+        let (claim_idle, consumer_idle) = (self.settings.claim_idle, self.settings.consumer_idle);
+        self.operations
+            .push(async move { Event::Tidied(group.tidy(interval, claim_idle, consumer_idle).await) }.boxed());
+    }
+
     fn sweep_due(&mut self, now: Instant) {
         let room = self.free_for_claims();
         if !self.takes_work() || self.under_way.sweep || room == 0 || (now < self.due.sweep && self.claim_next.is_none()) {
@@ -221,9 +240,25 @@ impl Replica {
             return;
         }
         let room = self.free_for_claims();
-        self.under_way.read = Some(room);
+        self.under_way.read = Some(now);
+        self.under_way.read_is_overdue = false;
         let reader = Arc::clone(&self.reader);
         self.operations.push(async move { Event::Read(reader.read(room).await) }.boxed());
+    }
+
+    /// A read that has not returned within three BLOCK times, not even with nothing, never will.
+    fn watch_read(&mut self, now: Instant) {
+        let overdue = self.under_way.read.is_some_and(|since| now >= since + self.read_limit());
+        if overdue && !self.under_way.read_is_overdue {
+            self.under_way.read_is_overdue = true;
+            self.conditions.met(Trouble::Read, "no return of the blocking read within three block times; connection dropped");
+            self.reader.replace_connection();
+        }
+    }
+
+    fn read_limit(&self) -> Duration {
+        // The client's own time-out comes first where BLOCK is short.
+        (self.settings.block * 3).max(self.settings.block + Duration::from_secs(3))
     }
 
     /// Asks what is known about entries that have just come into our hands.

@@ -53,14 +53,17 @@ pub(super) struct Due {
     pub(super) probe: Instant,
     pub(super) adopt: Instant,
     pub(super) hand_back: Instant,
+    pub(super) tidy: Instant,
 }
 
 /// Operations under way, of which there is at most one each (settling: a few).
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each says whether its one operation is under way")]
 pub(super) struct UnderWay {
-    /// How many entries the blocking read may bring.
-    pub(super) read: Option<usize>,
+    /// Since when a blocking read is under way.
+    pub(super) read: Option<Instant>,
+    /// The watchdog has dropped its connection.
+    pub(super) read_is_overdue: bool,
     pub(super) admissions: usize,
     pub(super) settles: usize,
     pub(super) renew: bool,
@@ -69,6 +72,7 @@ pub(super) struct UnderWay {
     pub(super) hand_backs: usize,
     pub(super) probe: bool,
     pub(super) adopt: bool,
+    pub(super) tidy: bool,
 }
 
 /// What the replica is there for.
@@ -106,6 +110,8 @@ pub struct Parts {
     pub stream: StreamSettings,
     /// What stands in the presence record besides the numbers: JSON members without braces.
     pub about: String,
+    /// `docker` or `simulated`: stands in every line about a job.
+    pub engine: &'static str,
     /// What is wrong, as known from the start-up.
     pub conditions: Conditions,
 }
@@ -119,6 +125,7 @@ pub struct Replica {
     pub(super) settings: WorkerSettings,
     pub(super) stream: StreamSettings,
     pub(super) about: String,
+    pub(super) engine: &'static str,
     pub(super) conditions: Conditions,
 
     pub(super) mode: Mode,
@@ -157,8 +164,16 @@ impl Replica {
     /// A replica of these parts, with the group usable and the engine answering.
     pub fn new(parts: Parts) -> Self {
         let now = Instant::now();
-        let due =
-            Due { renew: now, sweep: now, read: now, settle: now, probe: now, adopt: now, hand_back: now };
+        let due = Due {
+            renew: now,
+            sweep: now,
+            read: now,
+            settle: now,
+            probe: now,
+            adopt: now,
+            hand_back: now,
+            tidy: now,
+        };
         Self {
             group: parts.group,
             reader: Arc::new(parts.reader),
@@ -167,6 +182,7 @@ impl Replica {
             settings: parts.settings,
             stream: parts.stream,
             about: parts.about,
+            engine: parts.engine,
             conditions: parts.conditions,
             mode: Mode::Running,
             holdings: Holdings::default(),

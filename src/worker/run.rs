@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::engine::simulated::SimulatedEngine;
 use crate::faults::Faults;
-use crate::redis::{Connection, Kind, RedisError, Role};
+use crate::redis::{Connection, Kind, RedisError, Role, server};
 use crate::settings::{EngineKind, Settings};
 use crate::start::attempt::Launch;
 use crate::start::record::Records;
@@ -40,6 +40,9 @@ pub enum RunError {
     /// The legacy offset is no entry id; a guess could skip or repeat jobs.
     #[error("{0}, which is no stream entry id: set it to the id of the last answered entry, or delete it to begin at the start of the stream")]
     BadOffset(String),
+    /// `strict` is on, and the server endangers data.
+    #[error("strict is on, and this Redis endangers data:\n  {0}")]
+    Strict(String),
     /// The settings do not make a connection.
     #[error("cannot connect: {0}")]
     Unusable(String),
@@ -82,10 +85,13 @@ async fn start(settings: &Settings) -> Result<Started, RunError> {
     let commands = Arc::new(connect(settings, Role::Commands, &consumer, &mut conditions).await?);
     let reader = connect(settings, Role::Reader(settings.worker.block), &consumer, &mut conditions).await?;
 
+    check_server(settings, &commands, &mut conditions).await?;
     let group = Group::new(&settings.stream, &consumer, Arc::clone(&commands));
     let faults = Arc::new(Faults::new(settings.faults.clone()));
     let engine = engine(settings, &commands)?;
-    tracing::info!(worker = WORKER, stream = settings.stream.jobs, consumer, engine = engine.kind(), redis = settings.redis.display_url, "worker process");
+    let engine_kind = engine.kind();
+    let (stream, redis) = (&settings.stream.jobs, &settings.redis.display_url);
+    tracing::info!(worker = WORKER, stream, consumer, engine = engine_kind, redis, "worker process");
     let service: Arc<dyn StartService> = Arc::new(service(settings, &commands, engine, &faults, &consumer));
     await_engine(service.as_ref(), &mut conditions).await;
     let adoption = adopt(&group, settings.worker.claim_idle, &mut conditions).await?;
@@ -93,7 +99,7 @@ async fn start(settings: &Settings) -> Result<Started, RunError> {
 
     let reader = Reader::new(reader, &group, settings.worker.block);
     let work = work(settings, service, group.clone());
-    let about = about(settings, &host);
+    let about = about(engine_kind, &host);
     let parts = Parts {
         group,
         reader,
@@ -102,6 +108,7 @@ async fn start(settings: &Settings) -> Result<Started, RunError> {
         settings: settings.worker.clone(),
         stream: settings.stream.clone(),
         about,
+        engine: engine_kind,
         conditions,
     };
     Ok(Started { replica: Replica::new(parts), mirror: adoption.mirror })
@@ -121,6 +128,32 @@ async fn connect(
     .map_err(|error| RunError::Unusable(error.text))?;
     conditions.over(Trouble::Redis);
     Ok(opened)
+}
+
+/// What endangers data is said loudly, and refused where `strict` is on.
+async fn check_server(
+    settings: &Settings,
+    commands: &Connection,
+    conditions: &mut Conditions,
+) -> Result<(), RunError> {
+    let dangers = loop {
+        match server::dangers(commands).await {
+            Ok(dangers) => break dangers,
+            Err(error) => {
+                let times = conditions.met(Trouble::Redis, &error.text);
+                sleep(CALLS.delay(times, fastrand::f64())).await;
+            }
+        }
+    };
+    conditions.over(Trouble::Redis);
+    for danger in &dangers {
+        tracing::warn!(worker = WORKER, stream = settings.stream.jobs, %danger, "redis endangers data");
+    }
+    if settings.strict && !dangers.is_empty() {
+        let lines: Vec<String> = dangers.iter().map(ToString::to_string).collect();
+        return Err(RunError::Strict(lines.join("\n  ")));
+    }
+    Ok(())
 }
 
 fn engine(settings: &Settings, commands: &Arc<Connection>) -> Result<Arc<dyn Engine>, RunError> {
@@ -171,11 +204,7 @@ fn work(settings: &Settings, service: Arc<dyn StartService>, group: Group) -> Wo
 }
 
 /// JSON members of the presence record, without braces.
-fn about(settings: &Settings, host: &str) -> String {
-    let engine = match settings.engine.kind {
-        EngineKind::Docker => "docker",
-        EngineKind::Simulated => "simulated",
-    };
+fn about(engine: &str, host: &str) -> String {
     let about = serde_json::json!({
         "host": host,
         "pid": std::process::id(),

@@ -10,5 +10,11 @@ mod fleet;
 mod crash_points;
 // replicas that stand still and wake up
 mod zombies;
+// the original worker's offset, taken over and given back
+mod legacy_offset;
 // the Docker engine on a private dockerd
 mod docker_engine;
+// the document of the streams against real entries
+mod asyncapi;
+// rules about the tree itself
+mod tidy;

@@ -1,0 +1,59 @@
+//! The place where a fleet on this machine lives: a directory, a redis-server in it, and the guard that removes the
+//! directory even if this process is killed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::leftovers::{Guard, Leftovers};
+use super::redis_server::{RedisServer, StartError};
+
+/// A directory with a running redis-server.
+#[derive(Debug)]
+pub struct Site {
+    /// Dropped first: nobody writes into the directory while it is removed.
+    redis: RedisServer,
+    directory: TempDir,
+    guard: Guard,
+    program: PathBuf,
+}
+
+impl Site {
+    /// Opens one. `name` stands in the directory's name.
+    pub fn open(name: &str) -> Result<Self, StartError> {
+        let program = std::env::current_exe()?;
+        let directory = tempfile::Builder::new().prefix(&format!("startjobs-{name}-")).tempdir()?;
+        let leftovers = Leftovers { directory: Some(directory.path().to_owned()), engine: None };
+        let guard = Guard::start(&program, &leftovers.arguments())?;
+        let redis = RedisServer::start_below(directory.path(), Path::new("redis-server"), &[])?;
+        Ok(Self { redis, directory, guard, program })
+    }
+
+    /// A guard for something else, of the same making.
+    pub fn guard(&self, leftovers: &Leftovers) -> io::Result<Guard> {
+        Guard::start(&self.program, &leftovers.arguments())
+    }
+
+    /// The running program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Where everything is kept.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The redis-server.
+    pub fn redis(&mut self) -> &mut RedisServer {
+        &mut self.redis
+    }
+
+    /// Stops Redis and removes everything; false where something stayed behind.
+    pub async fn close(self) -> bool {
+        drop(self.redis);
+        drop(self.directory);
+        self.guard.finish().await
+    }
+}

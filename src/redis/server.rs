@@ -1,0 +1,105 @@
+//! What a server is, and what about it endangers the data: looked at once when a worker starts.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use fred::interfaces::ClientLike;
+use fred::types::InfoKind;
+
+use super::{Connection, RedisError};
+
+/// What about the server endangers data or promises.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Danger {
+    /// Older than what the scripts need.
+    #[error("redis {0} is older than 6.2: upgrade it")]
+    TooOld(String),
+    /// Keys may vanish when memory runs out.
+    #[error("maxmemory-policy is {0}: set it to noeviction, or Redis may drop the streams themselves when memory runs out")]
+    Evicts(String),
+    /// A crash loses everything since the last snapshot, if there is one at all.
+    #[error("the append-only file is off: set appendonly yes, or a crash loses every job and outcome since the last snapshot")]
+    NoAppendOnlyFile,
+    /// The append-only file cannot be written.
+    #[error("the append-only file cannot be written ({0}): look at the server's disk")]
+    AofFailing(String),
+    /// Ages and deadlines are measured against two clocks.
+    #[error("the server's clock is {0:?} away from this machine's: set both by NTP")]
+    ClockSkew(Duration),
+    /// The server does not let us look.
+    #[error("the server does not answer INFO ({0}): its version, memory policy and persistence are unknown")]
+    Unknown(String),
+}
+
+/// More than this between two clocks is worth a warning.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
+
+/// Looks at the server. An error means that it could not be reached.
+pub async fn dangers(connection: &Connection) -> Result<Vec<Danger>, RedisError> {
+    let info: String = match connection.client().info(None::<InfoKind>).await {
+        Ok(info) => info,
+        Err(error) => {
+            let error = connection.failed(error);
+            if error.kind == super::Kind::Unreachable {
+                return Err(error);
+            }
+            return Ok(vec![Danger::Unknown(error.text)]);
+        }
+    };
+    let mut dangers = dangers_of(&info);
+    let asked = SystemTime::now();
+    if let Ok(server) = server_time(connection).await {
+        let here = asked + asked.elapsed().unwrap_or_default() / 2;
+        let skew = here.duration_since(server).unwrap_or_else(|error| error.duration());
+        if skew > CLOCK_SKEW_MAX {
+            dangers.push(Danger::ClockSkew(Duration::from_millis(u64::try_from(skew.as_millis()).unwrap_or(u64::MAX))));
+        }
+    }
+    Ok(dangers)
+}
+
+async fn server_time(connection: &Connection) -> Result<SystemTime, RedisError> {
+    let (seconds, micros): (u64, u64) = connection.raw(&["TIME"]).await?.convert()?;
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros))
+}
+
+/// What INFO's text says.
+fn dangers_of(info: &str) -> Vec<Danger> {
+    let fields: HashMap<&str, &str> = info.lines().filter_map(|line| line.split_once(':')).collect();
+    let field = |name: &str| fields.get(name).copied().unwrap_or("");
+    let mut dangers = Vec::new();
+    let version = field("redis_version");
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    if (numbers.next(), numbers.next()) < (Some(6), Some(2)) {
+        dangers.push(Danger::TooOld(version.to_owned()));
+    }
+    let policy = field("maxmemory_policy");
+    if !policy.is_empty() && policy != "noeviction" {
+        dangers.push(Danger::Evicts(policy.to_owned()));
+    }
+    if field("aof_enabled") == "1" {
+        let status = field("aof_last_write_status");
+        if !status.is_empty() && status != "ok" {
+            dangers.push(Danger::AofFailing(status.to_owned()));
+        }
+    } else {
+        dangers.push(Danger::NoAppendOnlyFile);
+    }
+    dangers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_danger_is_seen_and_a_good_server_has_none() {
+        let good = "redis_version:7.0.15\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\naof_last_write_status:ok\r\n";
+        assert_eq!(dangers_of(good), []);
+        assert_eq!(dangers_of(&good.replace("7.0.15", "6.0.20")), [Danger::TooOld("6.0.20".into())]);
+        assert_eq!(dangers_of(&good.replace("noeviction", "allkeys-lru")), [Danger::Evicts("allkeys-lru".into())]);
+        assert_eq!(dangers_of(&good.replace(":ok", ":err")), [Danger::AofFailing("err".into())]);
+        assert_eq!(dangers_of(&good.replace("enabled:1", "enabled:0")), [Danger::NoAppendOnlyFile]);
+        assert_eq!(dangers_of("redis_version:10.0.0\r\naof_enabled:1\r\n"), []);
+    }
+}

@@ -1,0 +1,49 @@
+//! Tidying, one run in the fleet per interval: dead consumers, entries that fell out of the group, old ledger buckets,
+//! and what the settings allow to be trimmed.
+
+use std::time::Duration;
+
+use super::{Group, count, millis};
+use crate::redis::RedisError;
+
+/// Entries the orphan walk looks at in one run: a few milliseconds of the server's time.
+const WALK_MAX: usize = 1_000;
+
+/// What one run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// Consumers removed: empty, and not heard of for consumer-idle.
+    pub consumers: u64,
+    /// Entries that were neither pending nor settled, put back.
+    pub orphans: Vec<String>,
+    /// Ledger buckets dropped.
+    pub buckets: u64,
+    /// The orphan walk has not reached the end yet.
+    pub has_more: bool,
+}
+
+impl Group {
+    /// One run, if it is due; nothing where another replica has just run.
+    pub async fn tidy(
+        &self,
+        interval: Duration,
+        claim_idle: Duration,
+        consumer_idle: Duration,
+    ) -> Result<Option<Tidied>, RedisError> {
+        let args = [
+            millis(interval),
+            millis(claim_idle),
+            millis(consumer_idle),
+            millis(self.settings.ledger_ttl),
+            i64::from(self.settings.trim_jobs).into(),
+            millis(self.settings.results_retention.unwrap_or_default()),
+            count(WALK_MAX),
+        ];
+        let reply = self.call(&self.scripts.janitor, args).await?;
+        if reply.is_null() {
+            return Ok(None);
+        }
+        let (consumers, orphans, buckets, more): (u64, Vec<String>, u64, u64) = reply.convert()?;
+        Ok(Some(Tidied { consumers, orphans, buckets, has_more: more == 1 }))
+    }
+}
