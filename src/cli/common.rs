@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit;
 use crate::embedded::process::own_variables;
+use crate::redis::RedisError;
 use crate::settings::{Report, Settings, Sources, Values, flags};
 
 /// An argument that cannot be right; the argument parser's own code.
@@ -54,6 +55,12 @@ pub(super) fn docker_host() -> Result<String, Report> {
 /// Names and values of settings, from texts.
 pub(super) fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+/// An error of Redis for people: of an operating system's error only its words.
+pub(super) fn in_words(error: &RedisError) -> String {
+    let quoted = error.text.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
+    quoted.map_or_else(|| error.text.clone(), |(words, _)| words.to_owned())
 }
 
 /// How the user called this program, so that what is printed can be pasted.

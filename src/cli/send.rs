@@ -11,7 +11,7 @@ use crate::contract::job_result::FIELDS;
 use crate::lobby::client::{Lobby, Outcome};
 use crate::redis::RedisError;
 use crate::settings::table::Group;
-use crate::settings::{OutcomeFields, Settings, flags};
+use crate::settings::{Settings, flags};
 
 const EXAMPLES: &str = "Examples:
   startjobs send --game g1 --image galaxy/engine:1
@@ -95,7 +95,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 async fn send(settings: Settings, request: Request) -> u8 {
     let url = &settings.redis.display_url;
     let unavailable = |what: &str, error: &RedisError| {
-        eprintln!("startjobs: {what} Redis at {url}: {error}");
+        eprintln!("startjobs: {what} Redis at {url}: {}", common::in_words(error));
         exit::UNAVAILABLE
     };
     let lobby = match Lobby::connect_within(&settings.redis, &settings.stream, CONNECT_WITHIN).await {
@@ -122,25 +122,18 @@ async fn send(settings: Settings, request: Request) -> u8 {
         lobby: &lobby,
         id: &id,
         game: &request.game,
-        said_by_game: settings.stream.outcome_fields == OutcomeFields::Original,
+        said_by_game: false,
         said_trouble: false,
     };
-    if follower.said_by_game {
-        say_by_game(&request.game);
+    if let Ok(outcome) = timeout_at(Instant::now() + patience, follower.outcome_after(end)).await {
+        common::print(&if request.json { json(&id, Some(&outcome)) } else { plain(&outcome) });
+        return if outcome.outcome == "success" { exit::DONE } else { exit::FAILED };
     }
-    match timeout_at(Instant::now() + patience, follower.outcome_after(end)).await {
-        Ok(outcome) => {
-            common::print(&if request.json { json(&id, Some(&outcome)) } else { plain(&outcome) });
-            if outcome.outcome == "success" { exit::DONE } else { exit::FAILED }
-        }
-        Err(_) => {
-            if request.json {
-                common::print(&json(&id, None));
-            }
-            say_timed_out(&settings, &id, patience);
-            exit::TIMED_OUT
-        }
+    if request.json {
+        common::print(&json(&id, None));
     }
+    say_timed_out(&settings, &id, patience);
+    exit::TIMED_OUT
 }
 
 /// Reads the results until the one for our job.
@@ -159,7 +152,7 @@ impl Follower<'_> {
                 Ok(outcomes) => outcomes,
                 Err(error) => {
                     if !self.said_trouble {
-                        eprintln!("startjobs: the job is in the stream, but the results cannot be read: {error}; still trying");
+                        eprintln!("startjobs: the job is in the stream, but the results cannot be read: {}; still trying", common::in_words(&error));
                         self.said_trouble = true;
                     }
                     sleep(READ_AGAIN_AFTER).await;
@@ -176,16 +169,14 @@ impl Follower<'_> {
     }
 
     fn is_ours(&mut self, outcome: &Outcome) -> bool {
-        match &outcome.source_ref {
-            Some(source) => source == self.id,
-            None => {
-                if !self.said_by_game {
-                    say_by_game(self.game);
-                    self.said_by_game = true;
-                }
-                outcome.game_id == self.game
-            }
+        if let Some(source) = &outcome.source_ref {
+            return source == self.id;
         }
+        if !self.said_by_game {
+            say_by_game(self.game);
+            self.said_by_game = true;
+        }
+        outcome.game_id == self.game
     }
 }
 

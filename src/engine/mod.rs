@@ -9,6 +9,7 @@ pub mod docker;
 pub mod simulated;
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
 
@@ -75,6 +76,19 @@ pub struct Container {
     pub endpoint: Option<String>,
 }
 
+/// One container in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The engine's full id.
+    pub id: String,
+    /// Its name, without a leading slash.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was created, by the engine's clock.
+    pub created_at: SystemTime,
+}
+
 /// When a running game engine counts as ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
@@ -127,7 +141,7 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     fn ping(&self) -> Reply<'_, ()>;
 
     /// Makes sure the image is on the engine: looks, and pulls where it is missing. Concurrent pulls of one image are
-    /// one pull. `progress` is called once, when bytes begin to arrive.
+    /// one pull. `progress` hears of each [`PullStep`] as it is reached; of none where the image is there already.
     fn ensure_image<'a>(&'a self, image: &'a str, progress: &'a (dyn Fn(PullStep) + Send + Sync)) -> Reply<'a, ()>;
 
     /// The container of this name or id, if there is one.
@@ -151,6 +165,9 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
 
     /// The last lines the container wrote, for an outcome's message; empty where there are none.
     fn log_tail<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String>;
+
+    /// Every container that carries [`label::GAME_ID`], in whatever state.
+    fn list(&self) -> Reply<'_, Vec<Listed>>;
 
     /// Held while a container is created and started, so that one process does not ask more of the engine than it can
     /// do at once (`start-concurrency`).

@@ -13,6 +13,8 @@ pub mod record;
 pub mod attempt;
 // the service: record and attempt together
 pub mod service;
+// containers that no record stands for
+pub mod reconcile;
 
 use std::time::Duration;
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fred::interfaces::{HashesInterface, StreamsInterface};
+use fred::interfaces::{HashesInterface, KeysInterface, StreamsInterface};
+use fred::types::{Expiration, SetOptions};
 use serde::{Deserialize, Serialize};
 
 use super::game_id::GameId;
 use super::image_ref::ImageRef;
+use super::reconcile::Action;
 use crate::contract::job_result::{Answer, REPLAY_NO_OP, SuccessKind};
 use crate::redis::{Connection, RedisError, Script, Value};
 
@@ -38,6 +40,7 @@ struct Scripts {
     disown: Script,
     commit: Script,
     abandon: Script,
+    reap: Script,
 }
 
 /// What [`Records::begin`] found.
@@ -126,6 +129,7 @@ impl Records {
             disown: script(include_str!("scripts/disown.lua")),
             commit: script(include_str!("scripts/commit.lua")),
             abandon: script(include_str!("scripts/abandon.lua")),
+            reap: script(include_str!("scripts/reap.lua")),
         };
         Self {
             connection,
@@ -239,6 +243,31 @@ impl Records {
             ["kept"] => Abandoned::Kept,
             _ => return Err(RedisError::unexpected("abandon")),
         })
+    }
+
+    /// Does no record stand for this container? Where so, and unless only asked, the record names it as condemned.
+    pub async fn reap(
+        &self,
+        game: &GameId,
+        container_id: &str,
+        fence: &str,
+        action: Action,
+    ) -> Result<bool, RedisError> {
+        let only_ask = if action == Action::DryRun { "1" } else { "0" };
+        self.yes(&self.scripts.reap, game, &[container_id, fence, only_ask]).await
+    }
+
+    /// Takes the reconciler's tick for this host, if nobody has within `interval`.
+    pub async fn take_tick(&self, host: &str, interval: Duration) -> Result<bool, RedisError> {
+        let key = format!("{}reconciled:{host}", self.prefix);
+        let millis = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
+        let taken: Option<String> = self
+            .connection
+            .client()
+            .set(key, self.owner.as_str(), Some(Expiration::PX(millis)), Some(SetOptions::NX), false)
+            .await
+            .map_err(|error| self.connection.failed(error))?;
+        Ok(taken.is_some())
     }
 
     /// Is the entry of this job pending in the group?

@@ -103,6 +103,7 @@ impl Service {
     async fn attempt(&self, input: &StartInput, job: &Job<'_>, fenced: &Fenced) -> Result<Answer, StartError> {
         self.faults.reach(Point::AfterBegin);
         let attempt = self.attempt_on(input, job, fenced);
+        let mut unfinished = Unfinished { records: &self.records, game: job.game, fence: &fenced.fence, is_over: false };
         let driven = async {
             self.reaches(&fenced.host)?;
             attempt.drive().await
@@ -116,6 +117,7 @@ impl Service {
             Ok(outcome) => self.commit(job, fenced, outcome).await,
             Err(error) => Err(error),
         };
+        unfinished.is_over = true;
         match &result {
             Ok(_) => {}
             Err(StartError::Fenced) => self.remove_own(job.game, fenced).await,
@@ -199,6 +201,28 @@ impl Service {
             image: job.image,
             fenced,
         }
+    }
+}
+
+/// An attempt that may be dropped half-way, as the drain deadline does it: its entry is handed back, and whoever takes
+/// it must not wait for a lease that nobody uses any more. What the engine may still do for the dropped attempt is
+/// found by the next one, as after a crash.
+struct Unfinished<'a> {
+    records: &'a Records,
+    game: &'a GameId,
+    fence: &'a str,
+    is_over: bool,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        // Without a runtime the process ends this moment, and the lease runs out by itself.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (records, game, fence) = (self.records.clone(), self.game.clone(), self.fence.to_owned());
+        drop(runtime.spawn(async move { records.release(&game, &fence).await }));
     }
 }
 

@@ -19,6 +19,7 @@ use crate::contract::start_job::StartJob;
 use crate::faults::Point;
 use crate::redis::{Kind, RedisError};
 use crate::start::StartError;
+use crate::start::reconcile::Reconciled;
 use crate::stream::Delivery;
 use crate::stream::adopt::{Adoption, AdoptionState};
 use crate::stream::claim::{Aim, Sweep, Swept};
@@ -48,6 +49,7 @@ impl Replica {
             Event::Renewed(result) => self.renewed(result),
             Event::Swept(result) => self.swept(result),
             Event::Tidied(result) => self.tidied(result),
+            Event::Reconciled(result) => self.reconciled(&result),
             Event::HandedBack(helds, result) => self.handed_back(helds, result),
             Event::Probed(result) => self.probed(result),
             Event::Adopted(result) => self.adopted(result),
@@ -371,6 +373,24 @@ impl Replica {
             let entries = tidied.orphans.len();
             let hint = "somebody deleted a consumer that held them, or their pending records";
             tracing::error!(worker = WORKER, stream, entries, stream_entry_id, hint, "unanswered entries had fallen out of the group; put back");
+        }
+    }
+
+    fn reconciled(&mut self, result: &Result<Option<Reconciled>, StartError>) {
+        self.under_way.reconcile = false;
+        let stream = &self.stream.jobs;
+        match result {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                for container_id in &found.stray {
+                    tracing::warn!(worker = WORKER, stream, container_id, "removed a container that no record stands for");
+                }
+                for err in &found.failed {
+                    tracing::warn!(worker = WORKER, stream, err, "a container that no record stands for stays");
+                }
+            }
+            // Engine and Redis troubles are said where entries meet them; the next interval tries again.
+            Err(error) => tracing::debug!(worker = WORKER, stream, err = %error, "reconciler found out nothing"),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::holdings::Held;
 use crate::redis::RedisError;
 use crate::start::StartError;
+use crate::start::reconcile::Reconciled;
 use crate::stream::adopt::Adoption;
 use crate::stream::claim::Swept;
 use crate::stream::entry_id::EntryId;
@@ -27,6 +28,8 @@ pub(super) enum Event {
     Swept(Result<Swept, RedisError>),
     /// A janitor's run.
     Tidied(Result<Option<Tidied>, RedisError>),
+    /// A reconciler's run.
+    Reconciled(Result<Option<Reconciled>, StartError>),
     /// Entries were given back, or not.
     HandedBack(Vec<Held>, Result<u64, RedisError>),
     /// The engine was asked whether it answers.

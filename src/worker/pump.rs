@@ -32,6 +32,7 @@ impl Replica {
         self.adopt_due(now);
         self.probe_due(now);
         self.tidy_due(now);
+        self.reconcile_due(now);
         // Claims before reads: free slots go to entries that have waited longest.
         self.sweep_due(now);
         self.read_due(now);
@@ -51,6 +52,7 @@ impl Replica {
         at(takes_work && !self.under_way.sweep && self.free_for_claims() > 0, self.due.sweep);
         at(takes_work && self.under_way.read.is_none() && self.can_read(), self.due.read);
         at(self.mode == Mode::Running && !self.group_lost && !self.under_way.tidy, self.due.tidy);
+        at(takes_work && !self.under_way.reconcile, self.due.reconcile);
         at(!self.endings.is_empty() && self.under_way.settles < SETTLES_MAX, self.due.settle);
         at(!self.to_hand_back.is_empty(), self.due.hand_back);
         at(!self.engine_up && !self.under_way.probe, self.due.probe);
@@ -208,6 +210,17 @@ impl Replica {
         let (claim_idle, consumer_idle) = (self.settings.claim_idle, self.settings.consumer_idle);
         self.operations
             .push(async move { Event::Tidied(group.tidy(interval, claim_idle, consumer_idle).await) }.boxed());
+    }
+
+    fn reconcile_due(&mut self, now: Instant) {
+        if !self.takes_work() || self.under_way.reconcile || now < self.due.reconcile {
+            return;
+        }
+        self.under_way.reconcile = true;
+        let interval = self.reconcile_interval;
+        self.due.reconcile = now + interval.mul_f64(0.8 + 0.4 * fastrand::f64());
+        let reconciler = Arc::clone(&self.reconciler);
+        self.operations.push(async move { Event::Reconciled(reconciler.run_if_due(interval).await) }.boxed());
     }
 
     fn sweep_due(&mut self, now: Instant) {

@@ -20,6 +20,7 @@ use super::work::{Conclusion, Work};
 use crate::contract::start_job::StartJob;
 use crate::faults::Faults;
 use crate::settings::{StreamSettings, WorkerSettings};
+use crate::start::reconcile::Reconciler;
 use crate::stream::Group;
 use crate::stream::claim::Aim;
 use crate::stream::entry_id::EntryId;
@@ -54,6 +55,7 @@ pub(super) struct Due {
     pub(super) adopt: Instant,
     pub(super) hand_back: Instant,
     pub(super) tidy: Instant,
+    pub(super) reconcile: Instant,
 }
 
 /// Operations under way, of which there is at most one each (settling: a few).
@@ -73,6 +75,7 @@ pub(super) struct UnderWay {
     pub(super) probe: bool,
     pub(super) adopt: bool,
     pub(super) tidy: bool,
+    pub(super) reconcile: bool,
 }
 
 /// What the replica is there for.
@@ -102,6 +105,10 @@ pub struct Parts {
     pub reader: Reader,
     /// The start stage.
     pub work: Arc<Work>,
+    /// Looks after stray containers.
+    pub reconciler: Arc<Reconciler>,
+    /// How often.
+    pub reconcile_interval: Duration,
     /// Crash hooks.
     pub faults: Arc<Faults>,
     /// Limits and rhythms.
@@ -121,6 +128,8 @@ pub struct Replica {
     pub(super) group: Group,
     pub(super) reader: Arc<Reader>,
     pub(super) work: Arc<Work>,
+    pub(super) reconciler: Arc<Reconciler>,
+    pub(super) reconcile_interval: Duration,
     pub(super) faults: Arc<Faults>,
     pub(super) settings: WorkerSettings,
     pub(super) stream: StreamSettings,
@@ -173,11 +182,15 @@ impl Replica {
             adopt: now,
             hand_back: now,
             tidy: now,
+            // Whatever is under way when a fleet comes up has time to end.
+            reconcile: now + parts.reconcile_interval,
         };
         Self {
             group: parts.group,
             reader: Arc::new(parts.reader),
             work: parts.work,
+            reconciler: parts.reconciler,
+            reconcile_interval: parts.reconcile_interval,
             faults: parts.faults,
             settings: parts.settings,
             stream: parts.stream,

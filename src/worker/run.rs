@@ -19,6 +19,7 @@ use crate::faults::Faults;
 use crate::redis::{Connection, Kind, RedisError, Role, server};
 use crate::settings::{EngineKind, Settings};
 use crate::start::attempt::Launch;
+use crate::start::reconcile::Reconciler;
 use crate::start::record::Records;
 use crate::start::{Service, StartService};
 use crate::stream::Group;
@@ -92,7 +93,10 @@ async fn start(settings: &Settings) -> Result<Started, RunError> {
     let engine_kind = engine.kind();
     let (stream, redis) = (&settings.stream.jobs, &settings.redis.display_url);
     tracing::info!(worker = WORKER, stream, consumer, engine = engine_kind, redis, "worker process");
-    let service: Arc<dyn StartService> = Arc::new(service(settings, &commands, engine, &faults, &consumer));
+    let records = records(settings, &commands, &consumer);
+    let (host_id, grace) = (settings.engine.host_id.clone(), settings.engine.reconcile_grace);
+    let reconciler = Arc::new(Reconciler::new(records.clone(), Arc::clone(&engine), host_id, grace));
+    let service: Arc<dyn StartService> = Arc::new(service(settings, records, engine, &faults));
     await_engine(service.as_ref(), &mut conditions).await;
     let adoption = adopt(&group, settings.worker.claim_idle, &mut conditions).await?;
     log_adoption(&settings.stream.jobs, &adoption);
@@ -104,6 +108,8 @@ async fn start(settings: &Settings) -> Result<Started, RunError> {
         group,
         reader,
         work: Arc::new(work),
+        reconciler,
+        reconcile_interval: settings.engine.reconcile_interval,
         faults,
         settings: settings.worker.clone(),
         stream: settings.stream.clone(),
@@ -172,16 +178,13 @@ fn engine(settings: &Settings, commands: &Arc<Connection>) -> Result<Arc<dyn Eng
     })
 }
 
-fn service(
-    settings: &Settings,
-    commands: &Arc<Connection>,
-    engine: Arc<dyn Engine>,
-    faults: &Arc<Faults>,
-    consumer: &str,
-) -> Service {
+fn records(settings: &Settings, commands: &Arc<Connection>, consumer: &str) -> Records {
     let stream = (settings.stream.jobs.as_str(), settings.stream.group.as_str());
     let prefix = &settings.engine.record_prefix;
-    let records = Records::new(Arc::clone(commands), prefix, stream, consumer, settings.worker.claim_idle);
+    Records::new(Arc::clone(commands), prefix, stream, consumer, settings.worker.claim_idle)
+}
+
+fn service(settings: &Settings, records: Records, engine: Arc<dyn Engine>, faults: &Arc<Faults>) -> Service {
     let launch = Launch {
         port: settings.engine.port,
         readiness: settings.engine.readiness.clone(),

@@ -12,6 +12,12 @@ mod crash_points;
 mod zombies;
 // the original worker's offset, taken over and given back
 mod legacy_offset;
+// Redis goes away and comes back
+mod outages;
+// replicas that are told to stop
+mod shutdown;
+// what the start service promises, and entries of every shape
+mod start_service;
 // the Docker engine on a private dockerd
 mod docker_engine;
 // the document of the streams against real entries

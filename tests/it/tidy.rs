@@ -21,7 +21,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("observe", &["contract", "redis", "settings", "stream"]),
     ("worker", &["contract", "engine", "faults", "observe", "redis", "settings", "start", "stream"]),
     ("lobby", &["contract", "redis", "settings", "stream"]),
-    ("embedded", &["contract", "lobby", "redis", "settings", "stream"]),
+    ("embedded", &["engine::label"]),
     ("cli", &["contract", "embedded", "engine", "faults", "lobby", "observe", "redis", "settings", "start", "stream", "worker"]),
 ];
 

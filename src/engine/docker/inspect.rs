@@ -1,9 +1,13 @@
 //! From the engine's description of a container to ours. A description with holes is an error, never a guess.
 
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum as Status, HealthStatusEnum, PortMap};
+use std::time::{Duration, SystemTime};
+
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum as Status, ContainerSummary, HealthStatusEnum, PortMap,
+};
 
 use crate::contract::error_code::ErrorCode;
-use crate::engine::{Container, ContainerState, EngineError};
+use crate::engine::{Container, ContainerState, EngineError, Listed};
 
 use super::text::tidy;
 
@@ -21,6 +25,19 @@ pub(super) fn container(seen: ContainerInspectResponse, port: u16, host: &str) -
         .and_then(|ports| published(&ports, port))
         .map(|published| format!("http://{host}:{published}"));
     Ok(Container { id, state, labels, endpoint })
+}
+
+/// One line of the engine's list.
+pub(super) fn listed(seen: ContainerSummary) -> Result<Listed, EngineError> {
+    let id = seen.id.filter(|id| !id.is_empty()).ok_or_else(|| hole("Id"))?;
+    let name = seen.names.and_then(|names| names.into_iter().next()).ok_or_else(|| hole("Names"))?;
+    let created = seen.created.and_then(|seconds| u64::try_from(seconds).ok()).ok_or_else(|| hole("Created"))?;
+    Ok(Listed {
+        id,
+        name: name.strip_prefix('/').unwrap_or(&name).to_owned(),
+        labels: seen.labels.unwrap_or_default().into_iter().collect(),
+        created_at: SystemTime::UNIX_EPOCH + Duration::from_secs(created),
+    })
 }
 
 /// Whether this is the container's whole id or its name.

@@ -18,11 +18,12 @@ mod ready;
 mod classify;
 mod text;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
     StartContainerOptions,
 };
 use futures_util::StreamExt;
@@ -30,7 +31,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::contract::error_code::ErrorCode;
-use crate::engine::{Container, ContainerSpec, Engine, EngineError, PullStep, Readiness, Reply};
+use crate::engine::{Container, ContainerSpec, Engine, EngineError, Listed, PullStep, Readiness, Reply, label};
 
 pub use self::address::ConnectError;
 pub use self::client::Limits;
@@ -127,6 +128,16 @@ impl DockerEngine {
             return Ok(None);
         }
         inspect::container(seen, self.port, self.client.address().endpoint_host()).map(Some)
+    }
+
+    async fn list_ours(&self) -> Result<Vec<Listed>, EngineError> {
+        let filters = HashMap::from([("label".to_owned(), vec![label::GAME_ID.to_owned()])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let answer = self.client.call("list of containers", self.limits.look, |docker| async move {
+            docker.list_containers(Some(options)).await
+        });
+        let seen = answer.await.map_err(|failure| classify(Call::Other, &failure))?;
+        seen.into_iter().map(inspect::listed).collect()
     }
 
     async fn create_once(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
@@ -250,6 +261,10 @@ impl Engine for DockerEngine {
     fn log_tail<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
         // A log nobody can read must not hide the failure it would have explained.
         Box::pin(async move { self.last_lines(id).await.unwrap_or_default() })
+    }
+
+    fn list(&self) -> Reply<'_, Vec<Listed>> {
+        Box::pin(self.list_ours())
     }
 
     fn permit(&self) -> BoxFuture<'_, OwnedSemaphorePermit> {

@@ -16,7 +16,9 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Container, ContainerSpec, ContainerState, Engine, EngineError, PullStep, Readiness, Reply, label};
+use super::{
+    Container, ContainerSpec, ContainerState, Engine, EngineError, Listed, PullStep, Readiness, Reply, label,
+};
 use crate::contract::error_code::ErrorCode;
 use crate::redis::{Connection, RedisError, Script, Value};
 use crate::settings::SimulatedSettings;
@@ -44,6 +46,7 @@ struct Stored {
     image: String,
     state: StoredState,
     exit_code: i64,
+    created_at_ms: u64,
     labels: BTreeMap<String, String>,
 }
 
@@ -70,7 +73,7 @@ impl SimulatedEngine {
 
     async fn call(&self, name: &str, verb: &str, args: &[&str]) -> Result<Value, EngineError> {
         let keys = vec![format!("{}sim:{{{name}}}", self.prefix), format!("{}sim:log", self.prefix)];
-        let mut argv: Vec<Value> = vec![verb.into(), now_ms().into()];
+        let mut argv: Vec<Value> = vec![verb.into(), now_ms().to_string().into()];
         argv.extend(args.iter().map(|&arg| Value::from(arg)));
         self.script.run(&self.connection, keys, argv).await.map_err(|error| store(&error))
     }
@@ -135,10 +138,35 @@ impl SimulatedEngine {
             image: spec.image.clone(),
             state: StoredState::Created,
             exit_code: 0,
+            created_at_ms: now_ms(),
             labels: spec.labels.clone(),
         };
         let reply = self.call(&spec.name, "create", &[&id, &text_of(&stored)]).await?;
         if reply.as_i64() == Some(1) { Ok(id) } else { Err(EngineError::NameTaken) }
+    }
+
+    /// Finds every name by SCAN: the engine keeps no list of its own, and nothing on an entry's way needs one.
+    async fn list_all(&self) -> Result<Vec<Listed>, EngineError> {
+        let pattern = format!("{}sim:{{*}}", self.prefix);
+        let begins = pattern.len() - "*}".len();
+        let (mut cursor, mut listed) = ("0".to_owned(), Vec::new());
+        loop {
+            let words = ["SCAN", &cursor, "MATCH", &pattern, "COUNT", "1000"];
+            let reply = self.connection.raw(&words).await.map_err(|error| store(&error))?;
+            let (next, keys): (String, Vec<String>) =
+                reply.convert().map_err(|error: fred::error::Error| store(&RedisError::from(error)))?;
+            for key in keys {
+                let name = key.get(begins..).and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+                if let Some((id, stored)) = self.find_stored(name).await? {
+                    let created_at = SystemTime::UNIX_EPOCH + Duration::from_millis(stored.created_at_ms);
+                    listed.push(Listed { id, name: stored.name, labels: stored.labels, created_at });
+                }
+            }
+            if next == "0" {
+                return Ok(listed);
+            }
+            cursor = next;
+        }
     }
 
     async fn start_container(&self, id: &str) -> Result<(), EngineError> {
@@ -222,6 +250,10 @@ impl Engine for SimulatedEngine {
         async { String::new() }.boxed()
     }
 
+    fn list(&self) -> Reply<'_, Vec<Listed>> {
+        self.list_all().boxed()
+    }
+
     fn permit(&self) -> BoxFuture<'_, OwnedSemaphorePermit> {
         let permits = Arc::clone(&self.permits);
         async { permits.acquire_owned().await.expect("the semaphore is never closed") }.boxed()
@@ -252,6 +284,7 @@ fn store(error: &RedisError) -> EngineError {
     EngineError::failed(ErrorCode::StateStoreUnavailable, error.to_string())
 }
 
-fn now_ms() -> String {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis().to_string()
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

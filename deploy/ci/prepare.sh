@@ -1,0 +1,30 @@
+# shellcheck shell=bash
+# What the scripts in deploy/ share: talk on stderr, and packages. Sourced, not run.
+
+say() { printf '== %s\n' "$*" >&2; }
+
+# Is there such a program, be it where only administrators look?
+has() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+# Installs Debian packages without their services being started: whatever is needed here runs privately.
+install_packages() (
+    say "installing $*"
+    has apt-get || { say "there is no apt-get here; install these by hand: $*"; exit 1; }
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'as_root rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    as_root apt-get -qq update >&2 &&
+        as_root apt-get -qq install -y --no-install-recommends "$@" >&2
+)

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# The demonstration, from a bare Debian machine with nothing but Rust: installs redis-server where it is missing, builds
+# one static binary and runs `startjobs demo` with the arguments given here. A Docker Engine is used where one answers;
+# none is installed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=deploy/ci/prepare.sh
+. deploy/ci/prepare.sh
+
+missing=()
+has redis-server || missing+=(redis-server)
+has cc || missing+=(gcc libc6-dev)
+if [ "${#missing[@]}" -gt 0 ]; then
+    install_packages "${missing[@]}"
+fi
+
+# Static, so that the binary can also be the one file of a container image.
+host=$(rustc -vV | sed -n 's/^host: //p')
+say "building a static binary for $host"
+RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target "$host" --bin startjobs
+
+say "startjobs demo $*"
+exec "${CARGO_TARGET_DIR:-target}/$host/release/startjobs" demo "$@"

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Every check there is: format, lints, documentation, tests. Installs what the tests need and this machine lacks; starts
+# no service. Further arguments go to the test runner: `deploy/test.sh fleet` runs the tests with `fleet` in their names.
+#
+# Tests that need Docker bring up a private dockerd. Where that is impossible they are left out, which is said at the
+# end; with CI or STARTJOBS_REQUIRE_DOCKER set they fail instead.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=deploy/ci/prepare.sh
+. deploy/ci/prepare.sh
+export PATH="$PATH:/usr/sbin:/sbin"
+
+began_all=$SECONDS
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# Runs a command under a name and says how long it took.
+step() {
+    local name=$1 began=$SECONDS code=0
+    shift
+    say "$name"
+    "$@" || code=$?
+    if [ "$code" -ne 0 ]; then
+        say "$name: FAILED after $((SECONDS - began)) s"
+        exit "$code"
+    fi
+    say "$name: done in $((SECONDS - began)) s"
+}
+
+install_missing() {
+    local missing=()
+    has cc || missing+=(gcc libc6-dev)
+    has redis-server || missing+=(redis-server)
+    has dockerd || missing+=(docker.io)
+    has ip || missing+=(iproute2)
+    if [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"; then
+        return 0
+    fi
+    # Without Docker the rest can still be tested.
+    has cc && has redis-server
+}
+
+document() {
+    RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --document-private-items
+}
+
+# Everything goes to the terminal and into $log.
+run_tests() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --locked --config-file deploy/ci/nextest.toml "$@"
+    else
+        say "cargo-nextest is missing: using cargo test"
+        cargo test --locked -- "$@" 2> >(tee "$log" >&2)
+    fi
+}
+
+# Names every test that was left out. Nextest keeps what passing tests said in its report alone.
+say_left_out() {
+    local report="${CARGO_TARGET_DIR:-target}/nextest/default/junit.xml"
+    if [ "$report" -nt "$log" ]; then
+        # The reason stands in the output of its test.
+        awk -F'"' '/<testcase / { name = $2 } /TEST LEFT OUT/ { sub(/.*TEST LEFT OUT: /, ""); print "  " name ": " $0 }' \
+            "$report" | sort -u >"$log.names"
+    else
+        grep 'TEST LEFT OUT' "$log" | sort -u >"$log.names" || true
+    fi
+    if [ -s "$log.names" ]; then
+        say "NOT EVERYTHING WAS TESTED. Left out:"
+        cat "$log.names" >&2
+    fi
+    rm -f "$log.names"
+}
+
+step 'what the tests need' install_missing
+step 'cargo fmt' cargo fmt --check
+step 'cargo clippy' cargo clippy --all-targets --locked -- -D warnings
+step 'cargo doc' document
+touch "$log"
+step 'tests' run_tests "$@"
+say_left_out
+say "all done in $((SECONDS - began_all)) s"

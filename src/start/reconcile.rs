@@ -1,0 +1,97 @@
+//! The reconciler: containers of ours that no record stands for any more.
+//!
+//! One run in the fleet per interval; bounded removals; nothing is removed that is younger than the grace, that a
+//! record names, whose game has an attempt under way, or about which Redis cannot be asked.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::StartError;
+use super::attempt::undecided;
+use super::game_id::GameId;
+use super::record::Records;
+use crate::engine::{Engine, Listed, label};
+
+/// Removals in one run: a wrong decision, should there ever be one, must not empty a host at once.
+const REMOVALS_MAX: usize = 20;
+
+/// Whether a run only says what it would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Remove.
+    Remove,
+    /// Only say so.
+    DryRun,
+}
+
+/// Looks after one host's containers.
+#[derive(Debug)]
+pub struct Reconciler {
+    records: Records,
+    engine: Arc<dyn Engine>,
+    host: String,
+    grace: Duration,
+}
+
+/// What one run found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Containers with our labels on this host.
+    pub containers: usize,
+    /// Those that no record stands for: removed, or in a dry run to be removed.
+    pub stray: Vec<String>,
+    /// Those that the engine would not remove, and why.
+    pub failed: Vec<String>,
+}
+
+impl Reconciler {
+    /// For the containers that carry this host's id.
+    pub fn new(records: Records, engine: Arc<dyn Engine>, host: String, grace: Duration) -> Self {
+        Self { records, engine, host, grace }
+    }
+
+    /// One run, unless another replica has run within `interval`.
+    pub async fn run_if_due(&self, interval: Duration) -> Result<Option<Reconciled>, StartError> {
+        if !self.records.take_tick(&self.host, interval).await? {
+            return Ok(None);
+        }
+        self.run_once(Action::Remove).await.map(Some)
+    }
+
+    /// One run.
+    pub async fn run_once(&self, action: Action) -> Result<Reconciled, StartError> {
+        let listed = self.engine.list().await.map_err(undecided)?;
+        let mut found = Reconciled { containers: listed.len(), ..Reconciled::default() };
+        for container in listed {
+            if found.stray.len() >= REMOVALS_MAX {
+                break;
+            }
+            if !self.is_stray(&container, action).await? {
+                continue;
+            }
+            let id = container.id;
+            if action == Action::Remove
+                && let Err(error) = self.engine.remove(&id).await
+            {
+                found.failed.push(format!("{id}: {error}"));
+                continue;
+            }
+            found.stray.push(id);
+        }
+        Ok(found)
+    }
+
+    async fn is_stray(&self, container: &Listed, action: Action) -> Result<bool, StartError> {
+        let has = |name: &str| container.labels.get(name).map_or("", String::as_str);
+        let age = SystemTime::now().duration_since(container.created_at).unwrap_or_default();
+        if has(label::HOST) != self.host || has(label::OWNER).is_empty() || age < self.grace {
+            return Ok(false);
+        }
+        let Ok(game) = GameId::parse(has(label::GAME_ID)) else { return Ok(false) };
+        if container.name != game.container_name() {
+            // Not a name we give: the labels came with an image or from somebody else.
+            return Ok(false);
+        }
+        Ok(self.records.reap(&game, &container.id, has(label::FENCE), action).await?)
+    }
+}

@@ -1,0 +1,199 @@
+//! Replicas that are told to stop: they finish, give back, leave, and are in time.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::world::{PATIENCE, World};
+
+/// So long that nothing in these tests is claimed because it lay idle.
+const LONG_IDLE: &[(&str, &str)] = &[("claim-idle", "20s"), ("drain-timeout", "10s")];
+
+/// The group's consumers.
+async fn consumers(world: &World) -> Vec<String> {
+    let words = ["XINFO", "CONSUMERS", &world.settings.stream.jobs, &world.settings.stream.group];
+    let Ok(list) = world.try_redis(&words).await else { return Vec::new() };
+    let list: Vec<Vec<startjobs::redis::Value>> = list.convert().expect("consumers");
+    list.into_iter().filter_map(|fields| fields.get(1).and_then(startjobs::redis::Value::as_string)).collect()
+}
+
+/// Crash and failure counts of entries.
+async fn counted_attempts(world: &World) -> Vec<String> {
+    let key = format!("{}:attempts", world.settings.stream.jobs);
+    world.redis(&["HGETALL", &key]).await.convert().expect("a hash")
+}
+
+/// Waits until this many entries are pending.
+async fn pending(world: &mut World, count: usize) {
+    world.eventually("entries are taken", async |world: &World| {
+        world.lobby.pending().await.is_ok_and(|pending| pending.len() == count)
+    })
+    .await;
+}
+
+/// One job that runs for a while, and nine of the same game that wait for it, all with the only replica there is.
+async fn one_runs_and_nine_wait(world: &mut World, slow: &str) -> usize {
+    let a = world.replica(&[]);
+    world.begun(a).await;
+    for _ in 0..10 {
+        world.send("game", slow).await;
+    }
+    pending(world, 10).await;
+    let running = "\"in_flight\":1,\"held\":10}";
+    world.eventually("one runs", async |world: &World| {
+        // The presence is written at renewals only; the container says sooner that the start is under way.
+        world.presences().await.values().any(|presence| presence.contains(running))
+            || world.sim_log().await.existing() == 1
+    })
+    .await;
+    a
+}
+
+async fn stops_under_load(signal: Signal) {
+    let mut world = World::with(&[("simulated-latency", "20ms..150ms"), ("drain-timeout", "5s")]).await;
+    let (a, b) = (world.replica(&[]), world.replica(&[]));
+    world.begun(a).await;
+    world.begun(b).await;
+    for number in 0..200 {
+        world.send(&format!("game-{}", number % 120), "galaxy/engine:1").await;
+    }
+    world.logged(a, "some outcomes", |log| log.processed().len() > 2).await;
+    assert!(!world.account().await.lost.is_empty(), "the load was over");
+    world.signal(a, signal);
+    let status = world.ended(a, Duration::from_secs(5)).await;
+    assert_eq!(status.code(), Some(0), "{}", world.logs());
+    assert_eq!(world.log(a).count("start jobs consumer stopped"), 1);
+    let left = consumers(&world).await;
+    assert_eq!(left.len(), 1, "the consumer of the stopped replica stays: {left:?}");
+    world.settled_under_watch().await;
+    world.at_rest().await;
+    assert!(counted_attempts(&world).await.is_empty());
+    let sim = world.sim_log().await;
+    assert_eq!((sim.existing(), sim.running()), (120, 120));
+    world.signal(b, signal);
+    assert_eq!(world.ended(b, Duration::from_secs(5)).await.code(), Some(0));
+    assert!(consumers(&world).await.is_empty());
+}
+
+#[tokio::test]
+async fn sigterm_under_load_ends_with_0_in_time_and_loses_nothing() {
+    stops_under_load(Signal::TERM).await;
+}
+
+#[tokio::test]
+async fn sigint_under_load_ends_with_0_in_time_and_loses_nothing() {
+    stops_under_load(Signal::INT).await;
+}
+
+#[tokio::test]
+async fn what_is_given_back_is_taken_at_once_and_counts_as_no_crash() {
+    let mut world = World::with(LONG_IDLE).await;
+    let a = one_runs_and_nine_wait(&mut world, "sim/slow:2s").await;
+    let of_a = consumers(&world).await.remove(0);
+    let b = world.replica(&[]);
+    world.begun(b).await;
+    world.signal(a, Signal::TERM);
+    let asked = Instant::now();
+    world.eventually("the nine are with the other replica", async |world: &World| {
+        let pending = world.lobby.pending().await.expect("a group");
+        pending.iter().filter(|entry| entry.consumer != of_a).count() == 9
+    })
+    .await;
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(2), "it took {took:?}, and claim idle is 20 s");
+    assert!(counted_attempts(&world).await.is_empty());
+    assert!(world.fleet.replica(a).process().ended().is_none(), "the running one was not finished");
+    assert_eq!(world.ended(a, Duration::from_secs(10)).await.code(), Some(0));
+    assert_eq!(world.log(a).processed().len(), 1, "{}", world.logs());
+
+    let account = world.settled().await;
+    world.at_rest().await;
+    assert_eq!(account.outcomes["started"], 1, "{account:?}");
+    assert_eq!(account.outcomes["replay_no_op"], 9, "{account:?}");
+    assert_eq!(consumers(&world).await.len(), 1);
+    world.sim_log().await.the_only_container("game");
+}
+
+async fn second_signal(signal: Signal, code: i32) {
+    let mut world = World::with(&[]).await;
+    let a = one_runs_and_nine_wait(&mut world, "sim/slow:1s").await;
+    world.signal(a, signal);
+    world.eventually("it drains", async |world: &World| {
+        world.presences().await.values().any(|presence| presence.contains(" draining "))
+    })
+    .await;
+    world.signal(a, signal);
+    let asked = Instant::now();
+    let status = world.ended(a, PATIENCE).await;
+    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    assert_eq!(status.code(), Some(code), "{}", world.logs());
+    world.replica(&[]);
+    world.settled().await;
+    world.at_rest().await;
+    world.sim_log().await.the_only_container("game");
+}
+
+#[tokio::test]
+async fn a_second_sigterm_ends_it_at_once_with_143() {
+    second_signal(Signal::TERM, 143).await;
+}
+
+#[tokio::test]
+async fn a_second_sigint_ends_it_at_once_with_130() {
+    second_signal(Signal::INT, 130).await;
+}
+
+#[tokio::test]
+async fn a_start_that_outlasts_the_drain_deadline_is_finished_by_another_replica() {
+    let mut world = World::with(&[("claim-idle", "20s"), ("drain-timeout", "1s")]).await;
+    let a = world.replica(&[]);
+    world.begun(a).await;
+    let job = world.send("game", "sim/slow:3s").await;
+    world.eventually("it runs", async |world: &World| world.sim_log().await.existing() == 1).await;
+    world.signal(a, Signal::TERM);
+    let asked = Instant::now();
+    let status = world.ended(a, PATIENCE).await;
+    assert!(asked.elapsed() < Duration::from_millis(1_500), "{:?}", asked.elapsed());
+    assert_eq!(status.code(), Some(1), "{}", world.logs());
+    assert_eq!(world.log(a).count("start jobs consumer stopped with entries in hand"), 1);
+
+    let b = world.replica(&[]);
+    world.begun(b).await;
+    let began = Instant::now();
+    world.settled().await;
+    world.at_rest().await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(8), "it took {took:?}, and claim idle is 20 s");
+    let outcome = world.outcome(job).await;
+    assert_eq!((outcome.get("error_code"), outcome.get("attempt")), ("", "2"));
+    assert!(counted_attempts(&world).await.is_empty());
+    world.sim_log().await.the_only_container("game");
+}
+
+#[tokio::test]
+async fn an_idle_replica_ends_within_a_second_and_leaves_no_consumer() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut world = World::with(&[("block", "30s")]).await;
+        let a = world.replica(&[]);
+        world.begun(a).await;
+        world.send("game", "galaxy/engine:1").await;
+        world.settled().await;
+        assert_eq!(consumers(&world).await.len(), 1);
+        world.signal(a, signal);
+        let status = world.ended(a, Duration::from_secs(1)).await;
+        assert_eq!(status.code(), Some(0), "{}", world.logs());
+        assert!(consumers(&world).await.is_empty());
+        let presences = world.presences().await;
+        assert!(presences.values().all(|presence| presence.contains(" left ")), "{presences:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_waits_for_redis_ends_when_it_is_told() {
+    let mut world = World::new().await;
+    world.redis.kill();
+    let a = world.replica(&[]);
+    world.logged(a, "that Redis is away", |log| log.conditions().contains_key("redis")).await;
+    world.signal(a, Signal::TERM);
+    assert_eq!(world.ended(a, Duration::from_secs(1)).await.code(), Some(0), "{}", world.logs());
+}
