@@ -24,3 +24,7 @@ mod docker_engine;
 mod asyncapi;
 // rules about the tree itself
 mod tidy;
+// claims, suspects, orphans, janitor, reconciler
+mod recovery;
+// the commands for people
+mod commands;

@@ -1,0 +1,283 @@
+//! Whatever dies, the fleet finishes the work, and nothing is condemned unjustly.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::world::{PATIENCE, World};
+
+/// Crash and failure counts of an entry, as operators see them.
+async fn attempts(world: &World, id: &str) -> Option<String> {
+    world.redis(&["HGET", "runtime:start_jobs:attempts", id]).await.as_string()
+}
+
+/// How many entries each consumer holds.
+async fn pending_by_consumer(world: &World) -> HashMap<String, usize> {
+    let mut by: HashMap<String, usize> = HashMap::new();
+    for pending in world.lobby.pending().await.unwrap_or_default() {
+        *by.entry(pending.consumer).or_default() += 1;
+    }
+    by
+}
+
+#[tokio::test]
+async fn entries_of_a_killed_replica_are_finished_by_others_within_claim_idle_and_a_second() {
+    let mut world = World::with(&[("slots", "16"), ("simulated-latency", "50ms")]).await;
+    world.replica(&[("simulated-latency", "60s")]);
+    for number in 0..16 {
+        world.send(&format!("g{number}"), "galaxy/engine:1").await;
+    }
+    world.eventually("all of them are held", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 16).await;
+    world.replica(&[]);
+    world.replica(&[]);
+    world.fleet.replica(0).process().kill();
+    let killed = Instant::now();
+    world.settled().await;
+    let took = killed.elapsed();
+    // The figure is printed and not asserted tightly: a loaded machine is no bug.
+    println!("recovered 16 entries {took:?} after the kill (claim idle 600 ms)");
+    assert!(took < PATIENCE);
+    world.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_start_that_takes_ten_times_claim_idle_is_nobody_elses_and_counts_one_delivery() {
+    let mut world = World::with(&[("claim-idle", "300ms"), ("sweep-interval", "50ms")]).await;
+    let slow = world.send("slow", "sim/slow:3s").await;
+    for _ in 0..3 {
+        world.replica(&[]);
+    }
+    world.settled().await;
+    let outcomes = world.redis(&["XRANGE", "runtime:job_results", "-", "+"]).await;
+    let text = format!("{outcomes:?}");
+    assert!(text.contains(&slow.to_string()), "{text}");
+    let (_, fields): (String, Vec<String>) =
+        outcomes.convert::<Vec<(String, Vec<String>)>>().expect("entries").pop().expect("one outcome");
+    let attempt = fields.iter().position(|name| name == "attempt").map(|at| fields[at + 1].clone());
+    assert_eq!(attempt.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn jobs_that_kill_their_process_are_condemned_and_nobody_else_is() {
+    let mut world = World::with(&[("slots", "16"), ("claim-idle", "400ms"), ("crash-budget", "4")]).await;
+    let mut poison = Vec::new();
+    for number in 0..120 {
+        let image = if number % 40 == 20 { "sim/abort" } else { "galaxy/engine:1" };
+        let id = world.send(&format!("g{number}"), image).await;
+        if image == "sim/abort" {
+            poison.push(id.to_string());
+        }
+    }
+    for _ in 0..3 {
+        world.replica(&[]);
+    }
+    // What a supervisor does: whoever dies is started again.
+    let (mut deaths, began) = (0, Instant::now());
+    loop {
+        let dead = world.fleet.replicas().filter_map(|replica| replica.process().ended()).count();
+        for _ in deaths..dead {
+            world.replica(&[]);
+        }
+        deaths = dead;
+        let account = world.account().await;
+        if account.lost.is_empty() {
+            break;
+        }
+        assert!(began.elapsed() < 2 * PATIENCE, "{account:?}\n{}", world.logs());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let account = world.settled().await;
+    assert_eq!(account.outcomes.get("poison"), Some(&3), "{account:?}");
+    assert_eq!(account.outcomes.get("started").copied().unwrap_or(0) + account.outcomes.get("replay_no_op").copied().unwrap_or(0), 117, "{account:?}");
+    let mut condemned: Vec<String> =
+        world.lobby.all_dead().await.expect("dead letters").into_iter().map(|dead| dead.source_ref).collect();
+    condemned.sort();
+    poison.sort();
+    assert_eq!(condemned, poison);
+    println!("3 poison jobs among 120: {deaths} processes died");
+    assert!(deaths >= 3, "the poison must have killed somebody");
+    world.at_rest().await;
+}
+
+#[tokio::test]
+async fn rolling_restarts_and_hand_backs_bring_no_entry_nearer_to_the_dead_letters() {
+    let mut world = World::with(&[("slots", "8"), ("simulated-latency", "30ms")]).await;
+    world.replica(&[]);
+    world.replica(&[]);
+    for round in 0..6 {
+        for number in 0..20 {
+            world.send(&format!("g{round}-{number}"), "galaxy/engine:1").await;
+        }
+        let next = world.replica(&[]);
+        let began = Instant::now();
+        while !world.fleet.replica(next - 2).log().contains("consumer started") {
+            assert!(began.elapsed() < PATIENCE, "{}", world.logs());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        world.fleet.replica(next - 2).process().signal(Signal::TERM);
+        let end = world.fleet.replica(next - 2).process().wait_async(PATIENCE).await;
+        assert_eq!(end.and_then(|status| status.code()), Some(0), "{}", world.logs());
+    }
+    world.settled().await;
+    world.at_rest().await;
+    assert_eq!(world.redis(&["EXISTS", "runtime:start_jobs:attempts"]).await.as_i64(), Some(0));
+    assert!(world.lobby.all_dead().await.expect("dead letters").is_empty());
+}
+
+#[tokio::test]
+async fn a_sweep_reaches_a_dead_entry_behind_thousands_of_living_ones() {
+    let mut world = World::with(&[("slots", "1"), ("claim-idle", "2s"), ("sweep-interval", "20ms")]).await;
+    world.redis(&["XGROUP", "CREATE", "runtime:start_jobs", "rtmanager.startjobs", "0", "MKSTREAM"]).await;
+    for number in 0..3_000 {
+        world.lobby.append(&format!("l{number}"), "galaxy/engine:1", 0).await.expect("appended");
+    }
+    let dead = world.send("dead", "galaxy/engine:1").await;
+    world.redis(&["XREADGROUP", "GROUP", "rtmanager.startjobs", "living", "COUNT", "3000", "STREAMS", "runtime:start_jobs", ">"]).await;
+    world.redis(&["XREADGROUP", "GROUP", "rtmanager.startjobs", "gone", "COUNT", "1", "STREAMS", "runtime:start_jobs", ">"]).await;
+    world.redis(&["XCLAIM", "runtime:start_jobs", "rtmanager.startjobs", "gone", "0", &dead.to_string(), "IDLE", "60000", "JUSTID"]).await;
+    world.replica(&[]);
+    // The living stay alive: somebody renews them.
+    let began = Instant::now();
+    loop {
+        assert!(began.elapsed() < PATIENCE, "{}", world.logs());
+        world.redis(&["EVAL", "local ids = {} for _, p in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 4000, 'living')) do ids[#ids+1] = p[1] end redis.call('XCLAIM', KEYS[1], ARGV[1], 'living', 0, unpack(ids)) return #ids", "1", "runtime:start_jobs", "rtmanager.startjobs"]).await;
+        let outcomes = world.lobby.all_outcomes().await.expect("outcomes");
+        if outcomes.iter().any(|outcome| outcome.source_ref.as_deref() == Some(&dead.to_string())) {
+            assert_eq!(outcomes.len(), 1, "only the dead one was taken");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn entries_of_a_deleted_consumer_are_put_back_and_finished() {
+    let mut world = World::with(&[("janitor-interval", "200ms")]).await;
+    let victim = world.replica(&[("simulated-latency", "60s")]);
+    for number in 0..10 {
+        world.send(&format!("g{number}"), "galaxy/engine:1").await;
+    }
+    world.eventually("all of them are held", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 10).await;
+    let consumer = pending_by_consumer(&world).await.into_keys().next().expect("a consumer");
+    world.fleet.replica(victim).process().kill();
+    let dropped = world.redis(&["XGROUP", "DELCONSUMER", "runtime:start_jobs", "rtmanager.startjobs", &consumer]).await;
+    assert_eq!(dropped.as_i64(), Some(10), "the consumer held them");
+    world.replica(&[]);
+    world.settled().await;
+    world.at_rest().await;
+    assert!(world.logs().contains("fallen out of the group"), "it is said");
+}
+
+#[tokio::test]
+async fn entries_of_a_deleted_living_consumer_are_put_back_by_its_renewal() {
+    let mut world = World::with(&[("janitor-interval", "1h")]).await;
+    world.replica(&[("simulated-latency", "1500ms")]);
+    for number in 0..10 {
+        world.send(&format!("g{number}"), "galaxy/engine:1").await;
+    }
+    world.eventually("all of them are held", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 10).await;
+    let consumer = pending_by_consumer(&world).await.into_keys().next().expect("a consumer");
+    world.redis(&["XGROUP", "DELCONSUMER", "runtime:start_jobs", "rtmanager.startjobs", &consumer]).await;
+    world.eventually("they are pending again", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 10).await;
+    world.settled().await;
+    world.at_rest().await;
+}
+
+#[tokio::test]
+async fn two_thousand_dead_consumers_vanish_and_the_one_that_holds_an_entry_stays() {
+    let mut world = World::with(&[("janitor-interval", "50ms"), ("consumer-idle", "700ms"), ("claim-idle", "600ms")]).await;
+    world.redis(&["XGROUP", "CREATE", "runtime:start_jobs", "rtmanager.startjobs", "0", "MKSTREAM"]).await;
+    world.redis(&["EVAL", "for i = 1, 2000 do redis.call('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], 'dead-' .. i) end", "1", "runtime:start_jobs", "rtmanager.startjobs"]).await;
+    // An entry that nobody may claim, because its holder renews it.
+    world.lobby.append("held", "galaxy/engine:1", 0).await.expect("appended");
+    world.redis(&["XREADGROUP", "GROUP", "rtmanager.startjobs", "holder", "COUNT", "1", "STREAMS", "runtime:start_jobs", ">"]).await;
+    world.replica(&[]);
+    let began = Instant::now();
+    loop {
+        world.redis(&["EVAL", "local p = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, 'holder') redis.call('XCLAIM', KEYS[1], ARGV[1], 'holder', 0, p[1][1], 'JUSTID')", "1", "runtime:start_jobs", "rtmanager.startjobs"]).await;
+        let consumers = world.redis(&["XINFO", "CONSUMERS", "runtime:start_jobs", "rtmanager.startjobs"]).await;
+        let text = format!("{consumers:?}");
+        if !text.contains("dead-") {
+            assert!(text.contains("holder"), "{text}");
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{}", world.logs());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn trimming_stops_at_the_watermark_and_results_keep_their_retention() {
+    let mut world = World::with(&[
+        ("janitor-interval", "50ms"),
+        ("trim-jobs", "on"),
+        ("results-retention", "1h"),
+        ("slots", "4"),
+    ])
+    .await;
+    // Small nodes, so that approximate trimming has something to trim.
+    world.redis(&["CONFIG", "SET", "stream-node-max-entries", "10"]).await;
+    let stuck = {
+        for number in 0..100 {
+            world.send(&format!("a{number}"), "galaxy/engine:1").await;
+        }
+        let stuck = world.send("stuck", "sim/slow:3s").await;
+        for number in 0..100 {
+            world.send(&format!("b{number}"), "galaxy/engine:1").await;
+        }
+        stuck
+    };
+    world.replica(&[]);
+    world.eventually("the stream has been trimmed", async |w: &World| {
+        w.redis(&["XLEN", "runtime:start_jobs"]).await.as_i64().is_some_and(|length| length < 150)
+    })
+    .await;
+    let there = world.redis(&["XRANGE", "runtime:start_jobs", &stuck.to_string(), "+"]).await;
+    let there: Vec<(String, Vec<String>)> = there.convert().expect("entries");
+    assert_eq!(there.len(), 101, "nothing at or after the unsettled entry was trimmed");
+    world.settled().await;
+    assert_eq!(world.redis(&["XLEN", "runtime:job_results"]).await.as_i64(), Some(201));
+    world.at_rest().await;
+}
+
+#[tokio::test]
+async fn a_settled_poison_does_not_run_again_after_the_group_was_lost() {
+    let mut world = World::with(&[("crash-budget", "1"), ("claim-idle", "400ms")]).await;
+    let poison = world.send("p", "sim/abort").await;
+    let began = Instant::now();
+    while !world.account().await.lost.is_empty() {
+        let lives = world.fleet.replicas().any(|replica| replica.process().ended().is_none());
+        if !lives {
+            world.replica(&[]);
+        }
+        assert!(began.elapsed() < PATIENCE, "{}", world.logs());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    world.redis(&["XGROUP", "DESTROY", "runtime:start_jobs", "rtmanager.startjobs"]).await;
+    // Even where the mirror is lost with it, so that everything is read again.
+    world.redis(&["DEL", "rtmanager:stream_offsets:startjobs"]).await;
+    let next = world.send("q", "galaxy/engine:1").await;
+    world.settled().await;
+    world.at_rest().await;
+    let account = world.account().await;
+    assert_eq!(account.outcomes.get("poison"), Some(&1), "{account:?}");
+    assert_eq!(attempts(&world, &poison.to_string()).await, None);
+    assert_ne!(poison, next);
+}
+
+#[tokio::test]
+async fn stray_containers_are_removed_and_recorded_ones_are_not() {
+    let mut world = World::with(&[("reconcile-interval", "200ms"), ("reconcile-grace", "1s")]).await;
+    world.send("g", "galaxy/engine:1").await;
+    world.send("h", "galaxy/engine:1").await;
+    world.replica(&[]);
+    world.settled().await;
+    // The record of `h` says that another container runs; its real one is a stray.
+    world.redis(&["HSET", "rtm:{h}:rec", "container_id", "simulated.rtm-h.another"]).await;
+    world.eventually("the stray is gone", async |w: &World| {
+        w.redis(&["HGET", "rtm:sim:{rtm-h}", "current"]).await.is_null()
+    })
+    .await;
+    assert!(!world.redis(&["HGET", "rtm:sim:{rtm-g}", "current"]).await.is_null(), "the recorded one stays");
+}
