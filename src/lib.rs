@@ -9,6 +9,8 @@ pub mod stream;
 pub mod start;
 pub mod worker;
 pub mod observe;
+pub mod ops;
 pub mod cli;
 pub mod embedded;
 pub mod lobby;
+pub mod metrics;

@@ -36,7 +36,12 @@ pub fn command() -> Command {
         .after_help(EXIT_CODES)
         .arg(required("game", "GAME", "Which game").value_parser(not_blank))
         .arg(required("image", "IMAGE", "Which engine image").value_parser(not_blank))
-        .arg(Arg::new("wait").long("wait").action(ArgAction::SetTrue).help("Wait for the outcome and print it"))
+        .arg(
+            Arg::new("wait")
+                .long("wait")
+                .action(ArgAction::SetTrue)
+                .help("Wait for the outcome and print it"),
+        )
         .arg(
             Arg::new("timeout")
                 .long("timeout")
@@ -45,12 +50,21 @@ pub fn command() -> Command {
                 .value_parser(humantime::parse_duration)
                 .help("How long --wait waits"),
         )
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object"))
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print one JSON object"),
+        )
         .args(flags::args(&[Group::File, Group::Redis, Group::Streams]))
 }
 
 fn required(name: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(placeholder).required(true).help(help)
+    Arg::new(name)
+        .long(name)
+        .value_name(placeholder)
+        .required(true)
+        .help(help)
 }
 
 fn not_blank(text: &str) -> Result<String, &'static str> {
@@ -85,7 +99,9 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
     for (name, value) in [("game", &request.game), ("image", &request.image)] {
         let limit = settings.stream.max_field_bytes;
         if value.len() > limit {
-            eprintln!("error: --{name} is longer than the {limit} bytes that max-field-bytes allows: nobody would start it");
+            eprintln!(
+                "error: --{name} is longer than the {limit} bytes that max-field-bytes allows: nobody would start it"
+            );
             return ExitCode::from(common::USAGE);
         }
     }
@@ -95,10 +111,14 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 async fn send(settings: Settings, request: Request) -> u8 {
     let url = &settings.redis.display_url;
     let unavailable = |what: &str, error: &RedisError| {
-        eprintln!("startjobs: {what} Redis at {url}: {}", common::in_words(error));
+        eprintln!(
+            "startjobs: {what} Redis at {url}: {}",
+            common::in_words(error)
+        );
         exit::UNAVAILABLE
     };
-    let lobby = match Lobby::connect_within(&settings.redis, &settings.stream, CONNECT_WITHIN).await {
+    let lobby = match Lobby::connect_within(&settings.redis, &settings.stream, CONNECT_WITHIN).await
+    {
         Ok(lobby) => lobby,
         Err(error) => return unavailable("no connection to", &error),
     };
@@ -109,10 +129,19 @@ async fn send(settings: Settings, request: Request) -> u8 {
     };
     let id = match lobby.append(&request.game, &request.image, now_ms()).await {
         Ok(id) => id.to_string(),
-        Err(error) => return unavailable("the job may or may not have been appended; sending it again does no harm.", &error),
+        Err(error) => {
+            return unavailable(
+                "the job may or may not have been appended; sending it again does no harm.",
+                &error,
+            );
+        }
     };
     let Some(patience) = request.patience else {
-        common::print(&if request.json { json(&id, None) } else { format!("{id}\n") });
+        common::print(&if request.json {
+            json(&id, None)
+        } else {
+            format!("{id}\n")
+        });
         return exit::DONE;
     };
     if !request.json {
@@ -126,8 +155,16 @@ async fn send(settings: Settings, request: Request) -> u8 {
         said_trouble: false,
     };
     if let Ok(outcome) = timeout_at(Instant::now() + patience, follower.outcome_after(end)).await {
-        common::print(&if request.json { json(&id, Some(&outcome)) } else { plain(&outcome) });
-        return if outcome.outcome == "success" { exit::DONE } else { exit::FAILED };
+        common::print(&if request.json {
+            json(&id, Some(&outcome))
+        } else {
+            plain(&outcome)
+        });
+        return if outcome.outcome == "success" {
+            exit::DONE
+        } else {
+            exit::FAILED
+        };
     }
     if request.json {
         common::print(&json(&id, None));
@@ -152,7 +189,10 @@ impl Follower<'_> {
                 Ok(outcomes) => outcomes,
                 Err(error) => {
                     if !self.said_trouble {
-                        eprintln!("startjobs: the job is in the stream, but the results cannot be read: {}; still trying", common::in_words(&error));
+                        eprintln!(
+                            "startjobs: the job is in the stream, but the results cannot be read: {}; still trying",
+                            common::in_words(&error)
+                        );
                         self.said_trouble = true;
                     }
                     sleep(READ_AGAIN_AFTER).await;
@@ -212,17 +252,29 @@ fn fields(outcome: &Outcome) -> Vec<(&'static str, String)> {
         outcome.finished_at_ms.clone(),
         outcome.attempt.clone(),
     ];
-    let present = FIELDS.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?)));
-    [("outcome_id", outcome.id.clone())].into_iter().chain(present).collect()
+    let present = FIELDS
+        .into_iter()
+        .zip(values)
+        .filter_map(|(name, value)| Some((name, value?)));
+    [("outcome_id", outcome.id.clone())]
+        .into_iter()
+        .chain(present)
+        .collect()
 }
 
 fn padded(name: &str) -> String {
-    let width = FIELDS.iter().map(|name| name.len()).max().unwrap_or_default();
+    let width = FIELDS
+        .iter()
+        .map(|name| name.len())
+        .max()
+        .unwrap_or_default();
     format!("{name:width$}")
 }
 
 fn plain(outcome: &Outcome) -> String {
-    let line = |(name, value): (&str, String)| format!("{}  {value}", padded(name)).trim_end().to_owned() + "\n";
+    let line = |(name, value): (&str, String)| {
+        format!("{}  {value}", padded(name)).trim_end().to_owned() + "\n"
+    };
     fields(outcome).into_iter().map(line).collect()
 }
 
@@ -238,7 +290,9 @@ fn json(id: &str, outcome: Option<&Outcome>) -> String {
 }
 
 fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -266,15 +320,26 @@ mod tests {
     fn plain_lines_align_and_leave_out_what_the_outcome_does_not_carry() {
         let text = plain(&outcome(Some("5-0")));
         assert_eq!(text.lines().count(), 8);
-        assert!(text.contains("\nerror_code       image_not_found\n") && text.contains("\nsource_ref       5-0\n"), "{text}");
+        assert!(
+            text.contains("\nerror_code       image_not_found\n")
+                && text.contains("\nsource_ref       5-0\n"),
+            "{text}"
+        );
         assert!(text.contains("\ncontainer_id\n"), "{text}");
         assert!(!plain(&outcome(None)).contains("source_ref"));
     }
 
     #[test]
     fn json_is_one_object_with_every_field() {
-        let value: serde_json::Value = serde_json::from_str(&json("5-0", Some(&outcome(Some("5-0"))))).expect("JSON");
-        assert_eq!((&value["schema_version"], &value["entry_id"]), (&1.into(), &"5-0".into()));
-        assert_eq!((&value["outcome_id"], &value["error_message"]), (&"9-1".into(), &"a \"b\"".into()));
+        let value: serde_json::Value =
+            serde_json::from_str(&json("5-0", Some(&outcome(Some("5-0"))))).expect("JSON");
+        assert_eq!(
+            (&value["schema_version"], &value["entry_id"]),
+            (&1.into(), &"5-0".into())
+        );
+        assert_eq!(
+            (&value["outcome_id"], &value["error_message"]),
+            (&"9-1".into(), &"a \"b\"".into())
+        );
     }
 }

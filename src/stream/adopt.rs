@@ -28,6 +28,18 @@ pub enum AdoptionState {
     Existed,
 }
 
+impl AdoptionState {
+    /// The word the script answers, and the metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Adopted => "adopted",
+            Self::Foreign => "foreign",
+            Self::Existed => "exists",
+        }
+    }
+}
+
 impl Group {
     /// Makes the group usable. Safe to run at any time, by any number of replicas.
     pub async fn adopt(&self, claim_idle: Duration) -> Result<Adoption, RedisError> {

@@ -27,6 +27,8 @@ pub struct Keys {
     pub replicas: String,
     /// The id up to which every entry is known to be answered.
     pub verified: String,
+    /// HASH while an operator has paused the fleet: by whom, when and why.
+    pub paused: String,
 }
 
 impl Keys {
@@ -45,6 +47,7 @@ impl Keys {
             sweep: format!("{jobs}:sweep"),
             replicas: format!("{jobs}:replicas"),
             verified: format!("{jobs}:verified"),
+            paused: format!("{jobs}:paused"),
         }
     }
 }

@@ -23,6 +23,8 @@ pub mod settle;
 pub mod janitor;
 // giving back what we will not start, and leaving
 pub mod hand_back;
+// an operator holds the whole fleet
+pub mod pause;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -19,6 +19,19 @@ pub enum Renewal {
     Absent,
 }
 
+impl Renewal {
+    /// The word the script answers, and the metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mine => "mine",
+            Self::Trimmed => "trimmed",
+            Self::Restored => "restored",
+            Self::Other => "other",
+            Self::Absent => "absent",
+        }
+    }
+}
+
 /// Whether this replica takes work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplicaState {

@@ -1,6 +1,6 @@
 //! What each event changes. Nothing here waits: one event, one transition.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinError;
 use tokio::time::Instant;
@@ -11,10 +11,10 @@ use super::conditions::Trouble;
 use super::events::Event;
 use super::holdings::{Held, SUSPECT_CRASHES, Stage};
 use super::replica::{Job, Mode, Replica};
-use super::work::{Conclusion, now_ms};
+use super::work::{Conclusion, age_of, now_ms};
 use crate::contract::dead_letter::{DeadLetter, Reason};
 use crate::contract::error_code::ErrorCode;
-use crate::contract::job_result::{Answer, JobResult};
+use crate::contract::job_result::{Answer, JobResult, REPLAY_NO_OP};
 use crate::contract::start_job::StartJob;
 use crate::faults::Point;
 use crate::redis::{Kind, RedisError};
@@ -59,7 +59,11 @@ impl Replica {
     fn read_returned(&mut self, result: Result<Vec<Delivery>, RedisError>) {
         self.under_way.read = None;
         match self.checked(Trouble::Read, result) {
-            Ok(deliveries) => self.take_in(deliveries),
+            Ok(deliveries) => {
+                self.metrics.last_read.set(unix_seconds());
+                self.metrics.received("new", deliveries.len());
+                self.take_in(deliveries);
+            }
             Err(delay) => self.due.read = delay,
         }
     }
@@ -151,6 +155,7 @@ impl Replica {
     }
 
     fn back_off(&mut self, mut job: Job, after: Duration, counted: bool, why: &StartError) {
+        self.metrics.retry(counted);
         let (stream, stream_entry_id) = (&self.stream.jobs, job.held.id().to_string());
         let (game_id, err, retry_in_s) = (&job.job.game_id, why.to_string(), after.as_secs_f64());
         if counted {
@@ -207,10 +212,16 @@ impl Replica {
 
     fn entry_settled(&mut self, held: Held, ending: Ending, settled: Settled) {
         let (stream, stream_entry_id) = (&self.stream.jobs, held.id().to_string());
+        self.metrics.settled(result_of(&settled));
         match settled {
             Settled::Done => {
                 if let Ending::Outcome(result) | Ending::Both(result, _) = &ending {
+                    self.metrics.outcome(result.answer.outcome(), code_label(&result.answer), age_of(held.id()));
+                    self.metrics.last_outcome.set(unix_seconds());
                     log_processed(stream, self.engine, result);
+                }
+                if let Ending::Dead(letter) | Ending::Both(_, letter) = &ending {
+                    self.metrics.dead_letter(letter.reason.as_str());
                 }
             }
             Settled::Duplicate => {
@@ -245,9 +256,11 @@ impl Replica {
     fn look_at_mirror(&mut self, reply: &SettleReply) {
         let (stream, mirror) = (&self.stream.jobs, &reply.mirror);
         if reply.mirror_move == MirrorMove::Lowered {
+            self.metrics.mirror_lowered.inc();
             tracing::warn!(worker = WORKER, stream, mirror, "offset mirror went back with its group");
         }
         if let Some(found) = &reply.foreign {
+            self.metrics.mirror_foreign.inc();
             let hint = "the legacy worker runs beside the fleet, or an operator wrote the offset";
             tracing::error!(worker = WORKER, stream, mirror, found, hint, "somebody else wrote the offset mirror");
         }
@@ -273,6 +286,7 @@ impl Replica {
             }
         };
         for (id, renewal) in words {
+            self.metrics.renewal(renewal.as_str());
             match renewal {
                 Renewal::Mine | Renewal::Trimmed => {}
                 Renewal::Restored => {
@@ -309,6 +323,14 @@ impl Replica {
 
     fn swept(&mut self, result: Result<Swept, RedisError>) {
         self.under_way.sweep = false;
+        self.metrics.sweep(match &result {
+            Ok(Swept::NotDue) => "not_due",
+            Ok(Swept::Found) => "found",
+            Ok(Swept::Suspects) => "suspects",
+            Ok(Swept::Done(sweep)) if sweep.claimed.is_empty() => "nothing",
+            Ok(Swept::Done(_)) => "claimed",
+            Err(_) => "error",
+        });
         match self.checked(Trouble::Claim, result) {
             Ok(Swept::NotDue) => {}
             Ok(Swept::Found) => self.claim_next(Aim::Take),
@@ -334,8 +356,10 @@ impl Replica {
         for (from, entries) in &sweep.from {
             tracing::info!(worker = WORKER, stream, from, entries, "claimed pending entries");
         }
+        self.metrics.received("claimed", sweep.claimed.len());
         if sweep.lost > 0 {
             let entries = sweep.lost;
+            self.metrics.entries_lost.inc_by(entries);
             tracing::error!(worker = WORKER, stream, entries, "pending entries had been deleted from the stream");
         }
         if !sweep.claimed.is_empty() {
@@ -346,6 +370,7 @@ impl Replica {
             && only.crashes >= SUSPECT_CRASHES
         {
             let (stream_entry_id, crashes) = (only.id.to_string(), only.crashes);
+            self.metrics.suspects.inc();
             tracing::warn!(worker = WORKER, stream, stream_entry_id, crashes, "suspect runs alone");
             self.alone = Some(only.id);
         }
@@ -366,11 +391,13 @@ impl Replica {
             self.due.tidy = self.due.tidy.min(Instant::now() + TIDY_AGAIN);
         }
         let stream = &self.stream.jobs;
+        self.metrics.consumers_removed.inc_by(tidied.consumers);
         if tidied.consumers > 0 {
             tracing::info!(worker = WORKER, stream, consumers = tidied.consumers, "dead consumers removed");
         }
         if let Some(stream_entry_id) = tidied.orphans.first() {
             let entries = tidied.orphans.len();
+            self.metrics.orphans.inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
             let hint = "somebody deleted a consumer that held them, or their pending records";
             tracing::error!(worker = WORKER, stream, entries, stream_entry_id, hint, "unanswered entries had fallen out of the group; put back");
         }
@@ -383,6 +410,7 @@ impl Replica {
             Ok(None) => {}
             Ok(Some(found)) => {
                 for container_id in &found.stray {
+                    self.metrics.strays_removed.inc();
                     tracing::warn!(worker = WORKER, stream, container_id, "removed a container that no record stands for");
                 }
                 for err in &found.failed {
@@ -397,7 +425,10 @@ impl Replica {
     fn handed_back(&mut self, helds: Vec<Held>, result: Result<u64, RedisError>) {
         self.under_way.hand_backs -= 1;
         match self.checked(Trouble::Renew, result) {
-            Ok(_) => helds.into_iter().for_each(|held| self.let_go(held)),
+            Ok(given_back) => {
+                self.metrics.handed_back.inc_by(given_back);
+                helds.into_iter().for_each(|held| self.let_go(held));
+            }
             Err(delay) => {
                 self.due.hand_back = delay;
                 self.to_hand_back.extend(helds);
@@ -425,6 +456,7 @@ impl Replica {
         match self.checked(Trouble::Group, result) {
             Ok(adoption) => {
                 self.group_lost = false;
+                self.metrics.adopted(adoption.state.as_str());
                 self.due.settle = Instant::now();
                 log_adoption(&self.stream.jobs, &adoption);
             }
@@ -471,6 +503,28 @@ fn outcome(job: &Job, answer: Answer) -> JobResult {
         finished_at_ms: now_ms(),
         attempt: job.held.deliveries,
     }
+}
+
+fn result_of(settled: &Settled) -> &'static str {
+    match settled {
+        Settled::Done => "done",
+        Settled::Duplicate => "duplicate",
+        Settled::Lost => "lost",
+        Settled::Expired => "expired",
+        Settled::Refused(_) => "refused",
+        Settled::Skipped => "skipped",
+    }
+}
+
+/// A stored answer may carry a code of another version: labels are a closed list all the same.
+fn code_label(answer: &Answer) -> &'static str {
+    let code = answer.error_code();
+    let known = ErrorCode::ALL.iter().map(|known| known.as_str()).chain(["", REPLAY_NO_OP]);
+    known.into_iter().find(|&known| known == code).unwrap_or("other")
+}
+
+fn unix_seconds() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 fn log_processed(stream: &str, engine: &str, result: &JobResult) {

@@ -1,10 +1,12 @@
 //! Conditions: a trouble is said once when it begins and once when it ends, however often it is met meanwhile.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::WORKER;
+use crate::metrics::Metrics;
 
 /// What can be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,13 +51,14 @@ impl Trouble {
 #[derive(Debug)]
 pub struct Conditions {
     stream: String,
+    metrics: Arc<Metrics>,
     since: HashMap<Trouble, (Instant, u64)>,
 }
 
 impl Conditions {
     /// No troubles yet, for the worker of this stream.
-    pub fn new(stream: &str) -> Self {
-        Self { stream: stream.to_owned(), since: HashMap::new() }
+    pub fn new(stream: &str, metrics: Arc<Metrics>) -> Self {
+        Self { stream: stream.to_owned(), metrics, since: HashMap::new() }
     }
 
     /// The trouble is met; says so only the first time. Answers how often in a row it has been met now.
@@ -63,6 +66,7 @@ impl Conditions {
         let (_, times) = self.since.entry(trouble).or_insert_with(|| (Instant::now(), 0));
         *times += 1;
         if *times == 1 {
+            self.metrics.condition_began(trouble.as_str());
             tracing::warn!(worker = WORKER, stream = self.stream, condition = trouble.as_str(), err, "condition began");
         }
         *times
@@ -71,6 +75,7 @@ impl Conditions {
     /// The trouble is not there; says so if it was.
     pub fn over(&mut self, trouble: Trouble) {
         if let Some((since, times)) = self.since.remove(&trouble) {
+            self.metrics.condition_ended(trouble.as_str());
             let lasted_s = since.elapsed().as_secs_f64();
             let stream = &self.stream;
             tracing::info!(worker = WORKER, stream, condition = trouble.as_str(), lasted_s, times, "condition ended");

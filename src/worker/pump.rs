@@ -1,5 +1,6 @@
 //! Starting what has become possible. Nothing here waits.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,28 @@ impl Replica {
         self.sweep_due(now);
         self.read_due(now);
         self.watch_read(now);
+        self.show();
+    }
+
+    /// Begins an operation whose duration is shown under this name.
+    fn begin(&self, operation: &'static str, call: impl Future<Output = Event> + Send + 'static) {
+        let metrics = Arc::clone(&self.metrics);
+        self.operations.push(
+            async move {
+                let began = Instant::now();
+                let event = call.await;
+                metrics.redis_call(operation, began.elapsed());
+                event
+            }
+            .boxed(),
+        );
+    }
+
+    fn show(&self) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.in_flight.set(number(self.running.len()));
+        self.metrics.held.set(number(self.holdings.len()));
+        self.metrics.backing_off.set(number(self.holdings.count(Stage::BackingOff)));
     }
 
     pub(super) fn next_wake(&self) -> Instant {
@@ -139,16 +162,14 @@ impl Replica {
             let batch: Vec<_> = self.endings.drain(..self.endings.len().min(BATCH_MAX)).collect();
             let (group, held) = (self.group.clone(), self.holdings.len());
             self.under_way.settles += 1;
-            self.operations.push(
-                async move {
+            self.metrics.batch(batch.len());
+            self.begin("settle", async move {
                     let (helds, pairs): (Vec<_>, Vec<_>) =
                         batch.into_iter().map(|(held, ending)| { let id = held.id(); (held, (id, ending)) }).unzip();
                     let reply = group.settle(&pairs, held).await;
                     let batch = helds.into_iter().zip(pairs).map(|(held, (_, ending))| (held, ending)).collect();
                     Event::Settled(batch, reply)
-                }
-                .boxed(),
-            );
+            });
         }
     }
 
@@ -159,14 +180,11 @@ impl Replica {
         let helds = std::mem::take(&mut self.to_hand_back);
         let group = self.group.clone();
         self.under_way.hand_backs += 1;
-        self.operations.push(
-            async move {
-                let ids: Vec<_> = helds.iter().map(Held::id).collect();
-                let reply = group.hand_back(&ids).await;
-                Event::HandedBack(helds, reply)
-            }
-            .boxed(),
-        );
+        self.begin("hand_back", async move {
+            let ids: Vec<_> = helds.iter().map(Held::id).collect();
+            let reply = group.hand_back(&ids).await;
+            Event::HandedBack(helds, reply)
+        });
     }
 
     fn renew_due(&mut self, now: Instant) {
@@ -178,7 +196,7 @@ impl Replica {
         let state = if self.mode == Mode::Running { ReplicaState::Running } else { ReplicaState::Draining };
         let (group, about) = (self.group.clone(), self.presence());
         let ids = self.holdings.to_renew(now, self.settings.max_run);
-        self.operations.push(async move { Event::Renewed(group.renew(state, &about, &ids).await) }.boxed());
+        self.begin("renew", async move { Event::Renewed(group.renew(state, &about, &ids).await) });
     }
 
     fn adopt_due(&mut self, now: Instant) {
@@ -187,7 +205,7 @@ impl Replica {
         }
         self.under_way.adopt = true;
         let (group, claim_idle) = (self.group.clone(), self.settings.claim_idle);
-        self.operations.push(async move { Event::Adopted(group.adopt(claim_idle).await) }.boxed());
+        self.begin("adopt", async move { Event::Adopted(group.adopt(claim_idle).await) });
     }
 
     fn probe_due(&mut self, now: Instant) {
@@ -208,8 +226,7 @@ impl Replica {
         self.due.tidy = now + interval.mul_f64(0.8 + 0.4 * fastrand::f64());
         let group = self.group.clone();
         let (claim_idle, consumer_idle) = (self.settings.claim_idle, self.settings.consumer_idle);
-        self.operations
-            .push(async move { Event::Tidied(group.tidy(interval, claim_idle, consumer_idle).await) }.boxed());
+        self.begin("janitor", async move { Event::Tidied(group.tidy(interval, claim_idle, consumer_idle).await) });
     }
 
     fn reconcile_due(&mut self, now: Instant) {
@@ -244,8 +261,7 @@ impl Replica {
         self.claim_next = None;
         let group = self.group.clone();
         let (claim_idle, interval) = (self.settings.claim_idle, self.settings.sweep_interval);
-        self.operations
-            .push(async move { Event::Swept(group.sweep(aim, claim_idle, interval, room).await) }.boxed());
+        self.begin("claim", async move { Event::Swept(group.sweep(aim, claim_idle, interval, room).await) });
     }
 
     fn read_due(&mut self, now: Instant) {
@@ -281,17 +297,14 @@ impl Replica {
         }
         self.under_way.admissions += 1;
         let group = self.group.clone();
-        self.operations.push(
-            async move {
-                let ids: Vec<_> = helds.iter().map(Held::id).collect();
-                let past = group.past(&ids).await;
-                if past.is_err() {
-                    tokio::time::sleep(CALLS.min).await;
-                }
-                Event::Admitted(helds, past)
+        self.begin("past", async move {
+            let ids: Vec<_> = helds.iter().map(Held::id).collect();
+            let past = group.past(&ids).await;
+            if past.is_err() {
+                tokio::time::sleep(CALLS.min).await;
             }
-            .boxed(),
-        );
+            Event::Admitted(helds, past)
+        });
     }
 
     /// Everything that has not started goes back, for others to take at once.

@@ -19,6 +19,7 @@ use super::holdings::{Held, Holdings};
 use super::work::{Conclusion, Work};
 use crate::contract::start_job::StartJob;
 use crate::faults::Faults;
+use crate::metrics::Metrics;
 use crate::settings::{StreamSettings, WorkerSettings};
 use crate::start::reconcile::Reconciler;
 use crate::stream::Group;
@@ -121,6 +122,8 @@ pub struct Parts {
     pub engine: &'static str,
     /// What is wrong, as known from the start-up.
     pub conditions: Conditions,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// One replica.
@@ -136,6 +139,7 @@ pub struct Replica {
     pub(super) about: String,
     pub(super) engine: &'static str,
     pub(super) conditions: Conditions,
+    pub(super) metrics: Arc<Metrics>,
 
     pub(super) mode: Mode,
     pub(super) holdings: Holdings,
@@ -197,6 +201,7 @@ impl Replica {
             about: parts.about,
             engine: parts.engine,
             conditions: parts.conditions,
+            metrics: parts.metrics,
             mode: Mode::Running,
             holdings: Holdings::default(),
             games: Games::default(),
@@ -263,6 +268,7 @@ impl Replica {
         let reserve = (self.settings.drain_timeout / 5).min(Duration::from_secs(1));
         let deadline = Instant::now() + self.settings.drain_timeout.saturating_sub(reserve);
         self.mode = Mode::Draining(deadline);
+        self.metrics.draining.set(1);
         self.due.renew = Instant::now();
         if self.under_way.read.is_some() {
             self.unblock_reader();

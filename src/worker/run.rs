@@ -16,6 +16,8 @@ use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::engine::simulated::SimulatedEngine;
 use crate::faults::Faults;
+use crate::metrics::Metrics;
+use crate::metrics::metered_engine::MeteredEngine;
 use crate::redis::{Connection, Kind, RedisError, Role, server};
 use crate::settings::{EngineKind, Settings};
 use crate::start::attempt::Launch;
@@ -51,11 +53,28 @@ pub enum RunError {
 
 /// Runs one replica until `stop` is cancelled.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<Finish, RunError> {
+    run_as(settings, None, stop).await
+}
+
+/// Runs one replica whose starts are another service's: what the bench measures the worker alone with.
+pub async fn run_with_service(
+    settings: Settings,
+    service: Arc<dyn StartService>,
+    stop: CancellationToken,
+) -> Result<Finish, RunError> {
+    run_as(settings, Some(service), stop).await
+}
+
+async fn run_as(
+    settings: Settings,
+    service: Option<Arc<dyn StartService>>,
+    stop: CancellationToken,
+) -> Result<Finish, RunError> {
     let jobs = settings.stream.jobs.clone();
     let started = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(Finish::Drained),
-        started = start(&settings) => started?,
+        started = start(&settings, service) => started?,
     };
     let Started { replica, mirror } = started;
     let block_timeout = humantime::format_duration(settings.worker.block).to_string();
@@ -78,8 +97,10 @@ struct Started {
     mirror: String,
 }
 
-async fn start(settings: &Settings) -> Result<Started, RunError> {
-    let mut conditions = Conditions::new(&settings.stream.jobs);
+async fn start(settings: &Settings, other: Option<Arc<dyn StartService>>) -> Result<Started, RunError> {
+    let metrics = Arc::new(Metrics::new());
+    metrics.slots.set(i64::try_from(settings.worker.slots).unwrap_or(i64::MAX));
+    let mut conditions = Conditions::new(&settings.stream.jobs, Arc::clone(&metrics));
     let host = host_name();
     // Fresh per process start: "still pending for this name" then proves that the newest attempt is speaking.
     let consumer = format!("{host}-{}", uuid::Uuid::new_v4());
@@ -90,19 +111,20 @@ async fn start(settings: &Settings) -> Result<Started, RunError> {
     let group = Group::new(&settings.stream, &consumer, Arc::clone(&commands));
     let faults = Arc::new(Faults::new(settings.faults.clone()));
     let engine = engine(settings, &commands)?;
+    let engine: Arc<dyn Engine> = Arc::new(MeteredEngine::new(engine, Arc::clone(&metrics)));
     let engine_kind = engine.kind();
     let (stream, redis) = (&settings.stream.jobs, &settings.redis.display_url);
     tracing::info!(worker = WORKER, stream, consumer, engine = engine_kind, redis, "worker process");
     let records = records(settings, &commands, &consumer);
     let (host_id, grace) = (settings.engine.host_id.clone(), settings.engine.reconcile_grace);
     let reconciler = Arc::new(Reconciler::new(records.clone(), Arc::clone(&engine), host_id, grace));
-    let service: Arc<dyn StartService> = Arc::new(service(settings, records, engine, &faults));
+    let service = other.unwrap_or_else(|| Arc::new(service(settings, records, engine, &faults)));
     await_engine(service.as_ref(), &mut conditions).await;
     let adoption = adopt(&group, settings.worker.claim_idle, &mut conditions).await?;
     log_adoption(&settings.stream.jobs, &adoption);
 
     let reader = Reader::new(reader, &group, settings.worker.block);
-    let work = work(settings, service, group.clone());
+    let work = work(settings, service, group.clone(), Arc::clone(&metrics));
     let about = about(engine_kind, &host);
     let parts = Parts {
         group,
@@ -116,6 +138,7 @@ async fn start(settings: &Settings) -> Result<Started, RunError> {
         about,
         engine: engine_kind,
         conditions,
+        metrics,
     };
     Ok(Started { replica: Replica::new(parts), mirror: adoption.mirror })
 }
@@ -193,7 +216,7 @@ fn service(settings: &Settings, records: Records, engine: Arc<dyn Engine>, fault
     Service::new(records, engine, Arc::clone(faults), launch, settings.engine.host_id.clone(), settings.worker.max_run)
 }
 
-fn work(settings: &Settings, service: Arc<dyn StartService>, group: Group) -> Work {
+fn work(settings: &Settings, service: Arc<dyn StartService>, group: Group, metrics: Arc<Metrics>) -> Work {
     let worker = &settings.worker;
     Work {
         service,
@@ -202,6 +225,7 @@ fn work(settings: &Settings, service: Arc<dyn StartService>, group: Group) -> Wo
         retry_attempts: u64::from(worker.retry_attempts),
         retry_max_age: worker.retry_max_age,
         crash_budget: u64::from(worker.crash_budget),
+        metrics,
         start_deadline: worker.start_deadline,
     }
 }

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use super::backoff::{Backoff, CALLS};
 use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::Answer;
+use crate::metrics::Metrics;
 use crate::start::{StartError, StartInput, StartService};
 use crate::stream::Group;
 use crate::stream::entry_id::EntryId;
@@ -27,6 +30,8 @@ pub struct Work {
     pub retry_max_age: Duration,
     /// Crashes beyond which an entry is not run any more.
     pub crash_budget: u64,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Age of `requested_at_ms` beyond which a job is answered instead of started.
     pub start_deadline: Option<Duration>,
 }
@@ -80,6 +85,14 @@ pub enum Conclusion {
 impl Work {
     /// Takes one entry through the start stage.
     pub async fn run(&self, ticket: Ticket) -> Conclusion {
+        let began = Instant::now();
+        self.metrics.attempt_began(age_of(ticket.id));
+        let conclusion = self.conclude(ticket).await;
+        self.metrics.attempt_ended(began.elapsed());
+        conclusion
+    }
+
+    async fn conclude(&self, ticket: Ticket) -> Conclusion {
         if ticket.crashes > self.crash_budget {
             let message = format!("the process died {} times while it worked on this job", ticket.crashes);
             return self.give_up(&ticket, ErrorCode::Poison, message, Reason::Poison, None).await;
@@ -148,6 +161,11 @@ impl Work {
 fn uncounted(ticket: &Ticket, why: StartError, backoff: Backoff) -> Conclusion {
     let after = backoff.delay(ticket.uncounted + 1, fastrand::f64());
     Conclusion::Again { after, counted: None, why }
+}
+
+/// How long ago an entry was appended, by its id and the worker's clock.
+pub fn age_of(id: EntryId) -> Duration {
+    Duration::from_millis(now_ms().saturating_sub(id.ms))
 }
 
 /// The worker's clock, Unix milliseconds.

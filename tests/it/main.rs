@@ -20,6 +20,8 @@ mod shutdown;
 mod start_service;
 // the Docker engine on a private dockerd
 mod docker_engine;
+// a fleet that starts real containers
+mod docker_fleet;
 // the document of the streams against real entries
 mod asyncapi;
 // rules about the tree itself

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -51,7 +51,11 @@ impl Dockerd {
     }
 
     fn try_start() -> Result<Self, String> {
-        for (program, package) in [("dockerd", "docker.io"), ("ip", "iproute2"), ("setpriv", "util-linux")] {
+        for (program, package) in [
+            ("dockerd", "docker.io"),
+            ("ip", "iproute2"),
+            ("setpriv", "util-linux"),
+        ] {
             if find_program(program).is_none() {
                 return Err(format!("`{program}` is not installed (package {package})"));
             }
@@ -60,8 +64,15 @@ impl Dockerd {
         let bridge = Bridge::claim()?;
         // Short, because a socket's path has at most 107 bytes.
         let prefix = format!("{PREFIX}-{}-", std::process::id());
-        let dir = tempfile::Builder::new().prefix(&prefix).tempdir().map_err(|error| error.to_string())?;
-        let mut dockerd = Self { dir, bridge, daemon: None };
+        let dir = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempdir()
+            .map_err(|error| error.to_string())?;
+        let mut dockerd = Self {
+            dir,
+            bridge,
+            daemon: None,
+        };
         dockerd.bring_up()?;
         Ok(dockerd)
     }
@@ -81,7 +92,8 @@ impl Dockerd {
     /// Starts it again after [`Self::stop`].
     pub fn restart(&mut self) {
         assert!(self.daemon.is_none(), "it is stopped");
-        self.bring_up().expect("an engine that ran before runs again");
+        self.bring_up()
+            .expect("an engine that ran before runs again");
     }
 
     /// Makes the image `name` (`repository:tag`) without any registry: the program, the shared libraries it needs, and
@@ -90,13 +102,23 @@ impl Dockerd {
         let entry_point = [&["/program"], arguments].concat();
         let entry_point = serde_json::to_string(&entry_point).expect("text is JSON");
         let (repository, tag) = name.rsplit_once(':').expect("`repository:tag`");
-        let mut path = format!("/images/create?fromSrc=-&repo={}&tag={}", escape(repository), escape(tag));
-        for change in [format!("ENTRYPOINT {entry_point}").as_str()].iter().chain(changes) {
+        let mut path = format!(
+            "/images/create?fromSrc=-&repo={}&tag={}",
+            escape(repository),
+            escape(tag)
+        );
+        for change in [format!("ENTRYPOINT {entry_point}").as_str()]
+            .iter()
+            .chain(changes)
+        {
             write!(path, "&changes={}", escape(change)).expect("a String takes all");
         }
         let answer = self.request("POST", &path, &archive(program));
         let (status, body) = answer.expect("the engine answers");
-        assert!(status == 200 && !body.contains("errorDetail"), "import of {name}: {status} {body}");
+        assert!(
+            status == 200 && !body.contains("errorDetail"),
+            "import of {name}: {status} {body}"
+        );
     }
 
     /// One API request; the status and the body of its answer.
@@ -107,22 +129,61 @@ impl Dockerd {
         // HTTP/1.0 keeps the answer free of chunks.
         write!(stream, "{method} {path} HTTP/1.0\r\nHost: docker\r\n")?;
         // An import takes any type, everything else only this one.
-        write!(stream, "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len())?;
+        write!(
+            stream,
+            "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        )?;
         stream.write_all(body)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         let answer = String::from_utf8_lossy(&answer);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        Ok((status.ok_or_else(|| std::io::Error::other("no status line"))?, body.to_owned()))
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        Ok((
+            status.ok_or_else(|| std::io::Error::other("no status line"))?,
+            body.to_owned(),
+        ))
+    }
+
+    /// All containers, running or not, as the engine lists them.
+    pub fn list(&self) -> Vec<Value> {
+        let body = self
+            .request("GET", "/containers/json?all=1", b"")
+            .map(|(_, body)| body)
+            .unwrap_or_default();
+        serde_json::from_str(&body).unwrap_or_default()
     }
 
     /// The ids of all containers, running or not.
     pub fn containers(&self) -> Vec<String> {
-        let body = self.request("GET", "/containers/json?all=1", b"").map(|(_, body)| body).unwrap_or_default();
-        let listed: Value = serde_json::from_str(&body).unwrap_or_default();
-        let ids = listed.as_array().into_iter().flatten().filter_map(|container| container["Id"].as_str());
+        let listed = self.list();
+        let ids = listed
+            .iter()
+            .filter_map(|container| container["Id"].as_str());
         ids.map(str::to_owned).collect()
+    }
+
+    /// What has happened to containers since the engine came up, oldest first: at most the last 256 events, which is
+    /// what an engine keeps.
+    pub fn events(&self) -> Vec<Value> {
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("after 1970");
+        let path = format!(
+            "/events?since=1&until={}.{:09}&filters={}",
+            now.as_secs(),
+            now.subsec_nanos(),
+            escape(r#"{"type":["container"]}"#)
+        );
+        let (status, body) = self.request("GET", &path, b"").expect("the engine answers");
+        assert_eq!(status, 200, "{body}");
+        body.lines()
+            .map(|line| serde_json::from_str(line).expect("one event a line"))
+            .collect()
     }
 
     fn socket(&self) -> PathBuf {
@@ -133,7 +194,12 @@ impl Dockerd {
         let daemon = Daemon::spawn(self.dir.path(), &self.bridge.name)?;
         self.daemon = Some(daemon);
         let patience = Instant::now() + PATIENCE;
-        while self.daemon.as_ref().is_some_and(|daemon| !daemon.has_ended()) && Instant::now() < patience {
+        while self
+            .daemon
+            .as_ref()
+            .is_some_and(|daemon| !daemon.has_ended())
+            && Instant::now() < patience
+        {
             if matches!(self.request("GET", "/_ping", b""), Ok((200, _))) {
                 return Ok(());
             }
@@ -141,7 +207,10 @@ impl Dockerd {
         }
         let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        Err(format!("dockerd did not come up:\n{}", lines[lines.len().saturating_sub(5)..].join("\n")))
+        Err(format!(
+            "dockerd did not come up:\n{}",
+            lines[lines.len().saturating_sub(5)..].join("\n")
+        ))
     }
 }
 
@@ -151,7 +220,9 @@ impl Drop for Dockerd {
         thread::scope(|scope| {
             for id in self.containers() {
                 let engine = &*self;
-                scope.spawn(move || engine.request("DELETE", &format!("/containers/{id}?force=1&v=1"), b""));
+                scope.spawn(move || {
+                    engine.request("DELETE", &format!("/containers/{id}?force=1&v=1"), b"")
+                });
             }
         });
         self.stop();
@@ -171,15 +242,31 @@ struct Daemon {
 
 impl Daemon {
     fn spawn(dir: &Path, bridge: &str) -> Result<Self, String> {
-        let log = fs::File::options().create(true).append(true).open(dir.join("log"));
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(dir.join("log"));
         let log = log.map_err(|error| error.to_string())?;
         // Left behind by an engine that was killed.
         drop(fs::remove_file(dir.join("pid")));
         let path = |name: &str| dir.join(name).display().to_string();
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "TERM", "dockerd", "--host", &format!("unix://{}", path("sock"))])
-            .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
+            .args([
+                "--pdeathsig",
+                "TERM",
+                "dockerd",
+                "--host",
+                &format!("unix://{}", path("sock")),
+            ])
+            .args([
+                "--data-root",
+                &path("data"),
+                "--exec-root",
+                &path("exec"),
+                "--pidfile",
+                &path("pid"),
+            ])
             .args(["--iptables=false", "--ip6tables=false", "--bridge", bridge])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -189,10 +276,13 @@ impl Daemon {
             let child = command.spawn();
             match child {
                 Ok(mut child) => {
-                    tell.send(Ok(child.id())).expect("the fixture waits for the id");
+                    tell.send(Ok(child.id()))
+                        .expect("the fixture waits for the id");
                     child.wait().expect("nobody else waits for this child");
                 }
-                Err(error) => tell.send(Err(error.to_string())).expect("the fixture waits for the id"),
+                Err(error) => tell
+                    .send(Err(error.to_string()))
+                    .expect("the fixture waits for the id"),
             }
         });
         let pid = told.recv().map_err(|error| error.to_string())??;
@@ -233,7 +323,13 @@ impl Bridge {
                     let bridge = Self { name };
                     // Half of 10.96.0.0/11, out of the way of what engines and clouds choose by themselves.
                     let address = format!("10.{}.{}.1/24", 104 + number / 256, number % 256);
-                    ip(&["link", "set", &bridge.name, "alias", &format!("{PREFIX}-{}", std::process::id())])?;
+                    ip(&[
+                        "link",
+                        "set",
+                        &bridge.name,
+                        "alias",
+                        &format!("{PREFIX}-{}", std::process::id()),
+                    ])?;
                     ip(&["address", "add", &address, "dev", &bridge.name])?;
                     ip(&["link", "set", &bridge.name, "up"])?;
                     return Ok(bridge);
@@ -255,35 +351,59 @@ impl Drop for Bridge {
 }
 
 fn ip(arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new("ip").args(arguments).output().map_err(|error| error.to_string())?;
+    let output = Command::new("ip")
+        .args(arguments)
+        .output()
+        .map_err(|error| error.to_string())?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("`ip {}`: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+    Err(format!(
+        "`ip {}`: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    ))
 }
 
 /// Takes away what tests left behind that were killed.
 fn sweep() {
     let owner_is_gone = |name: &str| {
-        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('-')).and_then(|rest| {
-            let pid = rest.trim_end().split('-').next()?;
-            pid.parse::<u32>().ok()
-        });
+        let pid = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .and_then(|rest| {
+                let pid = rest.trim_end().split('-').next()?;
+                pid.parse::<u32>().ok()
+            });
         pid.is_some_and(|pid| !is_alive(pid))
     };
-    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(std::env::temp_dir())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let is_ours = entry.file_name().to_str().is_some_and(owner_is_gone);
-        let pid = fs::read_to_string(entry.path().join("pid")).ok().and_then(|pid| pid.trim().parse().ok());
+        let pid = fs::read_to_string(entry.path().join("pid"))
+            .ok()
+            .and_then(|pid| pid.trim().parse().ok());
         // Its engine may still be on its way out.
         if is_ours && !pid.is_some_and(is_alive) {
             remove_leftovers(&entry.path());
             drop(fs::remove_dir_all(entry.path()));
         }
     }
-    for entry in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
+    for entry in fs::read_dir("/sys/class/net")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let alias = fs::read_to_string(entry.path().join("ifalias")).unwrap_or_default();
         if owner_is_gone(&alias) {
-            drop(ip(&["link", "delete", &entry.file_name().to_string_lossy()]));
+            drop(ip(&[
+                "link",
+                "delete",
+                &entry.file_name().to_string_lossy(),
+            ]));
         }
     }
 }
@@ -293,15 +413,26 @@ fn sweep() {
 fn remove_leftovers(dir: &Path) {
     let dir = dir.to_str().expect("a temporary directory's path is text");
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|pid| pid.parse::<u32>().ok())
+        else {
+            continue;
+        };
         let command_line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if pid != std::process::id() && String::from_utf8_lossy(&command_line).contains(&format!("{dir}/")) {
+        if pid != std::process::id()
+            && String::from_utf8_lossy(&command_line).contains(&format!("{dir}/"))
+        {
             signal_process("KILL", pid);
             wait_until(|| !is_alive(pid));
         }
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let below = mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|point| point.starts_with(dir));
+    let below = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .filter(|point| point.starts_with(dir));
     for point in below.collect::<Vec<_>>().into_iter().rev() {
         drop(Command::new("umount").args(["--lazy", point]).output());
     }
@@ -312,7 +443,11 @@ fn is_alive(pid: u32) -> bool {
 }
 
 fn signal_process(signal: &str, pid: u32) {
-    drop(Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).output());
+    drop(
+        Command::new("kill")
+            .args([&format!("-{signal}"), &pid.to_string()])
+            .output(),
+    );
 }
 
 fn wait_until(condition: impl Fn() -> bool) -> bool {
@@ -328,24 +463,52 @@ fn wait_until(condition: impl Fn() -> bool) -> bool {
 
 fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|program| program.is_file())
 }
 
 /// A tar archive of the program as `/program`, and of the shared libraries it needs where the loader looks for them.
 fn archive(program: &Path) -> Vec<u8> {
     let stage = tempfile::tempdir().expect("a temporary directory");
-    fs::copy(program, stage.path().join("program")).expect("the program can be read");
+    let copy = stage.path().join("program");
+    // Debug symbols are most of a test build, and time to import.
+    let stripped = Command::new("strip")
+        .arg("-o")
+        .arg(&copy)
+        .arg(program)
+        .output();
+    if !stripped.is_ok_and(|output| output.status.success()) {
+        fs::copy(program, &copy).expect("the program can be read");
+    }
     // Fails for a static program, and then lists nothing.
-    let listed = Command::new("ldd").arg(program).output().expect("ldd comes with the C library");
+    let listed = Command::new("ldd")
+        .arg(program)
+        .output()
+        .expect("ldd comes with the C library");
     let listed = String::from_utf8_lossy(&listed.stdout);
-    for library in listed.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new) {
+    for library in listed
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(Path::new)
+    {
         let relative = library.strip_prefix("/").expect("it begins with a slash");
         let copy = stage.path().join(relative);
-        fs::create_dir_all(copy.parent().expect("it is a file below the root")).expect("the stage is ours");
+        fs::create_dir_all(copy.parent().expect("it is a file below the root"))
+            .expect("the stage is ours");
         fs::copy(library, copy).expect("the library can be read");
     }
-    let tar = Command::new("tar").arg("-C").arg(stage.path()).args(["-c", "."]).output().expect("tar is installed");
-    assert!(tar.status.success(), "tar: {}", String::from_utf8_lossy(&tar.stderr));
+    let tar = Command::new("tar")
+        .arg("-C")
+        .arg(stage.path())
+        .args(["-c", "."])
+        .output()
+        .expect("tar is installed");
+    assert!(
+        tar.status.success(),
+        "tar: {}",
+        String::from_utf8_lossy(&tar.stderr)
+    );
     tar.stdout
 }
 

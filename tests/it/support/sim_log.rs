@@ -12,16 +12,8 @@ pub struct SimLog {
     existing: BTreeMap<String, BTreeSet<String>>,
     /// Containers that run, by game.
     running: BTreeMap<String, BTreeSet<String>>,
-    /// Containers that were ever created, in order.
-    created: Vec<Created>,
-}
-
-/// A container as it was created.
-#[derive(Debug, Clone)]
-pub struct Created {
-    pub id: String,
-    pub game: String,
-    pub owner: String,
+    /// Containers that were ever created, in order, by game.
+    created: BTreeMap<String, Vec<String>>,
 }
 
 impl SimLog {
@@ -37,22 +29,36 @@ impl SimLog {
     }
 
     fn apply(&mut self, entry: &Entry) {
-        let container: serde_json::Value =
-            serde_json::from_str(entry.get("container")).expect("the engine logs containers as JSON");
-        let label = |name: &str| container["labels"][name].as_str().unwrap_or_default().to_owned();
+        let container: serde_json::Value = serde_json::from_str(entry.get("container"))
+            .expect("the engine logs containers as JSON");
+        let label = |name: &str| {
+            container["labels"][name]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         let (game, id) = (label("rtm.game_id"), entry.get("container_id").to_owned());
-        assert!(!game.is_empty() && !id.is_empty(), "a container without game or id: {entry:?}");
+        assert!(
+            !game.is_empty() && !id.is_empty(),
+            "a container without game or id: {entry:?}"
+        );
         let existing = self.existing.entry(game.clone()).or_default();
         let running = self.running.entry(game.clone()).or_default();
         match entry.get("event") {
             "create" => {
                 assert!(existing.insert(id.clone()), "created twice: {entry:?}");
-                self.created.push(Created { id, game, owner: label("rtm.owner") });
+                self.created.entry(game).or_default().push(id);
             }
             "start" => {
-                assert!(existing.contains(&id), "started without existing: {entry:?}");
+                assert!(
+                    existing.contains(&id),
+                    "started without existing: {entry:?}"
+                );
                 running.insert(id);
-                assert!(running.len() <= 1, "two containers of {game} run: {running:?}");
+                assert!(
+                    running.len() <= 1,
+                    "two containers of {game} run: {running:?}"
+                );
             }
             "exit" => {
                 assert!(existing.contains(&id), "ended without existing: {entry:?}");
@@ -85,8 +91,8 @@ impl SimLog {
         self.running.values().map(BTreeSet::len).sum()
     }
 
-    /// Every container there ever was of this game.
-    pub fn created(&self, game: &str) -> Vec<&Created> {
-        self.created.iter().filter(|created| created.game == game).collect()
+    /// Every container there ever was of this game, in order.
+    pub fn created(&self, game: &str) -> &[String] {
+        self.created.get(game).map_or(&[], Vec::as_slice)
     }
 }

@@ -1,0 +1,111 @@
+//! At most one live container per game: the simulated engine's own log, folded; and what a Docker Engine shows.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+
+use serde::Deserialize;
+
+use super::id::Id;
+
+/// A game that had more than one live container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Breach {
+    /// The game.
+    pub game: String,
+    /// How many were live at once.
+    pub live: u32,
+    /// The log entry with which it began; [`Id::ZERO`] where it was only seen.
+    pub at: Id,
+}
+
+/// Folds the log of the simulated engine. Memory: two hashes for each container that runs.
+#[derive(Debug, Default)]
+pub struct Fold {
+    hasher: RandomState,
+    running: HashSet<u64>,
+    by_game: HashMap<u64, u32>,
+    breaches: BTreeMap<String, Breach>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    labels: Labels,
+}
+
+#[derive(Deserialize)]
+struct Labels {
+    #[serde(rename = "rtm.game_id")]
+    game: String,
+}
+
+impl Fold {
+    /// One entry of the log; what is no such entry is left alone.
+    pub fn apply(&mut self, at: Id, event: &str, container_id: &str, container: &[u8]) {
+        if !matches!(event, "start" | "exit" | "remove") {
+            return;
+        }
+        let Ok(container) = serde_json::from_slice::<Container>(container) else { return };
+        let game = container.labels.game;
+        let (id, key) = (self.hasher.hash_one(container_id), self.hasher.hash_one(&game));
+        if event != "start" {
+            if self.running.remove(&id)
+                && let Some(live) = self.by_game.get_mut(&key)
+            {
+                *live -= 1;
+            }
+            return;
+        }
+        if self.running.insert(id) {
+            let live = self.by_game.entry(key).or_default();
+            *live += 1;
+            if *live > 1 {
+                let breach = self.breaches.entry(game.clone()).or_insert(Breach { game, live: 0, at });
+                breach.live = breach.live.max(*live);
+            }
+        }
+    }
+
+    /// How many run now.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// The games that ever had more than one at once.
+    pub fn breaches(&self) -> Vec<Breach> {
+        self.breaches.values().cloned().collect()
+    }
+}
+
+/// Games with more than one of these live containers.
+pub fn more_than_one(games: impl IntoIterator<Item = String>) -> Vec<Breach> {
+    let mut live: BTreeMap<String, u32> = BTreeMap::new();
+    for game in games {
+        *live.entry(game).or_default() += 1;
+    }
+    live.into_iter().filter(|(_, live)| *live > 1).map(|(game, live)| Breach { game, live, at: Id::ZERO }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fold(events: &[(&str, &str, &str)]) -> Vec<Breach> {
+        let mut fold = Fold::default();
+        for (at, (event, id, game)) in (1_u64..).zip(events) {
+            let json = format!(r#"{{"labels":{{"rtm.game_id":"{game}"}}}}"#);
+            fold.apply(Id(at, 0), event, id, json.as_bytes());
+        }
+        fold.breaches()
+    }
+
+    #[test]
+    fn two_at_once_are_seen_and_one_after_the_other_are_fine() {
+        let fine = [("create", "a", "g"), ("start", "a", "g"), ("remove", "a", "g"), ("start", "b", "g"), ("start", "c", "h")];
+        assert_eq!(fold(&fine), []);
+        assert_eq!(fold(&[("start", "a", "g"), ("start", "a", "g")]), []);
+        let two = [("start", "a", "g"), ("start", "b", "g"), ("remove", "a", "g")];
+        assert_eq!(fold(&two), [Breach { game: "g".into(), live: 2, at: Id(2, 0) }]);
+        let games = ["g", "h", "g"].map(str::to_owned);
+        assert_eq!(more_than_one(games), [Breach { game: "g".into(), live: 2, at: Id::ZERO }]);
+    }
+}

@@ -1,0 +1,205 @@
+//! What was seen: ids and what happened to them, nothing of the payloads. Plain data.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::containers::Breach;
+use super::id::Id;
+use super::moment::Moment;
+
+/// What an entry of the jobs stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A job.
+    Job,
+    /// Not a job.
+    Malformed,
+    /// Not in the stream (any more): only its traces are known.
+    Absent,
+}
+
+/// What the ledger says about an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ledger {
+    /// Settled.
+    Settled,
+    /// Not settled.
+    Unsettled,
+    /// Older than the ledger: it cannot tell.
+    Untold,
+}
+
+/// One entry and its outcomes. Kept small: there are millions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Its id in the jobs stream.
+    pub id: Id,
+    /// A hash of its game; 0 where it is no job.
+    pub game: u64,
+    /// The first outcome that names it; [`Id::ZERO`]: none.
+    pub outcome: Id,
+    /// How many outcomes name it.
+    pub outcomes: u32,
+    /// What it is.
+    pub form: Form,
+    /// What the ledger says.
+    pub ledger: Ledger,
+    /// An outcome's code is one that is only ever published together with a dead letter.
+    pub owes_letter: bool,
+    /// An outcome names another game.
+    pub is_other_game: bool,
+}
+
+impl Entry {
+    /// An entry of which nothing else is known yet.
+    pub fn new(id: Id, form: Form, game: u64) -> Self {
+        Self {
+            id,
+            game,
+            outcome: Id::ZERO,
+            outcomes: 0,
+            form,
+            ledger: Ledger::Untold,
+            owes_letter: false,
+            is_other_game: false,
+        }
+    }
+}
+
+/// Why an entry became a dead letter, as the letter says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// `malformed`
+    Malformed,
+    /// `entry_lost`
+    Lost,
+    /// `poison` or `retries_exhausted`: answered, and kept for people.
+    Answered,
+    /// Anything else.
+    Unknown,
+}
+
+/// The dead letters of one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Letter {
+    /// The first letter's reason.
+    pub reason: Reason,
+    /// The outcome it names; [`Id::ZERO`]: none.
+    pub outcome: Id,
+    /// How many there are.
+    pub letters: u32,
+}
+
+/// An entry's place in the pending list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// Milliseconds since anybody touched it.
+    pub idle_ms: u64,
+    /// Its owner's presence has not expired.
+    pub is_owner_live: bool,
+}
+
+/// The ends of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ends {
+    /// The first entry that is there.
+    pub first: Option<Id>,
+    /// The last id ever given.
+    pub last: Id,
+    /// Entries may have been removed from it.
+    pub is_cut: bool,
+}
+
+impl Ends {
+    /// Whether an entry that was appended at `ms` or later may have been removed from the front.
+    pub fn may_have_lost(&self, ms: u64) -> bool {
+        self.is_cut && self.first.is_none_or(|first| ms < first.0)
+    }
+
+    /// Whether the entry of this id may have been removed from the front.
+    pub fn may_have_cut(&self, id: Id) -> bool {
+        self.is_cut && self.first.is_none_or(|first| id < first)
+    }
+}
+
+/// Outcomes of one game that name no entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsourced {
+    /// The game.
+    pub game: String,
+    /// How many.
+    pub outcomes: u64,
+}
+
+/// Everything that was seen.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Entries up to here are not looked at.
+    pub since: Id,
+    /// Entries after this one came after the audit began.
+    pub horizon: Id,
+    /// The lowest last-delivered id that was seen.
+    pub delivered: Id,
+    /// The jobs stream.
+    pub jobs: Ends,
+    /// The results stream.
+    pub results: Ends,
+    /// The dead-letter stream.
+    pub dead: Ends,
+    /// The ledger can tell about entries of this millisecond and later.
+    pub ledger_from_ms: u64,
+    /// `claim-idle`
+    pub claim_idle_ms: u64,
+    /// `--stuck-after`
+    pub stuck_after_ms: u64,
+    /// Outcomes carry no `source_ref` by the settings.
+    pub is_by_game: bool,
+    /// `--since` named an id: the operator says that the fleet answers for everything after it.
+    pub is_since_given: bool,
+    /// The entries of the jobs stream in scope, in order.
+    pub entries: Vec<Entry>,
+    /// Traces of entries that are not in the stream.
+    pub absent: BTreeMap<Id, Entry>,
+    /// Dead letters by entry.
+    pub letters: BTreeMap<Id, Letter>,
+    /// The pending list.
+    pub pending: BTreeMap<Id, Pending>,
+    /// Outcomes without `source_ref`, by the game's hash.
+    pub unsourced: HashMap<u64, Unsourced>,
+    /// Entries after the horizon by game; only where outcomes are told apart by game.
+    pub newer: HashMap<u64, u64>,
+    /// Outcomes whose `source_ref` is no id: their own ids.
+    pub unreadable_outcomes: Vec<Id>,
+    /// Dead letters whose `source_ref` is no id: their own ids.
+    pub unreadable_letters: Vec<Id>,
+    /// Outcomes and letters of entries up to `since`.
+    pub before_since: u64,
+    /// The mirror, looked at several times.
+    pub moments: Vec<Moment>,
+    /// Games with more than one live container.
+    pub breaches: Vec<Breach>,
+}
+
+impl Facts {
+    /// The entry of this id, there or absent.
+    pub fn entry_mut(&mut self, id: Id) -> &mut Entry {
+        match self.entries.binary_search_by_key(&id, |entry| entry.id) {
+            Ok(at) => &mut self.entries[at],
+            Err(_) => self.absent.entry(id).or_insert_with(|| Entry::new(id, Form::Absent, 0)),
+        }
+    }
+
+    /// Whether this id names an entry of the stream in scope.
+    pub fn is_there(&self, id: Id) -> bool {
+        self.entries.binary_search_by_key(&id, |entry| entry.id).is_ok()
+    }
+
+    /// Bytes that the facts about single entries take, about.
+    pub fn bytes(&self) -> usize {
+        let in_tree = size_of::<Id>() + size_of::<Entry>() + 24;
+        let side = size_of::<Id>() + size_of::<Letter>() + 24;
+        self.entries.capacity() * size_of::<Entry>()
+            + self.absent.len() * in_tree
+            + (self.letters.len() + self.pending.len()) * side
+            + self.unsourced.len() * 96
+    }
+}

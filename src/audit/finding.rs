@@ -1,0 +1,140 @@
+//! What may be wrong, by name. The names are stable: people script against them.
+
+use super::id::Id;
+
+/// A kind of violation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A job was settled, and there is no outcome.
+    NoOutcome,
+    /// Delivered, and neither pending nor answered nor in the ledger.
+    Orphan,
+    /// More than one outcome.
+    DuplicateOutcome,
+    /// An outcome for an entry that is no job.
+    OutcomeForMalformed,
+    /// An outcome for an entry whose payload was lost.
+    OutcomeForLost,
+    /// An outcome that names an entry that never was.
+    OutcomeForUnknown,
+    /// An outcome without `source_ref` beyond the entries of its game.
+    TooManyOutcomes,
+    /// An outcome that names another game than its entry.
+    WrongGame,
+    /// Settled in a way that owes a dead letter, and there is none.
+    NoDeadLetter,
+    /// More than one dead letter.
+    DuplicateDeadLetter,
+    /// A dead letter whose reason cannot be.
+    WrongDeadLetter,
+    /// A dead letter that names another outcome than the entry's.
+    DeadLetterMismatch,
+    /// A dead letter for an entry that never was.
+    DeadLetterForUnknown,
+    /// Answered, and the ledger does not know: a lost group would answer it again.
+    NotInLedger,
+    /// Pending, and nobody works on it for longer than `--stuck-after`.
+    Stuck,
+    /// The mirror is at or past an entry without answer.
+    MirrorAhead,
+    /// At rest, and the mirror is before the last entry.
+    MirrorBehind,
+    /// The mirror's shadow differs from it.
+    ShadowDiffers,
+    /// `verified` is at or past an entry without answer.
+    VerifiedAhead,
+    /// A game had more than one live container.
+    TwoContainers,
+}
+
+impl Kind {
+    /// The name in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoOutcome => "no_outcome",
+            Self::Orphan => "orphan",
+            Self::DuplicateOutcome => "duplicate_outcome",
+            Self::OutcomeForMalformed => "outcome_for_malformed",
+            Self::OutcomeForLost => "outcome_for_lost",
+            Self::OutcomeForUnknown => "outcome_for_unknown",
+            Self::TooManyOutcomes => "too_many_outcomes",
+            Self::WrongGame => "wrong_game",
+            Self::NoDeadLetter => "no_dead_letter",
+            Self::DuplicateDeadLetter => "duplicate_dead_letter",
+            Self::WrongDeadLetter => "wrong_dead_letter",
+            Self::DeadLetterMismatch => "dead_letter_mismatch",
+            Self::DeadLetterForUnknown => "dead_letter_for_unknown",
+            Self::NotInLedger => "not_in_ledger",
+            Self::Stuck => "stuck",
+            Self::MirrorAhead => "mirror_ahead",
+            Self::MirrorBehind => "mirror_behind",
+            Self::ShadowDiffers => "shadow_differs",
+            Self::VerifiedAhead => "verified_ahead",
+            Self::TwoContainers => "two_containers",
+        }
+    }
+
+    /// What it means, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::NoOutcome => "settled, and no outcome was published",
+            Self::Orphan => "delivered, and neither pending nor answered nor in the ledger: nobody will answer it",
+            Self::DuplicateOutcome => "answered more than once",
+            Self::OutcomeForMalformed => "no job, and answered all the same",
+            Self::OutcomeForLost => "given up as lost, and answered all the same",
+            Self::OutcomeForUnknown => "an outcome for an entry that never was",
+            Self::TooManyOutcomes => "more outcomes than entries of this game",
+            Self::WrongGame => "the outcome names another game than the entry",
+            Self::NoDeadLetter => "settled, and the dead letter that is due is missing",
+            Self::DuplicateDeadLetter => "more than one dead letter",
+            Self::WrongDeadLetter => "the reason of its dead letter cannot be",
+            Self::DeadLetterMismatch => "its dead letter names another outcome",
+            Self::DeadLetterForUnknown => "a dead letter for an entry that never was",
+            Self::NotInLedger => "answered, and not in the ledger: a lost group would answer it again",
+            Self::Stuck => "pending, and nobody works on it",
+            Self::MirrorAhead => "the mirror is at or past an entry without answer",
+            Self::MirrorBehind => "at rest, and the mirror is not at the last delivered entry",
+            Self::ShadowDiffers => "the shadow differs from the mirror: somebody else moved it",
+            Self::VerifiedAhead => "verified is at or past an entry without answer",
+            Self::TwoContainers => "the game had more than one live container",
+        }
+    }
+
+    /// True where what was seen once cannot be undone or was seen in one atomic look: no second look is needed.
+    pub fn is_certain(self) -> bool {
+        matches!(
+            self,
+            Self::DuplicateOutcome
+                | Self::OutcomeForMalformed
+                | Self::WrongGame
+                | Self::DuplicateDeadLetter
+                | Self::MirrorAhead
+                | Self::MirrorBehind
+                | Self::ShadowDiffers
+                | Self::VerifiedAhead
+        )
+    }
+}
+
+/// One violation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Finding {
+    /// Which.
+    pub kind: Kind,
+    /// The entry; [`Id::ZERO`] where it is not about one.
+    pub entry: Id,
+    /// Particulars, short; empty for most, so that a million findings cost little.
+    pub detail: Box<str>,
+}
+
+impl Finding {
+    /// A finding about an entry.
+    pub fn of(kind: Kind, entry: Id) -> Self {
+        Self { kind, entry, detail: Box::default() }
+    }
+
+    /// A finding with particulars.
+    pub fn with(kind: Kind, entry: Id, detail: String) -> Self {
+        Self { kind, entry, detail: detail.into_boxed_str() }
+    }
+}

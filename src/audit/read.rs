@@ -1,0 +1,466 @@
+//! Collecting the facts on a live system, in pages.
+//!
+//! The order is what keeps an entry that moves meanwhile from being seen wrongly. An entry only ever goes from waiting
+//! to pending to settled, and settling is one step. So first the atomic look (what is delivered, where the stream ends),
+//! then the pending list, and only then results, dead letters and, last, the ledger: what was delivered and not pending
+//! at the first two was settled before, and its outcome must be found after. What is pending and was settled meanwhile
+//! may be found either way. Ends of streams are looked at last, so that what was trimmed meanwhile counts as trimmed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use tokio::time::{Instant, sleep};
+
+use super::containers::Fold;
+use super::facts::{Entry, Facts, Form, Ledger, Letter, Pending, Reason, Unsourced};
+use super::finding::Finding;
+use super::id::Id;
+use super::moment::{Moment, SCRIPT};
+use super::reply::{self, PendingRow, Row};
+use super::shape::{Shape, shape_of};
+use crate::redis::{Connection, Kind, RedisError, Value};
+use crate::settings::{OutcomeFields, Settings};
+
+/// Entries in one page at most, and what a page should take.
+const PAGE_MAX: usize = 1_000;
+const PAGE_SLOW: Duration = Duration::from_millis(300);
+/// Single questions that are under way at once.
+const AT_ONCE: usize = 256;
+/// How often one question is asked while Redis does not answer.
+const ASKED_MAX: u32 = 5;
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(300);
+
+/// Codes that are only published when a budget is spent, which leaves a dead letter too.
+const CODES_WITH_LETTER: [&str; 12] = [
+    "poison",
+    "image_pull_rate_limited",
+    "image_pull_failed",
+    "image_pull_timeout",
+    "container_name_stuck",
+    "host_port_unavailable",
+    "engine_unavailable",
+    "host_unavailable",
+    "start_in_progress",
+    "state_store_unavailable",
+    "simulated_error",
+    "internal_error",
+];
+
+/// Reads one system.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    connection: &'a Connection,
+    settings: &'a Settings,
+    hasher: RandomState,
+    page: usize,
+    results_read: Id,
+    dead_read: Id,
+    jobs_read: Id,
+    /// What was found.
+    pub(super) facts: Facts,
+    /// Replicas whose presence has not expired.
+    pub(super) live: HashSet<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(connection: &'a Connection, settings: &'a Settings, stuck_after: Duration) -> Self {
+        let is_by_game = settings.stream.outcome_fields == OutcomeFields::Original;
+        let facts = Facts {
+            is_by_game,
+            delivered: Id::MAX,
+            claim_idle_ms: millis(settings.worker.claim_idle),
+            stuck_after_ms: millis(stuck_after),
+            ..Facts::default()
+        };
+        Self {
+            connection,
+            settings,
+            hasher: RandomState::new(),
+            page: PAGE_MAX,
+            results_read: Id::ZERO,
+            dead_read: Id::ZERO,
+            jobs_read: Id::ZERO,
+            facts,
+            live: HashSet::new(),
+        }
+    }
+
+    /// The first atomic look; fixes what the audit is about.
+    pub(super) async fn begin(&mut self) -> Result<Moment, RedisError> {
+        let moment = self.look().await?;
+        self.facts.horizon = moment.jobs.last;
+        Ok(moment)
+    }
+
+    /// Everything once. The scope is set.
+    pub(super) async fn everything(&mut self) -> Result<(), RedisError> {
+        self.presences().await?;
+        self.whole_pending_list().await?;
+        self.jobs().await?;
+        self.look().await?;
+        self.answers().await?;
+        let ids = self.facts.entries.iter().chain(self.facts.absent.values()).map(|entry| entry.id).collect();
+        self.ledger(ids).await?;
+        if self.facts.is_by_game {
+            self.newer_jobs().await?;
+        }
+        self.look().await.map(drop)
+    }
+
+    /// What is known about these entries once more, in the same order.
+    pub(super) async fn again(&mut self, ids: Vec<Id>) -> Result<(), RedisError> {
+        self.look().await?;
+        self.presences().await?;
+        self.pending_of(&ids).await?;
+        self.answers().await?;
+        let absent: Vec<Id> = self.facts.absent.keys().copied().collect();
+        let untold = absent.into_iter().filter(|id| self.facts.absent[id].ledger == Ledger::Untold);
+        let all: HashSet<Id> = ids.into_iter().chain(untold).collect();
+        self.ledger(all.into_iter().collect()).await?;
+        if self.facts.is_by_game {
+            self.newer_jobs().await?;
+        }
+        self.look().await.map(drop)
+    }
+
+    /// One atomic look at the mirror.
+    async fn look(&mut self) -> Result<Moment, RedisError> {
+        let streams = &self.settings.stream;
+        let shadow = format!("{}:shadow", streams.offset_key);
+        let verified = format!("{}:verified", streams.jobs);
+        let prefix = format!("{}:ledger:", streams.jobs);
+        let keys = [&streams.jobs, &streams.results, &streams.dead, &streams.offset_key, &shadow, &verified];
+        let mut words = vec!["EVAL", SCRIPT, "6"];
+        words.extend(keys.map(String::as_str));
+        words.extend([streams.group.as_str(), &prefix]);
+        let words: Vec<String> = reply::list(self.ask(&words).await?)?.into_iter().map(reply::text).collect();
+        let moment = Moment::read(&words).ok_or_else(|| RedisError::unexpected("the look at the mirror"))?;
+        // Where the group is missing it will begin at the mirror.
+        let delivered =
+            if moment.has_group { moment.delivered } else { moment.mirror_id().unwrap_or_default().min(moment.jobs.last) };
+        let facts = &mut self.facts;
+        facts.delivered = facts.delivered.min(delivered);
+        (facts.jobs, facts.results, facts.dead) = (moment.jobs, moment.results, moment.dead);
+        // A minute's margin, so that a bucket that goes just now is not missed.
+        let ttl = millis(self.settings.stream.ledger_ttl).saturating_sub(60_000);
+        facts.ledger_from_ms = moment.now_ms.saturating_sub(ttl);
+        facts.moments.push(moment.clone());
+        Ok(moment)
+    }
+
+    async fn presences(&mut self) -> Result<(), RedisError> {
+        let key = format!("{}:replicas", self.settings.stream.jobs);
+        let flat: Vec<String> =
+            reply::list(self.ask_flat(&["HGETALL", &key]).await?)?.into_iter().map(reply::text).collect();
+        let now_ms = self.facts.moments.last().map_or(0, |moment| moment.now_ms);
+        let claim_idle_ms = self.facts.claim_idle_ms;
+        let is_live = |presence: &str| {
+            let mut words = presence.splitn(3, ' ');
+            let seen: u64 = words.next().and_then(|seen| seen.parse().ok()).unwrap_or(0);
+            words.next() != Some("left") && seen.saturating_add(claim_idle_ms) >= now_ms
+        };
+        let pairs = flat.chunks_exact(2);
+        self.live = pairs.filter(|pair| is_live(&pair[1])).map(|pair| pair[0].clone()).collect();
+        Ok(())
+    }
+
+    async fn whole_pending_list(&mut self) -> Result<(), RedisError> {
+        let mut from = exclusive(self.facts.since);
+        let to = self.facts.horizon.to_string();
+        loop {
+            let page = PAGE_MAX.to_string();
+            let rows = self.pending_range(&from, &to, &page).await?;
+            let count = rows.len();
+            if let Some(last) = rows.last() {
+                from = exclusive(last.id);
+            }
+            for row in rows {
+                self.note_pending(&row);
+            }
+            if count < PAGE_MAX {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn pending_range(&self, from: &str, to: &str, count: &str) -> Result<Vec<PendingRow>, RedisError> {
+        let streams = &self.settings.stream;
+        match self.ask(&["XPENDING", &streams.jobs, &streams.group, from, to, count]).await {
+            Ok(value) => reply::pending_rows(value),
+            Err(error) if error.kind == Kind::GroupLost => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn note_pending(&mut self, row: &PendingRow) {
+        let pending = Pending { idle_ms: row.idle_ms, is_owner_live: self.live.contains(&row.owner) };
+        self.facts.pending.insert(row.id, pending);
+    }
+
+    async fn pending_of(&mut self, ids: &[Id]) -> Result<(), RedisError> {
+        for some in ids.chunks(AT_ONCE) {
+            let one = async |id: &Id| {
+                let id = id.to_string();
+                self.pending_range(&id, &id, "1").await
+            };
+            let rows = try_join_all(some.iter().map(one)).await?;
+            for (id, rows) in some.iter().zip(rows) {
+                self.facts.pending.remove(id);
+                for row in rows {
+                    self.note_pending(&row);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The jobs in scope, and ids in the pending list that are not among them.
+    async fn jobs(&mut self) -> Result<(), RedisError> {
+        self.jobs_read = self.facts.since;
+        while let Some(rows) = self.rows_after(&self.settings.stream.jobs, self.jobs_read, self.facts.horizon).await? {
+            for row in rows {
+                self.jobs_read = row.id;
+                let entry = match shape_of(&row.flat, self.settings.stream.max_field_bytes) {
+                    Shape::Job(game) => Entry::new(row.id, Form::Job, self.hasher.hash_one(game)),
+                    Shape::Malformed => Entry::new(row.id, Form::Malformed, 0),
+                };
+                self.facts.entries.push(entry);
+            }
+        }
+        self.jobs_read = self.facts.horizon;
+        let gone: Vec<Id> = self.facts.pending.keys().copied().filter(|&id| !self.facts.is_there(id)).collect();
+        for id in gone {
+            self.facts.entry_mut(id);
+        }
+        Ok(())
+    }
+
+    /// The games of jobs after the horizon: an outcome without `source_ref` may be theirs.
+    async fn newer_jobs(&mut self) -> Result<(), RedisError> {
+        while let Some(rows) = self.rows_after(&self.settings.stream.jobs, self.jobs_read, Id::MAX).await? {
+            for row in rows {
+                self.jobs_read = row.id;
+                if let Shape::Job(game) = shape_of(&row.flat, self.settings.stream.max_field_bytes) {
+                    *self.facts.newer.entry(self.hasher.hash_one(game)).or_default() += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Outcomes and dead letters since the last time.
+    async fn answers(&mut self) -> Result<(), RedisError> {
+        let streams = &self.settings.stream;
+        let end = self.end_of(&streams.results).await?;
+        while let Some(rows) = self.rows_after(&streams.results, self.results_read, end).await? {
+            for row in rows {
+                self.results_read = row.id;
+                self.outcome(&row);
+            }
+        }
+        let end = self.end_of(&streams.dead).await?;
+        while let Some(rows) = self.rows_after(&streams.dead, self.dead_read, end).await? {
+            for row in rows {
+                self.dead_read = row.id;
+                self.letter(&row);
+            }
+        }
+        Ok(())
+    }
+
+    fn outcome(&mut self, row: &Row) {
+        let game = row.text("game_id");
+        let hash = self.hasher.hash_one(&game);
+        let Some(source) = row.first("source_ref") else {
+            let unsourced = self.facts.unsourced.entry(hash).or_insert(Unsourced { game, outcomes: 0 });
+            unsourced.outcomes += 1;
+            return;
+        };
+        let Some(source) = std::str::from_utf8(source).ok().and_then(Id::parse) else {
+            self.facts.unreadable_outcomes.push(row.id);
+            return;
+        };
+        if source <= self.facts.since {
+            self.facts.before_since += 1;
+            return;
+        }
+        let owes_letter = CODES_WITH_LETTER.contains(&row.text("error_code").as_str());
+        let entry = self.facts.entry_mut(source);
+        entry.outcomes = entry.outcomes.saturating_add(1);
+        if entry.outcomes == 1 {
+            entry.outcome = row.id;
+        }
+        entry.owes_letter |= owes_letter;
+        entry.is_other_game |= entry.form == Form::Job && entry.game != hash;
+    }
+
+    fn letter(&mut self, row: &Row) {
+        let Some(source) = Id::parse(&row.text("source_ref")) else {
+            self.facts.unreadable_letters.push(row.id);
+            return;
+        };
+        if source <= self.facts.since {
+            self.facts.before_since += 1;
+            return;
+        }
+        let reason = match row.text("reason").as_str() {
+            "malformed" => Reason::Malformed,
+            "entry_lost" => Reason::Lost,
+            "poison" | "retries_exhausted" => Reason::Answered,
+            _ => Reason::Unknown,
+        };
+        let outcome = Id::parse(&row.text("outcome_id")).unwrap_or_default();
+        self.facts.entry_mut(source);
+        let letter = self.facts.letters.entry(source).or_insert(Letter { reason, outcome, letters: 0 });
+        letter.letters = letter.letters.saturating_add(1);
+    }
+
+    /// What the ledger says about these ids; those that it is too young for stay untold.
+    async fn ledger(&mut self, ids: Vec<Id>) -> Result<(), RedisError> {
+        let mut by_hour: BTreeMap<String, Vec<Id>> = BTreeMap::new();
+        for id in ids {
+            if id.0 >= self.facts.ledger_from_ms {
+                by_hour.entry(id.hour()).or_default().push(id);
+            }
+        }
+        for (hour, ids) in by_hour {
+            let bucket = format!("{}:ledger:{hour}", self.settings.stream.jobs);
+            for some in ids.chunks(PAGE_MAX) {
+                let names: Vec<String> = some.iter().map(Id::to_string).collect();
+                let mut words = vec!["SMISMEMBER", bucket.as_str()];
+                words.extend(names.iter().map(String::as_str));
+                let members = reply::list(self.ask(&words).await?)?;
+                for (&id, member) in some.iter().zip(members) {
+                    let is_member = member.as_u64() == Some(1);
+                    self.facts.entry_mut(id).ledger = if is_member { Ledger::Settled } else { Ledger::Unsettled };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The simulated engine's log; answers how many containers run and whether the log is whole.
+    pub(super) async fn simulated_log(&mut self) -> Result<(usize, bool), RedisError> {
+        let log = format!("{}sim:log", self.settings.engine.record_prefix);
+        let (mut fold, mut read, mut first) = (Fold::default(), Id::ZERO, None);
+        let end = self.end_of(&log).await?;
+        while let Some(rows) = self.rows_after(&log, read, end).await? {
+            for row in rows {
+                read = row.id;
+                let event = row.text("event");
+                first.get_or_insert_with(|| event.clone());
+                let container = row.first("container").unwrap_or_default();
+                fold.apply(row.id, &event, &row.text("container_id"), container);
+            }
+        }
+        self.facts.breaches = fold.breaches();
+        Ok((fold.running(), first.is_none_or(|event| event == "create")))
+    }
+
+    /// The game of an entry, for people; empty where it cannot be read.
+    pub(super) async fn game_of(&self, id: Id) -> String {
+        let id = id.to_string();
+        let reply = self.ask(&["XRANGE", &self.settings.stream.jobs, &id, &id]).await;
+        let row = reply.and_then(reply::rows).ok().and_then(|rows| rows.into_iter().next());
+        match row.map(|row| shape_of(&row.flat, self.settings.stream.max_field_bytes)) {
+            Some(Shape::Job(game)) => game,
+            _ => String::new(),
+        }
+    }
+
+    /// The record of a game, for people: what the findings about containers show beside them.
+    pub(super) async fn record_of(&self, game: &str) -> String {
+        let key = format!("{}{{{game}}}:rec", self.settings.engine.record_prefix);
+        let reply = self.ask(&["HMGET", &key, "state", "container_id", "fence", "source_ref"]).await;
+        let words: Vec<String> =
+            reply.and_then(reply::list).unwrap_or_default().into_iter().map(reply::text).collect();
+        match words.as_slice() {
+            [state, container, fence, source] if !state.is_empty() => {
+                format!("record: {state}, container {container:?}, fence {fence}, entry {source}")
+            }
+            _ => "no record".to_owned(),
+        }
+    }
+
+    async fn end_of(&self, stream: &str) -> Result<Id, RedisError> {
+        let rows = reply::rows(self.ask(&["XREVRANGE", stream, "+", "-", "COUNT", "1"]).await?)?;
+        Ok(rows.first().map_or(Id::ZERO, |row| row.id))
+    }
+
+    /// The next page after an id, up to another; none at the end. Large entries make small pages.
+    async fn rows_after(&mut self, stream: &str, after: Id, to: Id) -> Result<Option<Vec<Row>>, RedisError> {
+        if after >= to {
+            return Ok(None);
+        }
+        let (from, to) = (exclusive(after), to.to_string());
+        let mut asked = 0;
+        loop {
+            let count = self.page.to_string();
+            let began = Instant::now();
+            let reply = self.connection.raw(&["XRANGE", stream, &from, &to, "COUNT", &count]).await;
+            let took = began.elapsed();
+            if took > PAGE_SLOW || reply.is_err() {
+                self.page = (self.page / 2).max(1);
+            } else {
+                self.page = (self.page * 2).min(PAGE_MAX);
+            }
+            asked += 1;
+            match reply {
+                Ok(value) => {
+                    let rows = reply::rows(value)?;
+                    return Ok(Some(rows).filter(|rows| !rows.is_empty()));
+                }
+                // Ten halvings lead from a full page to a single entry.
+                Err(error) if error.kind != Kind::Unreachable || asked > ASKED_MAX + 10 => return Err(error),
+                Err(_) => sleep(ASK_AGAIN_AFTER).await,
+            }
+        }
+    }
+
+    async fn ask(&self, words: &[&str]) -> Result<Value, RedisError> {
+        persistently(|| self.connection.raw(words)).await
+    }
+
+    /// A hash comes as a map with RESP3 and as a list with RESP2.
+    async fn ask_flat(&self, words: &[&str]) -> Result<Value, RedisError> {
+        Ok(match self.ask(words).await? {
+            Value::Map(map) => {
+                let pairs: HashMap<_, _> = map.inner();
+                let flat = pairs.into_iter().flat_map(|(name, value)| [Value::Bytes(name.into_bytes()), value]);
+                Value::Array(flat.collect())
+            }
+            other => other,
+        })
+    }
+}
+
+/// Asks again while Redis does not answer, a bounded number of times.
+async fn persistently<T, F: Future<Output = Result<T, RedisError>>>(ask: impl Fn() -> F) -> Result<T, RedisError> {
+    let mut asked = 1;
+    loop {
+        match ask().await {
+            Err(error) if error.kind == Kind::Unreachable && asked < ASKED_MAX => {
+                asked += 1;
+                sleep(ASK_AGAIN_AFTER).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// The ids of the entries that these findings are about.
+pub(super) fn entries_of(findings: &[Finding]) -> Vec<Id> {
+    let ids: HashSet<Id> = findings.iter().map(|finding| finding.entry).filter(|&id| id > Id::ZERO).collect();
+    ids.into_iter().collect()
+}
+
+fn exclusive(id: Id) -> String {
+    format!("({id}")
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

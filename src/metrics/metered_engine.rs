@@ -1,0 +1,99 @@
+//! An engine whose calls are timed.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::Metrics;
+use crate::engine::{Container, ContainerSpec, Engine, EngineError, Listed, PullStep, Readiness, Reply};
+
+/// Any engine, with every call in `engine_request_duration_seconds`.
+#[derive(Debug)]
+pub struct MeteredEngine {
+    engine: Arc<dyn Engine>,
+    metrics: Arc<Metrics>,
+}
+
+impl MeteredEngine {
+    /// Times the calls of `engine`.
+    pub fn new(engine: Arc<dyn Engine>, metrics: Arc<Metrics>) -> Self {
+        Self { engine, metrics }
+    }
+
+    fn timed<'a, T: 'a>(
+        &'a self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, EngineError>> + Send + 'a,
+    ) -> Reply<'a, T> {
+        async move {
+            let began = Instant::now();
+            let reply = call.await;
+            self.metrics.engine_call(operation, result_of(&reply), began.elapsed());
+            reply
+        }
+        .boxed()
+    }
+}
+
+/// A taken name or a container that is gone is an answer, not a failure of the engine.
+fn result_of<T>(reply: &Result<T, EngineError>) -> &'static str {
+    match reply {
+        Ok(_) => "ok",
+        Err(EngineError::NameTaken | EngineError::NoSuchContainer | EngineError::ImageMissing) => "refused",
+        Err(EngineError::Failed { code, .. }) => code.as_str(),
+    }
+}
+
+impl Engine for MeteredEngine {
+    fn kind(&self) -> &'static str {
+        self.engine.kind()
+    }
+
+    fn ping(&self) -> Reply<'_, ()> {
+        self.timed("ping", self.engine.ping())
+    }
+
+    fn ensure_image<'a>(&'a self, image: &'a str, progress: &'a (dyn Fn(PullStep) + Send + Sync)) -> Reply<'a, ()> {
+        self.timed("ensure_image", self.engine.ensure_image(image, progress))
+    }
+
+    fn find<'a>(&'a self, name_or_id: &'a str) -> Reply<'a, Option<Container>> {
+        self.timed("find", self.engine.find(name_or_id))
+    }
+
+    fn create<'a>(&'a self, spec: &'a ContainerSpec) -> Reply<'a, String> {
+        self.timed("create", self.engine.create(spec))
+    }
+
+    fn start<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
+        self.timed("start", self.engine.start(id))
+    }
+
+    fn unpause<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
+        self.timed("unpause", self.engine.unpause(id))
+    }
+
+    fn remove<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
+        self.timed("remove", self.engine.remove(id))
+    }
+
+    fn is_ready<'a>(&'a self, container: &'a Container, readiness: &'a Readiness) -> BoxFuture<'a, bool> {
+        self.engine.is_ready(container, readiness)
+    }
+
+    fn log_tail<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
+        self.engine.log_tail(id)
+    }
+
+    fn list(&self) -> Reply<'_, Vec<Listed>> {
+        self.timed("list", self.engine.list())
+    }
+
+    fn permit(&self) -> BoxFuture<'_, OwnedSemaphorePermit> {
+        self.engine.permit()
+    }
+}

@@ -1,0 +1,329 @@
+//! What one process counts. Every metric stands once, in [`Metrics::new`]; the stages get typed handles.
+//!
+//! No id, game or error text is ever a label: every label's values are a closed list.
+
+// the engine's calls, timed
+pub mod metered_engine;
+// what the kernel knows of this process
+pub mod process;
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// One label with a value of a closed list.
+type One = [(&'static str, &'static str); 1];
+/// Two of them.
+type Two = [(&'static str, &'static str); 2];
+/// A gauge that holds fractions.
+pub type Fraction = Gauge<f64, AtomicU64>;
+
+/// Seconds, from a settle to an image pull.
+const SECONDS: [f64; 16] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
+/// Seconds, of a call on loopback or a local network.
+const CALL_SECONDS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 2.0];
+/// Entries in one settle call.
+const BATCH: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+
+/// Every metric of this process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    received: Family<One, Counter>,
+    settled: Family<One, Counter>,
+    outcomes: Family<Two, Counter>,
+    dead_letters: Family<One, Counter>,
+    /// Attempts that will be made again.
+    retries: Family<One, Counter>,
+    /// Entries given back for others.
+    pub handed_back: Counter,
+    sweeps: Family<One, Counter>,
+    /// Pending entries whose payload was gone.
+    pub entries_lost: Counter,
+    /// Suspects run alone.
+    pub suspects: Counter,
+    renewals: Family<One, Counter>,
+    conditions: Family<One, Counter>,
+    condition: Family<One, Gauge>,
+    adoptions: Family<One, Counter>,
+    /// Entries that had fallen out of the group and were put back by the janitor.
+    pub orphans: Counter,
+    /// Dead consumers removed.
+    pub consumers_removed: Counter,
+    /// Containers removed that no record stood for.
+    pub strays_removed: Counter,
+    /// Times the mirror went back.
+    pub mirror_lowered: Counter,
+    /// Times somebody else's value stood in the mirror.
+    pub mirror_foreign: Counter,
+    queue_wait: Histogram,
+    process: Histogram,
+    end_to_end: Histogram,
+    settle_batch: Histogram,
+    redis_calls: Family<One, Histogram>,
+    engine_calls: Family<Two, Histogram>,
+    /// Starts under way.
+    pub in_flight: Gauge,
+    /// `slots`.
+    pub slots: Gauge,
+    /// Entries held in all.
+    pub held: Gauge,
+    /// Entries that wait for their next attempt.
+    pub backing_off: Gauge,
+    /// 1 while the process drains.
+    pub draining: Gauge,
+    /// 1 while the fleet is paused.
+    pub paused: Gauge,
+    /// When an outcome was last published, Unix seconds.
+    pub last_outcome: Fraction,
+    /// When the blocking read last returned, Unix seconds.
+    pub last_read: Fraction,
+    /// What the fleet's streams look like, as this process last looked.
+    pub group: GroupGauges,
+}
+
+/// What the fleet's streams look like; the same from every replica.
+#[derive(Debug, Default)]
+pub struct GroupGauges {
+    /// Entries not yet delivered to anybody.
+    pub backlog: Gauge,
+    /// 1 while the backlog is exact, 0 while it is a lower bound.
+    pub backlog_exact: Gauge,
+    /// Age of the oldest of them.
+    pub oldest_waiting: Fraction,
+    /// Entries delivered and not settled.
+    pub pending: Gauge,
+    /// Age of the oldest of them, from its id.
+    pub oldest_pending: Fraction,
+    /// Entries in the dead-letter stream.
+    pub dead_letters: Gauge,
+    /// Replicas present.
+    pub replicas: Gauge,
+    /// 1 while XINFO's own lag is known.
+    pub lag_known: Gauge,
+    /// XINFO's own lag, 0 where it is not known.
+    pub lag: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All of them, at zero.
+    #[expect(clippy::too_many_lines, reason = "one line a metric: the table of all metrics")]
+    pub fn new() -> Self {
+        let mut table = Table(Registry::with_prefix("startjobs"));
+        let group = GroupGauges {
+            backlog: table.add("backlog", "Entries of the jobs stream not yet delivered to any replica; the fleet's, not this process's"),
+            backlog_exact: table.add("backlog_exact", "1 while startjobs_backlog is exact, 0 while it is a lower bound"),
+            oldest_waiting: table.add("oldest_waiting_seconds", "Age of the oldest undelivered entry, 0 without one"),
+            pending: table.add("pending", "Entries delivered to a replica and not settled"),
+            oldest_pending: table.add("oldest_pending_seconds", "Age of the oldest pending entry, 0 without one; it holds the offset mirror where it is"),
+            dead_letters: table.add("dead_letter_entries", "Entries in the dead-letter stream"),
+            replicas: table.add("replicas", "Replicas whose presence has not expired"),
+            lag_known: table.add("stream_lag_known", "1 while XINFO GROUPS knows its lag, 0 while it answers null"),
+            lag: table.add("stream_lag", "XINFO GROUPS' own lag where known; wrong after trims and deletions, use startjobs_backlog"),
+        };
+        Self {
+            received: table.add("entries_received", "Entries that came into this process's hands, by origin"),
+            settled: table.add("entries_settled", "Entries that left this process's hands in a settle call, by result"),
+            outcomes: table.add("outcomes", "Outcomes published, by outcome and error code"),
+            dead_letters: table.add("dead_letters", "Entries dead-lettered by this process, by reason"),
+            retries: table.add("retries", "Attempts that will be made again, by whether they counted against the budget"),
+            handed_back: table.add("entries_handed_back", "Entries given back unstarted for other replicas"),
+            sweeps: table.add("claim_sweeps", "Claim sweeps asked for by this process, by result"),
+            entries_lost: table.add("entries_lost", "Pending entries whose payload had been deleted from the stream"),
+            suspects: table.add("suspects", "Entries run alone because processes had died with them"),
+            renewals: table.add("renewals", "Renewals of held entries, by result; other and absent mean a lost entry"),
+            conditions: table.add("conditions", "Troubles that began, by condition"),
+            condition: table.add("condition", "1 while the trouble is there"),
+            adoptions: table.add("adoptions", "Times the consumer group was made usable, by what was done"),
+            orphans: table.add("orphans", "Entries that had fallen out of the group unanswered and were put back"),
+            consumers_removed: table.add("consumers_removed", "Dead consumers removed from the group"),
+            strays_removed: table.add("stray_containers_removed", "Containers removed that no record stood for"),
+            mirror_lowered: table.add("mirror_lowered", "Times the offset mirror went back with its group"),
+            mirror_foreign: table.add("mirror_foreign", "Times the offset mirror held what somebody else had written"),
+            queue_wait: table.add_histogram("queue_wait", "From an entry's id to the begin of its first attempt here", &SECONDS),
+            process: table.add_histogram("process_duration", "One attempt in the start stage", &SECONDS),
+            end_to_end: table.add_histogram("end_to_end", "From an entry's id to its outcome in the results stream", &SECONDS),
+            settle_batch: table.add_with("settle_batch_entries", "Entries in one settle call", Histogram::new(BATCH)),
+            redis_calls: table.add_histograms("redis_request_duration", "Scripts and reads by operation", &CALL_SECONDS),
+            engine_calls: table.add_histograms("engine_request_duration", "Engine calls by operation and result", &SECONDS),
+            in_flight: table.add("in_flight", "Starts under way in this process"),
+            slots: table.add("slots", "Starts this process may have under way at once"),
+            held: table.add("held", "Entries this process holds in all"),
+            backing_off: table.add("backing_off", "Entries of this process that wait for their next attempt"),
+            draining: table.add("draining", "1 while the process finishes what it has and takes nothing"),
+            paused: table.add("paused", "1 while the fleet is paused"),
+            last_outcome: table.add("last_outcome_timestamp_seconds", "When this process last published an outcome, Unix time"),
+            last_read: table.add("last_read_timestamp_seconds", "When this process's blocking read last returned, Unix time"),
+            group,
+            registry: table.0,
+        }
+    }
+
+    /// The exposition format of all of them, with process and build information.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        prometheus_client::encoding::text::encode_registry(&mut text, &self.registry).ok();
+        process::render(&mut text);
+        text.push_str("# EOF\n");
+        text
+    }
+
+    /// Entries came into our hands.
+    pub fn received(&self, origin: &'static str, entries: usize) {
+        self.received.get_or_create(&[("origin", origin)]).inc_by(count(entries));
+    }
+
+    /// An entry left our hands in a settle call.
+    pub fn settled(&self, result: &'static str) {
+        self.settled.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// An outcome was published for an entry whose id is this old.
+    pub fn outcome(&self, outcome: &'static str, error_code: &'static str, age: Duration) {
+        self.outcomes.get_or_create(&[("outcome", outcome), ("error_code", error_code)]).inc();
+        self.end_to_end.observe(age.as_secs_f64());
+    }
+
+    /// A dead letter was written.
+    pub fn dead_letter(&self, reason: &'static str) {
+        self.dead_letters.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// An attempt will be made again.
+    pub fn retry(&self, counted: bool) {
+        self.retries.get_or_create(&[("counted", if counted { "yes" } else { "no" })]).inc();
+    }
+
+    /// A sweep was asked for.
+    pub fn sweep(&self, result: &'static str) {
+        self.sweeps.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// An entry was renewed, or was not ours any more.
+    pub fn renewal(&self, result: &'static str) {
+        self.renewals.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// A trouble began.
+    pub fn condition_began(&self, condition: &'static str) {
+        self.conditions.get_or_create(&[("condition", condition)]).inc();
+        self.condition.get_or_create(&[("condition", condition)]).set(1);
+    }
+
+    /// A trouble ended.
+    pub fn condition_ended(&self, condition: &'static str) {
+        self.condition.get_or_create(&[("condition", condition)]).set(0);
+    }
+
+    /// The group was made usable.
+    pub fn adopted(&self, state: &'static str) {
+        self.adoptions.get_or_create(&[("state", state)]).inc();
+    }
+
+    /// An attempt began with an entry whose id is this old.
+    pub fn attempt_began(&self, age: Duration) {
+        self.queue_wait.observe(age.as_secs_f64());
+    }
+
+    /// An attempt ended after this long.
+    pub fn attempt_ended(&self, took: Duration) {
+        self.process.observe(took.as_secs_f64());
+    }
+
+    /// A batch was settled.
+    pub fn batch(&self, entries: usize) {
+        self.settle_batch.observe(f64::from(u32::try_from(entries).unwrap_or(u32::MAX)));
+    }
+
+    /// A call to Redis took this long.
+    pub fn redis_call(&self, operation: &'static str, took: Duration) {
+        self.redis_calls.get_or_create(&[("operation", operation)]).observe(took.as_secs_f64());
+    }
+
+    /// A call to the engine took this long.
+    pub fn engine_call(&self, operation: &'static str, result: &'static str, took: Duration) {
+        let labels = [("operation", operation), ("result", result)];
+        self.engine_calls.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+}
+
+/// The registry under construction.
+struct Table(Registry);
+
+impl Table {
+    fn add<M>(&mut self, name: &str, help: &str) -> M
+    where
+        M: Default + Clone + prometheus_client::registry::Metric,
+    {
+        self.add_with(name, help, M::default())
+    }
+
+    fn add_with<M>(&mut self, name: &str, help: &str, metric: M) -> M
+    where
+        M: Clone + prometheus_client::registry::Metric,
+    {
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+
+    fn add_histogram(&mut self, name: &str, help: &str, buckets: &'static [f64]) -> Histogram {
+        let histogram = Histogram::new(buckets.iter().copied());
+        self.0.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+        histogram
+    }
+
+    fn add_histograms<L>(&mut self, name: &str, help: &str, buckets: &'static [f64]) -> Family<L, Histogram>
+    where
+        L: Clone + std::hash::Hash + Eq + std::fmt::Debug + Send + Sync + 'static,
+        L: prometheus_client::encoding::EncodeLabelSet,
+    {
+        let constructor: fn() -> Histogram = match buckets.len() {
+            12 => || Histogram::new(CALL_SECONDS),
+            _ => || Histogram::new(SECONDS),
+        };
+        let family = Family::new_with_constructor(constructor);
+        self.0.register_with_unit(name, help, Unit::Seconds, family.clone());
+        family
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_exposed_with_its_prefix_and_unit() {
+        let metrics = Metrics::new();
+        metrics.received("new", 3);
+        metrics.outcome("success", "", Duration::from_millis(7));
+        metrics.redis_call("settle", Duration::from_micros(200));
+        let text = metrics.render();
+        for line in [
+            "startjobs_entries_received_total{origin=\"new\"} 3",
+            "startjobs_outcomes_total{outcome=\"success\",error_code=\"\"} 1",
+            "startjobs_end_to_end_seconds_count 1",
+            "startjobs_redis_request_duration_seconds_bucket{le=\"0.00025\",operation=\"settle\"} 1",
+            "startjobs_in_flight 0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The fleet in one look: facts that were all true in the same moment.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::View;
+use crate::redis::{RedisError, Value};
+use crate::stream::entry_id::EntryId;
+use crate::stream::pause::Pause;
+
+/// What there is, as the server tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Look {
+    /// The server's clock, Unix milliseconds.
+    pub now_ms: u64,
+    /// The type of every key of ours, `none` where it does not exist.
+    pub types: BTreeMap<String, String>,
+    /// Outcomes in the results stream.
+    pub results: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// The legacy offset.
+    pub mirror: Option<String>,
+    /// What the fleet last wrote to it.
+    pub shadow: Option<String>,
+    /// The id up to which every entry is known to be answered.
+    pub verified: Option<String>,
+    /// Presence records by consumer name.
+    pub replicas: BTreeMap<String, String>,
+    /// The fields of the pause.
+    pub paused: Option<HashMap<String, String>>,
+    /// The jobs stream.
+    pub stream: Option<StreamFacts>,
+    /// The group.
+    pub group: Option<GroupFacts>,
+    /// Entries after this one have not been delivered.
+    pub after: Option<String>,
+    /// The first of them.
+    pub oldest_waiting: Option<String>,
+    /// The pending list.
+    pub pending: PendingFacts,
+}
+
+/// The jobs stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct StreamFacts {
+    /// Entries in it.
+    pub length: u64,
+    /// Entries ever appended; none before 7.0.
+    pub entries_added: Option<u64>,
+    /// The largest id it ever had.
+    pub last_generated: String,
+    /// Its first entry.
+    pub first: Option<String>,
+    /// Its last entry.
+    pub last: Option<String>,
+}
+
+/// The group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct GroupFacts {
+    /// Its last-delivered id.
+    pub delivered: String,
+    /// Entries ever read, where the server believes to know.
+    pub entries_read: Option<u64>,
+    /// The server's own lag, which may be unknown or wrong.
+    pub lag: Option<u64>,
+}
+
+/// The pending list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PendingFacts {
+    /// How many.
+    pub count: u64,
+    /// By consumer.
+    pub by: BTreeMap<String, u64>,
+    /// The smallest id.
+    pub oldest: Option<String>,
+    /// The largest id that exists in the stream below the oldest pending one.
+    pub below: Option<String>,
+}
+
+/// Where the mirror must stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Watermark {
+    /// Exactly here.
+    At(EntryId),
+    /// Anywhere before this pending entry: nothing exists below it.
+    Before(EntryId),
+}
+
+impl View {
+    /// Looks.
+    pub async fn look(&self) -> Result<Look, RedisError> {
+        let keys = &self.keys;
+        let all = [
+            &keys.jobs,
+            &keys.results,
+            &keys.dead,
+            &keys.mirror,
+            &keys.shadow,
+            &keys.attempts,
+            &keys.ledgers,
+            &keys.sweep,
+            &keys.replicas,
+            &keys.verified,
+            &keys.paused,
+        ]
+        .map(String::clone)
+        .to_vec();
+        let args: Vec<Value> = vec![self.group.as_str().into()];
+        let json: Bytes = self.scripts.look.run(&self.connection, all, args).await?.convert()?;
+        // Consumer names and presence records are anybody's bytes.
+        serde_json::from_str(&String::from_utf8_lossy(&json))
+            .map_err(|error| RedisError::unexpected(&format!("look: {error}")))
+    }
+}
+
+impl Look {
+    /// The pause there is.
+    pub fn pause(&self) -> Option<Pause> {
+        self.paused.as_ref().map(Pause::of_fields)
+    }
+
+    /// Where the mirror must stand; none without a group.
+    pub fn watermark(&self) -> Option<Watermark> {
+        let delivered: EntryId = self.group.as_ref()?.delivered.parse().ok()?;
+        let Some(oldest) = self.pending.oldest.as_deref().and_then(id_of) else { return Some(Watermark::At(delivered)) };
+        Some(match self.pending.below.as_deref().and_then(id_of) {
+            Some(below) => Watermark::At(below.min(delivered)),
+            None => Watermark::Before(oldest),
+        })
+    }
+
+    /// Does the mirror stand where it must? None without a group.
+    pub fn is_mirror_exact(&self) -> Option<bool> {
+        let watermark = self.watermark()?;
+        let Some(mirror) = self.mirror.as_deref().and_then(id_of) else { return Some(false) };
+        Some(match watermark {
+            Watermark::At(mark) => mirror == mark,
+            Watermark::Before(oldest) => mirror < oldest,
+        })
+    }
+
+    /// How long ago an entry was appended, by its id and the server's clock.
+    pub fn age_ms(&self, id: &str) -> Option<u64> {
+        Some(self.now_ms.saturating_sub(id_of(id)?.ms))
+    }
+}
+
+fn id_of(text: &str) -> Option<EntryId> {
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(delivered: &str, oldest: Option<&str>, below: Option<&str>, mirror: &str) -> Look {
+        Look {
+            group: Some(GroupFacts { delivered: delivered.to_owned(), ..GroupFacts::default() }),
+            pending: PendingFacts {
+                oldest: oldest.map(str::to_owned),
+                below: below.map(str::to_owned),
+                ..PendingFacts::default()
+            },
+            mirror: Some(mirror.to_owned()),
+            ..Look::default()
+        }
+    }
+
+    #[test]
+    fn the_mirror_is_exact_at_the_watermark_and_nowhere_else() {
+        assert_eq!(look("9-0", None, None, "9-0").is_mirror_exact(), Some(true));
+        assert_eq!(look("9-0", None, None, "8-0").is_mirror_exact(), Some(false));
+        assert_eq!(look("9-0", Some("7-0"), Some("5-0"), "5-0").is_mirror_exact(), Some(true));
+        assert_eq!(look("9-0", Some("7-0"), Some("5-0"), "7-0").is_mirror_exact(), Some(false));
+        assert_eq!(look("9-0", Some("7-0"), None, "0-0").is_mirror_exact(), Some(true));
+        assert_eq!(look("9-0", Some("7-0"), None, "7-0").is_mirror_exact(), Some(false));
+        assert_eq!(look("9-0", None, None, "x").is_mirror_exact(), Some(false));
+        assert_eq!(Look::default().is_mirror_exact(), None);
+    }
+
+    #[test]
+    fn empty_tables_of_lua_are_maps() {
+        let look: Look = serde_json::from_str(r#"{"now_ms":5,"types":{},"replicas":{},"paused":{}}"#).expect("a look");
+        assert_eq!(look.pause(), Some(Pause::default()));
+    }
+}

@@ -1,0 +1,105 @@
+//! What the fleet looks like, read from Redis: for the commands of operators, and for whatever else shows it.
+//!
+//! Everything here only reads, takes bounded steps, and is right while the fleet works: what belongs together is seen
+//! in one step of the server.
+
+// a connection within a time limit
+pub mod connect;
+// the fleet in one consistent look
+pub mod look;
+// how many entries wait
+pub mod backlog;
+// who is there
+pub mod replicas;
+// what they hold
+pub mod pending;
+// the whole in one sentence and some numbers
+pub mod server;
+pub mod overview;
+pub mod verdict;
+// limits, and whether they hold
+pub mod thresholds;
+// one job, one game
+pub mod story;
+// what is wrong with the surroundings, and what helps
+pub mod doctor;
+// foreign text on a terminal
+pub mod printable;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::redis::{Connection, RedisError, Script, Value};
+use crate::settings::Settings;
+use crate::stream::Group;
+use crate::stream::keys::Keys;
+
+/// The version of every JSON form that shows the fleet.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A fleet, seen from outside.
+#[derive(Debug, Clone)]
+pub struct View {
+    connection: Arc<Connection>,
+    keys: Arc<Keys>,
+    group: String,
+    record_prefix: String,
+    claim_idle: Duration,
+    max_run: Duration,
+    max_field_bytes: usize,
+    scripts: Arc<Scripts>,
+    as_group: Group,
+}
+
+#[derive(Debug)]
+struct Scripts {
+    look: Script,
+    count: Script,
+    pending: Script,
+}
+
+impl View {
+    /// The fleet of these settings.
+    pub fn new(connection: Arc<Connection>, settings: &Settings) -> Self {
+        Self {
+            keys: Arc::new(Keys::new(&settings.stream)),
+            group: settings.stream.group.clone(),
+            record_prefix: settings.engine.record_prefix.clone(),
+            claim_idle: settings.worker.claim_idle,
+            max_run: settings.worker.max_run,
+            max_field_bytes: settings.stream.max_field_bytes,
+            scripts: Arc::new(Scripts {
+                look: Script::new(include_str!("scripts/look.lua")),
+                count: Script::new(include_str!("scripts/count.lua")),
+                pending: Script::new(include_str!("scripts/pending.lua")),
+            }),
+            // As nobody: no call that is made for a consumer is made through this.
+            as_group: Group::new(&settings.stream, "", Arc::clone(&connection)),
+            connection,
+        }
+    }
+
+    /// The connection.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The group, for pausing and resuming.
+    pub fn group(&self) -> &Group {
+        &self.as_group
+    }
+
+    async fn raw(&self, words: &[&str]) -> Result<Value, RedisError> {
+        self.connection.raw(words).await
+    }
+
+    async fn hash(&self, key: &str) -> Result<Vec<(String, String)>, RedisError> {
+        let flat: Vec<bytes::Bytes> = self.raw(&["HGETALL", key]).await?.convert()?;
+        Ok(text_pairs(&flat))
+    }
+}
+
+fn text_pairs(flat: &[bytes::Bytes]) -> Vec<(String, String)> {
+    let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
+    flat.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
+}

@@ -1,0 +1,85 @@
+-- The whole fleet in one look: everything that is compared with each other is seen in one step. Writes nothing.
+--
+-- KEYS: jobs, results, dead, mirror, shadow, attempts, ledgers, sweep, replicas, verified, paused. ARGV: group.
+-- Answers JSON; what does not exist is left out. A key that holds another type is in `types` and else left alone.
+local JOBS, RESULTS, DEAD, MIRROR, SHADOW, _, _, _, REPLICAS, VERIFIED, PAUSED = unpack(KEYS)
+local GROUP = ARGV[1]
+
+local time = redis.call('TIME')
+local look = { now_ms = time[1] * 1000 + math.floor(time[2] / 1000), types = {}, results = 0, dead = 0 }
+for _, key in ipairs(KEYS) do
+  local held = redis.call('TYPE', key)
+  look.types[key] = held.ok or held
+end
+
+local function is(key, expected) return look.types[key] == expected end
+
+local function by_name(flat)
+  local fields = {}
+  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
+  return fields
+end
+
+-- Ids are pairs of unsigned 64-bit numbers, Lua's numbers are doubles: padded digits compare as the numbers do.
+local function padded(id)
+  local ms, seq = string.match(id, '^0*(%d+)%-0*(%d+)$')
+  if not ms then ms, seq = string.match(id, '^0*(%d+)$'), '0' end
+  if not ms or #ms > 20 or #seq > 20 then return nil end
+  return string.rep('0', 20 - #ms) .. ms .. '-' .. string.rep('0', 20 - #seq) .. seq
+end
+
+if is(MIRROR, 'string') then look.mirror = redis.call('GET', MIRROR) end
+if is(SHADOW, 'string') then look.shadow = redis.call('GET', SHADOW) end
+if is(VERIFIED, 'string') then look.verified = redis.call('GET', VERIFIED) end
+if is(RESULTS, 'stream') then look.results = redis.call('XLEN', RESULTS) end
+if is(DEAD, 'stream') then look.dead = redis.call('XLEN', DEAD) end
+if is(REPLICAS, 'hash') then look.replicas = by_name(redis.call('HGETALL', REPLICAS)) end
+if not is(PAUSED, 'none') then look.paused = is(PAUSED, 'hash') and by_name(redis.call('HGETALL', PAUSED)) or {} end
+if not is(JOBS, 'stream') then return cjson.encode(look) end
+
+local info = by_name(redis.call('XINFO', 'STREAM', JOBS))
+local first, last = info['first-entry'], info['last-entry']
+look.stream = {
+  length = info['length'],
+  -- 7.0 and later.
+  entries_added = info['entries-added'],
+  last_generated = info['last-generated-id'],
+  first = first and first[1] or nil,
+  last = last and last[1] or nil,
+}
+for _, flat in ipairs(redis.call('XINFO', 'GROUPS', JOBS)) do
+  local fields = by_name(flat)
+  if fields['name'] == GROUP then
+    look.group = {
+      delivered = fields['last-delivered-id'],
+      entries_read = fields['entries-read'] or nil,
+      lag = fields['lag'] or nil,
+    }
+  end
+end
+
+-- Where the group is missing it will begin at the mirror, or at the start if the mirror lies past the stream's end.
+local after = look.group and look.group.delivered
+if not after then
+  local mirror = look.mirror and padded(look.mirror)
+  after = mirror and mirror <= padded(info['last-generated-id']) and look.mirror or '0-0'
+end
+look.after = after
+local waiting = redis.pcall('XRANGE', JOBS, '(' .. after, '+', 'COUNT', 1)
+if not waiting.err and waiting[1] then look.oldest_waiting = waiting[1][1] end
+
+if look.group then
+  local pending = redis.call('XPENDING', JOBS, GROUP)
+  look.pending = { count = pending[1], by = {} }
+  for _, holder in ipairs(pending[4] or {}) do look.pending.by[holder[1]] = tonumber(holder[2]) end
+  local oldest = pending[2]
+  if oldest then
+    look.pending.oldest = oldest
+    -- The largest id that exists below the oldest pending one. The head first: XREVRANGE below the first node of a
+    -- trimmed stream walks the whole stream.
+    if first and padded(first[1]) < padded(oldest) then
+      look.pending.below = redis.call('XREVRANGE', JOBS, '(' .. oldest, '-', 'COUNT', 1)[1][1]
+    end
+  end
+end
+return cjson.encode(look)
