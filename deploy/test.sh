@@ -12,7 +12,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 began_all=$SECONDS
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+trap 'say_left_out; rm -f "$log"' EXIT
 
 # Runs a command under a name and says how long it took.
 step() {
@@ -77,5 +77,4 @@ step 'cargo clippy' cargo clippy --all-targets --locked -- -D warnings
 step 'cargo doc' document
 touch "$log"
 step 'tests' run_tests "$@"
-say_left_out
 say "all done in $((SECONDS - began_all)) s"

@@ -14,3 +14,5 @@ pub mod cli;
 pub mod embedded;
 pub mod lobby;
 pub mod metrics;
+pub mod bench;
+pub mod audit;

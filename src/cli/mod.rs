@@ -4,9 +4,13 @@
 pub mod worker;
 // one job by hand
 pub mod send;
+// was anything lost, was anything answered twice?
+pub mod audit;
 // a fleet on this machine
 pub mod dev;
 pub mod demo;
+// a fleet under load
+pub mod bench;
 // the settings as they apply
 pub mod config;
 // the demonstration's game engine
@@ -55,8 +59,11 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(worker::command())
         .subcommand(send::command())
+        .subcommand(audit::command())
         .subcommand(dev::command())
         .subcommand(demo::command())
+        .subcommand(bench::command())
+        .subcommand(bench::subject_command())
         .subcommand(config::command())
         .subcommand(engine::command())
 }
@@ -67,8 +74,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match matches.subcommand() {
         Some(("worker", matches)) => worker::run(matches),
         Some(("send", matches)) => send::run(matches),
+        Some(("audit", matches)) => audit::run(matches),
         Some(("dev", matches)) => dev::run(matches),
         Some(("demo", matches)) => demo::run(matches),
+        Some(("bench", matches)) => bench::run(matches),
+        Some(("bench-subject", matches)) => bench::run_subject(matches),
         Some(("config", matches)) => config::run(matches),
         Some(("engine", matches)) => engine::run(matches),
         _ => unreachable!("a subcommand is required, and every one is listed here"),

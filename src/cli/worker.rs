@@ -1,15 +1,18 @@
 //! `startjobs worker`: one replica, until it is told to stop.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{ArgMatches, Command};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{common, exit};
 use crate::observe::log::{self, Destination};
+use crate::observe::{http, systemd};
 use crate::settings::table::Group;
 use crate::settings::{Settings, flags};
-use crate::worker::run::{Finish, RunError, run as run_worker};
+use crate::worker::run::{Finish, Instruments, RunError, run as run_worker};
 
 const EXAMPLES: &str = "Examples:
   startjobs worker
@@ -45,11 +48,20 @@ async fn worker(settings: Settings) -> u8 {
             return exit::FAILED;
         }
     };
-    let stop = CancellationToken::new();
-    let mut worker = std::pin::pin!(run_worker(settings, stop.clone()));
+    let (stop, drain) = (CancellationToken::new(), settings.worker.drain_timeout);
+    let instruments = Instruments::new(&settings);
+    let mut shown = match show(&settings, &instruments).await {
+        Ok(shown) => shown,
+        Err(error) => {
+            eprintln!("startjobs: {error}");
+            return exit::CONFIG;
+        }
+    };
+    let mut worker = std::pin::pin!(run_worker(settings, instruments, stop.clone()));
     let finished = tokio::select! {
         finished = &mut worker => finished,
         _ = stops.next() => {
+            systemd::stopping(drain);
             stop.cancel();
             tokio::select! {
                 finished = &mut worker => finished,
@@ -57,6 +69,8 @@ async fn worker(settings: Settings) -> u8 {
             }
         }
     };
+    // Probes answer until the very end.
+    shown.abort_all();
     match finished {
         Ok(Finish::Drained) => exit::DONE,
         Ok(Finish::DeadlinePassed) => exit::FAILED,
@@ -65,4 +79,20 @@ async fn worker(settings: Settings) -> u8 {
             exit::CONFIG
         }
     }
+}
+
+/// Probes and metrics where `http-addr` says so, and what systemd wants to hear.
+async fn show(settings: &Settings, instruments: &Instruments) -> Result<JoinSet<()>, String> {
+    let mut shown = JoinSet::new();
+    if let Some(address) = settings.http_addr {
+        let listener = http::bind(address).await?;
+        shown.spawn(http::run(listener, instruments.clone()));
+    }
+    let (vitals, metrics) = (Arc::clone(&instruments.vitals), Arc::clone(&instruments.metrics));
+    let status = move || {
+        let (in_flight, slots, backing_off) = (metrics.in_flight.get(), metrics.slots.get(), metrics.backing_off.get());
+        format!("{in_flight} of {slots} slots in use, {backing_off} backing off")
+    };
+    shown.spawn(systemd::run(vitals, status));
+    Ok(shown)
 }

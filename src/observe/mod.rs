@@ -2,3 +2,7 @@
 
 // log lines
 pub mod log;
+// probes and metrics
+pub mod http;
+// readiness, status and watchdog
+pub mod systemd;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::WORKER;
+use super::vitals::Vitals;
 use crate::metrics::Metrics;
 
 /// What can be wrong.
@@ -32,7 +33,8 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    fn as_str(self) -> &'static str {
+    /// Its name in logs, metrics and probes.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Redis => "redis",
             Self::Read => "read",
@@ -52,13 +54,14 @@ impl Trouble {
 pub struct Conditions {
     stream: String,
     metrics: Arc<Metrics>,
+    vitals: Arc<Vitals>,
     since: HashMap<Trouble, (Instant, u64)>,
 }
 
 impl Conditions {
     /// No troubles yet, for the worker of this stream.
-    pub fn new(stream: &str, metrics: Arc<Metrics>) -> Self {
-        Self { stream: stream.to_owned(), metrics, since: HashMap::new() }
+    pub fn new(stream: &str, metrics: Arc<Metrics>, vitals: Arc<Vitals>) -> Self {
+        Self { stream: stream.to_owned(), metrics, vitals, since: HashMap::new() }
     }
 
     /// The trouble is met; says so only the first time. Answers how often in a row it has been met now.
@@ -67,6 +70,7 @@ impl Conditions {
         *times += 1;
         if *times == 1 {
             self.metrics.condition_began(trouble.as_str());
+            self.vitals.trouble_began(trouble, err);
             tracing::warn!(worker = WORKER, stream = self.stream, condition = trouble.as_str(), err, "condition began");
         }
         *times
@@ -76,6 +80,7 @@ impl Conditions {
     pub fn over(&mut self, trouble: Trouble) {
         if let Some((since, times)) = self.since.remove(&trouble) {
             self.metrics.condition_ended(trouble.as_str());
+            self.vitals.trouble_ended(trouble);
             let lasted_s = since.elapsed().as_secs_f64();
             let stream = &self.stream;
             tracing::info!(worker = WORKER, stream, condition = trouble.as_str(), lasted_s, times, "condition ended");

@@ -13,6 +13,8 @@ pub mod games;
 pub mod work;
 // conditions that are said once when they begin and once when they end
 pub mod conditions;
+// signs of life
+pub mod vitals;
 // what the loop waits for
 mod events;
 // the loop: its state, and what it waits for

@@ -56,6 +56,7 @@ impl Replica {
     }
 
     fn show(&self) {
+        self.vitals.turned(self.under_way.read.is_some() && self.under_way.read_is_overdue);
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.metrics.in_flight.set(number(self.running.len()));
         self.metrics.held.set(number(self.holdings.len()));

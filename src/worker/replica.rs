@@ -16,6 +16,7 @@ use super::conditions::Conditions;
 use super::events::Event;
 use super::games::{Games, OfGame};
 use super::holdings::{Held, Holdings};
+use super::vitals::Vitals;
 use super::work::{Conclusion, Work};
 use crate::contract::start_job::StartJob;
 use crate::faults::Faults;
@@ -124,6 +125,8 @@ pub struct Parts {
     pub conditions: Conditions,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Signs of life.
+    pub vitals: Arc<Vitals>,
 }
 
 /// One replica.
@@ -140,6 +143,7 @@ pub struct Replica {
     pub(super) engine: &'static str,
     pub(super) conditions: Conditions,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) vitals: Arc<Vitals>,
 
     pub(super) mode: Mode,
     pub(super) holdings: Holdings,
@@ -202,6 +206,7 @@ impl Replica {
             engine: parts.engine,
             conditions: parts.conditions,
             metrics: parts.metrics,
+            vitals: parts.vitals,
             mode: Mode::Running,
             holdings: Holdings::default(),
             games: Games::default(),
@@ -269,6 +274,7 @@ impl Replica {
         let deadline = Instant::now() + self.settings.drain_timeout.saturating_sub(reserve);
         self.mode = Mode::Draining(deadline);
         self.metrics.draining.set(1);
+        self.vitals.draining();
         self.due.renew = Instant::now();
         if self.under_way.read.is_some() {
             self.unblock_reader();

@@ -11,6 +11,7 @@ use super::apply::log_adoption;
 use super::backoff::{Backoff, CALLS};
 use super::conditions::{Conditions, Trouble};
 use super::replica::{Ended, Parts, Replica};
+use super::vitals::Vitals;
 use super::work::{Work, now_ms};
 use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
@@ -51,9 +52,27 @@ pub enum RunError {
     Unusable(String),
 }
 
+/// What a process shows of itself: written by the replica, read by probes and by systemd's watchdog.
+#[derive(Debug, Clone)]
+pub struct Instruments {
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Signs of life.
+    pub vitals: Arc<Vitals>,
+}
+
+impl Instruments {
+    /// Instruments of a process that is about to start.
+    pub fn new(settings: &Settings) -> Self {
+        let metrics = Metrics::new();
+        metrics.slots.set(i64::try_from(settings.worker.slots).unwrap_or(i64::MAX));
+        Self { metrics: Arc::new(metrics), vitals: Arc::new(Vitals::new(&settings.worker)) }
+    }
+}
+
 /// Runs one replica until `stop` is cancelled.
-pub async fn run(settings: Settings, stop: CancellationToken) -> Result<Finish, RunError> {
-    run_as(settings, None, stop).await
+pub async fn run(settings: Settings, instruments: Instruments, stop: CancellationToken) -> Result<Finish, RunError> {
+    run_as(settings, None, instruments, stop).await
 }
 
 /// Runs one replica whose starts are another service's: what the bench measures the worker alone with.
@@ -62,23 +81,27 @@ pub async fn run_with_service(
     service: Arc<dyn StartService>,
     stop: CancellationToken,
 ) -> Result<Finish, RunError> {
-    run_as(settings, Some(service), stop).await
+    let instruments = Instruments::new(&settings);
+    run_as(settings, Some(service), instruments, stop).await
 }
 
 async fn run_as(
     settings: Settings,
     service: Option<Arc<dyn StartService>>,
+    instruments: Instruments,
     stop: CancellationToken,
 ) -> Result<Finish, RunError> {
+    let vitals = Arc::clone(&instruments.vitals);
     let jobs = settings.stream.jobs.clone();
     let started = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(Finish::Drained),
-        started = start(&settings, service) => started?,
+        started = start(&settings, service, instruments) => started?,
     };
     let Started { replica, mirror } = started;
     let block_timeout = humantime::format_duration(settings.worker.block).to_string();
     tracing::info!(worker = WORKER, stream = jobs, block_timeout, start_entry_id = mirror, "start jobs consumer started");
+    vitals.started();
     let ended = replica.run(stop).await;
     match ended {
         Ended::Drained => tracing::info!(worker = WORKER, stream = jobs, "start jobs consumer stopped"),
@@ -97,10 +120,12 @@ struct Started {
     mirror: String,
 }
 
-async fn start(settings: &Settings, other: Option<Arc<dyn StartService>>) -> Result<Started, RunError> {
-    let metrics = Arc::new(Metrics::new());
-    metrics.slots.set(i64::try_from(settings.worker.slots).unwrap_or(i64::MAX));
-    let mut conditions = Conditions::new(&settings.stream.jobs, Arc::clone(&metrics));
+async fn start(
+    settings: &Settings,
+    other: Option<Arc<dyn StartService>>,
+    Instruments { metrics, vitals }: Instruments,
+) -> Result<Started, RunError> {
+    let mut conditions = Conditions::new(&settings.stream.jobs, Arc::clone(&metrics), Arc::clone(&vitals));
     let host = host_name();
     // Fresh per process start: "still pending for this name" then proves that the newest attempt is speaking.
     let consumer = format!("{host}-{}", uuid::Uuid::new_v4());
@@ -139,6 +164,7 @@ async fn start(settings: &Settings, other: Option<Arc<dyn StartService>>) -> Res
         engine: engine_kind,
         conditions,
         metrics,
+        vitals,
     };
     Ok(Started { replica: Replica::new(parts), mirror: adoption.mirror })
 }

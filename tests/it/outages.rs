@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use startjobs::embedded::redis_server::RedisServer;
 
-use crate::support::world::{Log, World};
+use crate::support::replica_log::Log;
+use crate::support::world::World;
 
 /// Two replicas that work, and a load that lasts for a while.
 async fn under_load(world: &mut World) -> [usize; 2] {

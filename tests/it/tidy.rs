@@ -19,21 +19,22 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine", &["contract", "faults", "redis", "settings"]),
     ("start", &["contract", "engine", "faults", "redis", "settings"]),
     ("metrics", &["contract", "engine", "settings", "stream"]),
-    ("observe", &["contract", "metrics", "redis", "settings", "stream"]),
-    ("worker", &["contract", "engine", "faults", "metrics", "observe", "redis", "settings", "start", "stream"]),
+    ("observe", &["contract", "metrics", "ops", "redis", "settings", "stream", "worker"]),
+    ("worker", &["contract", "engine", "faults", "metrics", "redis", "settings", "start", "stream"]),
     ("lobby", &["contract", "redis", "settings", "stream"]),
     ("embedded", &["engine::label"]),
     // Shares nothing with what it audits; its tests hold its reading of the contract against ours.
     ("audit", &["contract::start_job", "redis", "settings"]),
+    ("ops", &["contract", "redis", "settings", "stream"]),
     ("bench", &BENCH),
     ("cli", &CLI),
 ];
 
 const BENCH: [&str; 11] =
     ["contract", "embedded", "engine", "faults", "lobby", "metrics", "redis", "settings", "start", "stream", "worker"];
-const CLI: [&str; 14] = [
-    "audit", "bench", "contract", "embedded", "engine", "faults", "lobby", "metrics", "observe", "redis", "settings",
-    "start", "stream", "worker",
+const CLI: [&str; 15] = [
+    "audit", "bench", "contract", "embedded", "engine", "faults", "lobby", "metrics", "observe", "ops", "redis",
+    "settings", "start", "stream", "worker",
 ];
 
 /// Files that may know less than their module: the module they are in, what only they may name, and where they are.

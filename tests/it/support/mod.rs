@@ -8,3 +8,5 @@ pub mod dockerd;
 pub mod registry;
 // the simulated engine's own log, checked independently
 pub mod sim_log;
+// what a replica logged, line by line
+pub mod replica_log;

@@ -1,0 +1,248 @@
+//! What an audit tells: a short table and the violations for people, and JSON for programs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::finding::Kind;
+use super::id::Id;
+use super::judge::Counts;
+use super::moment::Moment;
+use crate::settings::StreamSettings;
+
+/// The version of the JSON form.
+const SCHEMA_VERSION: u32 = 1;
+
+/// What the audit was about.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// Entries after this one.
+    pub since: Id,
+    /// Why from there.
+    pub why: String,
+    /// Up to this one.
+    pub to: Id,
+    /// The first entry that the fleet left a trace of, where others may have answered those before it.
+    pub adopted_from: Option<Id>,
+}
+
+/// What was seen of the containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Containers {
+    /// The simulated engine's log.
+    Simulated {
+        /// Live now.
+        live: usize,
+    },
+    /// A Docker Engine's list.
+    Docker {
+        /// Live now.
+        live: usize,
+    },
+    /// Nothing.
+    NotLookedAt,
+}
+
+/// One violation as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Which.
+    pub kind: Kind,
+    /// The entry; [`Id::ZERO`]: not about one.
+    pub entry: Id,
+    /// Its game, where it could be read.
+    pub game: String,
+    /// Particulars.
+    pub detail: String,
+}
+
+/// The result of an audit.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Redis, without its password.
+    pub redis: String,
+    /// The streams.
+    pub stream: StreamSettings,
+    /// What the audit was about.
+    pub scope: Scope,
+    /// Outcomes were told apart by game only.
+    pub is_by_game: bool,
+    /// Replicas whose presence had not expired.
+    pub live_replicas: usize,
+    /// Entries by state.
+    pub counts: Counts,
+    /// The last look at the mirror.
+    pub last: Moment,
+    /// Containers.
+    pub containers: Containers,
+    /// What could not be told, and why.
+    pub notes: Vec<String>,
+    /// Violations by kind.
+    pub by_kind: BTreeMap<&'static str, u64>,
+    /// All violations.
+    pub total: usize,
+    /// Some of them.
+    pub listed: Vec<Listed>,
+    /// How often was looked until nothing was only suspected.
+    pub looks: u32,
+    /// Memory that the facts about entries took, about.
+    pub bytes: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Report {
+    /// Nothing is violated.
+    pub fn is_clean(&self) -> bool {
+        self.total == 0
+    }
+
+    /// Whether this kind was found.
+    pub fn has(&self, kind: Kind) -> bool {
+        self.by_kind.contains_key(kind.name())
+    }
+
+    /// One JSON object.
+    pub fn json(&self) -> String {
+        let id = |id: Option<Id>| id.map(|id| id.to_string());
+        let violation = |listed: &Listed| {
+            json!({
+                "kind": listed.kind.name(),
+                "entry_id": Some(listed.entry).filter(|&entry| entry > Id::ZERO).map(|entry| entry.to_string()),
+                "game_id": Some(&listed.game).filter(|game| !game.is_empty()),
+                "meaning": listed.kind.meaning(),
+                "detail": listed.detail,
+            })
+        };
+        let (engine, live) = match self.containers {
+            Containers::Simulated { live } => ("simulated", Some(live)),
+            Containers::Docker { live } => ("docker", Some(live)),
+            Containers::NotLookedAt => ("not looked at", None),
+        };
+        let value: Value = json!({
+            "schema_version": SCHEMA_VERSION,
+            "is_clean": self.is_clean(),
+            "redis": self.redis,
+            "jobs_stream": self.stream.jobs,
+            "results_stream": self.stream.results,
+            "dead_stream": self.stream.dead,
+            "group": self.stream.group,
+            "correlation": if self.is_by_game { "game_id" } else { "source_ref" },
+            "since": self.scope.since.to_string(),
+            "since_reason": self.scope.why,
+            "to": self.scope.to.to_string(),
+            "adopted_from": id(self.scope.adopted_from),
+            "live_replicas": self.live_replicas,
+            "is_at_rest": self.last.is_at_rest(),
+            "counts": self.counts,
+            "mirror": self.last.mirror,
+            "shadow": self.last.shadow,
+            "verified": id(self.last.verified),
+            "last_delivered": id(Some(self.last.delivered).filter(|_| self.last.has_group)),
+            "containers": { "engine": engine, "live": live },
+            "notes": self.notes,
+            "violations": {
+                "total": self.total,
+                "by_kind": self.by_kind,
+                "listed": self.listed.iter().map(violation).collect::<Vec<_>>(),
+            },
+            "looks": self.looks,
+            "memory_bytes": self.bytes,
+            "took_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+        });
+        format!("{value:#}\n")
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut lines = vec![
+            ("jobs".to_owned(), format!("{} at {}", self.stream.jobs, self.redis)),
+            ("after".to_owned(), format!("{}  {}", self.scope.since, self.scope.why)),
+            ("up to".to_owned(), self.scope.to.to_string()),
+        ];
+        if let Some(id) = self.scope.adopted_from {
+            lines.push(("adopted from".to_owned(), format!("{id}  the first entry that the fleet left a trace of")));
+        }
+        lines.push(("live replicas".to_owned(), self.live_replicas.to_string()));
+        lines.extend(self.count_lines());
+        let unset = || "unset".to_owned();
+        lines.push(("mirror".to_owned(), self.last.mirror.clone().unwrap_or_else(unset)));
+        let rest = if self.last.is_at_rest() { "at rest" } else { "work is going on" };
+        lines.push(("last delivered".to_owned(), format!("{}  {rest}", self.last.delivered)));
+        match self.containers {
+            Containers::Simulated { live } => lines.push(("live containers".to_owned(), format!("{live}  simulated"))),
+            Containers::Docker { live } => lines.push(("live containers".to_owned(), format!("{live}  docker"))),
+            Containers::NotLookedAt => {}
+        }
+        let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        for (name, value) in lines {
+            _ = writeln!(text, "{name:width$}  {value}");
+        }
+        for note in &self.notes {
+            _ = writeln!(text, "note: {note}");
+        }
+        text.push('\n');
+        self.write_verdict(&mut text);
+        text
+    }
+
+    fn count_lines(&self) -> Vec<(String, String)> {
+        let counts = &self.counts;
+        let always = [
+            ("entries", counts.entries),
+            ("  answered once", counts.answered),
+            ("  malformed, dead letter", counts.malformed),
+            ("  pending, owner lives", counts.pending_live),
+            ("  undelivered", counts.undelivered),
+        ];
+        let where_any = [
+            ("  answered, by game", counts.answered_by_game),
+            ("  answered, dead letter", counts.answered_and_dead),
+            ("  before adoption", counts.before_adoption),
+            ("  cannot be told", counts.untold),
+            ("payload lost, dead letter", counts.entry_lost),
+            ("answered, then trimmed", counts.trimmed),
+            ("answered, then deleted", counts.deleted),
+            ("answered, but newer", counts.newer),
+            ("outcomes left over", counts.unsourced),
+            ("answers before this", counts.before_since),
+        ];
+        let line = |(name, count): (&str, u64)| (name.to_owned(), count.to_string());
+        let mut lines: Vec<(String, String)> = always.map(line).into();
+        if counts.pending_claimable > 0 {
+            let oldest = humantime::format_duration(Duration::from_millis(counts.claimable_for_ms_max));
+            let text = format!("{}  the oldest for {oldest}", counts.pending_claimable);
+            lines.push(("  pending, claimable".to_owned(), text));
+        }
+        lines.extend(where_any.into_iter().filter(|(_, count)| *count > 0).map(line));
+        lines
+    }
+
+    fn write_verdict(&self, text: &mut String) {
+        if self.is_clean() {
+            text.push_str("No violation: nothing is lost, and nothing was answered twice.\n");
+            return;
+        }
+        for (kind, count) in &self.by_kind {
+            _ = writeln!(text, "{count} x {kind}");
+        }
+        for listed in &self.listed {
+            let about = if listed.entry > Id::ZERO { format!("{} ", listed.entry) } else { String::new() };
+            let game = if listed.game.is_empty() || listed.entry == Id::ZERO {
+                String::new()
+            } else {
+                format!("(game {}) ", listed.game)
+            };
+            let detail = if listed.detail.is_empty() { String::new() } else { format!(" [{}]", listed.detail) };
+            _ = writeln!(text, "  {}: {about}{game}{}{detail}", listed.kind.name(), listed.kind.meaning());
+        }
+        if self.listed.len() < self.total {
+            _ = writeln!(text, "  and {} more", self.total - self.listed.len());
+        }
+        _ = writeln!(text, "VIOLATIONS: {}", self.total);
+    }
+}

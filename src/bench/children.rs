@@ -1,0 +1,162 @@
+//! The processes under load: replicas of this program, or what is measured in their place.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde::Serialize;
+
+use super::cost::{self, ProcessCost};
+use super::place::{Pairs, Place};
+use crate::embedded::process::Process;
+
+/// What is put under load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// The whole worker on the simulated engine.
+    Worker,
+    /// The worker with a start service that does nothing.
+    Noop,
+    /// A bare client: one script a batch, and no safety at all.
+    Floor,
+    /// The same with pipelined commands.
+    FloorPipeline,
+}
+
+impl Subject {
+    /// Its name on the command line and in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Noop => "noop",
+            Self::Floor => "floor",
+            Self::FloorPipeline => "floor-pipeline",
+        }
+    }
+
+    /// By name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Worker, Self::Noop, Self::Floor, Self::FloorPipeline].into_iter().find(|subject| subject.as_str() == name)
+    }
+
+    /// Whether it is a worker, with everything that a worker promises.
+    pub fn is_worker(self) -> bool {
+        matches!(self, Self::Worker | Self::Noop)
+    }
+
+    fn arguments(self) -> Vec<String> {
+        match self {
+            Self::Worker => vec!["worker".to_owned()],
+            other => vec!["bench-subject".to_owned(), other.as_str().to_owned()],
+        }
+    }
+}
+
+/// Running processes of one kind, all with the same settings.
+#[derive(Debug)]
+pub struct Children {
+    subject: Subject,
+    program: PathBuf,
+    directory: PathBuf,
+    environment: Vec<(String, String)>,
+    living: Vec<Child>,
+    started: usize,
+    /// What those that have ended had cost.
+    ended: ProcessCost,
+}
+
+/// One process.
+#[derive(Debug)]
+pub struct Child {
+    /// The process.
+    pub process: Process,
+    log: PathBuf,
+}
+
+/// How long a drained subject may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+impl Children {
+    /// None yet. `log_level` is what a worker logs: `info` is what it logs in production.
+    pub fn new(place: &Place, subject: Subject, settings: &Pairs, log_level: &str) -> Self {
+        let variable = |name: &str| format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"));
+        let mut environment: Vec<(String, String)> =
+            settings.iter().map(|(name, value)| (variable(name), value.clone())).collect();
+        environment.push(("RUST_LOG".to_owned(), format!("{log_level},fred=off")));
+        Self {
+            subject,
+            program: place.program().to_owned(),
+            directory: place.directory().to_owned(),
+            environment,
+            living: Vec::new(),
+            started: 0,
+            ended: ProcessCost::default(),
+        }
+    }
+
+    /// Starts one more.
+    pub fn start(&mut self) -> io::Result<()> {
+        let name = format!("{}-{}-{}.log", self.subject.as_str(), std::process::id(), self.started);
+        let log = self.directory.join(name);
+        let process = Process::start(&self.program, &self.subject.arguments(), &self.environment, &log)?;
+        self.started += 1;
+        self.living.push(Child { process, log });
+        Ok(())
+    }
+
+    /// Those that live, as far as is known.
+    pub fn living(&mut self) -> &mut Vec<Child> {
+        &mut self.living
+    }
+
+    /// Their process ids.
+    pub fn ids(&self) -> Vec<u32> {
+        self.living.iter().map(|child| child.process.id()).collect()
+    }
+
+    /// Takes out those that have ended by themselves; answers how many.
+    pub fn bury(&mut self) -> usize {
+        let before = self.living.len();
+        self.living.retain_mut(|child| child.process.ended().is_none());
+        before - self.living.len()
+    }
+
+    /// Kills one of the living and answers its process id.
+    pub fn kill(&mut self, position: usize) -> u32 {
+        let mut child = self.living.remove(position);
+        self.ended.add(cost::of_process(child.process.id()));
+        child.process.kill();
+        child.process.id()
+    }
+
+    /// What all of them have cost so far. Of a process that killed itself nothing is known.
+    pub fn cost(&self) -> ProcessCost {
+        let mut sum = self.ended;
+        for child in &self.living {
+            sum.add(cost::of_process(child.process.id()));
+        }
+        sum
+    }
+
+    /// The last lines of the log of one that has ended, for an error's text.
+    pub fn last_words(&mut self) -> Option<String> {
+        let ended = self.living.iter_mut().find_map(|child| child.process.ended().map(|status| (status, child.log.clone())))?;
+        let log = std::fs::read_to_string(ended.1).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        Some(format!("{}: {}", ended.0, lines[lines.len().saturating_sub(3)..].join(" / ")))
+    }
+
+    /// Stops all of them; a worker drains.
+    pub async fn stop(&mut self) {
+        for child in &self.living {
+            child.process.signal(Signal::CONT);
+            child.process.signal(Signal::TERM);
+        }
+        for mut child in std::mem::take(&mut self.living) {
+            // What has not ended by then is killed when it is dropped.
+            child.process.wait_async(ENDS_WITHIN).await;
+        }
+    }
+}

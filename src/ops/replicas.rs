@@ -1,0 +1,206 @@
+//! Who is there: the replicas by their presence records, and consumers of the group that have none.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::look::Look;
+use super::{SCHEMA_VERSION, View};
+
+/// What a replica is up to. In the order in which they are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It takes work.
+    Running,
+    /// It finishes what it has.
+    Draining,
+    /// It has not been heard of for claim idle and has not said goodbye.
+    Lost,
+    /// A consumer of the group without a presence record.
+    Unknown,
+    /// It ended as it should.
+    Left,
+}
+
+impl State {
+    /// As it is shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Draining => "draining",
+            Self::Lost => "lost",
+            Self::Unknown => "unknown",
+            Self::Left => "left",
+        }
+    }
+}
+
+/// One replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Replica {
+    /// Its consumer name.
+    pub name: String,
+    /// The machine or container it is on.
+    pub host: Option<String>,
+    /// Its process there.
+    pub pid: Option<u64>,
+    /// Its version.
+    pub version: Option<String>,
+    /// Its engine.
+    pub engine: Option<String>,
+    /// What it is up to.
+    pub state: State,
+    /// For how long it has run, or had run when it was last seen.
+    pub up_ms: Option<u64>,
+    /// How many starts it may have under way.
+    pub slots: Option<u64>,
+    /// How many it has.
+    pub in_flight: Option<u64>,
+    /// Entries pending for it in the group.
+    pub pending: u64,
+    /// When it was last seen, Unix milliseconds of the server's clock.
+    pub last_seen_ms: Option<u64>,
+    /// How long ago that was.
+    pub last_seen_ago_ms: Option<u64>,
+}
+
+/// All of them, as JSON shows them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Replicas {
+    /// Of this form.
+    pub schema_version: u32,
+    /// The server's clock, Unix milliseconds.
+    pub at_ms: u64,
+    /// Those that take work first.
+    pub replicas: Vec<Replica>,
+}
+
+/// The JSON part of a presence record, as far as it is of use here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct About {
+    host: Option<String>,
+    pid: Option<u64>,
+    version: Option<String>,
+    started_at_ms: Option<u64>,
+    engine: Option<String>,
+    slots: Option<u64>,
+    in_flight: Option<u64>,
+    /// What the replica's own presence lasts, where it says so.
+    claim_idle_ms: Option<u64>,
+}
+
+impl View {
+    /// The replicas of this look.
+    pub fn replicas(&self, look: &Look) -> Replicas {
+        Replicas { schema_version: SCHEMA_VERSION, at_ms: look.now_ms, replicas: list(look, self.claim_idle) }
+    }
+}
+
+fn list(look: &Look, claim_idle: Duration) -> Vec<Replica> {
+    let pending_of = |name: &str| look.pending.by.get(name).copied().unwrap_or_default();
+    let present = look.replicas.iter().map(|(name, record)| {
+        let mut replica = of_record(name, record, look.now_ms, claim_idle);
+        replica.pending = pending_of(name);
+        replica
+    });
+    let strangers = look.pending.by.iter().filter(|(name, _)| !look.replicas.contains_key(*name));
+    let mut all: Vec<Replica> =
+        present.chain(strangers.map(|(name, &pending)| Replica { pending, ..unknown(name) })).collect();
+    all.sort_by(|a, b| (a.state, &a.name).cmp(&(b.state, &b.name)));
+    all
+}
+
+/// `<last seen ms> <state> {json}`
+fn of_record(name: &str, record: &str, now_ms: u64, claim_idle: Duration) -> Replica {
+    let mut parts = record.splitn(3, ' ');
+    let seen: Option<u64> = parts.next().and_then(|text| text.parse().ok());
+    let word = parts.next().unwrap_or_default();
+    let about: About = parts.next().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+    let Some(seen) = seen else { return unknown(name) };
+    let lasts_ms = about.claim_idle_ms.unwrap_or_else(|| u64::try_from(claim_idle.as_millis()).unwrap_or(u64::MAX));
+    let state = match word {
+        "left" => State::Left,
+        _ if seen.saturating_add(lasts_ms) < now_ms => State::Lost,
+        "running" => State::Running,
+        "draining" => State::Draining,
+        _ => State::Unknown,
+    };
+    let is_alive = matches!(state, State::Running | State::Draining);
+    let until = if is_alive { now_ms } else { seen };
+    Replica {
+        name: name.to_owned(),
+        host: about.host,
+        pid: about.pid,
+        version: about.version,
+        engine: about.engine,
+        state,
+        up_ms: about.started_at_ms.map(|started| until.saturating_sub(started)),
+        slots: about.slots,
+        in_flight: if is_alive { about.in_flight } else { None },
+        pending: 0,
+        last_seen_ms: Some(seen),
+        last_seen_ago_ms: Some(now_ms.saturating_sub(seen)),
+    }
+}
+
+fn unknown(name: &str) -> Replica {
+    Replica {
+        name: name.to_owned(),
+        host: None,
+        pid: None,
+        version: None,
+        engine: None,
+        state: State::Unknown,
+        up_ms: None,
+        slots: None,
+        in_flight: None,
+        pending: 0,
+        last_seen_ms: None,
+        last_seen_ago_ms: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(record: &str) -> Replica {
+        of_record("r", record, 10_000, Duration::from_secs(1))
+    }
+
+    #[test]
+    fn states_follow_from_the_record_and_the_clock() {
+        let json = r#"{"host":"h","pid":7,"version":"1","started_at_ms":4000,"slots":8,"in_flight":2}"#;
+        let running = of(&format!("9500 running {json}"));
+        assert_eq!((running.state, running.up_ms, running.in_flight), (State::Running, Some(6_000), Some(2)));
+        assert_eq!(of(&format!("9500 draining {json}")).state, State::Draining);
+        let lost = of(&format!("8000 running {json}"));
+        assert_eq!((lost.state, lost.up_ms, lost.in_flight), (State::Lost, Some(4_000), None));
+        assert_eq!(of("1 left {}").state, State::Left);
+        assert_eq!(of(r#"8000 running {"claim_idle_ms":5000}"#).state, State::Running);
+    }
+
+    #[test]
+    fn records_that_are_none_are_unknown_and_never_a_panic() {
+        for record in ["", "x", "x running {}", "9999999999999999999999 running {}", "9500 dancing {}", "9500"] {
+            assert_eq!(of(record).state, State::Unknown, "{record}");
+        }
+        assert_eq!(of("9500 running not json").state, State::Running);
+    }
+
+    #[test]
+    fn consumers_without_a_record_are_listed_when_they_hold_something() {
+        let mut look = Look { now_ms: 10_000, ..Look::default() };
+        look.replicas.insert("a".into(), "9900 left {}".into());
+        look.replicas.insert("b".into(), "9900 running {}".into());
+        look.pending.by.insert("stranger".into(), 3);
+        let listed: Vec<(String, State, u64)> = list(&look, Duration::from_secs(1))
+            .into_iter()
+            .map(|replica| (replica.name, replica.state, replica.pending))
+            .collect();
+        let expected = [("b", State::Running, 0), ("stranger", State::Unknown, 3), ("a", State::Left, 0)];
+        assert_eq!(listed, expected.map(|(name, state, pending)| (name.to_owned(), state, pending)));
+    }
+}

@@ -1,0 +1,82 @@
+//! What the server says about itself.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::View;
+use crate::redis::{Kind, RedisError};
+
+/// The server, as far as operators care. Unknown is what it does not let us see.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Server {
+    /// `redis`, or another name it gives itself.
+    pub name: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// The append-only file is on.
+    pub append_only: Option<bool>,
+    /// What it does when memory runs out.
+    pub eviction_policy: Option<String>,
+    /// Bytes used.
+    pub used_memory: Option<u64>,
+    /// Bytes allowed; 0 where there is no limit.
+    pub max_memory: Option<u64>,
+    /// `master` or `slave`, in the server's own words.
+    pub role: Option<String>,
+}
+
+impl View {
+    /// Asks; a server that does not let us look is unknown, not an error.
+    pub async fn server(&self) -> Result<Server, RedisError> {
+        match self.raw(&["INFO"]).await {
+            Ok(reply) => Ok(of_info(&reply.as_string().unwrap_or_default())),
+            Err(error) if error.kind == Kind::Unreachable => Err(error),
+            Err(_) => Ok(Server::default()),
+        }
+    }
+}
+
+fn of_info(info: &str) -> Server {
+    let fields: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
+    let text = |name: &str| fields.get(name).map(|&value| value.to_owned());
+    let number = |name: &str| fields.get(name).and_then(|value| value.parse().ok());
+    Server {
+        name: text("server_name").or_else(|| text("redis_version").map(|_| "redis".to_owned())),
+        version: text("valkey_version").or_else(|| text("redis_version")),
+        append_only: text("aof_enabled").map(|value| value == "1"),
+        eviction_policy: text("maxmemory_policy"),
+        used_memory: number("used_memory"),
+        max_memory: number("maxmemory"),
+        role: text("role"),
+    }
+}
+
+impl Server {
+    /// One line for people.
+    pub fn text(&self) -> String {
+        let Some(version) = &self.version else { return "does not answer INFO".to_owned() };
+        let name = self.name.as_deref().filter(|&name| name != "redis").map_or_else(String::new, |name| format!("{name} "));
+        let persistence = match self.append_only {
+            Some(true) => "append-only file on",
+            Some(false) => "append-only file off",
+            None => "persistence unknown",
+        };
+        let policy = self.eviction_policy.as_deref().unwrap_or("eviction policy unknown");
+        format!("{name}{version}, {persistence}, {policy}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_is_read_as_far_as_it_goes() {
+        let info = "# Server\r\nredis_version:7.0.15\r\naof_enabled:1\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n";
+        assert_eq!(of_info(info).text(), "7.0.15, append-only file on, noeviction");
+        assert_eq!(of_info("").text(), "does not answer INFO");
+        let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\n";
+        assert_eq!(of_info(valkey).text(), "valkey 8.1.0, persistence unknown, eviction policy unknown");
+    }
+}

@@ -1,0 +1,330 @@
+//! One entry of the jobs stream: from its append to its answer.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{Moment, Record, Stored};
+use crate::contract::Fields;
+use crate::contract::start_job::StartJob;
+use crate::ops::look::Look;
+use crate::ops::printable::span;
+use crate::ops::{SCHEMA_VERSION, View};
+use crate::redis::RedisError;
+use crate::stream::entry_id::EntryId;
+
+pub use super::scan::Bound;
+
+/// Where an entry stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Nobody has read it yet.
+    Waiting,
+    /// A replica holds it.
+    Pending,
+    /// It is answered.
+    Settled,
+    /// It was delivered, and is neither held nor answered: it is put back by and by.
+    Orphaned,
+    /// It was delivered, and what became of it is not remembered any more.
+    Forgotten,
+    /// There is no such entry, and no trace of one.
+    Absent,
+}
+
+/// Everything that is known about one entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EntryStory {
+    /// Of this form.
+    pub schema_version: u32,
+    /// The server's clock, Unix milliseconds.
+    pub at_ms: u64,
+    /// Its id.
+    pub entry_id: String,
+    /// In one sentence.
+    pub sentence: String,
+    /// Where it stands.
+    pub stage: Stage,
+    /// When it was appended, Unix milliseconds.
+    pub appended_at_ms: u64,
+    /// What it asks for; none where its payload is gone.
+    pub payload: Option<Payload>,
+    /// Who holds it.
+    pub pending: Option<Holder>,
+    /// How often a process died with it, as far as it is not settled.
+    pub crashes: u64,
+    /// How often the start service failed with it, as far as it is not settled.
+    pub failures: u64,
+    /// It is in the ledger: settled, and never answered again.
+    pub in_ledger: bool,
+    /// The record of its game.
+    pub record: Option<Record>,
+    /// The answer its game's record keeps.
+    pub stored: Option<Stored>,
+    /// Its outcome: the fields as they came, and `outcome_id`.
+    pub outcome: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Its dead letter: the fields as they came, and `dead_letter_id`.
+    pub dead_letter: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Outcomes and dead letters were searched to their ends, or need not be.
+    pub search_is_whole: bool,
+    /// What happened when, oldest first.
+    pub moments: Vec<Moment>,
+}
+
+/// What an entry asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Payload {
+    /// Its game.
+    pub game_id: Option<String>,
+    /// Its image.
+    pub image_ref: Option<String>,
+    /// When Lobby asked, Unix milliseconds; 0 where it did not say.
+    pub requested_at_ms: i64,
+    /// Why it is no job.
+    pub malformed: Option<String>,
+}
+
+/// Who holds an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// The replica.
+    pub replica: String,
+    /// How long ago it touched the entry.
+    pub idle_ms: u64,
+    /// How often the entry was delivered.
+    pub deliveries: u64,
+}
+
+type Map = serde_json::Map<String, serde_json::Value>;
+
+impl View {
+    /// The story of one entry. Outcomes and dead letters are searched from the entry's own time on, within the bound.
+    pub async fn entry_story(&self, id: EntryId, bound: Bound) -> Result<EntryStory, RedisError> {
+        let look = self.look().await?;
+        let text = id.to_string();
+        let payload = self.payload(id, &look).await?;
+        let pending = if look.group.is_some() { self.holder(&text).await? } else { None };
+        let past = self.as_group.past(&[id]).await?.into_iter().next().unwrap_or_default();
+        let mut story = EntryStory {
+            schema_version: SCHEMA_VERSION,
+            at_ms: look.now_ms,
+            sentence: String::new(),
+            stage: Stage::Absent,
+            appended_at_ms: id.ms,
+            payload,
+            pending,
+            crashes: past.crashes,
+            failures: past.failures,
+            in_ledger: past.is_settled,
+            record: None,
+            stored: None,
+            outcome: None,
+            dead_letter: None,
+            search_is_whole: true,
+            moments: Vec::new(),
+            entry_id: text,
+        };
+        self.search(&mut story, id, &look, bound).await?;
+        if let Some(game) = game_of(&story) {
+            story.record = self.record(&game).await?;
+            story.stored = self.stored(&game).await?.into_iter().find(|stored| stored.source_ref == story.entry_id);
+        }
+        story.stage = stage(&story, id, &look);
+        story.moments = moments(&story);
+        story.sentence = sentence(&story);
+        Ok(story)
+    }
+
+    async fn payload(&self, id: EntryId, look: &Look) -> Result<Option<Payload>, RedisError> {
+        if look.stream.is_none() {
+            return Ok(None);
+        }
+        let text = id.to_string();
+        let entries: Vec<(String, Vec<Bytes>)> = self.raw(&["XRANGE", &self.keys.jobs, &text, &text]).await?.convert()?;
+        let Some((_, flat)) = entries.into_iter().next() else { return Ok(None) };
+        let fields: Fields = flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+        Ok(Some(match StartJob::decode(&fields, self.max_field_bytes) {
+            Ok(job) => Payload {
+                game_id: Some(job.game_id),
+                image_ref: Some(job.image_ref),
+                requested_at_ms: job.requested_at_ms,
+                malformed: None,
+            },
+            Err(malformed) => {
+                Payload { game_id: None, image_ref: None, requested_at_ms: 0, malformed: Some(malformed.to_string()) }
+            }
+        }))
+    }
+
+    async fn holder(&self, id: &str) -> Result<Option<Holder>, RedisError> {
+        let reply = self.raw(&["XPENDING", &self.keys.jobs, &self.group, id, id, "1"]).await?;
+        let rows: Vec<(String, Bytes, u64, u64)> = reply.convert()?;
+        let holder = |(_, replica, idle_ms, deliveries): (String, Bytes, u64, u64)| Holder {
+            replica: String::from_utf8_lossy(&replica).into_owned(),
+            idle_ms,
+            deliveries,
+        };
+        Ok(rows.into_iter().next().map(holder))
+    }
+
+    async fn search(&self, story: &mut EntryStory, id: EntryId, look: &Look, bound: Bound) -> Result<(), RedisError> {
+        // What waits or is held, and is not in the ledger, has no answer: settling is one step.
+        let is_open = story.pending.is_some() || is_waiting(story, id, look);
+        if is_open && !story.in_ledger {
+            return Ok(());
+        }
+        let by_source = ("source_ref", story.entry_id.as_str());
+        let is_stream = |key: &str| look.types.get(key).is_some_and(|held| held == "stream");
+        let mut is_whole = true;
+        let (mut outcome, mut dead) = (None, None);
+        if is_stream(&self.keys.dead) {
+            let found = self.find(&self.keys.dead, id, by_source, bound).await?;
+            is_whole &= found.is_whole;
+            dead = found.entry;
+        }
+        if is_stream(&self.keys.results) {
+            let found = self.find(&self.keys.results, id, by_source, bound).await?;
+            is_whole &= found.is_whole;
+            outcome = found.entry;
+        }
+        story.outcome = outcome.map(|(found, pairs)| map("outcome_id", found, pairs));
+        story.dead_letter = dead.map(|(found, pairs)| map("dead_letter_id", found, pairs));
+        story.search_is_whole = is_whole;
+        Ok(())
+    }
+}
+
+fn map(id_name: &str, id: String, pairs: Vec<(String, String)>) -> Map {
+    let mut map = Map::new();
+    for (name, value) in pairs {
+        // The first of repeated names is ours.
+        map.entry(name).or_insert_with(|| value.into());
+    }
+    map.insert(id_name.to_owned(), id.into());
+    map
+}
+
+fn text(map: Option<&Map>, name: &str) -> String {
+    map.and_then(|map| map.get(name)).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn game_of(story: &EntryStory) -> Option<String> {
+    let payload = story.payload.as_ref().and_then(|payload| payload.game_id.clone());
+    let elsewhere = || {
+        let games = [text(story.outcome.as_ref(), "game_id"), text(story.dead_letter.as_ref(), "game_id")];
+        games.into_iter().map(|game| game.trim().to_owned()).find(|game| !game.is_empty())
+    };
+    payload.or_else(elsewhere)
+}
+
+fn is_waiting(story: &EntryStory, id: EntryId, look: &Look) -> bool {
+    let after: Option<EntryId> = look.after.as_deref().and_then(|id| id.parse().ok());
+    story.payload.is_some() && after.is_some_and(|after| id > after)
+}
+
+fn stage(story: &EntryStory, id: EntryId, look: &Look) -> Stage {
+    let is_answered = story.in_ledger || story.outcome.is_some() || story.dead_letter.is_some() || story.stored.is_some();
+    if story.pending.is_some() && !story.in_ledger {
+        return Stage::Pending;
+    }
+    if is_answered {
+        return Stage::Settled;
+    }
+    if is_waiting(story, id, look) {
+        return Stage::Waiting;
+    }
+    if story.payload.is_none() {
+        return Stage::Absent;
+    }
+    let verified: Option<EntryId> = look.verified.as_deref().and_then(|id| id.parse().ok());
+    if verified.is_some_and(|verified| id <= verified) { Stage::Forgotten } else { Stage::Orphaned }
+}
+
+fn moments(story: &EntryStory) -> Vec<Moment> {
+    let mut moments = Vec::new();
+    let mut add = |at_ms: u64, what, detail: String| moments.push(Moment { at_ms, what, detail });
+    if let Some(payload) = &story.payload {
+        if let Some(at) = u64::try_from(payload.requested_at_ms).ok().filter(|&at| at > 0) {
+            add(at, "requested", "by Lobby's clock".to_owned());
+        }
+        let asked = match (&payload.malformed, &payload.game_id, &payload.image_ref) {
+            (None, Some(game), Some(image)) => format!("game {game}, image {image}"),
+            (malformed, ..) => format!("no start job: {}", malformed.as_deref().unwrap_or_default()),
+        };
+        add(story.appended_at_ms, "appended", asked);
+    } else {
+        add(story.appended_at_ms, "appended", "the payload is not in the stream any more".to_owned());
+    }
+    if let Some(holder) = &story.pending {
+        let at = story.at_ms.saturating_sub(holder.idle_ms);
+        add(at, "touched", format!("by {}, delivery {}", holder.replica, holder.deliveries));
+    }
+    if let Some(record) = story.record.as_ref().filter(|record| record.source_ref == story.entry_id) {
+        let container = Some(&record.container_id).filter(|id| !id.is_empty());
+        let container = container.map_or_else(String::new, |id| format!(", container {id}"));
+        add(record.updated_at_ms, "record", format!("{}, fence {}, by {}{container}", record.state, record.fence, record.owner));
+    }
+    if let Some(outcome) = &story.outcome {
+        let field = |name| text(Some(outcome), name);
+        let detail = match field("outcome").as_str() {
+            "success" => {
+                let replay = if field("error_code").is_empty() { "" } else { " (was running)" };
+                format!("success{replay}: container {} at {}", field("container_id"), field("engine_endpoint"))
+            }
+            other => format!("{other}: {}: {}", field("error_code"), field("error_message")),
+        };
+        add(ms_of(&field("outcome_id")), "outcome", detail);
+    }
+    if let Some(dead) = &story.dead_letter {
+        let field = |name| text(Some(dead), name);
+        let detail = format!(
+            "{}: {} (deliveries {}, crashes {}, failures {})",
+            field("reason"), field("detail"), field("deliveries"), field("crashes"), field("failures")
+        );
+        add(ms_of(&field("dead_letter_id")), "dead letter", detail);
+    }
+    moments.sort_by_key(|moment| moment.at_ms);
+    moments
+}
+
+fn ms_of(id: &str) -> u64 {
+    id.parse::<EntryId>().map_or(0, |id| id.ms)
+}
+
+fn sentence(story: &EntryStory) -> String {
+    let behind = match (story.crashes, story.failures) {
+        (0, 0) => String::new(),
+        (crashes, failures) => format!("; crashes {crashes}, failures {failures}"),
+    };
+    let age = span(story.at_ms.saturating_sub(story.appended_at_ms));
+    match story.stage {
+        Stage::Waiting => format!("waiting for {age}: nobody has read it yet{behind}"),
+        Stage::Pending => story.pending.as_ref().map_or_else(String::new, |holder| {
+            let (by, idle) = (&holder.replica, span(holder.idle_ms));
+            format!("in flight for {age}: held by {by}, touched {idle} ago, delivery {}{behind}", holder.deliveries)
+        }),
+        Stage::Settled => settled(story),
+        Stage::Orphaned => format!("delivered, but neither held nor answered{behind}: the fleet puts it back within seconds"),
+        Stage::Forgotten => "answered, and its outcome is not kept any more".to_owned(),
+        Stage::Absent if story.search_is_whole => "no such entry, and no trace of one".to_owned(),
+        Stage::Absent => "no such entry in the stream, and no trace within the bound of the search".to_owned(),
+    }
+}
+
+fn settled(story: &EntryStory) -> String {
+    let end = story.outcome.as_ref().map(|outcome| ms_of(&text(Some(outcome), "outcome_id")));
+    let after = end.map_or_else(String::new, |end| format!(" after {}", span(end.saturating_sub(story.appended_at_ms))));
+    let reason = text(story.dead_letter.as_ref(), "reason");
+    let dead = if reason.is_empty() { String::new() } else { format!(", dead letter {reason}") };
+    if let Some(outcome) = &story.outcome {
+        let code = text(Some(outcome), "error_code");
+        let code = if code.is_empty() { code } else { format!(" ({code})") };
+        return format!("answered {}{code}{after}{dead}", text(Some(outcome), "outcome"));
+    }
+    if !reason.is_empty() {
+        return format!("not answered: dead letter {reason}");
+    }
+    let stored = story.stored.as_ref().map_or_else(String::new, |stored| format!(" {}", stored.outcome));
+    let why = if story.search_is_whole { "its outcome is not kept any more, or carries no source_ref" } else { "its outcome is beyond the bound of the search" };
+    format!("answered{stored}; {why}")
+}

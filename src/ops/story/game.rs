@@ -1,0 +1,60 @@
+//! One game: its record, and its jobs as far as stored answers tell.
+
+use serde::Serialize;
+
+use super::{Record, Stored};
+use crate::ops::printable::time;
+use crate::ops::{SCHEMA_VERSION, View};
+use crate::redis::RedisError;
+
+/// Everything that is known about one game.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GameStory {
+    /// Of this form.
+    pub schema_version: u32,
+    /// The server's clock, Unix milliseconds.
+    pub at_ms: u64,
+    /// Which.
+    pub game_id: String,
+    /// In one sentence.
+    pub sentence: String,
+    /// Its record.
+    pub record: Option<Record>,
+    /// The answers its record keeps, oldest first.
+    pub jobs: Vec<Stored>,
+}
+
+impl GameStory {
+    /// Something is known.
+    pub fn is_known(&self) -> bool {
+        self.record.is_some() || !self.jobs.is_empty()
+    }
+}
+
+impl View {
+    /// The story of one game.
+    pub async fn game_story(&self, game: &str) -> Result<GameStory, RedisError> {
+        let (seconds, micros): (u64, u64) = self.raw(&["TIME"]).await?.convert()?;
+        let record = self.record(game).await?;
+        let jobs = self.stored(game).await?;
+        Ok(GameStory {
+            schema_version: SCHEMA_VERSION,
+            at_ms: seconds * 1_000 + micros / 1_000,
+            game_id: game.to_owned(),
+            sentence: sentence(record.as_ref()),
+            record,
+            jobs,
+        })
+    }
+}
+
+fn sentence(record: Option<&Record>) -> String {
+    let Some(record) = record else { return "no record: no attempt to start this game is known".to_owned() };
+    let since = time(record.updated_at_ms);
+    match (record.state.as_str(), &record.lease) {
+        ("running", _) => format!("running since {since}: container {} at {}", record.container_id, record.engine_endpoint),
+        ("starting", Some(lease)) => format!("starting since {since}: the lease is {}'s", lease.holder),
+        ("starting", None) => format!("starting since {since}: nobody holds the lease"),
+        (state, _) => format!("{state} since {since}"),
+    }
+}

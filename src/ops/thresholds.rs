@@ -1,0 +1,111 @@
+//! Limits that operators set, and whether the fleet keeps them.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::SCHEMA_VERSION;
+use super::backlog::COUNTED_MAX;
+use super::overview::Overview;
+
+/// The limits; none: not looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Entries that nobody has read yet, at most.
+    pub max_waiting: Option<u64>,
+    /// How long the oldest of them waits, at most.
+    pub max_oldest: Option<Duration>,
+    /// Dead letters, at most.
+    pub max_dead: Option<u64>,
+    /// Replicas that take work, at least.
+    pub min_replicas: Option<u64>,
+}
+
+/// One limit, and what was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Measured {
+    /// The limit's name, as the flag has it.
+    pub name: &'static str,
+    /// What was found.
+    pub value: f64,
+    /// The limit.
+    pub limit: f64,
+    /// `s` where both are seconds.
+    pub unit: &'static str,
+    /// It is kept.
+    pub ok: bool,
+    /// The value is what it says, and not a lower bound.
+    pub exact: bool,
+}
+
+/// All limits.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Checked {
+    /// Of this form.
+    pub schema_version: u32,
+    /// All are kept.
+    pub ok: bool,
+    /// The fleet in one sentence.
+    pub sentence: String,
+    /// Each of them.
+    pub checks: Vec<Measured>,
+}
+
+impl Thresholds {
+    /// Nothing to look at.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// How far waiting entries have to be counted, so that the limit can be told.
+    pub fn counted_max(&self) -> u64 {
+        self.max_waiting.map_or(COUNTED_MAX, |limit| limit.saturating_add(1).max(COUNTED_MAX))
+    }
+
+    /// Compares.
+    #[expect(clippy::cast_precision_loss, reason = "counts of entries are far below 2^53")]
+    pub fn check(&self, overview: &Overview) -> Checked {
+        let mut checks = Vec::new();
+        let mut at_most = |name, value: f64, limit: Option<f64>, unit, exact| {
+            if let Some(limit) = limit {
+                // A lower bound keeps no limit: what is not known is not well.
+                checks.push(Measured { name, value, limit, unit, ok: value <= limit && exact, exact });
+            }
+        };
+        let waiting = overview.waiting.waiting;
+        at_most("max-waiting", waiting.count as f64, self.max_waiting.map(|limit| limit as f64), "", waiting.exact);
+        let oldest = overview.waiting.oldest_age_ms.unwrap_or_default() as f64 / 1_000.0;
+        at_most("max-oldest", oldest, self.max_oldest.map(|limit| limit.as_secs_f64()), "s", true);
+        at_most("max-dead", overview.dead_letters as f64, self.max_dead.map(|limit| limit as f64), "", true);
+        if let Some(limit) = self.min_replicas {
+            let running = overview.replicas.running;
+            let (value, ok) = (running as f64, running >= limit);
+            checks.push(Measured { name: "min-replicas", value, limit: limit as f64, unit: "", ok, exact: true });
+        }
+        let ok = checks.iter().all(|check| check.ok);
+        Checked { schema_version: SCHEMA_VERSION, ok, sentence: overview.sentence.clone(), checks }
+    }
+}
+
+impl Measured {
+    /// `waiting 12 > 10`, or `waiting 3 <= 10`.
+    pub fn text(&self) -> String {
+        let Self { name, value, limit, unit, ok, exact } = self;
+        let (what, is_max) = name.strip_prefix("max-").map_or_else(|| (name.trim_start_matches("min-"), false), |what| (what, true));
+        let sign = match (is_max, *ok) {
+            (true, true) => "<=",
+            (true, false) if value <= limit => "may be more than",
+            (true, false) => ">",
+            (false, true) => ">=",
+            (false, false) => "<",
+        };
+        let bound = if *exact { "" } else { ">= " };
+        format!("{what} {bound}{}{unit} {sign} {}{unit}", number(*value), number(*limit))
+    }
+}
+
+/// Whole numbers without a fraction, others with at most three digits of it.
+pub fn number(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

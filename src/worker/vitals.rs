@@ -1,0 +1,104 @@
+//! Whether this process lives and is ready: written by the loop, read by probes and by systemd's watchdog.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::conditions::Trouble;
+use crate::settings::WorkerSettings;
+
+/// The signs of life of one process.
+#[derive(Debug)]
+pub struct Vitals {
+    /// The loop turns at least this often, because renewal is due more often than that.
+    loop_limit: Duration,
+    signs: Mutex<Signs>,
+}
+
+#[derive(Debug)]
+struct Signs {
+    has_started: bool,
+    is_draining: bool,
+    loop_turned: Instant,
+    read_is_overdue: bool,
+    troubles: BTreeMap<&'static str, String>,
+}
+
+/// The answer to a readiness probe.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Readiness {
+    /// Takes work, as far as it knows.
+    pub ready: bool,
+    /// What keeps it from it, by name; empty when ready.
+    pub failing: BTreeMap<&'static str, String>,
+}
+
+impl Vitals {
+    /// A process that is about to start.
+    pub fn new(settings: &WorkerSettings) -> Self {
+        let signs = Signs {
+            has_started: false,
+            is_draining: false,
+            loop_turned: Instant::now(),
+            read_is_overdue: false,
+            troubles: BTreeMap::new(),
+        };
+        Self { loop_limit: settings.claim_idle.max(settings.block * 3).max(Duration::from_secs(10)), signs: Mutex::new(signs) }
+    }
+
+    /// The replica is running.
+    pub fn started(&self) {
+        self.lock().has_started = true;
+    }
+
+    /// The replica finishes what it has.
+    pub fn draining(&self) {
+        self.lock().is_draining = true;
+    }
+
+    /// The loop has turned; whether its blocking read is overdue.
+    pub fn turned(&self, read_is_overdue: bool) {
+        let mut signs = self.lock();
+        signs.loop_turned = Instant::now();
+        signs.read_is_overdue = read_is_overdue;
+    }
+
+    pub(super) fn trouble_began(&self, trouble: Trouble, err: &str) {
+        self.lock().troubles.insert(trouble.as_str(), err.to_owned());
+    }
+
+    pub(super) fn trouble_ended(&self, trouble: Trouble) {
+        self.lock().troubles.remove(trouble.as_str());
+    }
+
+    /// Do our loops move? Never a question about Redis or the engine: restarting us would not help them.
+    pub fn is_live(&self) -> bool {
+        let signs = self.lock();
+        // Before the replica runs there is no loop, only waiting.
+        !signs.has_started || (signs.loop_turned.elapsed() < self.loop_limit && !signs.read_is_overdue)
+    }
+
+    /// Has the replica come up once?
+    pub fn has_started(&self) -> bool {
+        self.lock().has_started
+    }
+
+    /// Would work that arrives now be taken and finished here?
+    pub fn readiness(&self) -> Readiness {
+        let signs = self.lock();
+        let mut failing = signs.troubles.clone();
+        if !signs.has_started {
+            failing.insert("start", "not started yet".to_owned());
+        }
+        if signs.is_draining {
+            failing.insert("drain", "draining".to_owned());
+        }
+        Readiness { ready: failing.is_empty(), failing }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Signs> {
+        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
