@@ -12,7 +12,6 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 began_all=$SECONDS
 log=$(mktemp)
-trap 'say_left_out; rm -f "$log"' EXIT
 
 # Runs a command under a name and says how long it took.
 step() {
@@ -56,7 +55,8 @@ run_tests() {
 
 # Names every test that was left out. Nextest keeps what passing tests said in its report alone.
 say_left_out() {
-    local report="${CARGO_TARGET_DIR:-target}/nextest/default/junit.xml"
+    # Below target even where CARGO_TARGET_DIR is elsewhere.
+    local report=target/nextest/default/junit.xml
     if [ "$report" -nt "$log" ]; then
         # The reason stands in the output of its test.
         awk -F'"' '/<testcase / { name = $2 } /TEST LEFT OUT/ { sub(/.*TEST LEFT OUT: /, ""); print "  " name ": " $0 }' \
@@ -71,6 +71,7 @@ say_left_out() {
     rm -f "$log.names"
 }
 
+trap 'say_left_out; rm -f "$log"' EXIT
 step 'what the tests need' install_missing
 step 'cargo fmt' cargo fmt --check
 step 'cargo clippy' cargo clippy --all-targets --locked -- -D warnings

@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn two_at_once_are_seen_and_one_after_the_other_are_fine() {
-        let fine = [("create", "a", "g"), ("start", "a", "g"), ("remove", "a", "g"), ("start", "b", "g"), ("start", "c", "h")];
+        let fine =
+            [("create", "a", "g"), ("start", "a", "g"), ("remove", "a", "g"), ("start", "b", "g"), ("start", "c", "h")];
         assert_eq!(fold(&fine), []);
         assert_eq!(fold(&[("start", "a", "g"), ("start", "a", "g")]), []);
         let two = [("start", "a", "g"), ("start", "b", "g"), ("remove", "a", "g")];

@@ -139,8 +139,11 @@ impl<'a> Reader<'a> {
         let words: Vec<String> = reply::list(self.ask(&words).await?)?.into_iter().map(reply::text).collect();
         let moment = Moment::read(&words).ok_or_else(|| RedisError::unexpected("the look at the mirror"))?;
         // Where the group is missing it will begin at the mirror.
-        let delivered =
-            if moment.has_group { moment.delivered } else { moment.mirror_id().unwrap_or_default().min(moment.jobs.last) };
+        let delivered = if moment.has_group {
+            moment.delivered
+        } else {
+            moment.mirror_id().unwrap_or_default().min(moment.jobs.last)
+        };
         let facts = &mut self.facts;
         facts.delivered = facts.delivered.min(delivered);
         (facts.jobs, facts.results, facts.dead) = (moment.jobs, moment.results, moment.dead);
@@ -318,12 +321,14 @@ impl<'a> Reader<'a> {
         letter.letters = letter.letters.saturating_add(1);
     }
 
-    /// What the ledger says about these ids; those that it is too young for stay untold.
+    /// What the ledger says about these ids. Of those older than itself it tells nothing, even if it just did.
     async fn ledger(&mut self, ids: Vec<Id>) -> Result<(), RedisError> {
         let mut by_hour: BTreeMap<String, Vec<Id>> = BTreeMap::new();
         for id in ids {
             if id.0 >= self.facts.ledger_from_ms {
                 by_hour.entry(id.hour()).or_default().push(id);
+            } else {
+                self.facts.entry_mut(id).ledger = Ledger::Untold;
             }
         }
         for (hour, ids) in by_hour {
@@ -375,8 +380,7 @@ impl<'a> Reader<'a> {
     pub(super) async fn record_of(&self, game: &str) -> String {
         let key = format!("{}{{{game}}}:rec", self.settings.engine.record_prefix);
         let reply = self.ask(&["HMGET", &key, "state", "container_id", "fence", "source_ref"]).await;
-        let words: Vec<String> =
-            reply.and_then(reply::list).unwrap_or_default().into_iter().map(reply::text).collect();
+        let words: Vec<String> = reply.and_then(reply::list).unwrap_or_default().into_iter().map(reply::text).collect();
         match words.as_slice() {
             [state, container, fence, source] if !state.is_empty() => {
                 format!("record: {state}, container {container:?}, fence {fence}, entry {source}")

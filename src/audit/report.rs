@@ -169,7 +169,7 @@ impl Report {
         lines.extend(self.count_lines());
         let unset = || "unset".to_owned();
         lines.push(("mirror".to_owned(), self.last.mirror.clone().unwrap_or_else(unset)));
-        let rest = if self.last.is_at_rest() { "at rest" } else { "work is going on" };
+        let rest = if self.last.is_at_rest() { "at rest" } else { "not at rest" };
         lines.push(("last delivered".to_owned(), format!("{}  {rest}", self.last.delivered)));
         match self.containers {
             Containers::Simulated { live } => lines.push(("live containers".to_owned(), format!("{live}  simulated"))),

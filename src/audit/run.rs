@@ -1,6 +1,6 @@
 //! One audit: scope, facts, verdict, and a second and third look at everything that might only have been in motion.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use bollard::API_DEFAULT_VERSION;
@@ -15,7 +15,7 @@ use super::moment::Moment;
 use super::read::{Reader, entries_of};
 use super::report::{Containers, Listed, Report, Scope};
 use crate::redis::{Connection, RedisError, Role};
-use crate::settings::{EngineKind, Settings};
+use crate::settings::{EngineKind, EngineSettings, Settings};
 
 /// How long Redis may take to answer at all.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -89,7 +89,11 @@ pub async fn audit(settings: &Settings, options: &Options) -> Result<Report, Aud
     Ok(Report {
         redis: settings.redis.display_url.clone(),
         stream: settings.stream.clone(),
-        scope: Scope { to: reader.facts.horizon, adopted_from: verdict.adopted_from.filter(|&id| id < Id::MAX), ..scope },
+        scope: Scope {
+            to: reader.facts.horizon,
+            adopted_from: verdict.adopted_from.filter(|&id| id < Id::MAX),
+            ..scope
+        },
         is_by_game: reader.facts.is_by_game,
         live_replicas: reader.live.len(),
         counts: verdict.counts,
@@ -119,13 +123,23 @@ fn scope_of(since: Since, settings: &Settings, moment: &Moment, is_by_game: bool
     let oldest = moment.now_ms.saturating_sub(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
     let (since, why) = match since {
         Since::Entry(id) => (id, "as asked for".to_owned()),
-        Since::Adoption => (Id::ZERO, "from the fleet's adoption of the stream on, as far as its traces show it".to_owned()),
+        Since::Adoption => {
+            (Id::ZERO, "from the fleet's adoption of the stream on, as far as its traces show it".to_owned())
+        }
         // Counting by game needs all of both streams.
-        Since::Ledger if is_by_game => (Id::ZERO, "the whole stream, because outcomes are told apart by game only".to_owned()),
+        Since::Ledger if is_by_game => {
+            (Id::ZERO, "the whole stream, because outcomes are told apart by game only".to_owned())
+        }
         Since::Ledger => {
             let id = Id(oldest.saturating_sub(1), u64::MAX);
             let since = if moment.jobs.first.is_some_and(|first| first > id) { Id::ZERO } else { id };
-            (since, format!("the oldest entry that the ledger can tell about (ledger-ttl {})", humantime::format_duration(ttl)))
+            (
+                since,
+                format!(
+                    "the oldest entry that the ledger can tell about (ledger-ttl {})",
+                    humantime::format_duration(ttl)
+                ),
+            )
         }
     };
     Scope { since, why, to: Id::ZERO, adopted_from: None }
@@ -178,33 +192,41 @@ async fn containers(
     if settings.engine.kind == EngineKind::Simulated {
         let (live, is_whole) = reader.simulated_log().await?;
         if !is_whole {
-            notes.push("the simulated engine's log was trimmed: containers started before its first entry are not seen".to_owned());
+            notes.push(
+                "the simulated engine's log was trimmed: containers started before its first entry are not seen"
+                    .to_owned(),
+            );
         }
         return Ok(Containers::Simulated { live });
     }
-    match docker_games(&settings.engine.docker_host).await {
+    match docker_games(&settings.engine).await {
         Ok(games) => {
             let live = games.len();
             let mut breaches = more_than_one(games);
             if !breaches.is_empty() {
                 // A container that is on its way out may still have been listed.
                 sleep(LOOK_AGAIN_AFTER).await;
-                let again = docker_games(&settings.engine.docker_host).await.map(more_than_one).unwrap_or_default();
+                let again = docker_games(&settings.engine).await.map(more_than_one).unwrap_or_default();
                 breaches.retain(|breach| again.iter().any(|other| other.game == breach.game));
             }
             reader.facts.breaches = breaches;
             Ok(Containers::Docker { live })
         }
         Err(why) => {
-            notes.push(format!("containers were not looked at: {} does not answer ({why})", settings.engine.docker_host));
+            notes.push(format!(
+                "containers were not looked at: {} does not answer ({why})",
+                settings.engine.docker_host
+            ));
             Ok(Containers::NotLookedAt)
         }
     }
 }
 
-/// The games of the running containers that carry our label.
-async fn docker_games(host: &str) -> Result<Vec<String>, String> {
+/// The games of the running containers that carry our labels.
+async fn docker_games(engine: &EngineSettings) -> Result<Vec<String>, String> {
     const GAME_LABEL: &str = "rtm.game_id";
+    const HOST_LABEL: &str = "rtm.host";
+    let host = engine.docker_host.as_str();
     let seconds = DOCKER_WITHIN.as_secs();
     let made = match host.strip_prefix("unix://") {
         Some(path) => bollard::Docker::connect_with_unix(path, seconds, API_DEFAULT_VERSION),
@@ -212,7 +234,7 @@ async fn docker_games(host: &str) -> Result<Vec<String>, String> {
     };
     let docker = made.map_err(|error| error.to_string())?;
     let filters: HashMap<String, Vec<String>> = HashMap::from([
-        ("label".to_owned(), vec![GAME_LABEL.to_owned()]),
+        ("label".to_owned(), vec![GAME_LABEL.to_owned(), format!("{HOST_LABEL}={}", engine.host_id)]),
         ("status".to_owned(), vec!["running".to_owned()]),
     ]);
     let listing = async {
@@ -255,7 +277,7 @@ async fn list(reader: &Reader<'_>, findings: &[Finding], list_max: usize) -> Vec
     // Of each kind some, so that a thousand of one do not hide the one of another.
     let mut chosen: Vec<&Finding> = Vec::new();
     let mut of_kind: HashMap<Kind, usize> = HashMap::new();
-    let kinds = findings.iter().map(|finding| finding.kind).collect::<std::collections::HashSet<_>>().len().max(1);
+    let kinds = findings.iter().map(|finding| finding.kind).collect::<HashSet<_>>().len().max(1);
     for finding in findings {
         let count = of_kind.entry(finding.kind).or_default();
         if *count < list_max.div_ceil(kinds) && chosen.len() < list_max {
@@ -271,13 +293,17 @@ async fn list(reader: &Reader<'_>, findings: &[Finding], list_max: usize) -> Vec
 }
 
 async fn listed_of(reader: &Reader<'_>, finding: &Finding) -> Listed {
-    let mut details: Vec<String> = Some(finding.detail.to_string()).filter(|text| !text.is_empty()).into_iter().collect();
+    let mut details: Vec<String> =
+        Some(finding.detail.to_string()).filter(|text| !text.is_empty()).into_iter().collect();
     let mut game = String::new();
     if finding.entry > Id::ZERO {
         game = reader.game_of(finding.entry).await;
         let facts = &reader.facts;
-        let entry = facts.entries.binary_search_by_key(&finding.entry, |entry| entry.id).ok().map(|at| facts.entries[at]);
-        if let Some(entry) = entry.or_else(|| facts.absent.get(&finding.entry).copied()).filter(|entry| entry.outcomes > 0) {
+        let entry =
+            facts.entries.binary_search_by_key(&finding.entry, |entry| entry.id).ok().map(|at| facts.entries[at]);
+        if let Some(entry) =
+            entry.or_else(|| facts.absent.get(&finding.entry).copied()).filter(|entry| entry.outcomes > 0)
+        {
             details.push(format!("{} outcomes, the first {}", entry.outcomes, entry.outcome));
         }
         if let Some(pending) = facts.pending.get(&finding.entry) {

@@ -42,11 +42,9 @@ fn text_of(value: Option<&[u8]>, max_field_bytes: usize) -> Option<&str> {
 }
 
 fn is_signed_64_bit(text: &str) -> bool {
-    let (negative, digits) = match text.as_bytes() {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
-    };
+    let bytes = text.as_bytes();
+    let negative = bytes.first() == Some(&b'-');
+    let digits = if matches!(bytes.first(), Some(b'+' | b'-')) { &bytes[1..] } else { bytes };
     let value = digits.iter().try_fold(0_u64, |sum, byte| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         sum.checked_mul(10)?.checked_add(digit)

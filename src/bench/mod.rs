@@ -20,6 +20,21 @@ pub mod cost;
 pub mod backlog;
 pub mod drain;
 pub mod compare;
+// what is sent, and when
+pub mod profile;
+pub mod mix;
+pub mod sender;
+// what is seen of it
+pub mod observer;
+pub mod books;
+// what is done to the fleet meanwhile
+pub mod faults;
+// all of it together
+pub mod load;
+pub mod slo;
+// what is told
+pub mod progress;
+pub mod report;
 
 use std::io;
 
@@ -45,9 +60,6 @@ pub enum Error {
     /// A setting given for the replicas is wrong.
     #[error("{0}")]
     Settings(#[from] Report),
-    /// What was asked for cannot be run.
-    #[error("{0}")]
-    Usage(String),
     /// The processes under load did not do their work.
     #[error("{0}")]
     Subject(String),

@@ -70,7 +70,7 @@ impl Place {
         };
         let url = url.map_or_else(|| own.as_ref().map(RedisServer::url).unwrap_or_default(), str::to_owned);
         let server = Server { version: String::new(), aof: "unknown".to_owned(), own: own.is_some() };
-        let tag = format!("bench:{{{}}}", uuid::Uuid::new_v4().simple());
+        let tag = format!("bench:{}", uuid::Uuid::new_v4().simple());
         let mut place = Self { own, directory, guard, program, url, tag, server };
         place.server = place.look()?;
         Ok(place)

@@ -77,7 +77,7 @@ mod tests {
 
     fn target(url: &str) -> Target {
         let given = Values::from([("redis-url", url.to_owned()), ("engine", "simulated".to_owned())]);
-        let settings = Settings::load(&Sources::new(given, [])).expect("valid").settings;
+        let settings = Settings::load(&Sources::new(given, std::iter::empty::<(String, String)>())).expect("valid").settings;
         Target::of(&settings.redis).expect("a target")
     }
 

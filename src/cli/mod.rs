@@ -6,6 +6,17 @@ pub mod worker;
 pub mod send;
 // was anything lost, was anything answered twice?
 pub mod audit;
+// what nobody could answer
+pub mod dead;
+// how the fleet is doing
+pub mod status;
+pub mod replicas;
+pub mod pending;
+pub mod inspect;
+pub mod check;
+pub mod doctor;
+// an operator holds the fleet
+pub mod pause;
 // a fleet on this machine
 pub mod dev;
 pub mod demo;
@@ -15,8 +26,12 @@ pub mod bench;
 pub mod config;
 // the demonstration's game engine
 pub mod engine;
+// for shells and readers
+pub mod completions;
+pub mod man;
 // what commands share
 mod common;
+mod operate;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -29,7 +44,7 @@ pub mod exit {
     pub const DONE: u8 = 0;
     /// Failed; for the worker: the drain deadline passed; for `send --wait`: the outcome is a failure.
     pub const FAILED: u8 = 1;
-    /// An accounting breach.
+    /// A threshold or accounting breach.
     pub const BREACH: u8 = 3;
     /// Redis or the engine is unavailable.
     pub const UNAVAILABLE: u8 = 69;
@@ -47,6 +62,8 @@ const EXAMPLES: &str = "Examples:
   startjobs dev                                            a whole fleet on this machine, until Ctrl-C
   startjobs worker --redis-url redis://redis:6379          one replica
   startjobs send --game g1 --image galaxy/engine:1 --wait  one job, followed to its outcome
+  startjobs status                                         how the fleet is doing
+  startjobs inspect game-17                                what happened to a game, or to one job by its entry id
   startjobs config show --origin                           every setting and where it comes from";
 
 /// The whole command line.
@@ -59,12 +76,23 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(worker::command())
         .subcommand(send::command())
+        .subcommand(status::command())
+        .subcommand(replicas::command())
+        .subcommand(pending::command())
+        .subcommand(inspect::command())
+        .subcommand(dead::command())
         .subcommand(audit::command())
         .subcommand(dev::command())
         .subcommand(demo::command())
         .subcommand(bench::command())
         .subcommand(bench::subject_command())
+        .subcommand(check::command())
+        .subcommand(doctor::command())
+        .subcommand(pause::command())
+        .subcommand(pause::resume_command())
         .subcommand(config::command())
+        .subcommand(completions::command())
+        .subcommand(man::command())
         .subcommand(engine::command())
 }
 
@@ -74,6 +102,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match matches.subcommand() {
         Some(("worker", matches)) => worker::run(matches),
         Some(("send", matches)) => send::run(matches),
+        Some(("status", matches)) => status::run(matches),
+        Some(("replicas", matches)) => replicas::run(matches),
+        Some(("pending", matches)) => pending::run(matches),
+        Some(("inspect", matches)) => inspect::run(matches),
+        Some(("check", matches)) => check::run(matches),
+        Some(("doctor", matches)) => doctor::run(matches),
+        Some(("pause", matches)) => pause::run(matches),
+        Some(("resume", matches)) => pause::resume(matches),
+        Some(("completions", matches)) => completions::run(matches),
+        Some(("man", matches)) => man::run(matches),
+        Some(("dead", matches)) => dead::run(matches),
         Some(("audit", matches)) => audit::run(matches),
         Some(("dev", matches)) => dev::run(matches),
         Some(("demo", matches)) => demo::run(matches),

@@ -40,7 +40,11 @@ impl RedisError {
 
 /// Server errors are told apart by their first word: the client leaves most of them without a kind. Scripts of 6.2
 /// bury the word in a longer text, so it is looked for anywhere.
-const MEANINGS: [(&str, Kind); 20] = [
+const MEANINGS: [(&str, Kind); 23] = [
+    // The client's own words for a command whose connection was gone.
+    ("Too many failed write attempts", Kind::Unreachable),
+    ("channel closed", Kind::Unreachable),
+    ("Failed to route command", Kind::Unreachable),
     ("NOGROUP", Kind::GroupLost),
     ("UNBLOCKED", Kind::GroupLost),
     ("no longer exists", Kind::GroupLost),

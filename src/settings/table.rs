@@ -179,7 +179,7 @@ table! {
         "ledger-ttl" = Text("24h"), Shape::DURATION,
             "How long settled entries are remembered, so that none is answered twice.";
         "max-field-bytes" = Text("64KiB"), Shape::Size { min: 1 << 10, max: 512 << 20 },
-            "The longest field of a job; a job with a longer one is malformed.";
+            "The longest game_id, image_ref or requested_at_ms; a job with a longer one is malformed.";
         "dead-max" = Text("100000"), count(1, i64::MAX.unsigned_abs()),
             "How many entries the dead-letter stream keeps.";
         "trim-jobs" = Text("off"), Shape::Switch,

@@ -88,10 +88,11 @@ impl Attempt<'_> {
         }
         match self.bring_image().await {
             Ok(()) => {}
-            Err(error) => match decided(error)? {
+            Err(error) => {
+                let failure = decided(error)?;
                 // An earlier attempt may have started it all the same: look again before saying that it failed.
-                failure => return self.look_again(failure).await,
-            },
+                return self.look_again(failure).await;
+            }
         }
         self.faults.reach(Point::BeforeCreate);
         self.bring_container().await
@@ -110,10 +111,10 @@ impl Attempt<'_> {
         let found = self.engine.find(&self.game.container_name()).await.map_err(undecided)?;
         match found {
             Some(container) if self.is_ours(&container) && self.has_image(&container) => match container.state {
-                ContainerState::Running => self.await_ready(container, FOUND, RECREATIONS_MAX).await.map(|ready| match ready {
-                    Ready::Answers(outcome) => outcome,
-                    Ready::Gone(_, code, message) => Answer::failure(code, message).into(),
-                }),
+                ContainerState::Running => match self.await_ready(container, FOUND).await? {
+                    Ready::Answers(outcome) => Ok(outcome),
+                    Ready::Gone(id, code, message) => self.fail(&id, Answer::failure(code, message)).await,
+                },
                 _ => self.fail(&container.id, failure).await,
             },
             _ => Ok(failure.into()),
@@ -147,9 +148,13 @@ impl Attempt<'_> {
                     Err(StepError::Decided(failure)) => return self.fail(&id, failure).await,
                     Err(StepError::Stop(error)) => return Err(error),
                 },
-                Step::AwaitReady(container) => match self.await_ready(container, kind, recreated).await? {
+                Step::AwaitReady(container) => match self.await_ready(container, kind).await? {
                     Ready::Answers(outcome) => return Ok(outcome),
-                    Ready::Gone(id, _, _) => {
+                    // However it went: one that keeps going away must not be made anew for ever.
+                    Ready::Gone(id, code, message) => {
+                        if recreated >= RECREATIONS_MAX {
+                            return self.fail(&id, Answer::failure(code, message)).await;
+                        }
                         recreated += 1;
                         self.condemn_and_remove(&id).await?;
                     }
@@ -187,15 +192,12 @@ impl Attempt<'_> {
         }
         match container.state {
             ContainerState::Created => Step::Start(container.id),
-            ContainerState::Running => Step::AwaitReady(container),
+            // One that has ended says why in its log, whether it ended before the first look or after.
+            ContainerState::Running | ContainerState::Exited(_) => Step::AwaitReady(container),
             ContainerState::Paused => Step::Unpause(container.id),
             ContainerState::Removing => Step::Wait,
             ContainerState::StartFailed(message) => {
                 Step::Replace(container.id, ErrorCode::ContainerStartFailed, message)
-            }
-            ContainerState::Exited(code) => {
-                let message = format!("the game engine had exited with code {code}");
-                Step::Replace(container.id, ErrorCode::EngineExited, message)
             }
         }
     }
@@ -243,14 +245,12 @@ impl Attempt<'_> {
         }
     }
 
-    async fn await_ready(
-        &self,
-        container: Container,
-        kind: SuccessKind,
-        recreated: u32,
-    ) -> Result<Ready, StartError> {
+    async fn await_ready(&self, container: Container, kind: SuccessKind) -> Result<Ready, StartError> {
         let deadline = Instant::now() + self.launch.ready_timeout;
         let mut container = container;
+        if container.state != ContainerState::Running {
+            return Ok(self.exited(container).await);
+        }
         loop {
             if container.endpoint.is_some() && self.engine.is_ready(&container, &self.launch.readiness).await {
                 break;
@@ -259,7 +259,7 @@ impl Attempt<'_> {
                 return Ok(Ready::Gone(container.id, ErrorCode::EngineExited, "the container went away".to_owned()));
             };
             if again.state != ContainerState::Running {
-                return self.exited(again, recreated).await;
+                return Ok(self.exited(again).await);
             }
             container = again;
             if Instant::now() >= deadline {
@@ -276,18 +276,14 @@ impl Attempt<'_> {
         Ok(Ready::Answers(answer.into()))
     }
 
-    async fn exited(&self, container: Container, recreated: u32) -> Result<Ready, StartError> {
+    async fn exited(&self, container: Container) -> Ready {
         let what = match container.state {
             ContainerState::Exited(code) => format!("the game engine exited with code {code} before it was ready"),
             other => format!("the game engine's container is {other:?} before it was ready"),
         };
         let tail = self.engine.log_tail(&container.id).await;
         let message = if tail.is_empty() { what } else { format!("{what}: {tail}") };
-        if recreated < RECREATIONS_MAX {
-            return Ok(Ready::Gone(container.id, ErrorCode::EngineExited, message));
-        }
-        let failure = Answer::failure(ErrorCode::EngineExited, message);
-        self.fail(&container.id, failure).await.map(Ready::Answers)
+        Ready::Gone(container.id, ErrorCode::EngineExited, message)
     }
 
     /// A decided failure: the container goes first, and where the engine will not let it, the record keeps its id.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::game_id::GameId;
 use super::image_ref::ImageRef;
+use super::OP_SOURCE;
 use super::reconcile::Action;
 use crate::contract::job_result::{Answer, REPLAY_NO_OP, SuccessKind};
 use crate::redis::{Connection, RedisError, Script, Value};
@@ -85,8 +86,8 @@ pub struct Fenced {
 pub enum Abandoned {
     /// The job had been answered before, so.
     Stored(Answer),
-    /// The game was this job's; the fence is ours for cleaning up.
-    Taken(Fenced),
+    /// The game was this job's, and is free now.
+    Taken,
     /// The game is another job's; nothing was touched.
     Kept,
 }
@@ -172,6 +173,7 @@ impl Records {
             engine,
             dead.unwrap_or(""),
             gone.unwrap_or(""),
+            OP_SOURCE,
         ];
         let words = self.call(&self.scripts.begin, job.game, &args).await?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -232,14 +234,20 @@ impl Records {
         self.yes(&self.scripts.commit, job.game, &args).await
     }
 
-    /// Gives a job up for good, with this answer.
-    pub async fn abandon(&self, game: &GameId, source: &str, answer: &Answer) -> Result<Abandoned, RedisError> {
-        let args = [source, &self.field(source), &self.owner, &text_of(answer)];
+    /// Gives a job up for good, with this answer; the game's container, where one was found, is condemned with it.
+    pub async fn abandon(
+        &self,
+        game: &GameId,
+        source: &str,
+        answer: &Answer,
+        container_id: Option<&str>,
+    ) -> Result<Abandoned, RedisError> {
+        let args = [source, &self.field(source), &self.owner, &text_of(answer), container_id.unwrap_or("")];
         let words = self.call(&self.scripts.abandon, game, &args).await?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Ok(match words.as_slice() {
             ["stored", answer] => Abandoned::Stored(answer_of(answer)?),
-            ["taken", fence, host] => Abandoned::Taken(fenced(fence, host, "")),
+            ["taken"] => Abandoned::Taken,
             ["kept"] => Abandoned::Kept,
             _ => return Err(RedisError::unexpected("abandon")),
         })

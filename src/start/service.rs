@@ -83,13 +83,21 @@ impl Service {
     /// The game's container as the record names it: a replay where it runs, nothing where it does not.
     async fn find_running(&self, placed: &Placed) -> Result<Option<Answer>, StartError> {
         self.reaches(&placed.host)?;
-        let found = self.engine.find(&placed.container_id).await.map_err(undecided)?;
-        Ok(found.filter(|container| container.state == ContainerState::Running).map(|container| Answer::Success {
-            container_id: container.id,
-            // Read anew: an engine that restarts publishes another port.
-            engine_endpoint: container.endpoint.unwrap_or_default(),
-            kind: SuccessKind::Replayed,
-        }))
+        let mut found = self.engine.find(&placed.container_id).await.map_err(undecided)?;
+        if found.as_ref().is_some_and(|container| container.state == ContainerState::Paused) {
+            // An operator froze it; a job that asks for the game wants it to run.
+            self.engine.unpause(&placed.container_id).await.map_err(undecided)?;
+            found = self.engine.find(&placed.container_id).await.map_err(undecided)?;
+        }
+        let Some(container) = found.filter(|container| container.state == ContainerState::Running) else {
+            return Ok(None);
+        };
+        // Read anew: an engine that restarts publishes another port.
+        let Some(engine_endpoint) = container.endpoint else {
+            let message = format!("container {} runs without a published engine port", container.id);
+            return Err(StartError::Engine { code: ErrorCode::InternalError, message });
+        };
+        Ok(Some(Answer::Success { container_id: container.id, engine_endpoint, kind: SuccessKind::Replayed }))
     }
 
     fn reaches(&self, host: &str) -> Result<(), StartError> {
@@ -166,28 +174,24 @@ impl Service {
     }
 
     async fn end(&self, input: &StartInput, failure: Answer) -> Result<Answer, StartError> {
-        let Ok((game, image)) = parse(input) else { return Ok(failure) };
-        match self.records.abandon(&game, &input.source_ref, &failure).await? {
-            Abandoned::Stored(answer) => Ok(answer),
-            Abandoned::Kept => Ok(failure),
-            Abandoned::Taken(fenced) => {
-                let job = Job { game: &game, image: &image, source: &input.source_ref };
-                self.clean_up(&self.attempt_on(input, &job, &fenced)).await;
-                Ok(failure)
+        let Ok((game, _)) = parse(input) else { return Ok(failure) };
+        // What the engine does not tell now is found by name by the game's next attempt, or by the reconciler.
+        let found = self.engine.find(&game.container_name()).await.ok().flatten();
+        let has = |name: &str| found.as_ref().and_then(|container| container.labels.get(name)).map_or("", String::as_str);
+        let is_ours = has(label::GAME_ID) == game.as_str() && !has(label::OWNER).is_empty();
+        let container_id = found.as_ref().filter(|_| is_ours).map(|container| container.id.as_str());
+        match self.records.abandon(&game, &input.source_ref, &failure, container_id).await? {
+            Abandoned::Stored(answer) => return Ok(answer),
+            Abandoned::Kept => {}
+            Abandoned::Taken => {
+                if let Some(container_id) = container_id
+                    && let Err(error) = self.engine.remove(container_id).await
+                {
+                    tracing::warn!(game_id = game.as_str(), container_id, err = %error, "condemned container stays");
+                }
             }
         }
-    }
-
-    /// After giving up, nothing of the job may run. Best effort: what the engine does not let go of now is found by
-    /// name by the game's next attempt, or by the reconciler.
-    async fn clean_up(&self, attempt: &Attempt<'_>) {
-        let Ok(Some(container)) = self.engine.find(&attempt.game.container_name()).await else { return };
-        if attempt.is_ours(&container) {
-            if let Err(error) = attempt.condemn_and_remove(&container.id).await {
-                let game_id = attempt.game.as_str();
-                tracing::warn!(game_id, container_id = container.id, err = %error, "abandoned container stays");
-            }
-        }
+        Ok(failure)
     }
 
     fn attempt_on<'a>(&'a self, input: &'a StartInput, job: &Job<'a>, fenced: &'a Fenced) -> Attempt<'a> {

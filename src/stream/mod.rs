@@ -23,6 +23,8 @@ pub mod settle;
 pub mod janitor;
 // giving back what we will not start, and leaving
 pub mod hand_back;
+// the operator's side of the dead letters
+pub mod dead_letters;
 // an operator holds the whole fleet
 pub mod pause;
 

@@ -15,7 +15,9 @@ pub enum Renewal {
     Restored,
     /// Another consumer has it.
     Other,
-    /// It is not pending, and need not be: it is settled, or the group went back before it.
+    /// It is settled, not by us.
+    Settled,
+    /// It is not pending, and cannot be put back: what we make of it can be settled all the same.
     Absent,
 }
 
@@ -27,6 +29,7 @@ impl Renewal {
             Self::Trimmed => "trimmed",
             Self::Restored => "restored",
             Self::Other => "other",
+            Self::Settled => "settled",
             Self::Absent => "absent",
         }
     }
@@ -77,6 +80,7 @@ fn renewal_of(word: &str) -> Result<Renewal, RedisError> {
         "trimmed" => Renewal::Trimmed,
         "restored" => Renewal::Restored,
         "other" => Renewal::Other,
+        "settled" => Renewal::Settled,
         "absent" => Renewal::Absent,
         _ => return Err(RedisError::unexpected(word)),
     })

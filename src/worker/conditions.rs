@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -55,40 +56,66 @@ pub struct Conditions {
     stream: String,
     metrics: Arc<Metrics>,
     vitals: Arc<Vitals>,
-    since: HashMap<Trouble, (Instant, u64)>,
+    met: HashMap<Trouble, Met>,
 }
+
+#[derive(Debug)]
+struct Met {
+    since: Instant,
+    times: u64,
+    /// Since when nothing has said it again.
+    quiet: Option<Instant>,
+}
+
+/// A trouble has ended when nothing has met it for this long: calls that were under way when it ended fail one after
+/// the other, and it is still one trouble.
+const QUIET: Duration = Duration::from_secs(2);
 
 impl Conditions {
     /// No troubles yet, for the worker of this stream.
     pub fn new(stream: &str, metrics: Arc<Metrics>, vitals: Arc<Vitals>) -> Self {
-        Self { stream: stream.to_owned(), metrics, vitals, since: HashMap::new() }
+        Self { stream: stream.to_owned(), metrics, vitals, met: HashMap::new() }
     }
 
-    /// The trouble is met; says so only the first time. Answers how often in a row it has been met now.
+    /// The trouble is met; says so only the first time. Answers how often it has been met since it began.
     pub fn met(&mut self, trouble: Trouble, err: &str) -> u64 {
-        let (_, times) = self.since.entry(trouble).or_insert_with(|| (Instant::now(), 0));
-        *times += 1;
-        if *times == 1 {
+        let met = self.met.entry(trouble).or_insert_with(|| Met { since: Instant::now(), times: 0, quiet: None });
+        met.times += 1;
+        met.quiet = None;
+        if met.times == 1 {
             self.metrics.condition_began(trouble.as_str());
             self.vitals.trouble_began(trouble, err);
             tracing::warn!(worker = WORKER, stream = self.stream, condition = trouble.as_str(), err, "condition began");
         }
-        *times
+        met.times
     }
 
-    /// The trouble is not there; says so if it was.
+    /// Something went well that the trouble would have kept from it.
     pub fn over(&mut self, trouble: Trouble) {
-        if let Some((since, times)) = self.since.remove(&trouble) {
-            self.metrics.condition_ended(trouble.as_str());
-            self.vitals.trouble_ended(trouble);
-            let lasted_s = since.elapsed().as_secs_f64();
-            let stream = &self.stream;
-            tracing::info!(worker = WORKER, stream, condition = trouble.as_str(), lasted_s, times, "condition ended");
+        if let Some(met) = self.met.get_mut(&trouble) {
+            met.quiet.get_or_insert_with(Instant::now);
         }
     }
 
-    /// Is the trouble there?
-    pub fn has(&self, trouble: Trouble) -> bool {
-        self.since.contains_key(&trouble)
+    /// Says which troubles have ended by now.
+    pub fn say_ended(&mut self, now: Instant) {
+        let ended: Vec<Trouble> = self
+            .met
+            .iter()
+            .filter(|(_, met)| met.quiet.is_some_and(|quiet| now >= quiet + QUIET))
+            .map(|(&trouble, _)| trouble)
+            .collect();
+        for trouble in ended {
+            let Some(Met { since, times, quiet: Some(quiet) }) = self.met.remove(&trouble) else { continue };
+            self.metrics.condition_ended(trouble.as_str());
+            self.vitals.trouble_ended(trouble);
+            let (stream, condition, lasted_s) = (&self.stream, trouble.as_str(), (quiet - since).as_secs_f64());
+            tracing::info!(worker = WORKER, stream, condition, lasted_s, times, "condition ended");
+        }
+    }
+
+    /// When there is the next one to be said to have ended.
+    pub fn next_end(&self) -> Option<Instant> {
+        self.met.values().filter_map(|met| met.quiet).min().map(|quiet| quiet + QUIET)
     }
 }

@@ -22,8 +22,8 @@ pub(super) enum Event {
     Admitted(Vec<Held>, Result<Vec<Past>, RedisError>),
     /// A batch was settled, or not.
     Settled(Vec<(Held, Ending)>, Result<SettleReply, RedisError>),
-    /// What we hold was renewed, or not.
-    Renewed(Result<Vec<(EntryId, Renewal)>, RedisError>),
+    /// What we hold was renewed, or not; and whether an operator holds the fleet.
+    Renewed(Result<Vec<(EntryId, Renewal)>, RedisError>, Result<bool, RedisError>),
     /// A look for claimable entries, or a claim sweep.
     Swept(Result<Swept, RedisError>),
     /// A janitor's run.

@@ -21,6 +21,8 @@ mod events;
 pub mod replica;
 // the loop: what each event changes
 mod apply;
+// the loop: what the events of its upkeep change
+mod upkeep;
 // the loop: what is started next
 mod pump;
 // wiring: from settings to a running replica

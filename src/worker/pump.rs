@@ -25,6 +25,7 @@ const IDLE_WAKE: Duration = Duration::from_secs(60);
 impl Replica {
     pub(super) fn pump(&mut self) {
         let now = Instant::now();
+        self.conditions.say_ended(now);
         self.wake_backed_off(now);
         self.start_ready();
         self.settle_ready(now);
@@ -81,6 +82,9 @@ impl Replica {
         at(!self.to_hand_back.is_empty(), self.due.hand_back);
         at(!self.engine_up && !self.under_way.probe, self.due.probe);
         at(self.group_lost && !self.under_way.adopt, self.due.adopt);
+        if let Some(end) = self.conditions.next_end() {
+            at(true, end);
+        }
         if let Some(since) = self.under_way.read {
             at(!self.under_way.read_is_overdue, since + self.read_limit());
         }
@@ -94,7 +98,7 @@ impl Replica {
     }
 
     fn takes_work(&self) -> bool {
-        self.mode == Mode::Running && self.engine_up && !self.group_lost
+        self.mode == Mode::Running && self.engine_up && !self.group_lost && self.paused == Some(false)
     }
 
     /// Slots that no held entry takes; a read under way may still fill them. None while too many entries back off, or
@@ -197,7 +201,11 @@ impl Replica {
         let state = if self.mode == Mode::Running { ReplicaState::Running } else { ReplicaState::Draining };
         let (group, about) = (self.group.clone(), self.presence());
         let ids = self.holdings.to_renew(now, self.settings.max_run);
-        self.begin("renew", async move { Event::Renewed(group.renew(state, &about, &ids).await) });
+        self.begin("renew", async move {
+            // Both go out at once.
+            let (renewed, paused) = tokio::join!(group.renew(state, &about, &ids), group.is_paused());
+            Event::Renewed(renewed, paused)
+        });
     }
 
     fn adopt_due(&mut self, now: Instant) {

@@ -158,6 +158,8 @@ pub struct Replica {
     pub(super) operations: FuturesUnordered<BoxFuture<'static, Event>>,
     /// The engine answers.
     pub(super) engine_up: bool,
+    /// An operator holds the fleet; unknown until the first renewal, and until then nothing is taken.
+    pub(super) paused: Option<bool>,
     /// The group has to be made usable before anything is read or claimed.
     pub(super) group_lost: bool,
     /// What the next sweep is after, where one has said that it should follow at once.
@@ -219,6 +221,7 @@ impl Replica {
             under_way: UnderWay::default(),
             operations: FuturesUnordered::new(),
             engine_up: true,
+            paused: None,
             group_lost: false,
             claim_next: None,
             alone: None,

@@ -7,10 +7,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::WORKER;
-use super::apply::log_adoption;
+
 use super::backoff::{Backoff, CALLS};
 use super::conditions::{Conditions, Trouble};
 use super::replica::{Ended, Parts, Replica};
+use super::upkeep::log_adoption;
 use super::vitals::Vitals;
 use super::work::{Work, now_ms};
 use crate::engine::Engine;

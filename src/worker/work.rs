@@ -1,8 +1,10 @@
 //! One entry's stay in the start stage: the start service, and what an error means for the entry's budgets.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, CALLS};
@@ -87,7 +89,12 @@ impl Work {
     pub async fn run(&self, ticket: Ticket) -> Conclusion {
         let began = Instant::now();
         self.metrics.attempt_began(age_of(ticket.id));
-        let conclusion = self.conclude(ticket).await;
+        let again = ticket.clone();
+        // A bug, and no answer about the game: it counts, so that the job does not come back for ever.
+        let conclusion = match AssertUnwindSafe(self.conclude(ticket)).catch_unwind().await {
+            Ok(conclusion) => conclusion,
+            Err(_) => self.engine_failed(&again, ErrorCode::InternalError, "the start panicked".to_owned()).await,
+        };
         self.metrics.attempt_ended(began.elapsed());
         conclusion
     }

@@ -24,6 +24,12 @@ mod docker_engine;
 mod docker_fleet;
 // the document of the streams against real entries
 mod asyncapi;
+// the auditor: clean on a fleet, and every broken worker caught
+mod audit;
+// the operator's side of the dead letters
+mod dead;
+// the commands of operators
+mod ops;
 // rules about the tree itself
 mod tidy;
 // claims, suspects, orphans, janitor, reconciler

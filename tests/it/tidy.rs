@@ -25,7 +25,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("embedded", &["engine::label"]),
     // Shares nothing with what it audits; its tests hold its reading of the contract against ours.
     ("audit", &["contract::start_job", "redis", "settings"]),
-    ("ops", &["contract", "redis", "settings", "stream"]),
+    ("ops", &["contract", "redis", "settings", "start::game_id", "stream"]),
     ("bench", &BENCH),
     ("cli", &CLI),
 ];

@@ -7,7 +7,7 @@ use crate::settings::{OutcomeFields, StreamSettings};
 const LABEL: &str = "startjobs";
 
 /// The keys that hang on the jobs stream's name.
-const BESIDE_JOBS: &[&str] = &["verified", "attempts", "sweep", "replicas", "paused"];
+const BESIDE_JOBS: &[&str] = &["verified", "attempts", "sweep", "replicas", "paused", "ledgers"];
 
 pub(super) fn settings(check: &mut Check) -> Option<StreamSettings> {
     let jobs = stream(check, "jobs-stream");

@@ -2,10 +2,10 @@
 -- intent before anything touches the engine.
 --
 -- ARGV: source, its field in results, image, owner, lease ms, host, engine kind, id of a container that was seen dead
--- or '', source that is known to be pending nowhere or ''.
+-- or '', source that is known to be pending nowhere or '', who asks (op_source).
 -- Answers: stored <answer> | running <container> <host> | conflict <image> <container> <host> | busy <ms left>
 --   | blocked <source> | go <fence> <host> <condemned container or ''>
-local source, field, image, owner, ttl, host, engine, dead, gone = unpack(ARGV)
+local source, field, image, owner, ttl, host, engine, dead, gone, op_source = unpack(ARGV)
 
 local stored = redis.call('HGET', RES, field)
 if stored then return { 'stored', stored } end
@@ -32,7 +32,8 @@ if state == 'starting' and by ~= source and current ~= image and by ~= gone then
 local fence = tostring(redis.call('HINCRBY', REC, 'fence', 1))
 if sticky and at then host = at end
 redis.call('SET', LEASE, owner .. ':' .. fence, 'PX', ttl)
-redis.call('HSET', REC, 'state', 'starting', 'image_ref', image, 'source_ref', source, 'owner', owner, 'host', host,
+redis.call('HSET', REC, 'state', 'starting', 'image_ref', image, 'source_ref', source,
+  'op_source', op_source, 'owner', owner, 'host', host,
   'engine', engine, 'condemned', condemned, 'updated_at_ms', now_ms())
 redis.call('HINCRBY', REC, 'attempt', 1)
 return { 'go', fence, host, condemned }

@@ -68,6 +68,7 @@ local moved_forward = held and held ~= shadow and (not shadow or compare_ids(hel
   and compare_ids(held, last_generated()) <= 0
 if not moved_forward then
   local _, mark = write_mirror(delivered)
+  if redis.call('EXISTS', VERIFIED) == 0 then redis.call('SET', VERIFIED, mark) end
   return { 'exists', mark, 0 }
 end
 if others_present() then return { 'foreign', held, 0 } end

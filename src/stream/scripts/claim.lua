@@ -15,7 +15,7 @@
 local claim_idle, interval, want = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local mode, dead_max = ARGV[6], ARGV[7]
 local HANDED_BACK_IDLE = 3600000
-local WINDOW_PER_ENTRY, WINDOW_MIN, WINDOW_MAX = 10, 64, 640
+local WINDOW, WINDOWS_MAX = 640, 8
 local SUSPECT_CRASHES = 2
 
 local refused = wrong_type(SWEEP, 'hash') or wrong_type(REPLICAS, 'hash') or wrong_type(ATTEMPTS, 'hash')
@@ -30,7 +30,7 @@ if not own_seen or own_seen + claim_idle < now then return { 'not-due' } end
 
 local sweep = {}
 do
-  local names = { 'due', 'by', 'cursor', 'alone_by', 'alone_until' }
+  local names = { 'due', 'by', 'cursor', 'alone_by', 'alone_until', 'suspect' }
   for i, value in ipairs(redis.call('HMGET', SWEEP, unpack(names))) do sweep[names[i]] = value end
 end
 local due = tonumber(sweep.due or '0') or 0
@@ -48,44 +48,69 @@ local function died_with_it(pending)
   return state ~= 'left' and (not seen or seen + claim_idle <= now)
 end
 
-local cursor = sweep.cursor
-if mode == 'alone' or not cursor or not id_parts(cursor) then cursor = '-' end
-local window_size = math.max(WINDOW_MIN, math.min(WINDOW_MAX, want * WINDOW_PER_ENTRY))
-local window = redis.call('XPENDING', JOBS, GROUP, cursor == '-' and '-' or '(' .. cursor, '+', window_size)
-
-local candidates, suspects, last, full = {}, {}, nil, false
-for _, pending in ipairs(window) do
-  if tonumber(pending[3]) >= claim_idle then
-    local crashes, failures, since = attempts_of(pending[1])
-    local died = died_with_it(pending)
-    local candidate = { id = pending[1], owner = pending[2], count = pending[4], died = died,
-      crashes = crashes + (died and 1 or 0), failures = failures, since = since }
-    local is_suspect = candidate.crashes >= SUSPECT_CRASHES
-    local list = is_suspect and suspects or candidates
-    if not is_suspect and #list == want then full = true; break end
-    list[#list + 1] = candidate
-  end
-  last = pending[1]
+local function candidate_of(pending)
+  local crashes, failures, since = attempts_of(pending[1])
+  local died = died_with_it(pending)
+  return { id = pending[1], owner = pending[2], count = pending[4], died = died,
+    crashes = crashes + (died and 1 or 0), failures = failures, since = since }
 end
-local reached_end = #window < window_size and not full
+
+-- Windows of the pending list from the cursor on, until there is something to claim: a few of them, because what they
+-- cost is everybody's time.
+local candidates, suspect, full, reached_end = {}, nil, false, false
+local cursor = sweep.cursor
+if not cursor or not id_parts(cursor) then cursor = '-' end
+local function look_through(window)
+  for _, pending in ipairs(window) do
+    if tonumber(pending[3]) >= claim_idle then
+      local candidate = candidate_of(pending)
+      if candidate.crashes >= SUSPECT_CRASHES then
+        suspect = suspect or candidate
+      elseif #candidates == want then
+        full = true
+        return
+      else
+        candidates[#candidates + 1] = candidate
+      end
+    end
+    cursor = pending[1]
+  end
+end
+if mode == 'alone' then
+  local pending = sweep.suspect and redis.call('XPENDING', JOBS, GROUP, sweep.suspect, sweep.suspect, 1)[1]
+  if not pending or tonumber(pending[3]) < claim_idle then return { 'swept', {}, 0, {} } end
+  suspect = candidate_of(pending)
+else
+  for _ = 1, WINDOWS_MAX do
+    local window = redis.call('XPENDING', JOBS, GROUP, cursor == '-' and '-' or '(' .. cursor, '+', WINDOW)
+    look_through(window)
+    reached_end = not full and #window < WINDOW
+    if reached_end or #candidates > 0 then break end
+  end
+end
 
 if mode == 'look' and #candidates > 0 then
   redis.call('HSET', SWEEP, 'due', string.format('%.0f', now + interval), 'by', ME)
   return { 'found' }
 end
-if mode ~= 'alone' then
+if mode == 'alone' then
+  redis.call('HSET', SWEEP, 'alone_until', string.format('%.0f', now + claim_idle))
+  candidates = { suspect }
+else
   -- At the end of the list the next sweep begins at the front again. One that found as many as it wanted is followed
   -- at once, by whoever has free slots.
   redis.call('HSET', SWEEP, 'due', string.format('%.0f', full and now or now + interval), 'by', ME,
-    'cursor', reached_end and '-' or last or cursor)
-  if #candidates == 0 and #suspects > 0 and our_turn_alone then
-    redis.call('HSET', SWEEP, 'alone_by', ME, 'alone_until', string.format('%.0f', now + claim_idle))
+    'cursor', reached_end and '-' or cursor)
+  if #candidates == 0 and suspect and our_turn_alone then
+    redis.call('HSET', SWEEP, 'alone_by', ME, 'alone_until', string.format('%.0f', now + claim_idle),
+      'suspect', suspect.id)
     return { 'suspects' }
   end
   if #candidates == 0 then return { 'swept', {}, 0, {} } end
-else
-  redis.call('HSET', SWEEP, 'alone_until', string.format('%.0f', now + claim_idle))
-  candidates = { suspects[1] }
+end
+for _, candidate in ipairs(candidates) do
+  refused = wrong_type(ledger_bucket(candidate.id), 'set')
+  if refused then return refused end
 end
 
 local claimed, lost, owners = {}, {}, {}

@@ -13,7 +13,7 @@ for first = 1, #mine, 1000 do
   for _, option in ipairs({ 'IDLE', 3600000, 'JUSTID' }) do command[#command + 1] = option end
   redis.call(unpack(command))
 end
-if #mine > 0 then
+if #mine > 0 and not wrong_type(SWEEP, 'hash') then
   -- The next sweep begins at the front, where what is given back lies, and is due now.
   redis.call('HSET', SWEEP, 'due', 0, 'cursor', '-')
 end

@@ -65,7 +65,8 @@ end
 -- which all are known to be settled; the cursor goes on from there and begins anew when it has reached the end.
 local function walk()
   local verified = redis.call('GET', VERIFIED)
-  if not verified or not id_parts(verified) then verified = '0-0' end
+  -- Without it nobody can say what was answered before: begin at the watermark, and put nothing back by guess.
+  if not verified or not id_parts(verified) then verified = watermark(delivered) or '0-0' end
   -- A stream that begins anew has lower ids.
   if compare_ids(verified, delivered) > 0 then verified = delivered end
   local cursor = redis.call('HGET', SWEEP, 'walked')

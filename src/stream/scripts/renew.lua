@@ -3,7 +3,8 @@
 -- ARGV: group, me, state, JSON about the replica, entries held, smallest and largest id, then the ids.
 -- Answers one word per id: mine; other (another consumer has it); trimmed (ours, its payload is gone: left alone,
 -- because XCLAIM of 7.0 and later would drop the record); restored (it had fallen out of the pending list and was put
--- back); absent (not pending: settled, or not yet delivered in this group).
+-- back); settled (by somebody else meanwhile); absent (not pending and not settled, and not to be put back: its
+-- payload is gone, or the group went back before it).
 local held_max = tonumber(ARGV[5])
 local refused = wrong_type(REPLICAS, 'hash')
 if refused then return refused end
@@ -51,7 +52,9 @@ if #absent > 0 then
   for _, entry in ipairs(absent) do ids[#ids + 1] = entry.id end
   local settled = in_ledger(ids)
   for _, entry in ipairs(absent) do
-    if not settled[entry.id] and compare_ids(entry.id, delivered) <= 0 and exists(entry.id) then
+    if settled[entry.id] then
+      words[entry.position] = 'settled'
+    elseif compare_ids(entry.id, delivered) <= 0 and exists(entry.id) then
       redis.call('XCLAIM', JOBS, GROUP, ME, 0, entry.id, 'FORCE', 'JUSTID')
       words[entry.position] = 'restored'
       restored = true

@@ -4,8 +4,8 @@ use startjobs::embedded::process::own_variables;
 use startjobs::lobby::accounting::Sent;
 
 use super::{
-    GAME, OTHER_GAME, Value, World, assert_answers, binary, containers_of, docker, ends_well,
-    inspect, remove, the_only_container, world,
+    GAME, OTHER_GAME, Value, World, assert_answers, binary, containers_of, docker, ends_well, inspect, remove,
+    the_only_container, world,
 };
 
 /// Sends a job by the command and waits for its outcome: the exit code, and what it printed.
@@ -15,29 +15,11 @@ async fn send(world: &mut World, game: &str, image: &str) -> (i32, Value) {
         command.env_remove(variable);
     }
     let url = world.redis.url();
-    command.args([
-        "send",
-        "--game",
-        game,
-        "--image",
-        image,
-        "--wait",
-        "--json",
-        "--redis-url",
-        &url,
-    ]);
-    let output = command
-        .kill_on_drop(true)
-        .output()
-        .await
-        .expect("the command runs");
+    command.args(["send", "--game", game, "--image", image, "--wait", "--json", "--redis-url", &url]);
+    let output = command.kill_on_drop(true).output().await.expect("the command runs");
     let text = String::from_utf8(output.stdout).expect("JSON is text");
-    let printed: Value = serde_json::from_str(&text).unwrap_or_else(|error| {
-        panic!(
-            "{error}: {text:?} {}",
-            String::from_utf8_lossy(&output.stderr)
-        )
-    });
+    let printed: Value = serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{error}: {text:?} {}", String::from_utf8_lossy(&output.stderr)));
     let id = printed["entry_id"].as_str().expect("an entry id");
     world.sent.insert(id.to_owned(), Sent::Job);
     (output.status.code().expect("it ended by itself"), printed)
@@ -45,17 +27,9 @@ async fn send(world: &mut World, game: &str, image: &str) -> (i32, Value) {
 
 /// A success: its code, its container and its endpoint.
 fn success((exit, printed): &(i32, Value)) -> (&str, &str, &str) {
-    assert_eq!(
-        (*exit, printed["outcome"].as_str()),
-        (0, Some("success")),
-        "{printed}"
-    );
+    assert_eq!((*exit, printed["outcome"].as_str()), (0, Some("success")), "{printed}");
     let text = |name: &str| printed[name].as_str().expect("every field is there");
-    (
-        text("error_code"),
-        text("container_id"),
-        text("engine_endpoint"),
-    )
+    (text("error_code"), text("container_id"), text("engine_endpoint"))
 }
 
 #[tokio::test]
@@ -71,10 +45,7 @@ async fn a_job_sent_by_hand_answers_with_a_container_that_serves() {
 
     let seen = inspect(&dockerd, container);
     let presences = world.presences().await;
-    let owner = presences
-        .keys()
-        .next()
-        .expect("the replica says that it is there");
+    let owner = presences.keys().next().expect("the replica says that it is there");
     let labels = serde_json::json!({
         "rtm.game_id": "game",
         "rtm.image_ref": GAME,
@@ -89,17 +60,10 @@ async fn a_job_sent_by_hand_answers_with_a_container_that_serves() {
     assert_eq!(success(&again), ("replay_no_op", container, endpoint));
 
     let (exit, refused) = send(&mut world, "game", OTHER_GAME).await;
-    assert_eq!(
-        (exit, refused["outcome"].as_str()),
-        (1, Some("failure")),
-        "{refused}"
-    );
+    assert_eq!((exit, refused["outcome"].as_str()), (1, Some("failure")), "{refused}");
     assert_eq!(refused["error_code"], "image_conflict", "{refused}");
     let message = refused["error_message"].as_str().expect("a message");
-    assert!(
-        message.contains(GAME) && message.contains(OTHER_GAME),
-        "{message}"
-    );
+    assert!(message.contains(GAME) && message.contains(OTHER_GAME), "{message}");
     // Nothing of all this touched it.
     assert_eq!(inspect(&dockerd, container)["State"], seen["State"]);
     ends_well(&mut world).await;
@@ -126,9 +90,7 @@ async fn a_game_whose_container_is_gone_can_be_started_again_with_any_image() {
     // One that has ended and is still there is replaced.
     let sent = send(&mut world, "game", GAME).await;
     let (_, ended, _) = success(&sent);
-    let kill = dockerd
-        .request("POST", &format!("/containers/{ended}/kill"), b"")
-        .expect("the engine answers");
+    let kill = dockerd.request("POST", &format!("/containers/{ended}/kill"), b"").expect("the engine answers");
     assert_eq!(kill.0, 204, "{kill:?}");
     let sent = send(&mut world, "game", OTHER_GAME).await;
     let (code, container, endpoint) = success(&sent);

@@ -4,9 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::{
-    GAME, Value, assert_answers, created_and_started, docker, ends_well, the_only_container, world,
-};
+use super::{GAME, Value, assert_answers, created_and_started, docker, ends_well, the_only_container, world};
 
 #[tokio::test]
 async fn eight_jobs_for_one_game_on_two_replicas_are_one_start_and_seven_replays() {
@@ -31,11 +29,7 @@ async fn eight_jobs_for_one_game_on_two_replicas_are_one_start_and_seven_replays
         assert_answers(&outcome.engine_endpoint, "game").await;
     }
     for replica in replicas {
-        assert!(
-            !world.log(replica).processed().is_empty(),
-            "a replica had nothing to do\n{}",
-            world.logs()
-        );
+        assert!(!world.log(replica).processed().is_empty(), "a replica had nothing to do\n{}", world.logs());
     }
 }
 
@@ -45,11 +39,7 @@ async fn many_games_are_as_many_containers_and_no_more_starts_at_once_than_allow
     const STARTS_AT_ONCE: usize = 2;
     let Some(dockerd) = docker() else { return };
     let at_once = STARTS_AT_ONCE.to_string();
-    let mut world = world(
-        &dockerd,
-        &[("start-concurrency", &at_once), ("slots", "12")],
-    )
-    .await;
+    let mut world = world(&dockerd, &[("start-concurrency", &at_once), ("slots", "12")]).await;
     let replicas = [world.replica(&[]), world.replica(&[])];
     for replica in replicas {
         world.begun(replica).await;
@@ -60,41 +50,24 @@ async fn many_games_are_as_many_containers_and_no_more_starts_at_once_than_allow
     }
     ends_well(&mut world).await;
     let took = began.elapsed();
-    println!(
-        "{GAMES} games in {took:?}: {:.1} starts/s",
-        24.0 / took.as_secs_f64()
-    );
+    println!("{GAMES} games in {took:?}: {:.1} starts/s", 24.0 / took.as_secs_f64());
 
     let outcomes = world.lobby.all_outcomes().await.expect("outcomes");
     assert_eq!(outcomes.len(), GAMES);
     for outcome in &outcomes {
-        assert_eq!(
-            (outcome.outcome.as_str(), outcome.error_code.as_str()),
-            ("success", ""),
-            "{outcome:?}"
-        );
-        assert_eq!(
-            outcome.container_id,
-            the_only_container(&dockerd, &outcome.game_id)
-        );
+        assert_eq!((outcome.outcome.as_str(), outcome.error_code.as_str()), ("success", ""), "{outcome:?}");
+        assert_eq!(outcome.container_id, the_only_container(&dockerd, &outcome.game_id));
         assert_eq!(created_and_started(&dockerd, &outcome.game_id), (1, 1));
         assert_answers(&outcome.engine_endpoint, &outcome.game_id).await;
     }
     assert_eq!(dockerd.containers().len(), GAMES);
     for replica in replicas {
-        assert!(
-            !world.log(replica).processed().is_empty(),
-            "a replica had nothing to do\n{}",
-            world.logs()
-        );
+        assert!(!world.log(replica).processed().is_empty(), "a replica had nothing to do\n{}", world.logs());
     }
     let most = most_starts_at_once(&dockerd.events());
     println!("most starts at once, by replica: {most:?}");
     assert_eq!(most.len(), replicas.len(), "{most:?}");
-    assert!(
-        most.values().all(|most| *most <= STARTS_AT_ONCE),
-        "{most:?}"
-    );
+    assert!(most.values().all(|most| *most <= STARTS_AT_ONCE), "{most:?}");
 }
 
 /// By replica, the most containers that were created and not yet started at one moment.
@@ -102,12 +75,7 @@ fn most_starts_at_once(events: &[Value]) -> BTreeMap<String, usize> {
     let mut under_way: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut most: BTreeMap<String, usize> = BTreeMap::new();
     for event in events {
-        let attribute = |name: &str| {
-            event["Actor"]["Attributes"][name]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let attribute = |name: &str| event["Actor"]["Attributes"][name].as_str().unwrap_or_default().to_owned();
         let of_owner = under_way.entry(attribute("rtm.owner")).or_default();
         match event["Action"].as_str() {
             Some("create") => drop(of_owner.insert(attribute("rtm.game_id"))),

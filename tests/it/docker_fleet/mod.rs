@@ -37,11 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(100);
 fn docker() -> Option<Dockerd> {
     let dockerd = Dockerd::start()?;
     dockerd.import_image(GAME, binary(), &["engine"], &[]);
-    let answer = dockerd.request(
-        "POST",
-        &format!("/images/{GAME}/tag?repo=startjobs.test%2Fgame&tag=2"),
-        b"",
-    );
+    let answer = dockerd.request("POST", &format!("/images/{GAME}/tag?repo=startjobs.test%2Fgame&tag=2"), b"");
     assert_eq!(answer.expect("the engine answers").0, 201);
     Some(dockerd)
 }
@@ -54,11 +50,7 @@ fn binary() -> &'static Path {
 /// work takes the processor away from everybody for a while.
 async fn world(dockerd: &Dockerd, settings: &[(&str, &str)]) -> World {
     let host = dockerd.host();
-    let docker = [
-        ("engine", "docker"),
-        ("docker-host", host.as_str()),
-        ("claim-idle", "1500ms"),
-    ];
+    let docker = [("engine", "docker"), ("docker-host", host.as_str()), ("claim-idle", "1500ms")];
     World::with(&[&docker, settings].concat()).await
 }
 
@@ -68,17 +60,10 @@ async fn answered(world: &mut World, job: EntryId) -> Entry {
     let began = Instant::now();
     loop {
         let outcomes = world.lobby.all_outcomes().await.expect("outcomes");
-        if outcomes
-            .iter()
-            .any(|outcome| outcome.source_ref.as_deref() == Some(&job_text))
-        {
+        if outcomes.iter().any(|outcome| outcome.source_ref.as_deref() == Some(&job_text)) {
             return world.outcome(job).await;
         }
-        assert!(
-            began.elapsed() < PATIENCE,
-            "no outcome of {job}\n{}",
-            world.logs()
-        );
+        assert!(began.elapsed() < PATIENCE, "no outcome of {job}\n{}", world.logs());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -91,11 +76,7 @@ async fn ends_well(world: &mut World) {
         if account.lost.is_empty() {
             break;
         }
-        assert!(
-            began.elapsed() < PATIENCE,
-            "still without an answer: {account:?}\n{}",
-            world.logs()
-        );
+        assert!(began.elapsed() < PATIENCE, "still without an answer: {account:?}\n{}", world.logs());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     world.settled().await;
@@ -112,9 +93,7 @@ fn containers_of(dockerd: &Dockerd, game: &str) -> Vec<Value> {
 /// The id of the game's one container, which runs.
 fn the_only_container(dockerd: &Dockerd, game: &str) -> String {
     let containers = containers_of(dockerd, game);
-    let [only] = containers.as_slice() else {
-        panic!("containers of {game}: {containers:?}")
-    };
+    let [only] = containers.as_slice() else { panic!("containers of {game}: {containers:?}") };
     assert_eq!(only["State"], "running", "{only}");
     assert_eq!(only["Names"], serde_json::json!([format!("/rtm-{game}")]));
     only["Id"].as_str().expect("an id").to_owned()
@@ -124,9 +103,8 @@ fn the_only_container(dockerd: &Dockerd, game: &str) -> String {
 fn created_and_started(dockerd: &Dockerd, game: &str) -> (usize, usize) {
     let events = dockerd.events();
     let count = |action: &str| {
-        let is_wanted = |event: &&Value| {
-            event["Action"] == action && event["Actor"]["Attributes"]["rtm.game_id"] == game
-        };
+        let is_wanted =
+            |event: &&Value| event["Action"] == action && event["Actor"]["Attributes"]["rtm.game_id"] == game;
         events.iter().filter(is_wanted).count()
     };
     (count("create"), count("start"))
@@ -142,36 +120,19 @@ fn inspect(dockerd: &Dockerd, name_or_id: &str) -> Value {
 
 /// Takes a container away, as an operator would.
 fn remove(dockerd: &Dockerd, name_or_id: &str) {
-    let answer = dockerd.request(
-        "DELETE",
-        &format!("/containers/{name_or_id}?force=1&v=1"),
-        b"",
-    );
+    let answer = dockerd.request("DELETE", &format!("/containers/{name_or_id}?force=1&v=1"), b"");
     let (status, body) = answer.expect("the engine answers");
     assert_eq!(status, 204, "{name_or_id}: {body}");
 }
 
 /// Asks a game engine for its page, which names its game.
 async fn assert_answers(endpoint: &str, game: &str) {
-    let authority = endpoint
-        .strip_prefix("http://")
-        .expect("an endpoint is a URL");
-    let mut stream = TcpStream::connect(authority)
-        .await
-        .expect("the endpoint accepts");
+    let authority = endpoint.strip_prefix("http://").expect("an endpoint is a URL");
+    let mut stream = TcpStream::connect(authority).await.expect("the endpoint accepts");
     let request = format!("GET / HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("the endpoint listens");
+    stream.write_all(request.as_bytes()).await.expect("the endpoint listens");
     let mut answer = String::new();
-    stream
-        .read_to_string(&mut answer)
-        .await
-        .expect("the endpoint answers in text");
+    stream.read_to_string(&mut answer).await.expect("the endpoint answers in text");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{endpoint}: {answer}");
-    assert!(
-        answer.ends_with(&format!("game {game}\n")),
-        "{endpoint}: {answer}"
-    );
+    assert!(answer.ends_with(&format!("game {game}\n")), "{endpoint}: {answer}");
 }

@@ -43,7 +43,7 @@ pub struct World {
     pub sent: HashMap<String, Sent>,
     pub redis: RedisServer,
     /// Holds the logs for as long as the world lasts.
-    _directory: TempDir,
+    pub directory: TempDir,
 }
 
 impl World {
@@ -84,7 +84,7 @@ impl World {
             settings: typed,
             sent: HashMap::new(),
             redis,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -431,7 +431,6 @@ impl Entry {
         self.pairs.iter().map(|(name, _)| name.as_str()).collect()
     }
 }
-
 
 /// Settings from names and values alone.
 pub fn load(values: &[(String, String)]) -> Settings {

@@ -1,5 +1,10 @@
 //! A private container engine: its own socket, data, bridge and containers, gone when it is dropped.
 
+// the bridge that its containers are on
+mod bridge;
+// images made of one program
+mod image;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
@@ -12,6 +17,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use self::bridge::{Bridge, ip};
+use self::image::archive;
 
 /// How long the engine may take to come up or to go away.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,11 +59,7 @@ impl Dockerd {
     }
 
     fn try_start() -> Result<Self, String> {
-        for (program, package) in [
-            ("dockerd", "docker.io"),
-            ("ip", "iproute2"),
-            ("setpriv", "util-linux"),
-        ] {
+        for (program, package) in [("dockerd", "docker.io"), ("ip", "iproute2"), ("setpriv", "util-linux")] {
             if find_program(program).is_none() {
                 return Err(format!("`{program}` is not installed (package {package})"));
             }
@@ -64,15 +68,8 @@ impl Dockerd {
         let bridge = Bridge::claim()?;
         // Short, because a socket's path has at most 107 bytes.
         let prefix = format!("{PREFIX}-{}-", std::process::id());
-        let dir = tempfile::Builder::new()
-            .prefix(&prefix)
-            .tempdir()
-            .map_err(|error| error.to_string())?;
-        let mut dockerd = Self {
-            dir,
-            bridge,
-            daemon: None,
-        };
+        let dir = tempfile::Builder::new().prefix(&prefix).tempdir().map_err(|error| error.to_string())?;
+        let mut dockerd = Self { dir, bridge, daemon: None };
         dockerd.bring_up()?;
         Ok(dockerd)
     }
@@ -89,11 +86,24 @@ impl Dockerd {
         }
     }
 
-    /// Starts it again after [`Self::stop`].
+    /// Kills the engine, with the containerd below it; its containers run on without them.
+    pub fn kill(&mut self) {
+        let Some(daemon) = self.daemon.take() else {
+            return;
+        };
+        let containerd = fs::read_to_string(self.dir.path().join("exec/containerd/containerd.pid"));
+        signal_process("KILL", daemon.pid);
+        daemon.end();
+        let pid = containerd.ok().and_then(|pid| pid.trim().parse().ok());
+        let pid = pid.expect("a running engine has a containerd of its own");
+        signal_process("KILL", pid);
+        assert!(wait_until(|| !is_alive(pid)), "containerd {pid} survived SIGKILL");
+    }
+
+    /// Starts it again after [`Self::stop`] or [`Self::kill`].
     pub fn restart(&mut self) {
         assert!(self.daemon.is_none(), "it is stopped");
-        self.bring_up()
-            .expect("an engine that ran before runs again");
+        self.bring_up().expect("an engine that ran before runs again");
     }
 
     /// Makes the image `name` (`repository:tag`) without any registry: the program, the shared libraries it needs, and
@@ -102,23 +112,13 @@ impl Dockerd {
         let entry_point = [&["/program"], arguments].concat();
         let entry_point = serde_json::to_string(&entry_point).expect("text is JSON");
         let (repository, tag) = name.rsplit_once(':').expect("`repository:tag`");
-        let mut path = format!(
-            "/images/create?fromSrc=-&repo={}&tag={}",
-            escape(repository),
-            escape(tag)
-        );
-        for change in [format!("ENTRYPOINT {entry_point}").as_str()]
-            .iter()
-            .chain(changes)
-        {
+        let mut path = format!("/images/create?fromSrc=-&repo={}&tag={}", escape(repository), escape(tag));
+        for change in [format!("ENTRYPOINT {entry_point}").as_str()].iter().chain(changes) {
             write!(path, "&changes={}", escape(change)).expect("a String takes all");
         }
         let answer = self.request("POST", &path, &archive(program));
         let (status, body) = answer.expect("the engine answers");
-        assert!(
-            status == 200 && !body.contains("errorDetail"),
-            "import of {name}: {status} {body}"
-        );
+        assert!(status == 200 && !body.contains("errorDetail"), "import of {name}: {status} {body}");
     }
 
     /// One API request; the status and the body of its answer.
@@ -129,50 +129,33 @@ impl Dockerd {
         // HTTP/1.0 keeps the answer free of chunks.
         write!(stream, "{method} {path} HTTP/1.0\r\nHost: docker\r\n")?;
         // An import takes any type, everything else only this one.
-        write!(
-            stream,
-            "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        )?;
+        write!(stream, "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len())?;
         stream.write_all(body)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         let answer = String::from_utf8_lossy(&answer);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        Ok((
-            status.ok_or_else(|| std::io::Error::other("no status line"))?,
-            body.to_owned(),
-        ))
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        Ok((status.ok_or_else(|| std::io::Error::other("no status line"))?, body.to_owned()))
     }
 
     /// All containers, running or not, as the engine lists them.
     pub fn list(&self) -> Vec<Value> {
-        let body = self
-            .request("GET", "/containers/json?all=1", b"")
-            .map(|(_, body)| body)
-            .unwrap_or_default();
+        let body = self.request("GET", "/containers/json?all=1", b"").map(|(_, body)| body).unwrap_or_default();
         serde_json::from_str(&body).unwrap_or_default()
     }
 
     /// The ids of all containers, running or not.
     pub fn containers(&self) -> Vec<String> {
         let listed = self.list();
-        let ids = listed
-            .iter()
-            .filter_map(|container| container["Id"].as_str());
+        let ids = listed.iter().filter_map(|container| container["Id"].as_str());
         ids.map(str::to_owned).collect()
     }
 
     /// What has happened to containers since the engine came up, oldest first: at most the last 256 events, which is
     /// what an engine keeps.
     pub fn events(&self) -> Vec<Value> {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .expect("after 1970");
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
         let path = format!(
             "/events?since=1&until={}.{:09}&filters={}",
             now.as_secs(),
@@ -181,9 +164,7 @@ impl Dockerd {
         );
         let (status, body) = self.request("GET", &path, b"").expect("the engine answers");
         assert_eq!(status, 200, "{body}");
-        body.lines()
-            .map(|line| serde_json::from_str(line).expect("one event a line"))
-            .collect()
+        body.lines().map(|line| serde_json::from_str(line).expect("one event a line")).collect()
     }
 
     fn socket(&self) -> PathBuf {
@@ -194,12 +175,7 @@ impl Dockerd {
         let daemon = Daemon::spawn(self.dir.path(), &self.bridge.name)?;
         self.daemon = Some(daemon);
         let patience = Instant::now() + PATIENCE;
-        while self
-            .daemon
-            .as_ref()
-            .is_some_and(|daemon| !daemon.has_ended())
-            && Instant::now() < patience
-        {
+        while self.daemon.as_ref().is_some_and(|daemon| !daemon.has_ended()) && Instant::now() < patience {
             if matches!(self.request("GET", "/_ping", b""), Ok((200, _))) {
                 return Ok(());
             }
@@ -207,10 +183,7 @@ impl Dockerd {
         }
         let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        Err(format!(
-            "dockerd did not come up:\n{}",
-            lines[lines.len().saturating_sub(5)..].join("\n")
-        ))
+        Err(format!("dockerd did not come up:\n{}", lines[lines.len().saturating_sub(5)..].join("\n")))
     }
 }
 
@@ -220,9 +193,7 @@ impl Drop for Dockerd {
         thread::scope(|scope| {
             for id in self.containers() {
                 let engine = &*self;
-                scope.spawn(move || {
-                    engine.request("DELETE", &format!("/containers/{id}?force=1&v=1"), b"")
-                });
+                scope.spawn(move || engine.request("DELETE", &format!("/containers/{id}?force=1&v=1"), b""));
             }
         });
         self.stop();
@@ -242,31 +213,15 @@ struct Daemon {
 
 impl Daemon {
     fn spawn(dir: &Path, bridge: &str) -> Result<Self, String> {
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(dir.join("log"));
+        let log = fs::File::options().create(true).append(true).open(dir.join("log"));
         let log = log.map_err(|error| error.to_string())?;
         // Left behind by an engine that was killed.
         drop(fs::remove_file(dir.join("pid")));
         let path = |name: &str| dir.join(name).display().to_string();
         let mut command = Command::new("setpriv");
         command
-            .args([
-                "--pdeathsig",
-                "TERM",
-                "dockerd",
-                "--host",
-                &format!("unix://{}", path("sock")),
-            ])
-            .args([
-                "--data-root",
-                &path("data"),
-                "--exec-root",
-                &path("exec"),
-                "--pidfile",
-                &path("pid"),
-            ])
+            .args(["--pdeathsig", "TERM", "dockerd", "--host", &format!("unix://{}", path("sock"))])
+            .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
             .args(["--iptables=false", "--ip6tables=false", "--bridge", bridge])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -276,13 +231,10 @@ impl Daemon {
             let child = command.spawn();
             match child {
                 Ok(mut child) => {
-                    tell.send(Ok(child.id()))
-                        .expect("the fixture waits for the id");
+                    tell.send(Ok(child.id())).expect("the fixture waits for the id");
                     child.wait().expect("nobody else waits for this child");
                 }
-                Err(error) => tell
-                    .send(Err(error.to_string()))
-                    .expect("the fixture waits for the id"),
+                Err(error) => tell.send(Err(error.to_string())).expect("the fixture waits for the id"),
             }
         });
         let pid = told.recv().map_err(|error| error.to_string())??;
@@ -307,103 +259,28 @@ impl Daemon {
     }
 }
 
-/// A bridge with a subnet of its own. The name is the claim: two tests cannot both create it.
-#[derive(Debug)]
-struct Bridge {
-    name: String,
-}
-
-impl Bridge {
-    fn claim() -> Result<Self, String> {
-        let mut reason = String::new();
-        for number in 0..1024 {
-            let name = format!("{PREFIX}{number}");
-            match ip(&["link", "add", &name, "type", "bridge"]) {
-                Ok(()) => {
-                    let bridge = Self { name };
-                    // Half of 10.96.0.0/11, out of the way of what engines and clouds choose by themselves.
-                    let address = format!("10.{}.{}.1/24", 104 + number / 256, number % 256);
-                    ip(&[
-                        "link",
-                        "set",
-                        &bridge.name,
-                        "alias",
-                        &format!("{PREFIX}-{}", std::process::id()),
-                    ])?;
-                    ip(&["address", "add", &address, "dev", &bridge.name])?;
-                    ip(&["link", "set", &bridge.name, "up"])?;
-                    return Ok(bridge);
-                }
-                Err(error) if error.contains("File exists") => reason = error,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(format!("no free bridge name: {reason}"))
-    }
-}
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        if let Err(reason) = ip(&["link", "delete", &self.name]) {
-            eprintln!("the bridge {} stays behind: {reason}", self.name);
-        }
-    }
-}
-
-fn ip(arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new("ip")
-        .args(arguments)
-        .output()
-        .map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!(
-        "`ip {}`: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr).trim()
-    ))
-}
-
 /// Takes away what tests left behind that were killed.
 fn sweep() {
     let owner_is_gone = |name: &str| {
-        let pid = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.strip_prefix('-'))
-            .and_then(|rest| {
-                let pid = rest.trim_end().split('-').next()?;
-                pid.parse::<u32>().ok()
-            });
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('-')).and_then(|rest| {
+            let pid = rest.trim_end().split('-').next()?;
+            pid.parse::<u32>().ok()
+        });
         pid.is_some_and(|pid| !is_alive(pid))
     };
-    for entry in fs::read_dir(std::env::temp_dir())
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         let is_ours = entry.file_name().to_str().is_some_and(owner_is_gone);
-        let pid = fs::read_to_string(entry.path().join("pid"))
-            .ok()
-            .and_then(|pid| pid.trim().parse().ok());
+        let pid = fs::read_to_string(entry.path().join("pid")).ok().and_then(|pid| pid.trim().parse().ok());
         // Its engine may still be on its way out.
         if is_ours && !pid.is_some_and(is_alive) {
             remove_leftovers(&entry.path());
             drop(fs::remove_dir_all(entry.path()));
         }
     }
-    for entry in fs::read_dir("/sys/class/net")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
         let alias = fs::read_to_string(entry.path().join("ifalias")).unwrap_or_default();
         if owner_is_gone(&alias) {
-            drop(ip(&[
-                "link",
-                "delete",
-                &entry.file_name().to_string_lossy(),
-            ]));
+            drop(ip(&["link", "delete", &entry.file_name().to_string_lossy()]));
         }
     }
 }
@@ -413,26 +290,17 @@ fn sweep() {
 fn remove_leftovers(dir: &Path) {
     let dir = dir.to_str().expect("a temporary directory's path is text");
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|pid| pid.parse::<u32>().ok())
-        else {
+        let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse::<u32>().ok()) else {
             continue;
         };
         let command_line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if pid != std::process::id()
-            && String::from_utf8_lossy(&command_line).contains(&format!("{dir}/"))
-        {
+        if pid != std::process::id() && String::from_utf8_lossy(&command_line).contains(&format!("{dir}/")) {
             signal_process("KILL", pid);
             wait_until(|| !is_alive(pid));
         }
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let below = mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .filter(|point| point.starts_with(dir));
+    let below = mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|point| point.starts_with(dir));
     for point in below.collect::<Vec<_>>().into_iter().rev() {
         drop(Command::new("umount").args(["--lazy", point]).output());
     }
@@ -443,11 +311,7 @@ fn is_alive(pid: u32) -> bool {
 }
 
 fn signal_process(signal: &str, pid: u32) {
-    drop(
-        Command::new("kill")
-            .args([&format!("-{signal}"), &pid.to_string()])
-            .output(),
-    );
+    drop(Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).output());
 }
 
 fn wait_until(condition: impl Fn() -> bool) -> bool {
@@ -463,53 +327,7 @@ fn wait_until(condition: impl Fn() -> bool) -> bool {
 
 fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|program| program.is_file())
-}
-
-/// A tar archive of the program as `/program`, and of the shared libraries it needs where the loader looks for them.
-fn archive(program: &Path) -> Vec<u8> {
-    let stage = tempfile::tempdir().expect("a temporary directory");
-    let copy = stage.path().join("program");
-    // Debug symbols are most of a test build, and time to import.
-    let stripped = Command::new("strip")
-        .arg("-o")
-        .arg(&copy)
-        .arg(program)
-        .output();
-    if !stripped.is_ok_and(|output| output.status.success()) {
-        fs::copy(program, &copy).expect("the program can be read");
-    }
-    // Fails for a static program, and then lists nothing.
-    let listed = Command::new("ldd")
-        .arg(program)
-        .output()
-        .expect("ldd comes with the C library");
-    let listed = String::from_utf8_lossy(&listed.stdout);
-    for library in listed
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'))
-        .map(Path::new)
-    {
-        let relative = library.strip_prefix("/").expect("it begins with a slash");
-        let copy = stage.path().join(relative);
-        fs::create_dir_all(copy.parent().expect("it is a file below the root"))
-            .expect("the stage is ours");
-        fs::copy(library, copy).expect("the library can be read");
-    }
-    let tar = Command::new("tar")
-        .arg("-C")
-        .arg(stage.path())
-        .args(["-c", "."])
-        .output()
-        .expect("tar is installed");
-    assert!(
-        tar.status.success(),
-        "tar: {}",
-        String::from_utf8_lossy(&tar.stderr)
-    );
-    tar.stdout
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
 }
 
 /// Percent-encodes a query value.

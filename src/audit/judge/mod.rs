@@ -298,8 +298,7 @@ impl Judge<'_> {
             return;
         }
         for (game, left) in &self.available {
-            let may_be_theirs =
-                self.open.get(game).copied().unwrap_or(0) + facts.newer.get(game).copied().unwrap_or(0);
+            let may_be_theirs = self.open.get(game).copied().unwrap_or(0) + facts.newer.get(game).copied().unwrap_or(0);
             if *left > may_be_theirs {
                 let name = facts.unsourced.get(game).map_or("", |unsourced| unsourced.game.as_str());
                 let detail = format!("game {name:?}");

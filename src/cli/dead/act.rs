@@ -1,0 +1,260 @@
+//! `dead requeue` and `dead remove`.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, IsTerminal, Write};
+
+use clap::ArgMatches;
+
+use super::read::say;
+use super::select::{Selection, Walk, game_of, look_up};
+use super::text::{columns, escaped};
+use super::{common, exit};
+use crate::redis::RedisError;
+use crate::stream::dead_letters::{DeadLetters, Letter, Order, REMOVE_BATCH_MAX, REQUEUE_BATCH_MAX, Requeued};
+use crate::stream::entry_id::EntryId;
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) struct Action {
+    verb: Verb,
+    dry_run: bool,
+    /// On a terminal, without `--yes`.
+    asks: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Requeue,
+    Remove,
+}
+
+impl Action {
+    /// The action of this command line, or why it may not begin.
+    pub fn of(command: &str, matches: &ArgMatches) -> Result<Self, String> {
+        let verb = if command == "requeue" { Verb::Requeue } else { Verb::Remove };
+        let dry_run = matches.get_flag("dry-run");
+        let asks = !dry_run && !matches.get_flag("yes");
+        if asks && !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+            return Err(format!(
+                "dead {command} asks before it changes anything, and there is no terminal to ask on; give --yes, or --dry-run to look first"
+            ));
+        }
+        Ok(Self { verb, dry_run, asks })
+    }
+}
+
+/// A dead letter without its payload: there may be very many.
+struct Target {
+    id: EntryId,
+    source_ref: String,
+    reason: String,
+    game: String,
+    obstacle: Option<&'static str>,
+}
+
+const EMPTY: &str = "its payload was deleted before anybody worked on it, so there is nothing to requeue";
+const FOREIGN: &str = "it was not written by the fleet";
+const CUT: &str = "it did not keep the whole payload";
+const GONE: &str = "no dead letter any more: somebody else requeued or removed it";
+
+impl Target {
+    fn of(letter: &Letter) -> Self {
+        let obstacle = match letter {
+            Letter { head: None, .. } => Some(FOREIGN),
+            Letter { original, .. } if original.is_empty() => Some(EMPTY),
+            letter if letter.is_cut() => Some(CUT),
+            _ => None,
+        };
+        Self {
+            id: letter.id,
+            source_ref: escaped(letter.head("source_ref")),
+            reason: escaped(letter.head("reason")),
+            game: escaped(game_of(letter)),
+            obstacle,
+        }
+    }
+}
+
+/// Requeues or removes what was selected, as it is now.
+pub(super) async fn act(dead: &DeadLetters, selection: &Selection, action: &Action) -> Result<u8, RedisError> {
+    let (mut targets, mut failed) = targets(dead, selection).await?;
+    if action.verb == Verb::Requeue {
+        let before = targets.len();
+        targets.retain(|target| {
+            let Some(obstacle) = target.obstacle else {
+                return true;
+            };
+            let severity = if selection.ids.is_empty() { "note" } else { "error" };
+            eprintln!("{severity}: {} is left alone: {obstacle}", target.id);
+            false
+        });
+        // With filters nobody asked for this very one.
+        failed |= targets.len() < before && !selection.ids.is_empty();
+    }
+    if action.dry_run {
+        print_targets(&targets);
+        let verb = if action.verb == Verb::Requeue { "requeue" } else { "remove" };
+        eprintln!("would {verb} {}; nothing was changed", dead_letters(targets.len()));
+    } else if targets.is_empty() {
+        eprintln!("nothing to do");
+    } else if action.asks && !confirmed(action.verb, &targets).await {
+        eprintln!("nothing was changed");
+        return Ok(exit::FAILED);
+    } else {
+        failed |= match action.verb {
+            Verb::Requeue => requeue(dead, &targets).await?,
+            Verb::Remove => remove(dead, &targets).await?,
+        };
+    }
+    Ok(if failed { exit::FAILED } else { exit::DONE })
+}
+
+/// What was selected, and whether some id led to nothing.
+async fn targets(dead: &DeadLetters, selection: &Selection) -> Result<(Vec<Target>, bool), RedisError> {
+    if !selection.ids.is_empty() {
+        let found = look_up(dead, &selection.ids).await?;
+        say(&found.notes, &found.problems);
+        return Ok((found.letters.iter().map(Target::of).collect(), !found.problems.is_empty()));
+    }
+    let limit = selection.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut walk = Walk::begin(dead, &selection.filters, Order::OldestFirst).await?;
+    let mut targets: Vec<Target> = Vec::new();
+    while targets.len() < limit {
+        let Some(page) = walk.next().await? else {
+            break;
+        };
+        targets.extend(page.iter().take(limit - targets.len()).map(Target::of));
+    }
+    Ok((targets, false))
+}
+
+fn dead_letters(count: usize) -> String {
+    if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
+}
+
+fn print_targets(targets: &[Target]) {
+    let row = |target: &Target| {
+        vec![target.id.to_string(), target.reason.clone(), target.source_ref.clone(), target.game.clone()]
+    };
+    let rows: Vec<Vec<String>> = targets.iter().map(row).collect();
+    common::print(&columns(&rows, usize::MAX));
+}
+
+/// How many the question names.
+const NAMED_MAX: usize = 10;
+
+async fn confirmed(verb: Verb, targets: &[Target]) -> bool {
+    let mut question = match verb {
+        Verb::Requeue => format!("Append {} to the jobs stream again:\n", dead_letters(targets.len())),
+        Verb::Remove => format!("Remove {} for good:\n", dead_letters(targets.len())),
+    };
+    for target in targets.iter().take(NAMED_MAX) {
+        _ = writeln!(question, "  {}  {}  {}", target.id, target.reason, target.game);
+    }
+    if targets.len() > NAMED_MAX {
+        _ = writeln!(question, "  and {} more", targets.len() - NAMED_MAX);
+    }
+    question.push_str("Go on? [y/N] ");
+    // The connection must be able to work while somebody thinks.
+    let asking = tokio::task::spawn_blocking(move || {
+        let mut answer = String::new();
+        let mut stderr = std::io::stderr();
+        let asked = stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush());
+        let read = asked.and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+        read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
+    });
+    asking.await.unwrap_or(false)
+}
+
+/// Says where a run that Redis broke off stands.
+fn say_broken_off(done: usize, batch: &[Target], left: usize) {
+    let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
+        return;
+    };
+    eprintln!(
+        "error: broken off: {} done, {} from {} to {} may or may not be, {left} not begun; the same command again goes on",
+        done,
+        dead_letters(batch.len()),
+        first.id,
+        last.id
+    );
+}
+
+/// Answers whether something failed.
+async fn requeue(dead: &DeadLetters, targets: &[Target]) -> Result<bool, RedisError> {
+    let (mut done, mut begun, mut failed) = (0, 0, false);
+    for batch in targets.chunks(REQUEUE_BATCH_MAX) {
+        begun += batch.len();
+        let ids: Vec<EntryId> = batch.iter().map(|target| target.id).collect();
+        let answers = match dead.requeue(&ids).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                say_broken_off(done, batch, targets.len() - begun);
+                return Err(error);
+            }
+        };
+        let mut lines = String::new();
+        let mut refused = None;
+        for (target, answer) in batch.iter().zip(answers) {
+            let obstacle = match answer {
+                Requeued::As(job) => {
+                    done += 1;
+                    _ = writeln!(lines, "{}  requeued as {job}  source {}", target.id, target.source_ref);
+                    continue;
+                }
+                Requeued::Gone => GONE,
+                Requeued::Foreign => FOREIGN,
+                Requeued::Empty => EMPTY,
+                Requeued::Cut => CUT,
+                Requeued::Refused(text) => {
+                    refused = Some((target.id, text));
+                    continue;
+                }
+                Requeued::Skipped => continue,
+            };
+            failed = true;
+            eprintln!("error: {}: {obstacle}", target.id);
+        }
+        common::print(&lines);
+        if let Some((id, text)) = refused {
+            let left = targets.iter().filter(|target| target.id >= id).count();
+            eprintln!(
+                "error: {id}: Redis refused the job: {}; {} left as they are from there on",
+                escaped(text.as_bytes()),
+                dead_letters(left)
+            );
+            return Ok(true);
+        }
+    }
+    eprintln!("requeued {}", dead_letters(done));
+    Ok(failed)
+}
+
+/// Answers whether something failed.
+async fn remove(dead: &DeadLetters, targets: &[Target]) -> Result<bool, RedisError> {
+    let (mut done, mut begun, mut failed) = (0, 0, false);
+    for batch in targets.chunks(REMOVE_BATCH_MAX) {
+        begun += batch.len();
+        let ids: Vec<EntryId> = batch.iter().map(|target| target.id).collect();
+        let removed = match dead.remove(&ids).await {
+            Ok(removed) => removed,
+            Err(error) => {
+                say_broken_off(done, batch, targets.len() - begun);
+                return Err(error);
+            }
+        };
+        let mut lines = String::new();
+        for (target, was_there) in batch.iter().zip(removed) {
+            if was_there {
+                done += 1;
+                _ = writeln!(lines, "{}  removed  source {}", target.id, target.source_ref);
+            } else {
+                failed = true;
+                eprintln!("error: {}: {GONE}", target.id);
+            }
+        }
+        common::print(&lines);
+    }
+    eprintln!("removed {}", dead_letters(done));
+    Ok(failed)
+}

@@ -1,0 +1,223 @@
+//! `dead list`, `dead show` and `dead export`.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::Path;
+
+use clap::ArgMatches;
+use serde_json::{Map, Value};
+
+use super::select::{Selection, Walk, game_of, look_up};
+use super::text::{age, columns, escaped, terminal_width};
+use super::{common, exit, json};
+use crate::redis::RedisError;
+use crate::stream::dead_letters::{DeadLetters, Letter, Order};
+
+const COLUMNS: [&str; 6] = ["ID", "AGE", "REASON", "SOURCE_REF", "GAME", "DETAIL"];
+/// A foreign name must not push everything else off the line.
+const CELL_MAX: usize = 24;
+
+/// How a list is shown.
+#[derive(Debug)]
+pub(super) struct Listing {
+    json: bool,
+    headers: bool,
+}
+
+impl Listing {
+    pub fn of(matches: &ArgMatches) -> Self {
+        Self { json: matches.get_flag("json"), headers: !matches.get_flag("no-headers") }
+    }
+}
+
+/// Lists what the filters let through, newest first.
+pub(super) async fn list(dead: &DeadLetters, selection: &Selection, listing: &Listing) -> Result<u8, RedisError> {
+    let limit = selection.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let total = dead.count().await?;
+    let mut walk = Walk::begin(dead, &selection.filters, Order::NewestFirst).await?;
+    let mut shown: Vec<Letter> = Vec::new();
+    let mut more = 0;
+    while let Some(mut page) = walk.next().await? {
+        let room = limit - shown.len();
+        more += page.len().saturating_sub(room);
+        page.truncate(room);
+        shown.extend(page);
+        if shown.len() == limit && selection.filters.is_open() {
+            more = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(limit);
+            break;
+        }
+    }
+    if listing.json {
+        let letters = shown.iter().map(|letter| Value::Object(json::letter(letter))).collect();
+        let object = [("dead_letters", Value::Array(letters)), ("shown", shown.len().into()), ("more", more.into())];
+        let object: Map<String, Value> = object.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
+        common::print(&format!("{}\n", json::versioned(object)));
+        return Ok(exit::DONE);
+    }
+    if !shown.is_empty() {
+        let header = listing.headers.then(|| COLUMNS.map(str::to_owned).to_vec());
+        let now_ms = dead.now_ms().await?;
+        let rows: Vec<Vec<String>> = header.into_iter().chain(shown.iter().map(|letter| row(letter, now_ms))).collect();
+        common::print(&columns(&rows, terminal_width()));
+    }
+    match more {
+        0 if shown.is_empty() => {
+            eprintln!("no dead letters{}", if selection.filters.is_open() { "" } else { " like that" })
+        }
+        0 => {}
+        more => eprintln!("{more} more; --limit N or --all shows them"),
+    }
+    Ok(exit::DONE)
+}
+
+fn row(letter: &Letter, now_ms: u64) -> Vec<String> {
+    let cell = |bytes: &[u8]| match bytes {
+        b"" => "-".to_owned(),
+        bytes => super::text::cut(&escaped(bytes), CELL_MAX),
+    };
+    let reason = if letter.head.is_some() { cell(letter.head("reason")) } else { "(foreign)".to_owned() };
+    vec![
+        letter.id.to_string(),
+        age(now_ms.saturating_sub(letter.id.ms)),
+        reason,
+        cell(letter.head("source_ref")),
+        cell(game_of(letter)),
+        escaped(letter.head("detail")),
+    ]
+}
+
+/// Shows everything about one.
+pub(super) async fn show(dead: &DeadLetters, selection: &Selection, as_json: bool) -> Result<u8, RedisError> {
+    let found = look_up(dead, &selection.ids).await?;
+    say(&found.notes, &found.problems);
+    for letter in &found.letters {
+        let text = if as_json {
+            format!("{}\n", json::versioned(json::letter(letter)))
+        } else {
+            plain(letter, dead.now_ms().await?)
+        };
+        common::print(&text);
+    }
+    Ok(if found.problems.is_empty() { exit::DONE } else { exit::FAILED })
+}
+
+fn plain(letter: &Letter, now_ms: u64) -> String {
+    let mut lines =
+        vec![("id".to_owned(), letter.id.to_string()), ("age".to_owned(), age(now_ms.saturating_sub(letter.id.ms)))];
+    match &letter.head {
+        Some(head) => lines.extend(head.pairs().map(|(name, value)| (name.to_owned(), escaped(value)))),
+        None => lines.push(("reason".to_owned(), "(foreign: not written by the fleet)".to_owned())),
+    }
+    let mut text = common::aligned(&lines);
+    if letter.original.is_empty() {
+        text.push_str("\nno original fields: the payload is gone\n");
+        return text;
+    }
+    text.push_str("\noriginal fields, in order:\n");
+    let original: Vec<(String, String)> =
+        letter.original.iter().map(|(name, value)| (format!("  {}", escaped(name)), escaped(value))).collect();
+    text.push_str(&common::aligned(&original));
+    text
+}
+
+/// Says how ids were understood, and what is wrong with others.
+pub(super) fn say(notes: &[String], problems: &[String]) {
+    for note in notes {
+        eprintln!("note: {note}");
+    }
+    for problem in problems {
+        eprintln!("error: {problem}");
+    }
+}
+
+/// Writes dead letters as JSON Lines.
+pub(super) async fn export(dead: &DeadLetters, selection: &Selection, out: Option<&Path>) -> Result<u8, RedisError> {
+    let mut sink = match Sink::open(out) {
+        Ok(sink) => sink,
+        Err(text) => {
+            eprintln!("error: {text}");
+            return Ok(exit::FAILED);
+        }
+    };
+    let written = write_all(dead, selection, &mut sink).await;
+    let finished = match written {
+        Ok(Ok(failed)) => sink.finish().map(|()| failed),
+        Ok(Err(error)) => Err(error),
+        Err(error) => {
+            sink.give_up();
+            return Err(error);
+        }
+    };
+    match finished {
+        Ok(failed) => Ok(if failed { exit::FAILED } else { exit::DONE }),
+        // Whoever reads has seen enough: `dead export | head`.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(exit::DONE),
+        Err(error) => {
+            eprintln!("error: the export is not complete: {error}");
+            sink.give_up();
+            Ok(exit::FAILED)
+        }
+    }
+}
+
+/// Answers whether some id led to nothing.
+async fn write_all(
+    dead: &DeadLetters,
+    selection: &Selection,
+    sink: &mut Sink<'_>,
+) -> Result<io::Result<bool>, RedisError> {
+    if !selection.ids.is_empty() {
+        let found = look_up(dead, &selection.ids).await?;
+        say(&found.notes, &found.problems);
+        return Ok(sink.write(&found.letters).map(|()| !found.problems.is_empty()));
+    }
+    let mut left = selection.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut walk = Walk::begin(dead, &selection.filters, Order::OldestFirst).await?;
+    while left > 0 {
+        let Some(mut page) = walk.next().await? else {
+            break;
+        };
+        page.truncate(left);
+        left -= page.len();
+        if let Err(error) = sink.write(&page) {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(false))
+}
+
+struct Sink<'a> {
+    writer: BufWriter<Box<dyn Write>>,
+    /// A file of our own making, which must not stay behind half written.
+    made: Option<&'a Path>,
+}
+
+impl<'a> Sink<'a> {
+    fn open(out: Option<&'a Path>) -> Result<Self, String> {
+        let Some(path) = out else {
+            return Ok(Self { writer: BufWriter::new(Box::new(io::stdout())), made: None });
+        };
+        // A device or a pipe is written to; what somebody has saved is not overwritten.
+        let is_special = fs::metadata(path).is_ok_and(|about| !about.is_file());
+        let file = if is_special { File::options().write(true).open(path) } else { File::create_new(path) };
+        let file = file.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        Ok(Self { writer: BufWriter::new(Box::new(file)), made: Some(path).filter(|_| !is_special) })
+    }
+
+    fn write(&mut self, letters: &[Letter]) -> io::Result<()> {
+        letters.iter().try_for_each(|letter| writeln!(self.writer, "{}", json::versioned(json::letter(letter))))
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.writer.flush()?;
+        self.made.map_or(Ok(()), |path| File::open(path)?.sync_all())
+    }
+
+    fn give_up(&self) {
+        if let Some(path) = self.made
+            && let Err(error) = fs::remove_file(path)
+        {
+            eprintln!("error: {} is half written and cannot be removed: {error}", path.display());
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `startjobs inspect`: one job's whole story, or one game's.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Arg, ArgMatches, Command};
+use tokio::time::Instant;
+
+use super::operate::{self, Session, switch};
+use super::{common, exit};
+use crate::ops::printable::{printable, span, time};
+use crate::ops::story::entry::{Bound, EntryStory, Stage};
+use crate::ops::story::game::GameStory;
+use crate::ops::story::{Record, Stored};
+use crate::stream::entry_id::EntryId;
+
+const EXAMPLES: &str = "Examples:
+  startjobs inspect 1795511333123-0
+  startjobs inspect game-17
+  startjobs inspect 1795511333123-0 --json | jq .stage";
+
+const NOTES: &str = "What looks like an entry id is one, unless --game says otherwise. Outcomes and dead letters are searched from the
+entry's own time on; where the bound of the search ends it, that is said.
+
+Exit codes: 0 shown; 1 nothing is known; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
+
+/// The command and its flags.
+pub fn command() -> Command {
+    let scan = Arg::new("scan")
+        .long("scan")
+        .value_name("COUNT")
+        .default_value("100000")
+        .value_parser(clap::value_parser!(u64))
+        .help("How many outcomes and dead letters to search at most");
+    Command::new("inspect")
+        .about("Tell the whole story of one job or one game")
+        .before_help(EXAMPLES)
+        .after_help(NOTES)
+        .arg(Arg::new("subject").value_name("ENTRY_ID|GAME").required(true).help("Which job, or which game"))
+        .arg(switch("game", "Take the argument for a game, whatever it looks like"))
+        .arg(scan)
+        .arg(operate::json_flag())
+        .args(operate::args())
+}
+
+/// Runs it.
+pub fn run(matches: &ArgMatches) -> ExitCode {
+    let json = matches.get_flag("json");
+    let subject = matches.get_one::<String>("subject").map(|text| text.trim().to_owned()).unwrap_or_default();
+    // A bare number is an id to Redis, but as likely a game.
+    let id = subject.parse::<EntryId>().ok().filter(|_| subject.contains('-') && !matches.get_flag("game"));
+    let entries = matches.get_one::<u64>("scan").copied().unwrap_or_default();
+    // The search ends in time for its answer to be shown.
+    let search = operate::limit(matches).mul_f64(0.7).max(Duration::from_millis(1));
+    Session::run(matches, async |session| {
+        let Some(id) = id else { return game(session, &subject, json).await };
+        let bound = Bound { entries, until: Instant::now() + search };
+        match session.ask(session.view.entry_story(id, bound)).await {
+            Ok(story) => {
+                common::print(&if json { operate::json(&story) } else { entry_text(&story) });
+                if story.stage == Stage::Absent { exit::FAILED } else { exit::DONE }
+            }
+            Err(error) => session.failed(&error),
+        }
+    })
+}
+
+async fn game(session: &Session, game: &str, json: bool) -> u8 {
+    match session.ask(session.view.game_story(game)).await {
+        Ok(story) => {
+            common::print(&if json { operate::json(&story) } else { game_text(&story) });
+            if story.is_known() { exit::DONE } else { exit::FAILED }
+        }
+        Err(error) => session.failed(&error),
+    }
+}
+
+fn entry_text(story: &EntryStory) -> String {
+    let mut text = format!("{}: {}\n", story.entry_id, printable(&story.sentence));
+    let known = story.stage != Stage::Absent;
+    let rows: Vec<[String; 4]> = story
+        .moments
+        .iter()
+        .filter(|_| known)
+        .map(|moment| {
+            // Lobby's clock may be ahead of the server's, so before and after are both possible.
+            let offset = match moment.at_ms.checked_sub(story.appended_at_ms) {
+                Some(after) => format!("+{}", span(after)),
+                None => format!("-{}", span(story.appended_at_ms - moment.at_ms)),
+            };
+            [time(moment.at_ms), offset, moment.what.to_owned(), printable(&moment.detail)]
+        })
+        .collect();
+    if !rows.is_empty() {
+        text.push_str(&format!("\n{}", operate::table(["time", "after", "event", "detail"], &rows)));
+    }
+    if let Some(record) = &story.record {
+        text.push_str(&format!("\nrecord of the game\n{}", record_text(record)));
+    }
+    if !story.search_is_whole {
+        text.push_str("\nThe search ended at its bound: raise --scan and --timeout to look further.\n");
+    }
+    text
+}
+
+fn game_text(story: &GameStory) -> String {
+    let mut text = format!("game {}: {}\n", printable(&story.game_id), printable(&story.sentence));
+    if let Some(record) = &story.record {
+        text.push_str(&format!("\nrecord\n{}", record_text(record)));
+    }
+    if !story.jobs.is_empty() {
+        let rows: Vec<[String; 4]> = story.jobs.iter().map(job_row).collect();
+        text.push_str(&format!("\n{}", operate::table(["entry", "appended", "outcome", "detail"], &rows)));
+    }
+    text
+}
+
+fn job_row(job: &Stored) -> [String; 4] {
+    let detail = match job.outcome.as_str() {
+        "success" => format!("container {} at {}", job.container_id, job.engine_endpoint),
+        _ => format!("{}: {}", job.error_code, job.error_message),
+    };
+    [job.source_ref.clone(), time(job.appended_at_ms), printable(&job.outcome), printable(&detail)]
+}
+
+fn record_text(record: &Record) -> String {
+    let lease = record.lease.as_ref().map_or_else(
+        || "none".to_owned(),
+        |lease| format!("{}, {} left", printable(&lease.holder), span(lease.left_ms)),
+    );
+    let lines = [
+        ("  state", printable(&record.state)),
+        ("  updated", time(record.updated_at_ms)),
+        ("  image", printable(&record.image_ref)),
+        ("  by entry", printable(&record.source_ref)),
+        ("  fence", printable(&record.fence)),
+        ("  owner", printable(&record.owner)),
+        ("  lease", lease),
+        ("  engine", format!("{} on {}", printable(&record.engine), printable(&record.host))),
+        ("  container", printable(&record.container_id)),
+        ("  endpoint", printable(&record.engine_endpoint)),
+        ("  condemned", printable(&record.condemned)),
+    ];
+    let told: Vec<_> = lines.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    common::aligned(&told)
+}

@@ -1,0 +1,159 @@
+//! `startjobs status`: the whole fleet at a glance.
+
+use std::io::{IsTerminal, Write, stdout};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{ArgMatches, Command};
+
+use super::operate::{self, Colour, Session, paint};
+use super::{common, exit};
+use crate::ops::backlog::COUNTED_MAX;
+use crate::ops::overview::Overview;
+use crate::ops::printable::{printable, span};
+use crate::ops::verdict::Health;
+use crate::redis::RedisError;
+
+const EXAMPLES: &str = "Examples:
+  startjobs status
+  startjobs status --watch 1s
+  startjobs status --json | jq .waiting.count";
+
+const NOTES: &str = "The first line says whether anything is wrong. What waits is our own count; `>= N` is a lower bound, where an
+exact count would take too long. The lag is what Redis itself says, which may be unknown or wrong.
+
+Exit codes: 0 shown, whatever it shows (`startjobs check` judges); 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
+
+/// The command and its flags.
+pub fn command() -> Command {
+    Command::new("status")
+        .about("Show how the fleet is doing")
+        .before_help(EXAMPLES)
+        .after_help(NOTES)
+        .arg(operate::duration("watch", "Show it again and again, this often"))
+        .arg(operate::json_flag())
+        .args(operate::args())
+}
+
+/// Runs it.
+pub fn run(matches: &ArgMatches) -> ExitCode {
+    let json = matches.get_flag("json");
+    let watch = matches.get_one::<Duration>("watch").copied();
+    Session::run(matches, async |session| match watch {
+        None => once(session, json).await,
+        Some(interval) => again_and_again(session, json, interval).await,
+    })
+}
+
+async fn look(session: &Session) -> Result<Overview, RedisError> {
+    session.ask(session.view.overview(COUNTED_MAX)).await
+}
+
+async fn once(session: &Session, json: bool) -> u8 {
+    match look(session).await {
+        Ok(overview) => {
+            common::print(&shown(&overview, json));
+            exit::DONE
+        }
+        Err(error) => session.failed(&error),
+    }
+}
+
+/// Until it is stopped; an outage is said and waited out.
+async fn again_and_again(session: &Session, json: bool, interval: Duration) -> u8 {
+    let clears = stdout().is_terminal() && !json;
+    let mut is_first = true;
+    loop {
+        match look(session).await {
+            Ok(overview) => {
+                let before = match (clears, is_first || json) {
+                    (true, _) => "\x1b[H\x1b[2J",
+                    (false, true) => "",
+                    (false, false) => "\n",
+                };
+                let text = format!("{before}{}", shown(&overview, json));
+                // Whoever reads has seen enough: `startjobs status --watch 1s | head`.
+                if stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()).is_err() {
+                    return exit::DONE;
+                }
+                is_first = false;
+            }
+            Err(error) => drop(session.failed(&error)),
+        }
+        tokio::time::sleep(interval.max(Duration::from_millis(100))).await;
+    }
+}
+
+fn shown(overview: &Overview, json: bool) -> String {
+    if json { operate::json(overview) } else { text(overview) }
+}
+
+fn text(overview: &Overview) -> String {
+    let colour = match overview.health {
+        Health::Healthy => Colour::Green,
+        Health::Paused => Colour::Yellow,
+        Health::Degraded => Colour::Red,
+    };
+    let lines = [
+        ("waiting", waiting(overview)),
+        ("in flight", in_flight(overview)),
+        ("dead letters", overview.dead_letters.to_string()),
+        ("replicas", replicas(overview)),
+        ("lag", lag(overview)),
+        ("mirror", mirror(overview)),
+        ("engine", listed(&overview.engines)),
+        ("version", listed(&overview.versions)),
+        ("redis", printable(&overview.redis.text())),
+        ("paused", if overview.paused.is_some() { "yes" } else { "no" }.to_owned()),
+    ];
+    format!("{}\n\n{}", paint(&overview.sentence, colour), common::aligned(&lines))
+}
+
+fn waiting(overview: &Overview) -> String {
+    let waiting = &overview.waiting;
+    let oldest = waiting.oldest_age_ms.map_or_else(String::new, |age| format!(", the oldest for {}", span(age)));
+    let bound = if waiting.waiting.exact { "" } else { " (a lower bound)" };
+    format!("{}{bound}{oldest}", waiting.waiting.text())
+}
+
+fn in_flight(overview: &Overview) -> String {
+    let oldest = overview.in_flight.oldest_age_ms.map_or_else(String::new, |age| format!(", the oldest appended {} ago", span(age)));
+    format!("{}{oldest}", overview.in_flight.count)
+}
+
+fn replicas(overview: &Overview) -> String {
+    let counts = overview.replicas;
+    let mut text = format!("{} alive", counts.alive);
+    for (count, what) in [(counts.draining, "draining"), (counts.lost, "lost")] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    if counts.slots > 0 {
+        text.push_str(&format!(", {} slots", counts.slots));
+    }
+    text
+}
+
+fn lag(overview: &Overview) -> String {
+    match (overview.lag.value, overview.lag.agrees) {
+        (None, _) => "unknown to Redis".to_owned(),
+        (Some(lag), Some(false)) => format!("{lag} as Redis counts, which is wrong"),
+        (Some(lag), _) => format!("{lag} as Redis counts"),
+    }
+}
+
+fn mirror(overview: &Overview) -> String {
+    let mirror = &overview.mirror;
+    let id = mirror.id.as_deref().map_or_else(|| "none".to_owned(), printable);
+    match (mirror.exact, mirror.foreign) {
+        (None, _) => id,
+        (Some(true), false) => format!("{id}, the exact watermark"),
+        (Some(_), _) => format!("{id}, not the watermark {}", mirror.watermark.as_deref().unwrap_or("before the oldest in flight")),
+    }
+}
+
+fn listed(names: &std::collections::BTreeSet<String>) -> String {
+    let names: Vec<String> = names.iter().map(|name| printable(name)).collect();
+    if names.is_empty() { "-".to_owned() } else { names.join(", ") }
+}

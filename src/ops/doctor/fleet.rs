@@ -1,0 +1,87 @@
+//! The keys, the group, the mirror and the replicas.
+
+use super::Finding;
+use crate::ops::View;
+use crate::ops::backlog::COUNTED_MAX;
+use crate::ops::overview::Overview;
+use crate::ops::printable::{printable, span};
+use crate::redis::RedisError;
+
+/// Looks at everything that the fleet keeps in Redis.
+pub(super) async fn fleet(view: &View) -> Result<Vec<Finding>, RedisError> {
+    let look = view.look().await?;
+    let overview = view.overview(COUNTED_MAX).await?;
+    let wrong = view.wrong_types(&look);
+    let mut findings: Vec<Finding> = wrong
+        .iter()
+        .map(|wrong| Finding::fail("keys", wrong.clone(), "rename or delete that key, or name another in the settings"))
+        .collect();
+    if wrong.is_empty() {
+        let held = look.types.values().filter(|held| *held != "none").count();
+        findings.push(Finding::ok("keys", format!("{held} of {} exist, every one of its type", look.types.len())));
+    }
+    findings.push(group(&overview, &view.group, &view.keys.jobs));
+    findings.push(lag(&overview));
+    findings.push(mirror(&overview));
+    findings.push(replicas(&overview));
+    findings.extend(versions(&overview));
+    if let Some(pause) = &overview.paused {
+        let found = format!("the fleet is paused by {}", printable(&pause.by));
+        findings.push(Finding::warn("pause", found, "startjobs resume"));
+    }
+    Ok(findings)
+}
+
+fn group(overview: &Overview, group: &str, jobs: &str) -> Finding {
+    if overview.has_group {
+        Finding::ok("group", format!("{group} on {jobs}"))
+    } else {
+        Finding::warn("group", format!("no group {group} on {jobs}"), "start a replica: it creates the group")
+    }
+}
+
+fn lag(overview: &Overview) -> Finding {
+    let waiting = overview.waiting.waiting.text();
+    let remedy = "scale on startjobs' own count of waiting entries, not on the lag";
+    match (overview.lag.value, overview.lag.agrees) {
+        _ if !overview.has_group => Finding::ok("lag", "no group yet"),
+        (None, _) => Finding::warn("lag", format!("the server does not know it; {waiting} wait"), remedy),
+        (Some(lag), Some(false)) => Finding::warn("lag", format!("the server says {lag}; {waiting} wait"), remedy),
+        (Some(lag), _) => Finding::ok("lag", format!("{lag}")),
+    }
+}
+
+fn mirror(overview: &Overview) -> Finding {
+    let mirror = &overview.mirror;
+    let id = mirror.id.as_deref().map_or_else(|| "none".to_owned(), printable);
+    let remedy = "stop whoever else writes the offset; the fleet sets it right with the next outcome";
+    match mirror.exact {
+        None => Finding::ok("mirror", "no group yet"),
+        Some(true) if !mirror.foreign => Finding::ok("mirror", format!("{id}, the exact watermark")),
+        Some(_) => {
+            let watermark = mirror.watermark.as_deref().unwrap_or("before the oldest entry in flight");
+            Finding::fail("mirror", format!("{id}, but the watermark is {watermark}"), remedy)
+        }
+    }
+}
+
+fn replicas(overview: &Overview) -> Finding {
+    let counts = overview.replicas;
+    let found = format!("{} running, {} draining, {} lost", counts.running, counts.draining, counts.lost);
+    match (counts.running, counts.stranded) {
+        (0, _) => Finding::warn("replicas", found, "start a replica: startjobs worker"),
+        (_, 0) => Finding::ok("replicas", found),
+        (_, stranded) => {
+            let found = format!("{found}; {stranded} entries with those that are gone");
+            Finding::warn("replicas", found, "the others take them over by themselves; look again in some seconds")
+        }
+    }
+}
+
+fn versions(overview: &Overview) -> Option<Finding> {
+    let versions: Vec<String> = overview.versions.iter().map(|version| printable(version)).collect();
+    (versions.len() > 1).then(|| {
+        let oldest = overview.in_flight.oldest_age_ms.map_or_else(String::new, |age| format!("; oldest in flight {}", span(age)));
+        Finding::warn("versions", format!("replicas of {}{oldest}", versions.join(" and ")), "finish the rollout")
+    })
+}

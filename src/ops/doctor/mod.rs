@@ -1,0 +1,122 @@
+//! What is wrong with the surroundings, each finding with what helps. Looks only; tries nothing that changes anything.
+
+// Redis: version, persistence, memory, clock, latency
+mod redis;
+// what the user may do there
+mod rights;
+// keys, group, mirror, replicas
+mod fleet;
+// the container engine, and this machine
+mod docker;
+mod machine;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::connect::within;
+use super::{SCHEMA_VERSION, View};
+use crate::settings::{EngineKind, Settings};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Works, and will hurt some day.
+    Warn,
+    /// Does not work, or loses data.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// What was looked at, in a word or two.
+    pub about: &'static str,
+    /// What was found.
+    pub found: String,
+    /// What helps; empty where nothing needs to.
+    pub remedy: String,
+}
+
+/// All findings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Of this form.
+    pub schema_version: u32,
+    /// The worst level.
+    pub level: Level,
+    /// In the order in which they were looked at.
+    pub findings: Vec<Finding>,
+}
+
+impl Finding {
+    pub(super) fn ok(about: &'static str, found: impl Into<String>) -> Self {
+        Self { level: Level::Ok, about, found: found.into(), remedy: String::new() }
+    }
+
+    pub(super) fn warn(about: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: Level::Warn, about, found: found.into(), remedy: remedy.into() }
+    }
+
+    pub(super) fn fail(about: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: Level::Fail, about, found: found.into(), remedy: remedy.into() }
+    }
+}
+
+impl Report {
+    /// The report of these findings.
+    pub fn new(findings: Vec<Finding>) -> Self {
+        let level = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
+        Self { schema_version: SCHEMA_VERSION, level, findings }
+    }
+}
+
+/// The settings: what is no error and yet looks like a mistake.
+pub fn settings(warnings: &[String]) -> Vec<Finding> {
+    if warnings.is_empty() {
+        return vec![Finding::ok("settings", "all valid")];
+    }
+    let remedy = "look at `startjobs config show --origin`";
+    warnings.iter().map(|warning| Finding::warn("settings", warning.clone(), remedy)).collect()
+}
+
+/// No connection at all.
+pub fn no_redis(url: &str, error: &str) -> Finding {
+    Finding::fail("redis", format!("no connection to {url}: {error}"), "start Redis, or correct redis-url and its password")
+}
+
+/// Everything in and about Redis; each part within `limit`.
+pub async fn redis(view: &View, limit: Duration) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let parts: [(&'static str, futures_util::future::BoxFuture<'_, _>); 4] = [
+        ("redis", Box::pin(redis::server(view))),
+        ("latency", Box::pin(redis::latency(view))),
+        ("rights", Box::pin(rights::rights(view))),
+        ("group", Box::pin(fleet::fleet(view))),
+    ];
+    for (about, part) in parts {
+        match within(limit, part).await {
+            Ok(found) => findings.extend(found),
+            Err(error) => {
+                let remedy = "look at the server's log and at the rights of the user";
+                findings.push(Finding::fail(about, error.to_string(), remedy));
+            }
+        }
+    }
+    findings
+}
+
+/// The container engine and this machine; each call within `limit`.
+pub async fn engine(settings: &Settings, image: Option<&str>, limit: Duration) -> Vec<Finding> {
+    let mut findings = match settings.engine.kind {
+        EngineKind::Docker => docker::docker(&settings.engine.docker_host, image, limit).await,
+        EngineKind::Simulated => vec![Finding::ok("engine", "simulated: containers exist only in Redis")],
+    };
+    findings.extend(machine::machine(settings.worker.slots));
+    findings
+}

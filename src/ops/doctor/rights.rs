@@ -1,0 +1,112 @@
+//! What the user may do: asked of the server (7.0 and later), or tried with commands that change nothing.
+
+use super::Finding;
+use crate::ops::View;
+use crate::ops::printable::printable;
+use crate::redis::{Kind, RedisError};
+
+impl View {
+    /// What a worker calls, with arguments of the right number. `ACL DRYRUN` runs none of it.
+    fn needed(&self) -> Vec<Vec<String>> {
+        let keys = &self.keys;
+        let (jobs, group, game) = (keys.jobs.as_str(), self.group.as_str(), format!("{}{{g}}:rec", self.record_prefix));
+        let ledger = format!("{}0", keys.ledger_prefix);
+        let commands: [&[&str]; 38] = [
+            &["PING"],
+            &["INFO"],
+            &["TIME"],
+            &["CLIENT", "SETNAME", "startjobs"],
+            &["EVALSHA", "0", "1", jobs],
+            &["SCRIPT", "LOAD", "return 1"],
+            &["TYPE", jobs],
+            &["XREADGROUP", "GROUP", group, "c", "COUNT", "1", "STREAMS", jobs, ">"],
+            &["XADD", &keys.results, "*", "f", "v"],
+            &["XADD", &keys.dead, "*", "f", "v"],
+            &["XACK", jobs, group, "1-1"],
+            &["XCLAIM", jobs, group, "c", "0", "1-1"],
+            &["XPENDING", jobs, group],
+            &["XRANGE", jobs, "-", "+"],
+            &["XREVRANGE", jobs, "+", "-"],
+            &["XINFO", "STREAM", jobs],
+            &["XINFO", "GROUPS", jobs],
+            &["XINFO", "CONSUMERS", jobs, group],
+            &["XGROUP", "CREATE", jobs, group, "0", "MKSTREAM"],
+            &["XGROUP", "SETID", jobs, group, "0"],
+            &["XGROUP", "DELCONSUMER", jobs, group, "c"],
+            &["XTRIM", jobs, "MINID", "0"],
+            &["GET", &keys.mirror],
+            &["MSET", &keys.mirror, "0-0", &keys.shadow, "0-0"],
+            &["HSET", &keys.replicas, "f", "v"],
+            &["HDEL", &keys.attempts, "f"],
+            &["HMGET", &keys.sweep, "f"],
+            &["SADD", &ledger, "m"],
+            &["SMISMEMBER", &ledger, "m"],
+            &["UNLINK", &ledger],
+            &["ZADD", &keys.ledgers, "1", "m"],
+            &["ZRANGEBYSCORE", &keys.ledgers, "0", "1"],
+            &["ZREM", &keys.ledgers, "m"],
+            &["EXISTS", &keys.paused],
+            &["HSET", &game, "f", "v"],
+            &["HINCRBY", &game, "f", "1"],
+            &["SET", &game, "v"],
+            &["PEXPIRE", &game, "1"],
+        ];
+        commands.iter().map(|words| words.iter().map(|&word| word.to_owned()).collect()).collect()
+    }
+}
+
+/// May the user do what a worker does?
+pub(super) async fn rights(view: &View) -> Result<Vec<Finding>, RedisError> {
+    let user = match view.raw(&["ACL", "WHOAMI"]).await {
+        Ok(reply) => reply.as_string().unwrap_or_default(),
+        Err(error) if error.kind == Kind::Unreachable => return Err(error),
+        Err(_) => return tried(view, "a user that may not ask who it is").await,
+    };
+    let mut refused = Vec::new();
+    let needed = view.needed();
+    for command in &needed {
+        let words: Vec<&str> = ["ACL", "DRYRUN", &user].into_iter().chain(command.iter().map(String::as_str)).collect();
+        match view.raw(&words).await {
+            Ok(reply) if reply.as_string().as_deref() == Some("OK") => {}
+            Ok(_) => refused.push(command.iter().take(2).cloned().collect::<Vec<_>>().join(" ")),
+            Err(error) if error.kind == Kind::Unreachable => return Err(error),
+            // Before 7.0 there is no such question, and an ordinary user may not ask it.
+            Err(_) => return tried(view, &format!("user {}", printable(&user))).await,
+        }
+    }
+    let user = printable(&user);
+    Ok(vec![if refused.is_empty() {
+        Finding::ok("rights", format!("user {user} may do all {} things a worker does", needed.len()))
+    } else {
+        let remedy = format!("ACL SETUSER {user} with the missing commands and keys");
+        Finding::fail("rights", format!("user {user} may not: {}", refused.join(", ")), remedy)
+    }])
+}
+
+/// What can be tried without changing anything.
+async fn tried(view: &View, user: &str) -> Result<Vec<Finding>, RedisError> {
+    let keys = &view.keys;
+    let harmless: [&[&str]; 8] = [
+        &["PING"],
+        &["TIME"],
+        &["EVAL", "return 1", "1", &keys.jobs],
+        &["TYPE", &keys.jobs],
+        &["TYPE", &keys.results],
+        &["TYPE", &keys.dead],
+        &["GET", &keys.mirror],
+        &["HGETALL", &keys.replicas],
+    ];
+    let mut refused = Vec::new();
+    for command in harmless {
+        match view.raw(command).await {
+            Err(error) if error.kind == Kind::Unreachable => return Err(error),
+            Err(error) if error.kind == Kind::Denied => refused.push(command[0]),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(vec![if refused.is_empty() {
+        Finding::ok("rights", format!("{user} may read; whether it may write cannot be asked here"))
+    } else {
+        Finding::fail("rights", format!("{user} may not: {}", refused.join(", ")), "ACL SETUSER with the missing commands and keys")
+    }])
+}

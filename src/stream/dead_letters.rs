@@ -1,0 +1,313 @@
+//! The dead-letter stream from the operator's side: reading it in pages, putting dead letters back as jobs, removing
+//! them. Everything is bounded; nothing here is part of a replica.
+
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use fred::interfaces::StreamsInterface;
+
+use super::entry_id::EntryId;
+use super::{count, id_of};
+use crate::contract::Fields;
+use crate::contract::dead_letter::{HEAD_FIELDS, KEPT_PAIRS_MAX, OUTCOME_ID};
+use crate::redis::{Connection, RedisError, Script, Value};
+use crate::settings::StreamSettings;
+
+/// Dead letters in one page. A payload may be large, so a page is small.
+pub const PAGE: usize = 250;
+/// Dead letters put back in one call: Redis serves nobody else meanwhile.
+pub const REQUEUE_BATCH_MAX: usize = 32;
+/// Dead letters removed in one call.
+pub const REMOVE_BATCH_MAX: usize = 256;
+/// How many links from a dead letter to its new job are kept, at least.
+pub const LINKS_MAX: usize = 10_000;
+/// Every id there can be.
+pub const ALL_IDS: RangeInclusive<EntryId> = EntryId::ZERO..=EntryId { ms: u64::MAX, seq: u64::MAX };
+
+/// One entry of the dead-letter stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// Its own id.
+    pub id: EntryId,
+    /// What the fleet wrote about it; none where the entry is not of the fleet's making.
+    pub head: Option<Head>,
+    /// The original pairs, in order; all pairs where there is no head.
+    pub original: Fields,
+}
+
+/// What the fleet wrote about an entry: the values as they stand in the stream, whoever wrote them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head([Bytes; HEAD_LEN]);
+
+const HEAD_LEN: usize = HEAD_FIELDS.len() + 1;
+
+impl Head {
+    /// Names and values, in wire order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &Bytes)> {
+        HEAD_FIELDS.into_iter().chain([OUTCOME_ID]).zip(&self.0)
+    }
+
+    /// One of them.
+    pub fn get(&self, name: &str) -> &[u8] {
+        self.pairs().find(|(field, _)| *field == name).map_or(b"", |(_, value)| value)
+    }
+}
+
+impl Letter {
+    fn of(id: EntryId, mut pairs: Fields) -> Self {
+        let names = HEAD_FIELDS.iter().copied().chain([OUTCOME_ID]);
+        let is_ours = pairs.len() >= HEAD_LEN && pairs.iter().zip(names).all(|(pair, name)| pair.0 == name.as_bytes());
+        if !is_ours {
+            return Self { id, head: None, original: pairs };
+        }
+        let original = pairs.split_off(HEAD_LEN);
+        let head: [Bytes; HEAD_LEN] = std::array::from_fn(|at| pairs[at].1.clone());
+        Self { id, head: Some(Head(head)), original }
+    }
+
+    /// One of the fleet's own fields; empty where the entry is not of its making.
+    pub fn head(&self, name: &str) -> &[u8] {
+        self.head.as_ref().map_or(b"", |head| head.get(name))
+    }
+
+    /// The last value of an original field, as a reader of the jobs stream takes it.
+    pub fn original(&self, name: &str) -> Option<&Bytes> {
+        let found = self.original.iter().rev().find(|(field, _)| field == name.as_bytes());
+        found.map(|(_, value)| value)
+    }
+
+    /// Is this all that was sent? Otherwise it cannot be put back.
+    pub fn is_cut(&self) -> bool {
+        let words = b"; kept the first ";
+        let says_so = self.head("detail").windows(words.len()).any(|window| window == words);
+        says_so && self.original.len() >= KEPT_PAIRS_MAX
+    }
+}
+
+/// From a dead letter to the job it became.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The dead letter's id.
+    pub dead_id: String,
+    /// The entry it was made of.
+    pub source_ref: String,
+    /// The new entry.
+    pub job_id: String,
+    /// When, by the server's clock, in Unix milliseconds.
+    pub at_ms: u64,
+}
+
+/// What became of a dead letter that was to be put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Requeued {
+    /// It is a job again, under this id.
+    As(String),
+    /// There is no such dead letter, or not any more.
+    Gone,
+    /// The entry is not of the fleet's making.
+    Foreign,
+    /// It has no payload.
+    Empty,
+    /// Its payload is not whole.
+    Cut,
+    /// Redis did not take the job, in these words; nothing was written.
+    Refused(String),
+    /// Not reached because Redis refused one before it.
+    Skipped,
+}
+
+/// Which way a page is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// In the order of death.
+    OldestFirst,
+    /// The other way round.
+    NewestFirst,
+}
+
+type Page = Vec<(String, Fields)>;
+
+/// The dead-letter stream.
+#[derive(Debug)]
+pub struct DeadLetters {
+    connection: Connection,
+    jobs: String,
+    dead: String,
+    links: String,
+    requeue: Script,
+    remove: Script,
+}
+
+impl DeadLetters {
+    /// The dead letters of these settings. Touches nothing.
+    pub fn new(connection: Connection, streams: &StreamSettings) -> Self {
+        Self {
+            connection,
+            jobs: streams.jobs.clone(),
+            dead: streams.dead.clone(),
+            links: format!("{}:requeued", streams.dead),
+            requeue: Script::new(include_str!("scripts/requeue.lua")),
+            remove: Script::new(include_str!("scripts/remove_dead.lua")),
+        }
+    }
+
+    /// How many there are.
+    pub async fn count(&self) -> Result<u64, RedisError> {
+        let length = self.connection.client().xlen(self.dead.as_str()).await;
+        length.map_err(|error| self.connection.failed(error))
+    }
+
+    /// The server's clock, in Unix milliseconds; ids are measured against it.
+    pub async fn now_ms(&self) -> Result<u64, RedisError> {
+        let (seconds, micros): (u64, u64) = self.connection.raw(&["TIME"]).await?.convert()?;
+        Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
+    }
+
+    /// The dead letter of this id.
+    pub async fn get(&self, id: EntryId) -> Result<Option<Letter>, RedisError> {
+        Ok(self.page(&(id..=id), Order::OldestFirst).await?.pop())
+    }
+
+    /// At most [`PAGE`] dead letters of these ids, the first ones in this order.
+    pub async fn page(&self, ids: &RangeInclusive<EntryId>, order: Order) -> Result<Vec<Letter>, RedisError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let page = self.entries(&self.dead, ids, order).await?;
+        let letter = |(id, pairs): (String, Fields)| Ok(Letter::of(id_of(&id)?, pairs));
+        page.into_iter().map(letter).collect()
+    }
+
+    async fn entries(&self, stream: &str, ids: &RangeInclusive<EntryId>, order: Order) -> Result<Page, RedisError> {
+        let (first, last) = (ids.start().to_string(), ids.end().to_string());
+        let client = self.connection.client();
+        let limit = u64::try_from(PAGE).ok();
+        let page = match order {
+            Order::OldestFirst => client.xrange(stream, first, last, limit).await,
+            Order::NewestFirst => client.xrevrange(stream, last, first, limit).await,
+        };
+        page.map_err(|error| self.connection.failed(error))
+    }
+
+    /// Puts at most [`REQUEUE_BATCH_MAX`] dead letters back as jobs; answers in order. After an error nothing is known,
+    /// and calling again is safe: what has been put back is gone.
+    pub async fn requeue(&self, ids: &[EntryId]) -> Result<Vec<Requeued>, RedisError> {
+        debug_assert!(ids.len() <= REQUEUE_BATCH_MAX, "a batch is bounded");
+        let keys = vec![self.jobs.clone(), self.dead.clone(), self.links.clone()];
+        let mut args: Vec<Value> = vec![count(KEPT_PAIRS_MAX), count(LINKS_MAX)];
+        args.extend(ids.iter().map(|id| Value::from(id.to_string())));
+        let reply = self.requeue.run(&self.connection, keys, args).await?;
+        let answers: Vec<(String, String)> = reply.convert()?;
+        if answers.len() != ids.len() {
+            return Err(RedisError::unexpected("requeue count"));
+        }
+        answers.into_iter().map(requeued_of).collect()
+    }
+
+    /// Removes at most [`REMOVE_BATCH_MAX`] dead letters; answers in order which were there.
+    pub async fn remove(&self, ids: &[EntryId]) -> Result<Vec<bool>, RedisError> {
+        debug_assert!(ids.len() <= REMOVE_BATCH_MAX, "a batch is bounded");
+        let args: Vec<Value> = ids.iter().map(|id| Value::from(id.to_string())).collect();
+        let reply = self.remove.run(&self.connection, vec![self.dead.clone()], args).await?;
+        let removed: Vec<u64> = reply.convert()?;
+        if removed.len() != ids.len() {
+            return Err(RedisError::unexpected("remove count"));
+        }
+        Ok(removed.into_iter().map(|count| count == 1).collect())
+    }
+
+    /// The links whose dead letter or source is one of `ids`, newest first.
+    pub async fn links_of(&self, ids: &[EntryId]) -> Result<Vec<Link>, RedisError> {
+        let wanted: Vec<String> = ids.iter().map(EntryId::to_string).collect();
+        let mut found = Vec::new();
+        let mut rest = ALL_IDS;
+        while !rest.is_empty() {
+            let page = self.entries(&self.links, &rest, Order::NewestFirst).await?;
+            let Some((oldest, _)) = page.last() else { break };
+            rest = match before(id_of(oldest)?) {
+                Some(end) => *rest.start()..=end,
+                None => break,
+            };
+            for (id, pairs) in page {
+                let link = link_of(id_of(&id)?, &pairs);
+                if wanted.contains(&link.dead_id) || wanted.contains(&link.source_ref) {
+                    found.push(link);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn requeued_of((status, text): (String, String)) -> Result<Requeued, RedisError> {
+    Ok(match status.as_str() {
+        "requeued" => Requeued::As(text),
+        "gone" => Requeued::Gone,
+        "foreign" => Requeued::Foreign,
+        "empty" => Requeued::Empty,
+        "cut" => Requeued::Cut,
+        "refused" => Requeued::Refused(text),
+        "skipped" => Requeued::Skipped,
+        _ => return Err(RedisError::unexpected(&format!("requeue status {status:?}"))),
+    })
+}
+
+fn link_of(id: EntryId, pairs: &Fields) -> Link {
+    let text = |name: &str| {
+        let found = pairs.iter().find(|(field, _)| field == name.as_bytes());
+        found.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+    };
+    Link { dead_id: text("dead_id"), source_ref: text("source_ref"), job_id: text("job_id"), at_ms: id.ms }
+}
+
+/// The largest id below this one.
+pub fn before(id: EntryId) -> Option<EntryId> {
+    let EntryId { ms, seq } = id;
+    match seq.checked_sub(1) {
+        Some(seq) => Some(EntryId { ms, seq }),
+        None => ms.checked_sub(1).map(|ms| EntryId { ms, seq: u64::MAX }),
+    }
+}
+
+/// The smallest id above this one.
+pub fn after(id: EntryId) -> Option<EntryId> {
+    let EntryId { ms, seq } = id;
+    match seq.checked_add(1) {
+        Some(seq) => Some(EntryId { ms, seq }),
+        None => ms.checked_add(1).map(|ms| EntryId { ms, seq: 0 }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(name: &str, value: &str) -> (Bytes, Bytes) {
+        (Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.as_bytes()))
+    }
+
+    fn head() -> Fields {
+        HEAD_FIELDS.into_iter().chain([OUTCOME_ID]).map(|name| pair(name, "1")).collect()
+    }
+
+    #[test]
+    fn only_entries_with_the_whole_head_are_the_fleets() {
+        let original = vec![pair("game_id", "a"), pair("reason", "mine"), pair("game_id", "b")];
+        let letter = Letter::of(EntryId::ZERO, [head(), original.clone()].concat());
+        assert_eq!(letter.original, original);
+        assert_eq!((letter.head("reason"), letter.original("game_id")), (&b"1"[..], Some(&Bytes::from("b"))));
+        let mut foreign = head();
+        foreign.swap(0, 1);
+        assert_eq!(Letter::of(EntryId::ZERO, foreign.clone()).head, None);
+        assert_eq!(Letter::of(EntryId::ZERO, foreign.clone()).original, foreign);
+        assert_eq!(Letter::of(EntryId::ZERO, head()[..8].to_vec()).head, None);
+    }
+
+    #[test]
+    fn neighbours_of_an_id() {
+        let id = |ms, seq| EntryId { ms, seq };
+        assert_eq!((before(id(5, 1)), after(id(5, 1))), (Some(id(5, 0)), Some(id(5, 2))));
+        assert_eq!((before(id(5, 0)), after(id(5, u64::MAX))), (Some(id(4, u64::MAX)), Some(id(6, 0))));
+        assert_eq!((before(EntryId::ZERO), after(id(u64::MAX, u64::MAX))), (None, None));
+    }
+}

@@ -1,0 +1,74 @@
+-- Puts dead letters back: for each, the job with its original pairs, the dead letter's removal and the link between
+-- the two ids, in one step. Two operators with the same dead letter append one job: the second finds it gone.
+--
+-- KEYS: jobs, dead letters, log of requeued ones. ARGV: how many original pairs a dead letter keeps at most, length of
+-- the log, then the ids of dead letters.
+-- Answers per id, in order: what became of it, and the new id or Redis's error text.
+--   requeued   back in the jobs stream under the new id
+--   gone       there is no such dead letter (any more)
+--   foreign    the entry is not a dead letter of the fleet
+--   empty      it kept no payload (entry_lost)
+--   cut        it did not keep the whole payload
+--   refused    Redis did not take the job; nothing was written for this id
+--   skipped    not reached because one before it was refused
+
+-- 6.2 with `lua-replicate-commands no` refuses writes after reads that are not repeatable without this.
+if redis.replicate_commands then redis.replicate_commands() end
+
+local JOBS, DEAD, LOG = unpack(KEYS)
+local kept_max, log_max = tonumber(ARGV[1]), ARGV[2]
+local HEAD = {
+  'source_ref', 'reason', 'detail', 'deliveries', 'crashes', 'failures', 'dead_at_ms', 'consumer', 'outcome_id',
+}
+-- Lua passes about 8,000 arguments to one command.
+local ARGUMENTS_MAX = 7000
+
+-- Whatever can be refused is checked before the first write.
+for _, key in ipairs(KEYS) do
+  local held = redis.call('TYPE', key)
+  held = held.ok or held
+  if held ~= 'none' and held ~= 'stream' then
+    return redis.error_reply('KEYTYPE ' .. key .. ' holds a ' .. held .. ' where a stream is expected')
+  end
+end
+
+local function is_dead_letter(fields)
+  for position, name in ipairs(HEAD) do
+    if fields[2 * position - 1] ~= name then return false end
+  end
+  return true
+end
+
+local function is_cut(fields)
+  if #fields > ARGUMENTS_MAX then return true end
+  local says_so = string.find(fields[6], '; kept the first ', 1, true)
+  return says_so and #fields / 2 - #HEAD >= kept_max
+end
+
+local function requeue(id)
+  local entry = redis.call('XRANGE', DEAD, id, id)[1]
+  if not entry then return { 'gone', '' } end
+  local fields = entry[2]
+  if not is_dead_letter(fields) then return { 'foreign', '' } end
+  if #fields == 2 * #HEAD then return { 'empty', '' } end
+  if is_cut(fields) then return { 'cut', '' } end
+  local source, reason, first = fields[2], fields[4], 2 * #HEAD + 1
+  fields[#fields + 1] = 'requeued_from'
+  fields[#fields + 1] = source
+  local job = redis.pcall('XADD', JOBS, '*', unpack(fields, first))
+  if type(job) == 'table' then return { 'refused', job.err } end
+  -- The removal stands before the link: without a link the job still names its source, but with the dead letter left
+  -- standing it could be appended again.
+  redis.call('XDEL', DEAD, id)
+  redis.call('XADD', LOG, 'MAXLEN', '~', log_max, '*', 'dead_id', id, 'source_ref', source, 'reason', reason,
+    'job_id', job)
+  return { 'requeued', job }
+end
+
+local answers, is_refused = {}, false
+for position = 3, #ARGV do
+  local answer = is_refused and { 'skipped', '' } or requeue(ARGV[position])
+  is_refused = is_refused or answer[1] == 'refused'
+  answers[#answers + 1] = answer
+end
+return answers

@@ -1,0 +1,286 @@
+//! What the events of the replica's upkeep change: renewal, claims, tidying, the group, the engine. Nothing here waits.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::WORKER;
+use super::backoff::CALLS;
+use super::conditions::Trouble;
+use super::holdings::{Held, SUSPECT_CRASHES, Stage};
+use super::replica::Replica;
+use crate::redis::{Kind, RedisError};
+use crate::start::StartError;
+use crate::start::reconcile::Reconciled;
+use crate::stream::adopt::{Adoption, AdoptionState};
+use crate::stream::claim::{Aim, Sweep, Swept};
+use crate::stream::entry_id::EntryId;
+use crate::stream::janitor::Tidied;
+use crate::stream::renew::Renewal;
+
+/// While the orphan walk has more before it.
+const TIDY_AGAIN: Duration = Duration::from_millis(300);
+
+impl Replica {
+    pub(super) fn renewed(&mut self, result: Result<Vec<(EntryId, Renewal)>, RedisError>) {
+        self.under_way.renew = false;
+        let words = match self.checked(Trouble::Renew, result) {
+            Ok(words) => {
+                let now = Instant::now();
+                if now.duration_since(self.renewed_at) > self.settings.claim_idle {
+                    // Something held us up, and if that was Redis, then everybody.
+                    self.due.sweep = self.due.sweep.max(now + self.settings.claim_idle);
+                }
+                self.renewed_at = now;
+                words
+            }
+            Err(delay) => {
+                self.due.renew = self.due.renew.min(delay);
+                // Others' renewals fail with ours: nobody is to be taken for dead because Redis was away.
+                self.due.sweep = Instant::now() + self.settings.claim_idle;
+                return;
+            }
+        };
+        for (id, renewal) in words {
+            self.metrics.renewal(renewal.as_str());
+            match renewal {
+                Renewal::Mine | Renewal::Trimmed | Renewal::Absent => {}
+                Renewal::Restored => {
+                    let (stream, stream_entry_id) = (&self.stream.jobs, id.to_string());
+                    tracing::warn!(worker = WORKER, stream, stream_entry_id, "entry had fallen out of the group; put back");
+                }
+                Renewal::Other | Renewal::Settled => self.lost(id),
+            }
+        }
+    }
+
+    pub(super) fn look_at_pause(&mut self, result: Result<bool, RedisError>) {
+        let Ok(paused) = self.checked(Trouble::Renew, result) else { return };
+        let before = self.paused.replace(paused);
+        if before == Some(paused) || (before.is_none() && !paused) {
+            return;
+        }
+        self.metrics.paused.set(i64::from(paused));
+        let stream = &self.stream.jobs;
+        if paused {
+            tracing::warn!(worker = WORKER, stream, "paused by an operator: nothing is read or claimed");
+            self.give_back_all_unstarted();
+            if self.under_way.read.is_some() {
+                self.unblock_reader();
+            }
+        } else {
+            tracing::info!(worker = WORKER, stream, "resumed by an operator");
+            self.due.sweep = Instant::now();
+        }
+    }
+
+    /// The entry is not ours any more: what has not started is dropped, what runs cannot settle.
+    fn lost(&mut self, id: EntryId) {
+        match self.holdings.stage(id) {
+            Some(Stage::Waiting) => {
+                for job in self.games.remove_where(|job| job.held.id() == id) {
+                    self.let_go(job.held);
+                }
+            }
+            Some(Stage::BackingOff) => {
+                let key = self.backing_off.keys().find(|(_, entry)| *entry == id).copied();
+                if let Some(job) = key.and_then(|key| self.backing_off.remove(&key)) {
+                    self.let_go(job.held);
+                }
+            }
+            Some(Stage::Running) => {
+                if let Some(job) = self.running.values_mut().find(|job| job.held.id() == id) {
+                    job.lost = true;
+                }
+            }
+            Some(Stage::Ending) | None => {}
+        }
+    }
+
+    pub(super) fn swept(&mut self, result: Result<Swept, RedisError>) {
+        self.under_way.sweep = false;
+        self.metrics.sweep(match &result {
+            Ok(Swept::NotDue) => "not_due",
+            Ok(Swept::Found) => "found",
+            Ok(Swept::Suspects) => "suspects",
+            Ok(Swept::Done(sweep)) if sweep.claimed.is_empty() => "nothing",
+            Ok(Swept::Done(_)) => "claimed",
+            Err(_) => "error",
+        });
+        match self.checked(Trouble::Claim, result) {
+            Ok(Swept::NotDue) => {}
+            Ok(Swept::Found) => self.claim_next(Aim::Take),
+            Ok(Swept::Suspects) => {
+                self.claim_next(Aim::Alone);
+                self.give_back_all_unstarted();
+            }
+            Ok(Swept::Done(sweep)) => self.claimed(sweep),
+            Err(delay) => self.due.sweep = self.due.sweep.max(delay),
+        }
+    }
+
+    /// The next sweep follows as soon as the read under way has made room.
+    fn claim_next(&mut self, aim: Aim) {
+        self.claim_next = Some(aim);
+        if self.under_way.read.is_some() {
+            self.unblock_reader();
+        }
+    }
+
+    fn claimed(&mut self, sweep: Sweep) {
+        let stream = &self.stream.jobs;
+        for (from, entries) in &sweep.from {
+            tracing::info!(worker = WORKER, stream, from, entries, "claimed pending entries");
+        }
+        self.metrics.received("claimed", sweep.claimed.len());
+        if sweep.lost > 0 {
+            let entries = sweep.lost;
+            self.metrics.entries_lost.inc_by(entries);
+            tracing::error!(worker = WORKER, stream, entries, "pending entries had been deleted from the stream");
+        }
+        if !sweep.claimed.is_empty() {
+            // There may be more where these came from.
+            self.due.sweep = Instant::now();
+        }
+        if let [only] = sweep.claimed.as_slice()
+            && only.crashes >= SUSPECT_CRASHES
+        {
+            let (stream_entry_id, crashes) = (only.id.to_string(), only.crashes);
+            self.metrics.suspects.inc();
+            tracing::warn!(worker = WORKER, stream, stream_entry_id, crashes, "suspect runs alone");
+            self.alone = Some(only.id);
+        }
+        self.take_in(sweep.claimed);
+    }
+
+    pub(super) fn tidied(&mut self, result: Result<Option<Tidied>, RedisError>) {
+        self.under_way.tidy = false;
+        let tidied = match self.checked(Trouble::Tidy, result) {
+            Ok(Some(tidied)) => tidied,
+            Ok(None) => return,
+            Err(delay) => {
+                self.due.tidy = self.due.tidy.max(delay);
+                return;
+            }
+        };
+        if tidied.has_more {
+            self.due.tidy = self.due.tidy.min(Instant::now() + TIDY_AGAIN);
+        }
+        let stream = &self.stream.jobs;
+        self.metrics.consumers_removed.inc_by(tidied.consumers);
+        if tidied.consumers > 0 {
+            tracing::info!(worker = WORKER, stream, consumers = tidied.consumers, "dead consumers removed");
+        }
+        if let Some(stream_entry_id) = tidied.orphans.first() {
+            let entries = tidied.orphans.len();
+            self.metrics.orphans.inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
+            let hint = "somebody deleted a consumer that held them, or their pending records";
+            tracing::error!(worker = WORKER, stream, entries, stream_entry_id, hint, "unanswered entries had fallen out of the group; put back");
+        }
+    }
+
+    pub(super) fn reconciled(&mut self, result: &Result<Option<Reconciled>, StartError>) {
+        self.under_way.reconcile = false;
+        let stream = &self.stream.jobs;
+        match result {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                for container_id in &found.stray {
+                    self.metrics.strays_removed.inc();
+                    tracing::warn!(worker = WORKER, stream, container_id, "removed a container that no record stands for");
+                }
+                for err in &found.failed {
+                    tracing::warn!(worker = WORKER, stream, err, "a container that no record stands for stays");
+                }
+            }
+            // Engine and Redis troubles are said where entries meet them; the next interval tries again.
+            Err(error) => tracing::debug!(worker = WORKER, stream, err = %error, "reconciler found out nothing"),
+        }
+    }
+
+    pub(super) fn handed_back(&mut self, helds: Vec<Held>, result: Result<u64, RedisError>) {
+        self.under_way.hand_backs -= 1;
+        match self.checked(Trouble::Renew, result) {
+            Ok(given_back) => {
+                self.metrics.handed_back.inc_by(given_back);
+                helds.into_iter().for_each(|held| self.let_go(held));
+            }
+            Err(delay) => {
+                self.due.hand_back = delay;
+                self.to_hand_back.extend(helds);
+            }
+        }
+    }
+
+    pub(super) fn probed(&mut self, result: Result<(), StartError>) {
+        self.under_way.probe = false;
+        match result {
+            Ok(()) => {
+                self.conditions.over(Trouble::Engine);
+                self.engine_up = true;
+                self.due.sweep = Instant::now();
+            }
+            Err(error) => {
+                let times = self.conditions.met(Trouble::Engine, &error.to_string());
+                self.due.probe = Instant::now() + CALLS.delay(times, fastrand::f64());
+            }
+        }
+    }
+
+    pub(super) fn adopted(&mut self, result: Result<Adoption, RedisError>) {
+        self.under_way.adopt = false;
+        match self.checked(Trouble::Group, result) {
+            Ok(adoption) => {
+                self.group_lost = false;
+                self.metrics.adopted(adoption.state.as_str());
+                self.due.settle = Instant::now();
+                log_adoption(&self.stream.jobs, &adoption);
+            }
+            Err(delay) => self.due.adopt = delay,
+        }
+    }
+
+    /// Says a trouble when it begins and when it ends; answers when to try again after an error.
+    pub(super) fn checked<T>(&mut self, trouble: Trouble, result: Result<T, RedisError>) -> Result<T, Instant> {
+        let error = match result {
+            Ok(value) => {
+                self.conditions.over(Trouble::Redis);
+                self.conditions.over(trouble);
+                return Ok(value);
+            }
+            Err(error) => error,
+        };
+        let times = match error.kind {
+            Kind::Unreachable => self.conditions.met(Trouble::Redis, &error.text),
+            Kind::GroupLost => {
+                if !self.group_lost {
+                    self.group_lost = true;
+                    self.due.adopt = Instant::now();
+                }
+                self.conditions.met(Trouble::Group, &error.text)
+            }
+            // A wrong type at the jobs key itself is a lost group; at any other key it is waited out.
+            Kind::WrongType if trouble == Trouble::Read => {
+                self.group_lost = true;
+                self.conditions.met(Trouble::Group, &error.text)
+            }
+            _ => self.conditions.met(trouble, &error.text),
+        };
+        Err(Instant::now() + CALLS.delay(times, fastrand::f64()))
+    }
+}
+
+pub(super) fn log_adoption(stream: &str, adoption: &Adoption) {
+    let (mirror, acknowledged) = (&adoption.mirror, adoption.acknowledged);
+    match adoption.state {
+        AdoptionState::Existed => {}
+        AdoptionState::Created => tracing::info!(worker = WORKER, stream, mirror, "consumer group created"),
+        AdoptionState::Adopted => {
+            tracing::warn!(worker = WORKER, stream, mirror, acknowledged, "took over the legacy worker's offset");
+        }
+        AdoptionState::Foreign => {
+            let hint = "other replicas run: the offset is not taken over; stop the fleet before the legacy worker runs";
+            tracing::error!(worker = WORKER, stream, mirror, hint, "somebody else moved the offset mirror");
+        }
+    }
+}

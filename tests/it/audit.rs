@@ -1,0 +1,361 @@
+//! The auditor on a real redis-server: clean on a fleet that is killed under load, and every broken worker is caught.
+//!
+//! The broken workers are plain Redis commands, written out: what a careless implementation would send.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use startjobs::audit::finding::Kind;
+use startjobs::audit::report::Report;
+use startjobs::audit::{Options, Since, audit};
+
+use crate::support::world::World;
+
+const OPTIONS: Options = Options { since: Since::Ledger, stuck_after: Duration::from_secs(60), list_max: 20 };
+
+async fn audited(world: &World) -> Report {
+    audit(&world.settings, &OPTIONS).await.expect("Redis answers")
+}
+
+async fn audited_from_adoption(world: &World) -> Report {
+    let options = Options { since: Since::Adoption, ..OPTIONS };
+    audit(&world.settings, &options).await.expect("Redis answers")
+}
+
+#[track_caller]
+fn assert_clean(report: &Report) {
+    assert!(report.is_clean(), "{}", report.table());
+}
+
+#[track_caller]
+fn assert_only(report: &Report, kind: Kind, entry: &str) {
+    assert_eq!(report.total, 1, "{}", report.table());
+    assert_eq!(
+        (report.listed[0].kind, report.listed[0].entry.to_string().as_str()),
+        (kind, entry),
+        "{}",
+        report.table()
+    );
+}
+
+/// Ends every replica in order, so that nothing repairs what a broken worker does next.
+async fn drained(world: &mut World, replicas: usize) {
+    for number in 0..replicas {
+        world.signal(number, Signal::TERM);
+    }
+    for number in 0..replicas {
+        world.ended(number, Duration::from_secs(30)).await;
+    }
+}
+
+/// What a worker without any care publishes.
+async fn publish(world: &World, game: &str, source: &str) -> String {
+    let results = &world.settings.stream.results;
+    let words = [
+        "XADD",
+        results,
+        "*",
+        "game_id",
+        game,
+        "outcome",
+        "success",
+        "container_id",
+        "c",
+        "engine_endpoint",
+        "http://c:1",
+        "error_code",
+        "",
+        "error_message",
+        "",
+        "source_ref",
+        source,
+        "requested_at_ms",
+        "0",
+        "finished_at_ms",
+        "0",
+        "attempt",
+        "1",
+    ];
+    world.redis(&words).await.as_string().expect("an id")
+}
+
+/// Reads one new entry as this consumer does.
+async fn read_as(world: &World, consumer: &str, count: &str) {
+    let (jobs, group) = (&world.settings.stream.jobs, &world.settings.stream.group);
+    world.redis(&["XREADGROUP", "GROUP", group, consumer, "COUNT", count, "STREAMS", jobs, ">"]).await;
+}
+
+async fn acknowledge(world: &World, id: &str) {
+    world.redis(&["XACK", &world.settings.stream.jobs, &world.settings.stream.group, id]).await;
+}
+
+#[tokio::test]
+async fn a_fleet_that_is_killed_under_load_is_clean_while_it_works_and_at_rest() {
+    let mut world = World::with(&[("simulated-failures", "0.05"), ("simulated-errors", "0.05")]).await;
+    let mut replicas: Vec<usize> = (0..3).map(|_| world.replica(&[])).collect();
+    for round in 0..4 {
+        for number in 0..60 {
+            world.send(&format!("game-{round}-{number}"), "galaxy/engine:1").await;
+            if number % 20 == 0 {
+                world.send(&format!("game-{round}-{number}"), "galaxy/engine:2").await;
+                world.send_malformed().await;
+            }
+        }
+        let victim = replicas.remove(0);
+        world.signal(victim, Signal::KILL);
+        replicas.push(world.replica(&[]));
+        assert_clean(&audited(&world).await);
+    }
+    world.settled().await;
+    world.at_rest().await;
+    let report = audited(&world).await;
+    assert_clean(&report);
+    let counts = &report.counts;
+    assert_eq!(counts.entries, u64::try_from(world.sent.len()).expect("few"));
+    assert_eq!(counts.answered + counts.answered_and_dead + counts.malformed, counts.entries, "{}", report.table());
+    assert_eq!((counts.malformed, report.live_replicas), (12, 3), "{}", report.table());
+    assert!(report.last.is_at_rest(), "{}", report.table());
+    assert_clean(&audited_from_adoption(&world).await);
+}
+
+#[tokio::test]
+async fn a_fleet_whose_group_and_consumers_are_destroyed_under_load_is_clean() {
+    let mut world = World::with(&[("janitor-interval", "500ms")]).await;
+    for _ in 0..2 {
+        world.replica(&[]);
+    }
+    let (jobs, group) = (world.settings.stream.jobs.clone(), world.settings.stream.group.clone());
+    for round in 0..3 {
+        for number in 0..60 {
+            world.send(&format!("game-{round}-{number}"), "galaxy/engine:1").await;
+        }
+        if round == 1 {
+            world.redis(&["XGROUP", "DESTROY", &jobs, &group]).await;
+        } else {
+            for consumer in world.presences().await.into_keys() {
+                world.redis(&["XGROUP", "DELCONSUMER", &jobs, &group, &consumer]).await;
+            }
+        }
+        assert_clean(&audited(&world).await);
+    }
+    world.settled().await;
+    world.at_rest().await;
+    assert_clean(&audited(&world).await);
+}
+
+#[tokio::test]
+async fn poison_and_spent_budgets_are_told_from_plain_answers() {
+    let mut world = World::with(&[("retry-attempts", "2"), ("crash-budget", "1")]).await;
+    for _ in 0..3 {
+        world.replica(&[]);
+    }
+    // Its dead letter stays the stream's first, or the others might just have been trimmed.
+    world.send_malformed().await;
+    world.settled().await;
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    world.send("retry", "sim/retry").await;
+    world.send("poison", "sim/abort").await;
+    world.settled().await;
+    world.at_rest().await;
+    let report = audited(&world).await;
+    assert_clean(&report);
+    assert_eq!((report.counts.answered_and_dead, report.counts.answered), (2, 0), "{}", report.table());
+    // Somebody takes a dead letter away.
+    let dead = world.settings.stream.dead.clone();
+    for number in [1, 2] {
+        let letter = world.entries(&dead).await.remove(1);
+        world.redis(&["XDEL", &dead, &letter.id]).await;
+        let report = audited(&world).await;
+        let found: Vec<String> = report.listed.iter().map(|listed| listed.entry.to_string()).collect();
+        assert_eq!(report.by_kind.get("no_dead_letter"), Some(&number), "{}", report.table());
+        assert!(found.contains(&letter.get("source_ref").to_owned()), "{}", report.table());
+    }
+}
+
+#[tokio::test]
+async fn a_worker_without_a_fence_is_caught() {
+    let mut world = World::new().await;
+    world.replica(&[]);
+    world.send("before", "galaxy/engine:1").await;
+    world.settled().await;
+    drained(&mut world, 1).await;
+    let job = world.send("game", "galaxy/engine:1").await.to_string();
+    // It reads, is slow for longer than claim idle, and another replica claims and answers.
+    read_as(&world, "careless", "1").await;
+    let b = world.replica(&[]);
+    world.settled().await;
+    world.at_rest().await;
+    assert_clean(&audited(&world).await);
+    // It does not look who owns the entry now: XADD, XACK.
+    publish(&world, "game", &job).await;
+    acknowledge(&world, &job).await;
+    let report = audited(&world).await;
+    assert_only(&report, Kind::DuplicateOutcome, &job);
+    assert_eq!(report.listed[0].game, "game");
+    world.signal(b, Signal::TERM);
+}
+
+#[tokio::test]
+async fn a_worker_that_answers_unscripted_is_caught_before_anything_doubles() {
+    let mut world = World::new().await;
+    world.replica(&[]);
+    world.send("before", "galaxy/engine:1").await;
+    world.settled().await;
+    drained(&mut world, 1).await;
+    let job = world.send("game", "galaxy/engine:1").await.to_string();
+    read_as(&world, "careless", "1").await;
+    // It dies between the two: the next owner would answer again.
+    publish(&world, "game", &job).await;
+    assert_only(&audited(&world).await, Kind::NotInLedger, &job);
+}
+
+#[tokio::test]
+async fn a_worker_that_acknowledges_first_and_dies_is_caught() {
+    let mut world = World::new().await;
+    world.replica(&[]);
+    world.send("before", "galaxy/engine:1").await;
+    world.settled().await;
+    drained(&mut world, 1).await;
+    let job = world.send("game", "galaxy/engine:1").await.to_string();
+    let (mirror, jobs) = (world.settings.stream.offset_key.clone(), world.settings.stream.jobs.clone());
+    read_as(&world, "careless", "1").await;
+    acknowledge(&world, &job).await;
+    world.redis(&["MSET", &mirror, &job, &format!("{mirror}:shadow"), &job]).await;
+    assert_only(&audited(&world).await, Kind::Orphan, &job);
+    // A careless one that keeps the ledger as carelessly.
+    let hour = startjobs::audit::id::Id::parse(&job).expect("an id").hour();
+    world.redis(&["SADD", &format!("{jobs}:ledger:{hour}"), &job]).await;
+    assert_only(&audited(&world).await, Kind::NoOutcome, &job);
+}
+
+#[tokio::test]
+async fn a_worker_that_raises_the_mirror_too_far_is_caught() {
+    let mut world = World::new().await;
+    world.replica(&[]);
+    world.send("before", "galaxy/engine:1").await;
+    world.settled().await;
+    drained(&mut world, 1).await;
+    let first = world.send("slow", "galaxy/engine:1").await.to_string();
+    let second = world.send("quick", "galaxy/engine:1").await.to_string();
+    let (mirror, jobs) = (world.settings.stream.offset_key.clone(), world.settings.stream.jobs.clone());
+    read_as(&world, "careless", "2").await;
+    assert_clean(&audited(&world).await);
+    // It answers the second, properly, and moves the mirror to what it answered last.
+    publish(&world, "quick", &second).await;
+    let hour = startjobs::audit::id::Id::parse(&second).expect("an id").hour();
+    world.redis(&["SADD", &format!("{jobs}:ledger:{hour}"), &second]).await;
+    acknowledge(&world, &second).await;
+    world.redis(&["MSET", &mirror, &second, &format!("{mirror}:shadow"), &second]).await;
+    assert_only(&audited(&world).await, Kind::MirrorAhead, &first);
+    // And one that writes the mirror alone is caught twice.
+    world.redis(&["SET", &mirror, "99999999999999-0"]).await;
+    let report = audited(&world).await;
+    assert!(report.has(Kind::MirrorAhead) && report.has(Kind::ShadowDiffers), "{}", report.table());
+}
+
+#[tokio::test]
+async fn forged_outcomes_and_two_containers_of_one_game_are_caught() {
+    let mut world = World::new().await;
+    world.replica(&[]);
+    let job = world.send("game", "galaxy/engine:1").await;
+    world.send("other", "galaxy/engine:1").await;
+    world.settled().await;
+    world.at_rest().await;
+    publish(&world, "game", "99999999999999-1").await;
+    publish(&world, "game", "whatever").await;
+    let log = format!("{}sim:log", world.settings.engine.record_prefix);
+    let started = world.entries(&log).await.into_iter().find(|entry| entry.get("event") == "start").expect("a start");
+    let again = ["XADD", &log, "*", "event", "start", "container_id", "another", "container", started.get("container")];
+    world.redis(&again).await;
+    let report = audited(&world).await;
+    assert_eq!(report.by_kind.get("outcome_for_unknown"), Some(&2), "{}", report.table());
+    assert_eq!(report.by_kind.get("two_containers"), Some(&1), "{}", report.table());
+    assert_eq!(report.total, 3, "{}", report.table());
+    assert!(report.table().contains("record: running"), "{job}: {}", report.table());
+}
+
+#[tokio::test]
+async fn without_source_refs_entries_and_outcomes_are_counted_per_game() {
+    let mut world = World::with(&[("outcome-fields", "original")]).await;
+    world.replica(&[]);
+    for number in 0..20 {
+        world.send(&format!("game-{}", number % 7), "galaxy/engine:1").await;
+    }
+    world.send_malformed().await;
+    world.at_rest().await;
+    let report = audited(&world).await;
+    assert_clean(&report);
+    assert_eq!((report.counts.answered_by_game, report.counts.malformed), (20, 1), "{}", report.table());
+    assert!(report.table().contains("counted per game"), "{}", report.table());
+    let results = world.settings.stream.results.clone();
+    world.redis(&["XADD", &results, "*", "game_id", "game-1", "outcome", "success"]).await;
+    let report = audited(&world).await;
+    assert_eq!((report.total, report.has(Kind::TooManyOutcomes)), (1, true), "{}", report.table());
+}
+
+#[tokio::test]
+async fn what_the_original_worker_answered_is_no_violation() {
+    let mut world = World::new().await;
+    let (results, mirror) = (world.settings.stream.results.clone(), world.settings.stream.offset_key.clone());
+    let mut last = String::new();
+    for number in 0..5 {
+        let game = format!("old-{number}");
+        last = world.lobby.append(&game, "galaxy/engine:1", 0).await.expect("appended").to_string();
+        world.redis(&["XADD", &results, "*", "game_id", &game, "outcome", "success"]).await;
+        world.redis(&["SET", &mirror, &last]).await;
+    }
+    world.replica(&[]);
+    let first = world.send("new", "galaxy/engine:1").await.to_string();
+    world.at_rest().await;
+    let report = audited_from_adoption(&world).await;
+    assert_clean(&report);
+    assert_eq!(report.counts.answered, 1, "{}", report.table());
+    assert_eq!(report.counts.before_adoption, 5, "{last}: {}", report.table());
+    assert_eq!(report.scope.adopted_from.map(|id| id.to_string()), Some(first));
+}
+
+/// Runs the command itself; answers its exit code, stdout and stderr.
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_startjobs"))
+        .arg("audit")
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn the_command_answers_by_exit_code_table_and_json() {
+    let mut world = World::new().await;
+    world.replica(&[]);
+    world.send("game", "galaxy/engine:1").await;
+    world.settled().await;
+    world.at_rest().await;
+    let url = world.redis.url();
+    let flags = ["--redis-url", url.as_str(), "--engine", "simulated"];
+    let (code, stdout, stderr) = run(&flags);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stdout.contains("answered once") && stdout.contains("No violation"), "{stdout}");
+
+    let id = publish(&world, "game", "99999999999999-1").await;
+    let (code, stdout, _) = run(&[&flags[..], &["--json"]].concat());
+    assert_eq!(code, Some(3), "{stdout}");
+    let json: serde_json::Value = serde_json::from_str(&stdout).expect("one JSON object");
+    assert_eq!((&json["schema_version"], &json["is_clean"]), (&1.into(), &false.into()), "{stdout}");
+    assert_eq!(json["violations"]["listed"][0]["kind"], "outcome_for_unknown", "{stdout}");
+    assert_eq!(json["violations"]["listed"][0]["entry_id"], "99999999999999-1", "{stdout} {id}");
+    // Everything so far is before this.
+    let (code, stdout, _) = run(&[&flags[..], &["--since", "999999999999999-0"]].concat());
+    assert_eq!(code, Some(0), "{stdout}");
+
+    assert_eq!(run(&["--redis-url", "redis://127.0.0.1:1"]).0, Some(69));
+    assert_eq!(run(&["--claim-idle", "soon"]).0, Some(78));
+    assert_eq!(run(&["--since", "yesterday"]).0, Some(2));
+    world.redis(&["SET", "a-string", "x"]).await;
+    let (code, _, stderr) = run(&[&flags[..], &["--jobs-stream", "a-string"]].concat());
+    assert_eq!(code, Some(78), "{stderr}");
+}

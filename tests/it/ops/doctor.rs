@@ -1,0 +1,94 @@
+//! What is wrong with the surroundings, on servers on which it is wrong.
+
+use std::path::Path;
+
+use serde_json::Value;
+use startjobs::embedded::redis_server::RedisServer;
+
+use super::{json, run, stdout, text};
+use crate::support::world::World;
+
+/// The findings about one thing, as level and text.
+fn about<'a>(report: &'a Value, what: &str) -> Vec<(&'a str, &'a str)> {
+    let findings = report["findings"].as_array().expect("a list");
+    let of = |finding: &'a Value| (finding["level"].as_str().unwrap_or(""), finding["found"].as_str().unwrap_or(""));
+    findings.iter().filter(|finding| finding["about"] == what).map(of).collect()
+}
+
+fn level(report: &Value, what: &str) -> String {
+    about(report, what).into_iter().map(|(level, _)| level).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn a_fleet_in_order_has_no_finding_that_fails() {
+    let mut world = World::new().await;
+    world.replica(&[]);
+    world.begun(0).await;
+    let report = text(&world, &["doctor"]);
+    assert!(report.lines().all(|line| line.starts_with("ok  ")), "{report}");
+    let report = json(&world, &["doctor"]);
+    assert_eq!(report["level"], "ok", "{report}");
+    for what in ["settings", "version", "persistence", "eviction", "clock", "memory", "latency", "rights", "keys", "group", "lag", "mirror", "replicas", "engine", "files"] {
+        assert_eq!(level(&report, what), "ok", "{what}: {report}");
+    }
+}
+
+#[tokio::test]
+async fn every_danger_is_found_with_its_remedy() {
+    let options = ["--appendonly", "no", "--maxmemory-policy", "allkeys-lru"];
+    let redis = RedisServer::start_with(Path::new("redis-server"), &options).expect("redis-server starts");
+    let world = World::on(redis, &[]).await;
+    let streams = &world.settings.stream;
+    world.redis(&["SET", &streams.results, "x"]).await;
+    world.redis(&["XADD", &streams.jobs, "1-0", "f", "v"]).await;
+    world.redis(&["XGROUP", "CREATE", &streams.jobs, &streams.group, "$"]).await;
+    world.redis(&["XADD", &streams.jobs, "2-0", "f", "v"]).await;
+    run(&world, &["pause"]);
+    let output = run(&world, &["doctor", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let expected = [
+        ("persistence", "warn"), ("eviction", "fail"), ("keys", "fail"), ("lag", "warn"), ("mirror", "fail"),
+        ("replicas", "warn"), ("pause", "warn"), ("group", "ok"), ("rights", "ok"),
+    ];
+    for (what, expected) in expected {
+        assert_eq!(level(&report, what), expected, "{what}: {report}");
+    }
+    for finding in report["findings"].as_array().expect("a list") {
+        let has_remedy = finding["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty());
+        assert_eq!(has_remedy, finding["level"] != "ok", "{finding}");
+    }
+    assert!(stdout(&run(&world, &["doctor"])).contains("-> set it to noeviction"), "the remedy is shown");
+}
+
+#[tokio::test]
+async fn a_user_with_too_few_rights_is_told_what_is_missing() {
+    let world = World::new().await;
+    world.redis(&["ACL", "SETUSER", "weak", "on", ">pw", "~*", "+@all", "-xadd", "-xclaim"]).await;
+    let url = world.redis.url().replace("redis://", "redis://weak:pw@");
+    let output = run(&world, &["doctor", "--json", "--redis-url", &url]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let rights = about(&report, "rights");
+    assert!(rights[0].0 == "fail" && rights[0].1.contains("XADD") && rights[0].1.contains("XCLAIM"), "{rights:?}");
+    assert!(!rights[0].1.contains("XREADGROUP"), "{rights:?}");
+    // One that may not even ask: what can be tried is tried.
+    world.redis(&["ACL", "SETUSER", "mute", "on", ">pw", "~*", "+@all", "-acl", "-eval"]).await;
+    let url = world.redis.url().replace("redis://", "redis://mute:pw@");
+    let output = run(&world, &["doctor", "--json", "--redis-url", &url]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(about(&report, "rights")[0].0, "fail", "{report}");
+    assert!(about(&report, "rights")[0].1.contains("EVAL"), "{report}");
+}
+
+#[tokio::test]
+async fn what_is_away_fails_and_the_rest_is_still_looked_at() {
+    let world = World::new().await;
+    let nowhere = world.directory.path().join("no.sock");
+    let host = format!("unix://{}", nowhere.display());
+    let away = ["doctor", "--json", "--redis-url", "redis://127.0.0.1:1", "--timeout", "300ms", "--engine", "docker", "--docker-host", &host];
+    let output = run(&world, &away);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!([level(&report, "redis"), level(&report, "docker"), level(&report, "files")], ["fail", "fail", "ok"], "{report}");
+}

@@ -1,0 +1,62 @@
+//! The commands of operators, as processes, against real fleets.
+
+// how many wait, in every situation in which the server's lag is unknown or wrong
+mod backlog;
+// what is shown of a fleet that works, is held, has lost somebody, or is not there
+mod fleets;
+// one job's whole story
+mod stories;
+// limits, and what is wrong with the surroundings
+mod check;
+mod doctor;
+// foreign text on a terminal
+mod hostile;
+// the reference, completions, manual pages
+mod reference;
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::support::world::{FAST, World};
+
+/// Runs a command with the fleet's settings and nothing else of the environment.
+fn run(world: &World, arguments: &[&str]) -> Output {
+    let variable = |name: &str| format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"));
+    Command::new(env!("CARGO_BIN_EXE_startjobs"))
+        .args(arguments)
+        .env_clear()
+        .env("USER", "op")
+        .env("STARTJOBS_REDIS_URL", world.redis.url())
+        .envs(FAST.iter().map(|&(name, value)| (variable(name), value)))
+        .output()
+        .expect("the binary under test runs")
+}
+
+/// What a command prints; it must succeed.
+fn text(world: &World, arguments: &[&str]) -> String {
+    let output = run(world, arguments);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+    stdout(&output)
+}
+
+/// What a command prints with `--json`.
+fn json(world: &World, arguments: &[&str]) -> Value {
+    let text = text(world, &[arguments, &["--json"]].concat());
+    let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"));
+    assert_eq!(value["schema_version"], 1, "{text}");
+    value
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+/// The value of a line of `status`.
+fn line<'a>(text: &'a str, name: &str) -> &'a str {
+    text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name} in {text}")).trim()
+}

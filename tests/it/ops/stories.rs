@@ -1,0 +1,86 @@
+//! One job's whole story, and one game's.
+
+use super::{json, run, stdout, text};
+use crate::support::world::World;
+
+#[tokio::test]
+async fn every_way_a_job_can_end_is_told() {
+    let mut world = World::new().await;
+    let waits = world.send("game-1", "galaxy/engine:1").await;
+    let story = text(&world, &["inspect", &waits.to_string()]);
+    assert!(story.starts_with(&format!("{waits}: waiting for ")) && story.contains("nobody has read it yet"), "{story}");
+    assert!(story.contains("  appended   game game-1, image galaxy/engine:1"), "{story}");
+
+    let again = world.send("game-1", "galaxy/engine:1").await;
+    let missing = world.send("game-2", "sim/missing").await;
+    let malformed = world.send_malformed().await;
+    world.replica(&[]);
+    world.settled().await;
+    world.at_rest().await;
+    for (id, says) in [
+        (waits, "answered success after "),
+        (again, "answered success (replay_no_op) after "),
+        (missing, "answered failure (image_not_found) after "),
+        (malformed, "not answered: dead letter malformed"),
+    ] {
+        let story = text(&world, &["inspect", &id.to_string()]);
+        assert!(story.starts_with(&format!("{id}: {says}")), "{story}");
+    }
+    let story = text(&world, &["inspect", &malformed.to_string()]);
+    assert!(story.contains("dead letter  malformed: missing image_ref (deliveries 1, crashes 0, failures 0)"), "{story}");
+
+    let story = json(&world, &["inspect", &missing.to_string()]);
+    assert_eq!((&story["stage"], &story["in_ledger"]), (&"settled".into(), &true.into()), "{story}");
+    assert_eq!(story["outcome"]["source_ref"], missing.to_string());
+    assert_eq!((&story["record"]["state"], &story["record"]["lease"]), (&"failed".into(), &serde_json::Value::Null));
+    assert_eq!(story["stored"]["error_code"], "image_not_found");
+    let events: Vec<&str> = story["moments"].as_array().expect("a list").iter().filter_map(|one| one["what"].as_str()).collect();
+    assert_eq!(events, ["requested", "appended", "record", "outcome"], "{story}");
+
+    let game = text(&world, &["inspect", "game-1"]);
+    assert!(game.starts_with("game game-1: running since 2"), "{game}");
+    assert!(game.contains(&format!("\n{waits}  ")) && game.contains(&format!("\n{again}  ")), "{game}");
+    let game = json(&world, &["inspect", "game-1"]);
+    assert_eq!((&game["record"]["state"], game["jobs"].as_array().map(Vec::len)), (&"running".into(), Some(2)), "{game}");
+}
+
+#[tokio::test]
+async fn what_is_gone_or_never_was_is_told_too() {
+    let mut world = World::new().await;
+    world.replica(&[]);
+    let id = world.send("game-1", "galaxy/engine:1").await;
+    world.settled().await;
+    world.at_rest().await;
+    let (jobs, results) = (world.settings.stream.jobs.clone(), world.settings.stream.results.clone());
+    world.redis(&["XTRIM", &jobs, "MAXLEN", "0"]).await;
+    let story = text(&world, &["inspect", &id.to_string()]);
+    assert!(story.starts_with(&format!("{id}: answered success after ")), "the outcome knows: {story}");
+    world.redis(&["XTRIM", &results, "MAXLEN", "0"]).await;
+    let story = text(&world, &["inspect", &id.to_string()]);
+    assert!(story.starts_with(&format!("{id}: answered; its outcome is not kept any more")), "the ledger knows: {story}");
+
+    for nobody in ["5-5", "no-such-game", "{x}"] {
+        let output = run(&world, &["inspect", nobody]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
+    assert_eq!(stdout(&run(&world, &["inspect", "5-5"])), "5-5: no such entry, and no trace of one\n");
+    let game = run(&world, &["inspect", "--game", "5-5"]);
+    assert!(stdout(&game).starts_with("game 5-5: no record"), "{game:?}");
+}
+
+#[tokio::test]
+async fn a_search_ends_at_its_bound_and_says_so() {
+    let mut world = World::new().await;
+    world.replica(&[]);
+    let id = world.send("game-1", "galaxy/engine:1").await;
+    world.settled().await;
+    let results = world.settings.stream.results.clone();
+    let outcome = world.outcome(id).await;
+    world.redis(&["XDEL", &results, &outcome.id]).await;
+    for _ in 0..5 {
+        world.redis(&["XADD", &results, "*", "source_ref", "1-1"]).await;
+    }
+    let story = text(&world, &["inspect", &id.to_string(), "--scan", "3"]);
+    assert!(story.contains("beyond the bound of the search") && story.contains("raise --scan"), "{story}");
+    assert_eq!(json(&world, &["inspect", &id.to_string()])["search_is_whole"], true);
+}
