@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::containers::{Breach, more_than_one};
 use super::finding::{Finding, Kind};
 use super::id::Id;
-use super::judge::{Verdict, judge};
+use super::judge::{Verdict, judge, of_breaches};
 use super::moment::Moment;
 use super::read::{Reader, entries_of};
 use super::report::{Containers, Listed, Report, Scope};
@@ -74,8 +74,9 @@ pub async fn audit(settings: &Settings, options: &Options) -> Result<Report, Aud
         notes.push(format!("there is no consumer group {} on {}", settings.stream.group, settings.stream.jobs));
     }
     reader.everything().await?;
+    let Looked { verdict, mut confirmed, unconfirmed, looks } = look_again(settings, &mut reader).await?;
     let containers = containers(settings, &mut reader, &mut notes).await?;
-    let Looked { verdict, confirmed, unconfirmed, looks } = look_again(settings, &mut reader).await?;
+    confirmed.extend(of_breaches(&reader.facts));
     say_limits(&reader, &verdict, &mut notes);
     if unconfirmed > 0 {
         notes.push(format!("{unconfirmed} suspicions were not confirmed at every look: run the audit again"));

@@ -3,7 +3,7 @@
 //! Times are counted from the beginning of the run; latencies from when an entry was due, not from when it left. So a
 //! system that makes its senders wait does not look faster for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -82,6 +82,8 @@ pub struct Books {
     pub entries: HashMap<EntryId, Entry>,
     /// Answers read before the reply to their XADD.
     early: HashMap<EntryId, Answer>,
+    /// Entries that Redis had taken and no longer has: what it lost when it was killed.
+    pub forgotten: HashSet<EntryId>,
     /// Sends that left.
     pub left: u64,
     /// Sends that left later than allowed.
@@ -125,6 +127,7 @@ impl Books {
             warmup,
             entries: HashMap::new(),
             early: HashMap::new(),
+            forgotten: HashSet::new(),
             left: 0,
             late: 0,
             failed: 0,
@@ -137,7 +140,8 @@ impl Books {
 
     /// Sent and neither answered nor failed.
     pub fn in_flight(&self) -> u64 {
-        (self.left + self.early.len() as u64).saturating_sub(self.answered + self.failed)
+        let gone = self.answered + self.failed + self.forgotten.len() as u64;
+        (self.left + self.early.len() as u64).saturating_sub(gone)
     }
 
     /// Entries left at this moment, of which so many were late.
@@ -231,18 +235,23 @@ impl Books {
         self.entries.iter().filter(|(_, entry)| entry.seen.is_none()).map(|(id, _)| *id).collect()
     }
 
-    /// From a moment until the last of these was answered; none where one was not.
+    /// Takes out what Redis does not have any more and nobody has answered.
+    pub fn forget_absent(&mut self, present: &HashSet<EntryId>) {
+        let absent = |(id, entry): (&EntryId, &Entry)| (entry.seen.is_none() && !present.contains(id)).then_some(*id);
+        let gone: Vec<EntryId> = self.entries.iter().filter_map(absent).collect();
+        for id in gone {
+            self.entries.remove(&id);
+            self.forgotten.insert(id);
+        }
+    }
+
+    /// From a moment until the last of these was answered, but for those that Redis lost; none where one was not.
     pub fn recovery(&self, ids: &[EntryId], from: Duration) -> Option<Duration> {
         let mut last = Duration::ZERO;
-        for id in ids {
+        for id in ids.iter().filter(|id| !self.forgotten.contains(id)) {
             last = last.max(self.entries.get(id)?.seen?.saturating_sub(from));
         }
         Some(last)
-    }
-
-    /// Answers for entries that this run does not know: of sends whose reply was lost.
-    pub fn unknown(&self) -> usize {
-        self.early.len()
     }
 }
 
@@ -287,6 +296,11 @@ mod tests {
         assert!(near(&books.stages.settled, 19) && near(&books.stages.finished, 17) && near(&books.stages.appended, 3));
         assert_eq!(books.recovery(&[id(1), id(2)], MS(20)), Some(MS(10)));
         assert_eq!(books.recovery(&[id(3)], MS(20)), None);
+        books.departed(MS(40), 1, 0);
+        books.appended(id(3), entry(40, Sent::Job), MS(41));
+        books.forget_absent(&HashSet::from([id(2)]));
+        assert_eq!((books.in_flight(), books.entries.len(), books.forgotten.len()), (0, 2, 1));
+        assert_eq!(books.recovery(&[id(1), id(3)], MS(20)), Some(MS(10)));
     }
 
     #[test]

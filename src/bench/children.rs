@@ -38,7 +38,9 @@ impl Subject {
 
     /// By name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Worker, Self::Noop, Self::Floor, Self::FloorPipeline].into_iter().find(|subject| subject.as_str() == name)
+        [Self::Worker, Self::Noop, Self::Floor, Self::FloorPipeline]
+            .into_iter()
+            .find(|subject| subject.as_str() == name)
     }
 
     /// Whether it is a worker, with everything that a worker promises.
@@ -142,7 +144,8 @@ impl Children {
 
     /// The last lines of the log of one that has ended, for an error's text.
     pub fn last_words(&mut self) -> Option<String> {
-        let ended = self.living.iter_mut().find_map(|child| child.process.ended().map(|status| (status, child.log.clone())))?;
+        let ended =
+            self.living.iter_mut().find_map(|child| child.process.ended().map(|status| (status, child.log.clone())))?;
         let log = std::fs::read_to_string(ended.1).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         Some(format!("{}: {}", ended.0, lines[lines.len().saturating_sub(3)..].join(" / ")))

@@ -27,7 +27,8 @@ pub fn of_process(pid: u32) -> ProcessCost {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     let cpu = Duration::from_millis(ticks(&read("stat")).unwrap_or(0) * 1_000 / per_second);
-    let rss = read("status").lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let rss =
+        read("status").lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
     ProcessCost { cpu, rss_kib: rss.unwrap_or(0) }
 }
 
@@ -75,6 +76,7 @@ impl RedisCost {
     }
 
     /// Used since `earlier`. A server that was started again in between counts from zero.
+    #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         let main_thread = self.main_thread.zip(earlier.main_thread);
         Self {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::noop::{CONTAINER_ID, endpoint};
 use super::target::Target;
-use super::wire::Wire;
+use super::wire::{Receiver, Wire};
 use crate::contract::job_result::FIELDS;
 use crate::settings::{OutcomeFields, Settings};
 
@@ -49,7 +49,7 @@ pub fn run(settings: &Settings, manner: Manner) -> io::Result<()> {
             wire.receiver.skip()?;
         }
         wire.receiver.forget();
-        let entries = floor.receive(&mut wire)?;
+        let entries = receive(&mut wire.receiver)?;
         replies = if entries.is_empty() { 0 } else { floor.answer(&mut wire, &entries) };
     }
 }
@@ -78,30 +78,6 @@ impl Floor<'_> {
         ]);
     }
 
-    fn receive(&self, wire: &mut Wire) -> io::Result<Vec<Entry>> {
-        let receiver = &mut wire.receiver;
-        let mut entries = Vec::new();
-        if receiver.array()?.is_none() {
-            return Ok(entries);
-        }
-        receiver.array()?;
-        receiver.text()?;
-        for _ in 0..receiver.array()?.unwrap_or_default() {
-            receiver.array()?;
-            let mut entry = Entry { id: receiver.text()?, game: 0..0, requested: 0..0 };
-            for _ in 0..receiver.array()?.unwrap_or_default() / 2 {
-                let (name, value) = (receiver.text()?, receiver.text()?);
-                match receiver.bytes(&name) {
-                    b"game_id" => entry.game = value,
-                    b"requested_at_ms" => entry.requested = value,
-                    _ => {}
-                }
-            }
-            entries.push(entry);
-        }
-        Ok(entries)
-    }
-
     /// Puts the answer of a batch into the sender's buffer; answers how many replies will come.
     fn answer(&self, wire: &mut Wire, entries: &[Entry]) -> usize {
         let fields = match self.settings.stream.outcome_fields {
@@ -128,7 +104,9 @@ impl Floor<'_> {
             let game = String::from_utf8_lossy(receiver.bytes(&entry.game));
             let endpoint = endpoint(&game);
             let values = values(entry, receiver, &endpoint, &finished);
-            values[..fields].iter().for_each(|value| sender.word(value));
+            for value in &values[..fields] {
+                sender.word(value);
+            }
         }
         1
     }
@@ -163,12 +141,30 @@ impl Floor<'_> {
     }
 }
 
-fn values<'a>(
-    entry: &Entry,
-    receiver: &'a super::wire::Receiver,
-    endpoint: &'a str,
-    finished: &'a str,
-) -> [&'a [u8]; 10] {
+fn receive(receiver: &mut Receiver) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    if receiver.array()?.is_none() {
+        return Ok(entries);
+    }
+    receiver.array()?;
+    receiver.text()?;
+    for _ in 0..receiver.array()?.unwrap_or_default() {
+        receiver.array()?;
+        let mut entry = Entry { id: receiver.text()?, game: 0..0, requested: 0..0 };
+        for _ in 0..receiver.array()?.unwrap_or_default() / 2 {
+            let (name, value) = (receiver.text()?, receiver.text()?);
+            match receiver.bytes(&name) {
+                b"game_id" => entry.game = value,
+                b"requested_at_ms" => entry.requested = value,
+                _ => {}
+            }
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn values<'a>(entry: &Entry, receiver: &'a Receiver, endpoint: &'a str, finished: &'a str) -> [&'a [u8]; 10] {
     [
         receiver.bytes(&entry.game),
         b"success",

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use super::Error;
 use super::books::Books;
 use super::children::{Children, Subject};
 use super::cost::{self, RedisCost, Standing};
@@ -20,10 +21,10 @@ use super::report::RunReport;
 use super::sender::{self, Load, Loop, Shared};
 use super::slo::Slo;
 use super::wire::Wire;
-use super::Error;
 use crate::lobby::accounting::{Account, Sent};
 use crate::lobby::client::Lobby;
 use crate::settings::Settings;
+use crate::stream::entry_id::EntryId;
 
 /// What is run.
 #[derive(Debug, Clone)]
@@ -70,6 +71,8 @@ impl LoadOptions {
 
 const UP_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Entries of one page; some are large.
+const PAGE: &[u8] = b"200";
 /// The name of this part of a place.
 const PART: &str = "load";
 
@@ -115,6 +118,10 @@ pub async fn run(place: &mut Place, options: &LoadOptions) -> Result<RunReport, 
     let began_at_ms = now_ms();
     let pairs = place.settings(PART, &options.settings);
     let settings = settings_of(&pairs)?;
+    if !options.subject.is_worker() {
+        let (jobs, group) = (settings.stream.jobs.as_bytes(), settings.stream.group.as_bytes());
+        place.wire()?.run(&[b"XGROUP", b"CREATE", jobs, group, b"0", b"MKSTREAM"])?;
+    }
     let mut children = Children::new(place, options.subject, &pairs, &options.log_level);
     for _ in 0..options.replicas {
         children.start()?;
@@ -135,7 +142,9 @@ async fn under_load(
     children: &mut Children,
 ) -> Result<Ran, Error> {
     let lobby = Lobby::connect_within(&settings.redis, &settings.stream, UP_WITHIN).await?;
-    await_up(&lobby, children, options.replicas).await?;
+    // A bare client shows itself to nobody.
+    let shown = if options.subject.is_worker() { options.replicas } else { 0 };
+    await_up(&lobby, children, shown).await?;
     let mut wire = place.wire()?;
     let streams = [settings.stream.results.clone(), settings.stream.dead.clone()];
     let ends = [end_of(&mut wire, &streams[0])?, end_of(&mut wire, &streams[1])?];
@@ -160,7 +169,8 @@ async fn under_load(
     let (sending, observing) = (shared.clone(), shared.clone());
     let sender = std::thread::spawn(move || sender::run(&load, &sending));
     let observer = std::thread::spawn(move || observer.run(&observing));
-    let mut watch = Watch { options, settings, shared: &shared, lobby: &lobby, spent: Spent::default(), took: Duration::ZERO };
+    let mut watch =
+        Watch { options, settings, shared: &shared, lobby: &lobby, spent: Spent::default(), took: Duration::ZERO };
     let mut chaos = Chaos::new(options.faults.clone(), options.seed);
     let mut watched = watch.until_rest(place, children, &mut chaos, &sender).await;
     shared.stop.store(true, Ordering::Relaxed);
@@ -230,6 +240,9 @@ impl Watch<'_> {
                 books.in_flight() == 0 && books.unanswered().is_empty()
             };
             if sender.is_finished() {
+                if sent_all_at.is_none() {
+                    self.forget_what_redis_lost(place, chaos)?;
+                }
                 let since = *sent_all_at.get_or_insert(now);
                 if at_rest || now.saturating_sub(since) > self.options.rest_within {
                     self.took = now;
@@ -239,6 +252,16 @@ impl Watch<'_> {
             }
             sleep(LOOK_INTERVAL).await;
         }
+    }
+
+    /// A Redis that was killed may have lost what it had acknowledged: with `everysec` about the last second.
+    fn forget_what_redis_lost(&self, place: &Place, chaos: &Chaos) -> Result<(), Error> {
+        if chaos.done.iter().any(|fault| fault.kind == Kind::RestartRedis) {
+            let stream = &self.settings.stream.jobs;
+            let present = numbers(&mut place.wire()?, stream)?.into_keys().collect();
+            self.shared.books().forget_absent(&present);
+        }
+        Ok(())
     }
 
     fn look_at_cost(&mut self, place: &Place, wire: &mut Wire, first: &mut bool) {
@@ -270,17 +293,31 @@ impl Watch<'_> {
 }
 
 /// Every entry of this run that Redis has, also those whose reply was lost.
-fn sent(shared: &Shared, wire: &mut Wire, settings: &Settings, options: &LoadOptions) -> Result<HashMap<String, Sent>, Error> {
+fn sent(
+    shared: &Shared,
+    wire: &mut Wire,
+    settings: &Settings,
+    options: &LoadOptions,
+) -> Result<HashMap<String, Sent>, Error> {
     let (mut sent, failed): (HashMap<String, Sent>, u64) = {
         let books = shared.books();
         (books.entries.iter().map(|(id, entry)| (id.to_string(), entry.due)).collect(), books.failed)
     };
-    if failed == 0 || options.is_real {
-        return Ok(sent);
+    if failed > 0 && !options.is_real {
+        for (id, number) in numbers(wire, &settings.stream.jobs)? {
+            let due = || number.map_or(Sent::Job, |number| options.mix.message(options.seed, number).due);
+            sent.entry(id.to_string()).or_insert_with(due);
+        }
     }
+    Ok(sent)
+}
+
+/// The entries of the stream, and which of the run each is.
+fn numbers(wire: &mut Wire, stream: &str) -> Result<HashMap<EntryId, Option<u64>>, Error> {
+    let mut all = HashMap::new();
     let mut from = b"-".to_vec();
     loop {
-        wire.sender.command(&[b"XRANGE", settings.stream.jobs.as_bytes(), &from, b"+", b"COUNT", b"200"]);
+        wire.sender.command(&[b"XRANGE", stream.as_bytes(), &from, b"+", b"COUNT", PAGE]);
         wire.sender.flush()?;
         let receiver = &mut wire.receiver;
         let page = receiver.array()?.unwrap_or_default();
@@ -293,16 +330,14 @@ fn sent(shared: &Shared, wire: &mut Wire, settings: &Settings, options: &LoadOpt
             for _ in 0..receiver.array()?.unwrap_or_default() / 2 {
                 let (name, value) = (receiver.text()?, receiver.text()?);
                 if receiver.bytes(&name) == NUMBER_FIELD.as_bytes() {
-                    number = String::from_utf8_lossy(receiver.bytes(&value)).parse::<u64>().ok();
+                    number = String::from_utf8_lossy(receiver.bytes(&value)).parse().ok();
                 }
             }
-            if let Some(number) = number {
-                sent.entry(id).or_insert_with(|| options.mix.message(options.seed, number).due);
-            }
+            all.extend(id.parse::<EntryId>().ok().map(|id| (id, number)));
         }
         receiver.forget();
         if page == 0 {
-            return Ok(sent);
+            return Ok(all);
         }
     }
 }

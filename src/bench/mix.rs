@@ -165,6 +165,7 @@ pub const NUMBER_FIELD: &str = "bench_number";
 
 #[cfg(test)]
 mod tests {
+    use super::Rng;
     use super::*;
     use proptest::prelude::*;
 
@@ -174,7 +175,8 @@ mod tests {
         let all: Vec<Message> = (0..10_000).map(|number| mix.message(7, number)).collect();
         let malformed = all.iter().filter(|one| one.due == Sent::Malformed).count();
         assert!((850..1_150).contains(&malformed), "{malformed}");
-        let poison = all.iter().filter(|one| one.fields.iter().any(|(_, value)| value == POISON_IMAGE.as_bytes())).count();
+        let poison =
+            all.iter().filter(|one| one.fields.iter().any(|(_, value)| value == POISON_IMAGE.as_bytes())).count();
         assert!((400..600).contains(&poison), "{poison}");
         assert_eq!(mix.message(7, 9_999), all[9_999]);
         assert_ne!((0..50).map(|n| mix.message(8, n)).collect::<Vec<_>>(), all[..50]);

@@ -12,21 +12,21 @@ pub mod place;
 // the processes under load
 pub mod children;
 // what is measured instead of the whole worker: a no-op start service, a bare client
-pub mod noop;
 pub mod floor;
+pub mod noop;
 // what processor time the entries cost
 pub mod cost;
 // a backlog, and how fast it is answered
 pub mod backlog;
-pub mod drain;
 pub mod compare;
+pub mod drain;
 // what is sent, and when
-pub mod profile;
 pub mod mix;
+pub mod profile;
 pub mod sender;
 // what is seen of it
-pub mod observer;
 pub mod books;
+pub mod observer;
 // what is done to the fleet meanwhile
 pub mod faults;
 // all of it together

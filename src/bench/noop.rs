@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::contract::job_result::{Answer, SuccessKind};
 use crate::settings::Settings;
-use crate::start::{StartError, StartInput, StartService};
+use crate::start::{Answered, StartError, StartInput, StartService};
 use crate::worker::run::{Finish, RunError, run_with_service};
 
 /// As long as an id of Docker's.
@@ -18,16 +18,16 @@ pub const CONTAINER_ID: &str = "9f3c00000000000000000000000000000000000000000000
 struct Noop;
 
 impl StartService for Noop {
-    fn handle<'a>(&'a self, input: &'a StartInput) -> BoxFuture<'a, Result<Answer, StartError>> {
+    fn handle<'a>(&'a self, input: &'a StartInput) -> BoxFuture<'a, Result<Answered, StartError>> {
         let answer = Answer::Success {
             container_id: CONTAINER_ID.to_owned(),
             engine_endpoint: endpoint(&input.game_id),
             kind: SuccessKind::Started,
         };
-        std::future::ready(Ok(answer)).boxed()
+        std::future::ready(Ok(answer.into())).boxed()
     }
 
-    fn give_up<'a>(&'a self, _input: &'a StartInput, failure: Answer) -> BoxFuture<'a, Result<Answer, StartError>> {
+    fn give_up<'a>(&'a self, _input: &'a StartInput, failure: Answered) -> BoxFuture<'a, Result<Answered, StartError>> {
         std::future::ready(Ok(failure)).boxed()
     }
 

@@ -38,8 +38,8 @@ impl Observer {
         let mut wire = Wire::connect(&self.target, PATIENCE)?;
         while !shared.is_stopped() {
             let [(results, results_id), (dead, dead_id)] = &self.streams;
-            let words =
-                ["XREAD", "COUNT", PAGE, "BLOCK", BLOCK_MS, "STREAMS", results, dead, results_id, dead_id].map(str::as_bytes);
+            let words = ["XREAD", "COUNT", PAGE, "BLOCK", BLOCK_MS, "STREAMS", results, dead, results_id, dead_id]
+                .map(str::as_bytes);
             wire.sender.command(&words);
             wire.sender.flush()?;
             let Some(streams) = wire.receiver.array()? else { continue };
@@ -50,7 +50,9 @@ impl Observer {
             }
             wire.receiver.forget();
             let mut books = shared.books();
-            answers.iter().for_each(|answer| books.saw(answer));
+            for answer in &answers {
+                books.saw(answer);
+            }
         }
         Ok(())
     }

@@ -79,7 +79,8 @@ impl Place {
     fn look(&self) -> Result<Server, Error> {
         let mut wire = self.wire()?;
         let info = wire.text(&[b"INFO", b"server"])?.unwrap_or_default();
-        let version = info.lines().find_map(|line| line.trim().strip_prefix("redis_version:")).unwrap_or("unknown").to_owned();
+        let version =
+            info.lines().find_map(|line| line.trim().strip_prefix("redis_version:")).unwrap_or("unknown").to_owned();
         // A server that hides its configuration is no reason to stop.
         let mut asked = |name: &str| config(&mut wire, name).unwrap_or_default();
         let aof = match asked("appendonly").as_str() {
@@ -150,7 +151,9 @@ impl Place {
                 // Not UNLINK: nothing of one round may still be at work in the next.
                 wire.sender.begin(keys.len() + 1);
                 wire.sender.word(b"DEL");
-                keys.iter().for_each(|key| wire.sender.word(key));
+                for key in &keys {
+                    wire.sender.word(key);
+                }
                 wire.sender.flush()?;
                 wire.receiver.skip()?;
                 wire.receiver.forget();

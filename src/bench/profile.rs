@@ -114,7 +114,10 @@ impl FromStr for Profile {
             parser.part(part.trim())?;
         }
         if parser.phases.is_empty() {
-            return Err(BadProfile { about: text.to_owned(), why: "a burst needs a phase to follow it, such as hold 100/s 1m" });
+            return Err(BadProfile {
+                about: text.to_owned(),
+                why: "a burst needs a phase to follow it, such as hold 100/s 1m",
+            });
         }
         let profile = Self { phases: parser.phases };
         if profile.length() > LENGTH_MAX {
@@ -137,21 +140,25 @@ impl Parser {
         let words: Vec<&str> = part.split_whitespace().collect();
         match words.as_slice() {
             ["ramp", rates, length] => {
-                let (from, to) = rates.split_once("..").ok_or_else(|| bad("a ramp goes FROM..TO/s, such as 0..200/s"))?;
+                let (from, to) =
+                    rates.split_once("..").ok_or_else(|| bad("a ramp goes FROM..TO/s, such as 0..200/s"))?;
                 let (from, to) = (rate(&format!("{from}/s")).or_else(|_| rate(from))?, rate(to)?);
-                self.phase(from, to, duration(length)?)
+                self.phase(from, to, duration(length)?);
             }
             ["hold" | "soak", length] => {
                 let steady = self.rate.ok_or_else(|| bad("nothing says at what rate; write hold 100/s 2m"))?;
-                self.phase(steady, steady, duration(length)?)
+                self.phase(steady, steady, duration(length)?);
             }
-            ["hold" | "soak", steady, length] => self.phase(rate(steady)?, rate(steady)?, duration(length)?),
+            ["hold" | "soak", steady, length] => {
+                let steady = rate(steady)?;
+                self.phase(steady, steady, duration(length)?);
+            }
             ["step", rates @ .., length] if !rates.is_empty() => {
                 let length = duration(length)?;
                 for steady in rates {
-                    self.phase(rate(steady)?, rate(steady)?, length)?;
+                    let steady = rate(steady)?;
+                    self.phase(steady, steady, length);
                 }
-                Ok(())
             }
             ["burst", count, "every", every] => {
                 let count = count.parse().map_err(|_| bad("a burst is a number of entries: burst 500 every 10s"))?;
@@ -159,21 +166,20 @@ impl Parser {
                     return Err(bad("more than a million entries at once"));
                 }
                 self.burst = Some(Burst { count, every: duration(every)? });
-                Ok(())
             }
-            [] => Err(BadProfile { about: String::new(), why: "a phase is missing between commas" }),
-            ["ramp", ..] => Err(bad("write ramp FROM..TO/s DURATION")),
-            ["hold" | "soak", ..] => Err(bad("write hold [RATE/s] DURATION")),
-            ["step", ..] => Err(bad("write step RATE/s RATE/s ... DURATION")),
-            ["burst", ..] => Err(bad("write burst COUNT every DURATION")),
-            _ => Err(bad("a phase begins with ramp, hold, step, burst or soak")),
+            [] => return Err(BadProfile { about: String::new(), why: "a phase is missing between commas" }),
+            ["ramp", ..] => return Err(bad("write ramp FROM..TO/s DURATION")),
+            ["hold" | "soak", ..] => return Err(bad("write hold [RATE/s] DURATION")),
+            ["step", ..] => return Err(bad("write step RATE/s RATE/s ... DURATION")),
+            ["burst", ..] => return Err(bad("write burst COUNT every DURATION")),
+            _ => return Err(bad("a phase begins with ramp, hold, step, burst or soak")),
         }
+        Ok(())
     }
 
-    fn phase(&mut self, from: f64, to: f64, length: Duration) -> Result<(), BadProfile> {
+    fn phase(&mut self, from: f64, to: f64, length: Duration) {
         self.rate = Some(to);
         self.phases.push(Phase { length, from, to, burst: self.burst });
-        Ok(())
     }
 }
 
@@ -217,7 +223,7 @@ mod tests {
         let sends = sends("hold 200/s 2s");
         assert_eq!(sends.len(), 400);
         for (number, at) in (0_u32..).zip(&sends) {
-            let due = Duration::from_micros(5_000) * number;
+            let due = Duration::from_millis(5) * number;
             assert!(at.abs_diff(due) < Duration::from_micros(1), "{number}: {at:?}");
         }
     }

@@ -24,7 +24,8 @@ impl Progress {
     /// Nothing yet, of a run of this length.
     pub fn new(length: Duration) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("[{bar:30}] {elapsed}  {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style = ProgressStyle::with_template("[{bar:30}] {elapsed}  {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
             let total = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
             ProgressBar::new(total).with_style(style.progress_chars("=> "))
         });

@@ -231,7 +231,7 @@ impl Due {
                     std::iter::from_fn(|| schedule.next_if(|at| *at <= now)).take(room).collect();
                 match (batch.is_empty(), schedule.peek()) {
                     (false, _) => Next::Send(batch),
-                    (true, Some(at)) => Next::Wait(*at - now),
+                    (true, Some(at)) => Next::Wait(at.saturating_sub(now)),
                     (true, None) => Next::Over,
                 }
             }

@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn what_is_no_limit_is_refused() {
-        for bad in ["", "p99", "p99<", "p101<1s", "p99=1s", "errors<5", "errors<200%", "rate>fast", "speed<1s", "p99<5"] {
+        for bad in ["", "p99", "p99<", "p101<1s", "p99=1s", "errors<5", "errors<200%", "rate>fast", "speed<1s", "p99<5"]
+        {
             assert!(bad.parse::<Slo>().is_err(), "{bad}");
         }
     }

@@ -63,7 +63,9 @@ fn decoded(text: &str) -> String {
     let mut at = 0;
     while at < bytes.len() {
         let escape = bytes.get(at..at + 3).filter(|three| three[0] == b'%');
-        let hex = escape.and_then(|three| std::str::from_utf8(&three[1..]).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let hex = escape
+            .and_then(|three| std::str::from_utf8(&three[1..]).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         out.push(hex.unwrap_or(bytes[at]));
         at += if hex.is_some() { 3 } else { 1 };
     }
@@ -73,11 +75,12 @@ fn decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Sources, Settings, Values};
+    use crate::settings::{Settings, Sources, Values};
 
     fn target(url: &str) -> Target {
         let given = Values::from([("redis-url", url.to_owned()), ("engine", "simulated".to_owned())]);
-        let settings = Settings::load(&Sources::new(given, std::iter::empty::<(String, String)>())).expect("valid").settings;
+        let settings =
+            Settings::load(&Sources::new(given, std::iter::empty::<(String, String)>())).expect("valid").settings;
         Target::of(&settings.redis).expect("a target")
     }
 
@@ -91,6 +94,6 @@ mod tests {
         assert_eq!(target("redis://:x@127.0.0.1").credentials, Some(("default".into(), "x".into())));
         assert_eq!(target("redis+unix:///run/r.sock").address, Address::Unix("/run/r.sock".into()));
         assert_eq!(target("redis+unix://:x@/run/r.sock").address, Address::Unix("/run/r.sock".into()));
-        assert!(!format!("{with_password:?}").contains("p@ss", ), "a password is never printed");
+        assert!(!format!("{with_password:?}").contains("p@ss",), "a password is never printed");
     }
 }

@@ -34,7 +34,8 @@ const EXAMPLES: &str = "Examples:
   startjobs bench drain --compare floor                             throughput against a bare client
   startjobs bench report before.json after.json";
 
-const AFTER: &str = "Everything runs on streams of its own, by default on a private redis-server, and is removed at the end.
+const AFTER: &str =
+    "Everything runs on streams of its own, by default on a private redis-server, and is removed at the end.
 Latency counts from when an entry was to be sent. Exit codes: 0 done; 1 failed; 2 usage; 3 accounting breach or a limit
 missed; 69 there is no Redis; 78 a setting of the replicas is wrong.";
 
@@ -59,31 +60,70 @@ pub fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .args(shared("3", "40ms", "info"))
-        .arg(flag("rate", "RATE", "Sends per second, however the fleet keeps up").default_value("100/s").value_parser(|text: &str| rate(text)))
-        .arg(flag("profile", "PROFILE", "Load over time instead of one rate").value_parser(value_parser!(Profile)).conflicts_with_all(["rate", "in-flight", "duration"]))
-        .arg(flag("in-flight", "COUNT", "Closed loop: keep so many entries unanswered").value_parser(value_parser!(u64).range(1..=1_000_000)).conflicts_with("rate"))
+        .arg(
+            flag("rate", "RATE", "Sends per second, however the fleet keeps up")
+                .default_value("100/s")
+                .value_parser(|text: &str| rate(text)),
+        )
+        .arg(
+            flag("profile", "PROFILE", "Load over time instead of one rate")
+                .value_parser(value_parser!(Profile))
+                .conflicts_with_all(["rate", "in-flight", "duration"]),
+        )
+        .arg(
+            flag("in-flight", "COUNT", "Closed loop: keep so many entries unanswered")
+                .value_parser(value_parser!(u64).range(1..=1_000_000))
+                .conflicts_with("rate"),
+        )
         .arg(duration("duration", "How long entries are sent").default_value("30s"))
-        .arg(flag("jobs", "COUNT", "At most so many entries").default_value("1000000").value_parser(value_parser!(u64).range(1..=5_000_000)))
+        .arg(
+            flag("jobs", "COUNT", "At most so many entries")
+                .default_value("1000000")
+                .value_parser(value_parser!(u64).range(1..=5_000_000)),
+        )
         .arg(duration("warmup", "Not measured, from the beginning").default_value("2s"))
         .arg(duration("late-after", "A send is late when it leaves so long after it was due").default_value("1ms"))
         .arg(duration("rest-within", "How long the last answers may take").default_value("60s"))
-        .arg(flag("seed", "NUMBER", "What the mix and the victims are drawn from").default_value("1").value_parser(value_parser!(u64)))
-        .arg(flag("games", "GAMES", "fresh, uniform:COUNT or zipf:COUNT").default_value("fresh").value_parser(Games::parse))
+        .arg(
+            flag("seed", "NUMBER", "What the mix and the victims are drawn from")
+                .default_value("1")
+                .value_parser(value_parser!(u64)),
+        )
+        .arg(
+            flag("games", "GAMES", "fresh, uniform:COUNT or zipf:COUNT")
+                .default_value("fresh")
+                .value_parser(Games::parse),
+        )
         .args(SHARES.map(|(name, help)| flag(name, "SHARE", help).default_value("0").value_parser(a_share)))
         .arg(every("kill-replica", "Kill a replica, and start another"))
         .arg(every("pause-replica", "Stop a replica for --pause-for"))
         .arg(duration("pause-for", "Longer than claim-idle, so that others take over").default_value("10s"))
         .arg(every("restart-redis", "Kill the private redis-server, and start it again"))
-        .arg(flag("slo", "LIMIT", "What the run must keep, such as p99<500ms, errors<0.1%, rate>=190/s; may be repeated").action(ArgAction::Append).value_parser(value_parser!(Slo)))
-        .args(files)
-        .args(REAL_STREAMS.map(|name| flag(name, "NAME", "A stream that others serve; with --yes-real").requires("yes-real")))
-        .arg(Arg::new("yes-real").long("yes-real").action(ArgAction::SetTrue).requires("redis-url").help("Send to a real stream; nothing is started and nothing removed"))
-        .subcommand(drain_command())
-        .subcommand(
-            Command::new("report")
-                .about("Compare runs by their JSON")
-                .arg(Arg::new("files").value_name("FILE").required(true).num_args(1..).value_parser(value_parser!(PathBuf))),
+        .arg(
+            flag(
+                "slo",
+                "LIMIT",
+                "What the run must keep, such as p99<500ms, errors<0.1%, rate>=190/s; may be repeated",
+            )
+            .action(ArgAction::Append)
+            .value_parser(value_parser!(Slo)),
         )
+        .args(files)
+        .args(
+            REAL_STREAMS
+                .map(|name| flag(name, "NAME", "A stream that others serve; with --yes-real").requires("yes-real")),
+        )
+        .arg(
+            Arg::new("yes-real")
+                .long("yes-real")
+                .action(ArgAction::SetTrue)
+                .requires("redis-url")
+                .help("Send to a real stream; nothing is started and nothing removed"),
+        )
+        .subcommand(drain_command())
+        .subcommand(Command::new("report").about("Compare runs by their JSON").arg(
+            Arg::new("files").value_name("FILE").required(true).num_args(1..).value_parser(value_parser!(PathBuf)),
+        ))
 }
 
 const FILES_HELP: &str = "Write the run to this file in this form";
@@ -116,24 +156,37 @@ fn drain_command() -> Command {
     Command::new("drain")
         .about("Fill a backlog while nobody reads, then measure how fast it is answered")
         .args(shared("1", "0ms", "warn"))
-        .arg(flag("jobs", "COUNT", "Entries of one drain").default_value("200000").value_parser(value_parser!(u64).range(100..=5_000_000)))
+        .arg(
+            flag("jobs", "COUNT", "Entries of one drain")
+                .default_value("200000")
+                .value_parser(value_parser!(u64).range(100..=5_000_000)),
+        )
         .arg(
             flag("compare", "SUBJECT", "Measure this too, in alternating rounds; may be repeated")
                 .action(ArgAction::Append)
                 .value_parser(SUBJECTS),
         )
-        .arg(flag("rounds", "COUNT", "Rounds; 5 where subjects are compared, else 1").value_parser(value_parser!(u16).range(1..=100)))
+        .arg(
+            flag("rounds", "COUNT", "Rounds; 5 where subjects are compared, else 1")
+                .value_parser(value_parser!(u16).range(1..=100)),
+        )
         .arg(duration("limit", "How long one drain may take").default_value("2m"))
 }
 
 fn shared(replicas: &'static str, latency: &'static str, level: &'static str) -> Vec<Arg> {
     vec![
         flag("subject", "SUBJECT", "What is put under load").value_parser(SUBJECTS),
-        flag("replicas", "COUNT", "How many processes").default_value(replicas).value_parser(value_parser!(u16).range(1..=64)),
-        flag("slots", "COUNT", "Slots of each replica").default_value("64").value_parser(value_parser!(u32).range(1..=10_000)),
+        flag("replicas", "COUNT", "How many processes")
+            .default_value(replicas)
+            .value_parser(value_parser!(u16).range(1..=64)),
+        flag("slots", "COUNT", "Slots of each replica")
+            .default_value("64")
+            .value_parser(value_parser!(u32).range(1..=10_000)),
         flag("engine-latency", "DURATION[..DURATION]", "How long a simulated start takes").default_value(latency),
         flag("set", "NAME=VALUE", "A further setting of the replicas; may be repeated").action(ArgAction::Append),
-        flag("log-level", "LEVEL", "What the workers log").default_value(level).value_parser(["error", "warn", "info", "debug"]),
+        flag("log-level", "LEVEL", "What the workers log")
+            .default_value(level)
+            .value_parser(["error", "warn", "info", "debug"]),
         flag("redis-url", "URL", "A Redis to use instead of a private redis-server"),
         flag("aof", "MODE", "The private redis-server's append-only file").value_parser(["off", "everysec", "always"]),
         Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON"),
@@ -249,8 +302,11 @@ fn load_options(matches: &ArgMatches) -> Result<LoadOptions, u8> {
     };
     mix.check().or_else(|error| usage(&error))?;
     let subject = subject(matches).unwrap_or(Subject::Worker);
-    if !subject.is_worker() {
-        return usage("the floor has no presence to wait for and no promises to keep: measure it with bench drain");
+    let faults = ["kill-replica", "pause-replica", "restart-redis"];
+    let is_plain =
+        mix == Mix { games: mix.games, ..Mix::default() } && !faults.into_iter().any(|name| matches.contains_id(name));
+    if !subject.is_worker() && !is_plain {
+        return usage("the floor answers plain jobs alone and survives nothing: no mix and no faults with it");
     }
     let is_real = matches.get_flag("yes-real");
     let mut settings = settings(matches)?;
@@ -386,7 +442,9 @@ fn aof(matches: &ArgMatches, default: Aof) -> Aof {
 fn settings(matches: &ArgMatches) -> Result<Pairs, u8> {
     let slots = matches.get_one::<u32>("slots").map(ToString::to_string).unwrap_or_default();
     let mut pairs: Pairs = vec![("slots".to_owned(), slots)];
-    pairs.extend(matches.get_one::<String>("engine-latency").map(|latency| ("simulated-latency".to_owned(), latency.clone())));
+    pairs.extend(
+        matches.get_one::<String>("engine-latency").map(|latency| ("simulated-latency".to_owned(), latency.clone())),
+    );
     for pair in matches.get_many::<String>("set").into_iter().flatten() {
         let Some((name, value)) = pair.split_once('=') else {
             return usage(&format!("--set takes NAME=VALUE, not {pair}"));

@@ -1,5 +1,6 @@
 //! `startjobs check`: limits for monitoring and for scripts.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -177,10 +178,11 @@ const HELP_UP: &str = "# HELP startjobs_check_up Redis answered the check.\n# TY
 
 fn prometheus(checked: &Checked) -> String {
     let mut text = format!("{HELP_UP}startjobs_check_up 1\n");
+    // Writing to a String cannot fail.
     let mut family = |name: &str, help: &str, of: &dyn Fn(&Measured) -> String| {
-        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+        _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
         for check in &checked.checks {
-            text.push_str(&format!("{name}{{check=\"{}\"}} {}\n", check.name, of(check)));
+            _ = writeln!(text, "{name}{{check=\"{}\"}} {}", check.name, of(check));
         }
     };
     family("startjobs_check_ok", "The limit is kept.", &|check| u8::from(check.ok).to_string());

@@ -40,51 +40,33 @@ pub(super) fn sources(matches: &ArgMatches) -> Sources {
 /// Settings of these names and values, and defaults: nothing of the user's environment.
 pub(super) fn settings_of(pairs: &[(String, String)]) -> Result<Settings, Report> {
     let variable = |name: &str| format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"));
-    let environment = pairs
-        .iter()
-        .map(|(name, value)| (variable(name), value.clone()));
+    let environment = pairs.iter().map(|(name, value)| (variable(name), value.clone()));
     Settings::load(&Sources::new(Values::new(), environment)).map(|loaded| loaded.settings)
 }
 
 /// Where the user's Docker Engine answers, whatever else the environment says.
 pub(super) fn docker_host() -> Result<String, Report> {
     let wanted = ["STARTJOBS_DOCKER_HOST", "DOCKER_HOST"];
-    let environment = wanted
-        .into_iter()
-        .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
+    let environment = wanted.into_iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
     let engine = Values::from([("engine", "docker".to_owned())]);
-    Settings::load(&Sources::new(engine, environment))
-        .map(|loaded| loaded.settings.engine.docker_host)
+    Settings::load(&Sources::new(engine, environment)).map(|loaded| loaded.settings.engine.docker_host)
 }
 
 /// Names and values of settings, from texts.
 pub(super) fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
-    pairs
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
 /// An error of Redis for people: of an operating system's error only its words.
 pub(super) fn in_words(error: &RedisError) -> String {
-    let quoted = error
-        .text
-        .split_once("message: \"")
-        .and_then(|(_, rest)| rest.split_once('"'));
+    let quoted = error.text.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
     quoted.map_or_else(|| error.text.clone(), |(words, _)| words.to_owned())
 }
 
 /// How the user called this program, so that what is printed can be pasted.
 pub(super) fn program_as_typed() -> String {
-    let typed = std::env::args_os()
-        .next()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    if typed
-        .chars()
-        .all(|letter| letter.is_ascii_alphanumeric() || "/._-+".contains(letter))
-        && !typed.is_empty()
-    {
+    let typed = std::env::args_os().next().unwrap_or_default().to_string_lossy().into_owned();
+    if typed.chars().all(|letter| letter.is_ascii_alphanumeric() || "/._-+".contains(letter)) && !typed.is_empty() {
         typed
     } else {
         format!("'{}'", typed.replace('\'', "'\\''"))
@@ -98,20 +80,14 @@ pub(super) fn say_ignored_variables() {
         .map(|name| name.to_string_lossy().into_owned())
         .collect();
     if !names.is_empty() {
-        eprintln!(
-            "note: this fleet does not use {}, which your environment sets",
-            names.join(", ")
-        );
+        eprintln!("note: this fleet does not use {}, which your environment sets", names.join(", "));
     }
 }
 
 /// Prints data on stdout.
 pub(super) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => {}
         // Whoever reads has seen enough: `startjobs ... | head`.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
@@ -121,27 +97,16 @@ pub(super) fn print(text: &str) {
 
 /// Lines of names and values, the values in one column.
 pub(super) fn aligned<N: AsRef<str>, V: AsRef<str>>(lines: &[(N, V)]) -> String {
-    let width = lines
-        .iter()
-        .map(|(name, _)| name.as_ref().chars().count())
-        .max()
-        .unwrap_or_default();
-    let line = |(name, value): &(N, V)| {
-        format!("{:width$}  {}", name.as_ref(), value.as_ref())
-            .trim_end()
-            .to_owned()
-            + "\n"
-    };
+    let width = lines.iter().map(|(name, _)| name.as_ref().chars().count()).max().unwrap_or_default();
+    let line =
+        |(name, value): &(N, V)| format!("{:width$}  {}", name.as_ref(), value.as_ref()).trim_end().to_owned() + "\n";
     lines.iter().map(line).collect()
 }
 
 /// Runs a command to its exit code. One thread: a worker's time goes into waiting, and a hand-over between threads
 /// costs more than it brings.
 pub(super) fn block_on(command: impl Future<Output = u8>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("startjobs: cannot start: {error}");
@@ -163,10 +128,7 @@ pub(super) struct Stops {
 impl Stops {
     /// From here on the signals no longer end the process by themselves.
     pub(super) fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     /// Waits for the next one; answers the exit code that a second one means.

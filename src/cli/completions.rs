@@ -14,10 +14,9 @@ const EXAMPLES: &str = "Examples:
 
 /// The command.
 pub fn command() -> Command {
-    Command::new("completions")
-        .about("Print the completions of a shell")
-        .before_help(EXAMPLES)
-        .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell)).help("Which shell"))
+    Command::new("completions").about("Print the completions of a shell").before_help(EXAMPLES).arg(
+        Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell)).help("Which shell"),
+    )
 }
 
 /// Runs it.

@@ -31,10 +31,7 @@ pub fn command() -> Command {
 }
 
 fn switch(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .action(ArgAction::SetTrue)
-        .help(help)
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
 /// Runs the subcommand that `matches` of [`command`] names.
@@ -46,9 +43,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 }
 
 fn show(matches: &ArgMatches) -> ExitCode {
-    let Loaded {
-        resolved, warnings, ..
-    } = match Settings::load(&Sources::of_process(flags::given(matches))) {
+    let Loaded { resolved, warnings, .. } = match Settings::load(&Sources::of_process(flags::given(matches))) {
         Ok(loaded) => loaded,
         Err(report) => {
             eprintln!("{report}");
@@ -58,11 +53,7 @@ fn show(matches: &ArgMatches) -> ExitCode {
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
-    let text = if matches.get_flag("json") {
-        json(&resolved)
-    } else {
-        table(&resolved, matches.get_flag("origin"))
-    };
+    let text = if matches.get_flag("json") { json(&resolved) } else { table(&resolved, matches.get_flag("origin")) };
     match io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads has seen enough: `config show | head`.
@@ -79,11 +70,7 @@ fn table(resolved: &[ResolvedSetting], with_origin: bool) -> String {
     let names = width(resolved.iter().map(|setting| setting.name));
     let values = width(resolved.iter().map(|setting| setting.value.as_str()));
     let line = |setting: &ResolvedSetting| {
-        let ResolvedSetting {
-            name,
-            value,
-            origin,
-        } = setting;
+        let ResolvedSetting { name, value, origin } = setting;
         if with_origin {
             format!("{name:names$}  {value:values$}  {origin}\n")
         } else {
@@ -94,10 +81,7 @@ fn table(resolved: &[ResolvedSetting], with_origin: bool) -> String {
 }
 
 fn width<'a>(texts: impl Iterator<Item = &'a str>) -> usize {
-    texts
-        .map(|text| text.chars().count())
-        .max()
-        .unwrap_or_default()
+    texts.map(|text| text.chars().count()).max().unwrap_or_default()
 }
 
 #[derive(Serialize)]

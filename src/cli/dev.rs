@@ -73,9 +73,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         return clean_up(matches);
     }
     let replicas = matches.get_one::<u16>("replicas").copied().unwrap_or(1);
-    let docker = matches
-        .get_one::<String>("engine")
-        .is_some_and(|engine| engine == "docker");
+    let docker = matches.get_one::<String>("engine").is_some_and(|engine| engine == "docker");
     common::say_ignored_variables();
     common::block_on(async move { dev(replicas, docker).await.unwrap_or_else(|code| code) })
 }
@@ -85,11 +83,7 @@ fn leftovers_of(matches: &ArgMatches) -> Leftovers {
     let engine = text("docker-host").zip(text("host-id"));
     Leftovers {
         directory: matches.get_one::<PathBuf>("directory").cloned(),
-        engine: engine.map(|(docker_host, host_id)| OnEngine {
-            docker_host,
-            host_id,
-            image: text("image"),
-        }),
+        engine: engine.map(|(docker_host, host_id)| OnEngine { docker_host, host_id, image: text("image") }),
     }
 }
 
@@ -124,31 +118,16 @@ struct Docker {
 }
 
 async fn dev(replicas: u16, docker: bool) -> Result<u8, u8> {
-    let mut stops =
-        common::Stops::listen().map_err(|error| failed("cannot listen for signals", &error))?;
+    let mut stops = common::Stops::listen().map_err(|error| failed("cannot listen for signals", &error))?;
     let mut site = Site::open("dev").map_err(|error| say_no_redis(&error))?;
-    let docker = if docker {
-        Some(bring_docker(&site).await?)
-    } else {
-        None
-    };
+    let docker = if docker { Some(bring_docker(&site).await?) } else { None };
     let url = site.redis().url();
-    let mut settings = common::pairs([
-        ("redis-url", url.as_str()),
-        ("log-format", "json"),
-        ("engine", "simulated"),
-    ]);
+    let mut settings = common::pairs([("redis-url", url.as_str()), ("log-format", "json"), ("engine", "simulated")]);
     settings.extend(docker.iter().flat_map(|docker| docker.settings.clone()));
-    let options = FleetOptions {
-        program: site.program().to_owned(),
-        directory: site.directory().to_owned(),
-        settings,
-    };
+    let options = FleetOptions { program: site.program().to_owned(), directory: site.directory().to_owned(), settings };
     let mut fleet = Fleet::new(options.clone());
     for _ in 0..replicas {
-        fleet
-            .start(&[])
-            .map_err(|error| failed("cannot start a replica", &error))?;
+        fleet.start(&[]).map_err(|error| failed("cannot start a replica", &error))?;
     }
     let code = tokio::select! {
         code = watch(&mut site, &mut fleet, &options, docker.as_ref()) => code,
@@ -182,23 +161,13 @@ async fn bring_docker(site: &Site) -> Result<Docker, u8> {
         eprintln!("startjobs: no Docker Engine answers at {docker_host}: {error}");
         exit::UNAVAILABLE
     })?;
-    let program =
-        image::own_program().map_err(|error| failed("cannot read this program", &error))?;
+    let program = image::own_program().map_err(|error| failed("cannot read this program", &error))?;
     let image = image::is_static(&program).then(|| ENGINE_IMAGE.to_owned());
     // A label of this run's own, so that nobody else's container is ever removed.
     let host_id = format!("startjobs-dev-{}", uuid::Uuid::new_v4());
-    let on_engine = OnEngine {
-        docker_host: docker_host.clone(),
-        host_id: host_id.clone(),
-        image: image.clone(),
-    };
-    let leftovers = Leftovers {
-        directory: None,
-        engine: Some(on_engine),
-    };
-    let guard = site
-        .guard(&leftovers)
-        .map_err(|error| failed("cannot start the clean-up", &error))?;
+    let on_engine = OnEngine { docker_host: docker_host.clone(), host_id: host_id.clone(), image: image.clone() };
+    let leftovers = Leftovers { directory: None, engine: Some(on_engine) };
+    let guard = site.guard(&leftovers).map_err(|error| failed("cannot start the clean-up", &error))?;
     if let Some(image) = &image {
         admin.import(image, &program).await.map_err(|error| {
             eprintln!("startjobs: the engine does not take the image {image}: {error}");
@@ -210,20 +179,11 @@ async fn bring_docker(site: &Site) -> Result<Docker, u8> {
         ("docker-host", docker_host.as_str()),
         ("engine-host-id", host_id.as_str()),
     ]);
-    Ok(Docker {
-        settings,
-        image,
-        guard,
-    })
+    Ok(Docker { settings, image, guard })
 }
 
 /// Prints the banner, then says who dies. Returns only when Redis has ended.
-async fn watch(
-    site: &mut Site,
-    fleet: &mut Fleet,
-    options: &FleetOptions,
-    docker: Option<&Docker>,
-) -> u8 {
+async fn watch(site: &mut Site, fleet: &mut Fleet, options: &FleetOptions, docker: Option<&Docker>) -> u8 {
     await_up(fleet, options).await;
     common::print(&banner(site, fleet, docker));
     let mut dead = HashSet::new();
@@ -238,9 +198,7 @@ async fn watch(
             }
         }
         if living == 0 && dead.insert(usize::MAX) {
-            eprintln!(
-                "startjobs: no replica is left; jobs wait in Redis until Ctrl-C ends everything"
-            );
+            eprintln!("startjobs: no replica is left; jobs wait in Redis until Ctrl-C ends everything");
         }
         if site.redis().has_ended() {
             eprintln!("startjobs: redis-server has ended by itself");
@@ -262,15 +220,11 @@ async fn await_up(fleet: &mut Fleet, options: &FleetOptions) {
     let Ok(settings) = common::settings_of(&options.settings) else {
         return;
     };
-    let Ok(lobby) = Lobby::connect_within(&settings.redis, &settings.stream, UP_WITHIN).await
-    else {
+    let Ok(lobby) = Lobby::connect_within(&settings.redis, &settings.stream, UP_WITHIN).await else {
         return;
     };
     while Instant::now() < deadline {
-        let living = fleet
-            .replicas()
-            .filter_map(|replica| replica.process().ended())
-            .count();
+        let living = fleet.replicas().filter_map(|replica| replica.process().ended()).count();
         let present = lobby.replicas().await.unwrap_or_default().len();
         if present + living >= fleet.replicas().count() {
             return;
@@ -280,15 +234,8 @@ async fn await_up(fleet: &mut Fleet, options: &FleetOptions) {
 }
 
 fn banner(site: &mut Site, fleet: &mut Fleet, docker: Option<&Docker>) -> String {
-    let (program, url, port) = (
-        common::program_as_typed(),
-        site.redis().url(),
-        site.redis().port(),
-    );
-    let pids: Vec<String> = fleet
-        .replicas()
-        .map(|replica| replica.process().id().to_string())
-        .collect();
+    let (program, url, port) = (common::program_as_typed(), site.redis().url(), site.redis().port());
+    let pids: Vec<String> = fleet.replicas().map(|replica| replica.process().id().to_string()).collect();
     let engine = match docker {
         None => "simulated: no container is started",
         Some(_) => "docker: containers are removed at the end",
@@ -316,15 +263,9 @@ fn banner(site: &mut Site, fleet: &mut Fleet, docker: Option<&Docker>) -> String
 
 /// True where every replica that still lived ended by itself in time.
 async fn drain(fleet: &mut Fleet) -> bool {
-    let living: Vec<bool> = fleet
-        .replicas()
-        .map(|replica| replica.process().ended().is_none())
-        .collect();
+    let living: Vec<bool> = fleet.replicas().map(|replica| replica.process().ended().is_none()).collect();
     let ends = fleet.stop(DRAINED_WITHIN).await;
-    living
-        .iter()
-        .zip(ends)
-        .all(|(lived, end)| !lived || end.is_some_and(|status| status.success()))
+    living.iter().zip(ends).all(|(lived, end)| !lived || end.is_some_and(|status| status.success()))
 }
 
 #[cfg(test)]
@@ -340,24 +281,13 @@ mod tests {
         };
         let directory = Some(PathBuf::from("/tmp/startjobs-dev-x"));
         for leftovers in [
-            Leftovers {
-                directory: directory.clone(),
-                engine: None,
-            },
-            Leftovers {
-                directory: None,
-                engine: Some(engine(None)),
-            },
-            Leftovers {
-                directory,
-                engine: Some(engine(Some(ENGINE_IMAGE))),
-            },
+            Leftovers { directory: directory.clone(), engine: None },
+            Leftovers { directory: None, engine: Some(engine(None)) },
+            Leftovers { directory, engine: Some(engine(Some(ENGINE_IMAGE))) },
         ] {
             let words = leftovers.arguments().into_iter().skip(1);
             let words = ["dev".to_owned()].into_iter().chain(words);
-            let matches = command()
-                .try_get_matches_from(words)
-                .expect("it is understood");
+            let matches = command().try_get_matches_from(words).expect("it is understood");
             let (_, matches) = matches.subcommand().expect("it is the hidden command");
             assert_eq!(leftovers_of(matches), leftovers);
         }

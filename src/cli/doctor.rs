@@ -1,5 +1,6 @@
 //! `startjobs doctor`: what is wrong with the surroundings, and what helps.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ fn text(report: &Report) -> String {
         };
         let mut text = format!("{level}  {:width$}  {}\n", finding.about, printable(&finding.found));
         if !finding.remedy.is_empty() {
-            text.push_str(&format!("{:indent$}-> {}\n", "", printable(&finding.remedy), indent = 4 + 2 + width + 2));
+            _ = writeln!(text, "{:indent$}-> {}", "", printable(&finding.remedy), indent = 4 + 2 + width + 2);
         }
         text
     };

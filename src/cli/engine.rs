@@ -15,7 +15,9 @@ const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
 /// The command; not shown, because it is no part of running a fleet.
 pub fn command() -> Command {
-    Command::new("engine").hide(true).about("Answer HTTP on $PORT as a game engine would; exit with $ENGINE_EXIT_CODE if set")
+    Command::new("engine")
+        .hide(true)
+        .about("Answer HTTP on $PORT as a game engine would; exit with $ENGINE_EXIT_CODE if set")
 }
 
 /// Runs it.
@@ -30,7 +32,8 @@ pub fn run(_matches: &ArgMatches) -> ExitCode {
 }
 
 async fn serve(port: u16, game: String) -> u8 {
-    let (listener, mut stops) = match (TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await, common::Stops::listen()) {
+    let (listener, mut stops) = match (TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await, common::Stops::listen())
+    {
         (Ok(listener), Ok(stops)) => (listener, stops),
         (Err(error), _) | (_, Err(error)) => {
             eprintln!("engine: cannot serve on port {port}: {error}");
@@ -63,7 +66,10 @@ async fn answer(mut stream: TcpStream, game: &str) -> std::io::Result<()> {
         return Ok(());
     }
     let body = format!("game {game}\n");
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body.as_bytes()).await?;
     stream.shutdown().await

@@ -1,5 +1,6 @@
 //! `startjobs inspect`: one job's whole story, or one game's.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ const EXAMPLES: &str = "Examples:
   startjobs inspect game-17
   startjobs inspect 1795511333123-0 --json | jq .stage";
 
-const NOTES: &str = "What looks like an entry id is one, unless --game says otherwise. Outcomes and dead letters are searched from the
+const NOTES: &str =
+    "What looks like an entry id is one, unless --game says otherwise. Outcomes and dead letters are searched from the
 entry's own time on; where the bound of the search ends it, that is said.
 
 Exit codes: 0 shown; 1 nothing is known; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
@@ -92,10 +94,10 @@ fn entry_text(story: &EntryStory) -> String {
         })
         .collect();
     if !rows.is_empty() {
-        text.push_str(&format!("\n{}", operate::table(["time", "after", "event", "detail"], &rows)));
+        _ = write!(text, "\n{}", operate::table(["time", "after", "event", "detail"], &rows));
     }
     if let Some(record) = &story.record {
-        text.push_str(&format!("\nrecord of the game\n{}", record_text(record)));
+        _ = write!(text, "\nrecord of the game\n{}", record_text(record));
     }
     if !story.search_is_whole {
         text.push_str("\nThe search ended at its bound: raise --scan and --timeout to look further.\n");
@@ -106,11 +108,11 @@ fn entry_text(story: &EntryStory) -> String {
 fn game_text(story: &GameStory) -> String {
     let mut text = format!("game {}: {}\n", printable(&story.game_id), printable(&story.sentence));
     if let Some(record) = &story.record {
-        text.push_str(&format!("\nrecord\n{}", record_text(record)));
+        _ = write!(text, "\nrecord\n{}", record_text(record));
     }
     if !story.jobs.is_empty() {
         let rows: Vec<[String; 4]> = story.jobs.iter().map(job_row).collect();
-        text.push_str(&format!("\n{}", operate::table(["entry", "appended", "outcome", "detail"], &rows)));
+        _ = write!(text, "\n{}", operate::table(["entry", "appended", "outcome", "detail"], &rows));
     }
     text
 }

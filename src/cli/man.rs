@@ -1,5 +1,6 @@
 //! `startjobs man`, and the same reference as Markdown: both come from the command tree itself.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -43,7 +44,7 @@ fn whole() -> Command {
 }
 
 /// How wide help texts are in the reference.
-const WIDTH: usize = 100;
+const WIDTH: usize = 120;
 
 /// Every command with its help text: what docs/cli.md holds.
 pub fn markdown() -> String {
@@ -58,7 +59,7 @@ fn section(command: &Command, path: &str, text: &mut String) {
     let mut shown = command.clone().term_width(WIDTH);
     let help = shown.render_long_help().to_string();
     let lines: Vec<&str> = help.trim().lines().map(str::trim_end).collect();
-    text.push_str(&format!("\n## {path}\n\n```text\n{}\n```\n", lines.join("\n")));
+    _ = writeln!(text, "\n## {path}\n\n```text\n{}\n```", lines.join("\n"));
     for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
         section(below, &format!("{path} {}", below.get_name()), text);
     }

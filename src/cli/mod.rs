@@ -9,17 +9,17 @@ pub mod audit;
 // what nobody could answer
 pub mod dead;
 // how the fleet is doing
-pub mod status;
-pub mod replicas;
-pub mod pending;
-pub mod inspect;
 pub mod check;
 pub mod doctor;
+pub mod inspect;
+pub mod pending;
+pub mod replicas;
+pub mod status;
 // an operator holds the fleet
 pub mod pause;
 // a fleet on this machine
-pub mod dev;
 pub mod demo;
+pub mod dev;
 // a fleet under load
 pub mod bench;
 // the settings as they apply

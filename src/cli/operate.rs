@@ -1,6 +1,7 @@
 //! What the commands of operators share: their flags, a bounded connection, tables and colours.
 
 use std::io::IsTerminal;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,16 @@ use crate::settings::{Settings, flags};
 
 /// The settings that looking at a fleet needs.
 const NEEDED: &[&str] = &[
-    "config", "redis-url", "redis-password-file", "jobs-stream", "results-stream", "dead-stream", "group", "offset-key",
-    "claim-idle", "record-prefix",
+    "config",
+    "redis-url",
+    "redis-password-file",
+    "jobs-stream",
+    "results-stream",
+    "dead-stream",
+    "group",
+    "offset-key",
+    "claim-idle",
+    "record-prefix",
 ];
 
 /// What follows every command's own flags.
@@ -80,14 +89,21 @@ impl Session {
     /// Connects.
     pub(super) async fn open(settings: &Settings, limit: Duration) -> Result<Self, RedisError> {
         let url = settings.redis.display_url.clone();
-        let say = || eprintln!("startjobs: waiting for Redis at {url}, for at most {}", humantime::format_duration(limit));
+        let say =
+            || eprintln!("startjobs: waiting for Redis at {url}, for at most {}", humantime::format_duration(limit));
         let connection = connect(&settings.redis, "startjobs:ops", limit, say).await?;
         Ok(Self { view: View::new(Arc::new(connection), settings), limit, url })
     }
 
-    /// Bounds a question.
-    pub(super) async fn ask<T>(&self, question: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
-        within(self.limit, question).await
+    /// Bounds a question. Boxed, because some questions are large and every command would be with them.
+    pub(super) fn ask<'a, T>(
+        &self,
+        question: impl Future<Output = Result<T, RedisError>> + 'a,
+    ) -> Pin<Box<dyn Future<Output = Result<T, RedisError>> + 'a>>
+    where
+        T: 'a,
+    {
+        Box::pin(within(self.limit, question))
     }
 
     /// Says that there is no answer; the exit code that follows.

@@ -14,7 +14,8 @@ const EXAMPLES: &str = "Examples:
   startjobs pending --limit 1000
   startjobs pending --json | jq -r '.pending[].game_id'";
 
-const NOTES: &str = "Oldest first. Idle is how long ago the holder touched the entry; a living one does so every third of claim-idle.
+const NOTES: &str =
+    "Oldest first. Idle is how long ago the holder touched the entry; a living one does so every third of claim-idle.
 
 Exit codes: 0 shown; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
 
@@ -56,7 +57,8 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 }
 
 fn row(held: &Held) -> [String; 6] {
-    let game = if held.has_payload { or_dash(held.game_id.as_deref().map(printable)) } else { "(payload gone)".to_owned() };
+    let game =
+        if held.has_payload { or_dash(held.game_id.as_deref().map(printable)) } else { "(payload gone)".to_owned() };
     [
         held.id.clone(),
         game,

@@ -13,7 +13,8 @@ const EXAMPLES: &str = "Examples:
   startjobs replicas
   startjobs replicas --json | jq '.replicas[] | select(.state == \"lost\")'";
 
-const NOTES: &str = "States: running; draining (finishes what it has); lost (not heard of for claim-idle: others take over what it
+const NOTES: &str =
+    "States: running; draining (finishes what it has); lost (not heard of for claim-idle: others take over what it
 held); left (ended as it should); unknown (a consumer of the group that is no replica).
 
 Exit codes: 0 shown; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";

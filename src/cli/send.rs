@@ -18,7 +18,8 @@ const EXAMPLES: &str = "Examples:
   startjobs send --game g1 --image galaxy/engine:1 --wait --timeout 2m
   startjobs send --game g1 --image galaxy/engine:1 --wait --json | jq .engine_endpoint";
 
-const EXIT_CODES: &str = "Exit codes: 0 appended, or with --wait a success; 1 with --wait a failure; 2 usage; 69 Redis is unavailable;
+const EXIT_CODES: &str =
+    "Exit codes: 0 appended, or with --wait a success; 1 with --wait a failure; 2 usage; 69 Redis is unavailable;
 75 --wait timed out, the job stays in the stream; 78 a setting is wrong.";
 
 /// The version of the JSON form.
@@ -36,12 +37,7 @@ pub fn command() -> Command {
         .after_help(EXIT_CODES)
         .arg(required("game", "GAME", "Which game").value_parser(not_blank))
         .arg(required("image", "IMAGE", "Which engine image").value_parser(not_blank))
-        .arg(
-            Arg::new("wait")
-                .long("wait")
-                .action(ArgAction::SetTrue)
-                .help("Wait for the outcome and print it"),
-        )
+        .arg(Arg::new("wait").long("wait").action(ArgAction::SetTrue).help("Wait for the outcome and print it"))
         .arg(
             Arg::new("timeout")
                 .long("timeout")
@@ -50,21 +46,12 @@ pub fn command() -> Command {
                 .value_parser(humantime::parse_duration)
                 .help("How long --wait waits"),
         )
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Print one JSON object"),
-        )
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object"))
         .args(flags::args(&[Group::File, Group::Redis, Group::Streams]))
 }
 
 fn required(name: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .value_name(placeholder)
-        .required(true)
-        .help(help)
+    Arg::new(name).long(name).value_name(placeholder).required(true).help(help)
 }
 
 fn not_blank(text: &str) -> Result<String, &'static str> {
@@ -111,14 +98,10 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 async fn send(settings: Settings, request: Request) -> u8 {
     let url = &settings.redis.display_url;
     let unavailable = |what: &str, error: &RedisError| {
-        eprintln!(
-            "startjobs: {what} Redis at {url}: {}",
-            common::in_words(error)
-        );
+        eprintln!("startjobs: {what} Redis at {url}: {}", common::in_words(error));
         exit::UNAVAILABLE
     };
-    let lobby = match Lobby::connect_within(&settings.redis, &settings.stream, CONNECT_WITHIN).await
-    {
+    let lobby = match Lobby::connect_within(&settings.redis, &settings.stream, CONNECT_WITHIN).await {
         Ok(lobby) => lobby,
         Err(error) => return unavailable("no connection to", &error),
     };
@@ -130,41 +113,21 @@ async fn send(settings: Settings, request: Request) -> u8 {
     let id = match lobby.append(&request.game, &request.image, now_ms()).await {
         Ok(id) => id.to_string(),
         Err(error) => {
-            return unavailable(
-                "the job may or may not have been appended; sending it again does no harm.",
-                &error,
-            );
+            return unavailable("the job may or may not have been appended; sending it again does no harm.", &error);
         }
     };
     let Some(patience) = request.patience else {
-        common::print(&if request.json {
-            json(&id, None)
-        } else {
-            format!("{id}\n")
-        });
+        common::print(&if request.json { json(&id, None) } else { format!("{id}\n") });
         return exit::DONE;
     };
     if !request.json {
         common::print(&format!("{}  {id}\n", padded("entry_id")));
     }
-    let mut follower = Follower {
-        lobby: &lobby,
-        id: &id,
-        game: &request.game,
-        said_by_game: false,
-        said_trouble: false,
-    };
+    let mut follower =
+        Follower { lobby: &lobby, id: &id, game: &request.game, said_by_game: false, said_trouble: false };
     if let Ok(outcome) = timeout_at(Instant::now() + patience, follower.outcome_after(end)).await {
-        common::print(&if request.json {
-            json(&id, Some(&outcome))
-        } else {
-            plain(&outcome)
-        });
-        return if outcome.outcome == "success" {
-            exit::DONE
-        } else {
-            exit::FAILED
-        };
+        common::print(&if request.json { json(&id, Some(&outcome)) } else { plain(&outcome) });
+        return if outcome.outcome == "success" { exit::DONE } else { exit::FAILED };
     }
     if request.json {
         common::print(&json(&id, None));
@@ -252,29 +215,17 @@ fn fields(outcome: &Outcome) -> Vec<(&'static str, String)> {
         outcome.finished_at_ms.clone(),
         outcome.attempt.clone(),
     ];
-    let present = FIELDS
-        .into_iter()
-        .zip(values)
-        .filter_map(|(name, value)| Some((name, value?)));
-    [("outcome_id", outcome.id.clone())]
-        .into_iter()
-        .chain(present)
-        .collect()
+    let present = FIELDS.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?)));
+    [("outcome_id", outcome.id.clone())].into_iter().chain(present).collect()
 }
 
 fn padded(name: &str) -> String {
-    let width = FIELDS
-        .iter()
-        .map(|name| name.len())
-        .max()
-        .unwrap_or_default();
+    let width = FIELDS.iter().map(|name| name.len()).max().unwrap_or_default();
     format!("{name:width$}")
 }
 
 fn plain(outcome: &Outcome) -> String {
-    let line = |(name, value): (&str, String)| {
-        format!("{}  {value}", padded(name)).trim_end().to_owned() + "\n"
-    };
+    let line = |(name, value): (&str, String)| format!("{}  {value}", padded(name)).trim_end().to_owned() + "\n";
     fields(outcome).into_iter().map(line).collect()
 }
 
@@ -290,9 +241,7 @@ fn json(id: &str, outcome: Option<&Outcome>) -> String {
 }
 
 fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -321,8 +270,7 @@ mod tests {
         let text = plain(&outcome(Some("5-0")));
         assert_eq!(text.lines().count(), 8);
         assert!(
-            text.contains("\nerror_code       image_not_found\n")
-                && text.contains("\nsource_ref       5-0\n"),
+            text.contains("\nerror_code       image_not_found\n") && text.contains("\nsource_ref       5-0\n"),
             "{text}"
         );
         assert!(text.contains("\ncontainer_id\n"), "{text}");
@@ -331,15 +279,8 @@ mod tests {
 
     #[test]
     fn json_is_one_object_with_every_field() {
-        let value: serde_json::Value =
-            serde_json::from_str(&json("5-0", Some(&outcome(Some("5-0"))))).expect("JSON");
-        assert_eq!(
-            (&value["schema_version"], &value["entry_id"]),
-            (&1.into(), &"5-0".into())
-        );
-        assert_eq!(
-            (&value["outcome_id"], &value["error_message"]),
-            (&"9-1".into(), &"a \"b\"".into())
-        );
+        let value: serde_json::Value = serde_json::from_str(&json("5-0", Some(&outcome(Some("5-0"))))).expect("JSON");
+        assert_eq!((&value["schema_version"], &value["entry_id"]), (&1.into(), &"5-0".into()));
+        assert_eq!((&value["outcome_id"], &value["error_message"]), (&"9-1".into(), &"a \"b\"".into()));
     }
 }

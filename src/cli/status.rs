@@ -1,6 +1,7 @@
 //! `startjobs status`: the whole fleet at a glance.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -117,7 +118,10 @@ fn waiting(overview: &Overview) -> String {
 }
 
 fn in_flight(overview: &Overview) -> String {
-    let oldest = overview.in_flight.oldest_age_ms.map_or_else(String::new, |age| format!(", the oldest appended {} ago", span(age)));
+    let oldest = overview
+        .in_flight
+        .oldest_age_ms
+        .map_or_else(String::new, |age| format!(", the oldest appended {} ago", span(age)));
     format!("{}{oldest}", overview.in_flight.count)
 }
 
@@ -126,11 +130,11 @@ fn replicas(overview: &Overview) -> String {
     let mut text = format!("{} alive", counts.alive);
     for (count, what) in [(counts.draining, "draining"), (counts.lost, "lost")] {
         if count > 0 {
-            text.push_str(&format!(", {count} {what}"));
+            _ = write!(text, ", {count} {what}");
         }
     }
     if counts.slots > 0 {
-        text.push_str(&format!(", {} slots", counts.slots));
+        _ = write!(text, ", {} slots", counts.slots);
     }
     text
 }
@@ -149,7 +153,9 @@ fn mirror(overview: &Overview) -> String {
     match (mirror.exact, mirror.foreign) {
         (None, _) => id,
         (Some(true), false) => format!("{id}, the exact watermark"),
-        (Some(_), _) => format!("{id}, not the watermark {}", mirror.watermark.as_deref().unwrap_or("before the oldest in flight")),
+        (Some(_), _) => {
+            format!("{id}, not the watermark {}", mirror.watermark.as_deref().unwrap_or("before the oldest in flight"))
+        }
     }
 }
 

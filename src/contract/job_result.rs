@@ -97,7 +97,9 @@ impl JobResult {
     /// The values of [`FIELDS`], in that order.
     pub fn values(&self) -> [String; 10] {
         let (container_id, engine_endpoint, message) = match &self.answer {
-            Answer::Success { container_id, engine_endpoint, .. } => (container_id.clone(), engine_endpoint.clone(), ""),
+            Answer::Success { container_id, engine_endpoint, .. } => {
+                (container_id.clone(), engine_endpoint.clone(), "")
+            }
             Answer::Failure { message, .. } => (String::new(), String::new(), message.as_str()),
         };
         [

@@ -160,8 +160,9 @@ mod tests {
 
     #[test]
     fn trace_context_passes_through_and_is_dropped_where_it_is_not_text() {
-        let job = decode(&[("game_id", b"g"), ("image_ref", b"i"), ("traceparent", b"00-a-b-01"), ("tracestate", b"\xfe")])
-            .expect("well-formed");
+        let job =
+            decode(&[("game_id", b"g"), ("image_ref", b"i"), ("traceparent", b"00-a-b-01"), ("tracestate", b"\xfe")])
+                .expect("well-formed");
         assert_eq!(job.trace, Trace { parent: Some("00-a-b-01".into()), state: None });
     }
 

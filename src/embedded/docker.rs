@@ -8,8 +8,7 @@ use std::time::Duration;
 use bollard::API_DEFAULT_VERSION;
 use bollard::errors::Error;
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveImageOptions,
+    CreateImageOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
 };
 use futures_util::StreamExt;
 
@@ -64,47 +63,27 @@ impl DockerAdmin {
 
     /// Removes an image; false where there is none.
     pub async fn remove_image(&self, name: &str) -> Result<bool, String> {
-        let removed = self
-            .docker
-            .remove_image(name, None::<RemoveImageOptions>, None);
-        within(DONE_WITHIN, async {
-            unless_missing(removed.await.map(drop))
-        })
-        .await
+        let removed = self.docker.remove_image(name, None::<RemoveImageOptions>, None);
+        within(DONE_WITHIN, async { unless_missing(removed.await.map(drop)) }).await
     }
 
     /// Every container, running or not, that was created under this `engine-host-id`.
     pub async fn containers_of(&self, host_id: &str) -> Result<Vec<String>, String> {
-        let filters = HashMap::from([(
-            "label".to_owned(),
-            vec![format!("{}={host_id}", label::HOST)],
-        )]);
-        let options = ListContainersOptionsBuilder::new()
-            .all(true)
-            .filters(&filters)
-            .build();
+        let filters = HashMap::from([("label".to_owned(), vec![format!("{}={host_id}", label::HOST)])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let listed = within(DONE_WITHIN, self.docker.list_containers(Some(options))).await?;
-        Ok(listed
-            .into_iter()
-            .filter_map(|container| container.id)
-            .collect())
+        Ok(listed.into_iter().filter_map(|container| container.id).collect())
     }
 
     /// Removes a container by force; false where there is none.
     pub async fn remove_container(&self, id: &str) -> Result<bool, String> {
-        let options = RemoveContainerOptionsBuilder::new()
-            .force(true)
-            .v(true)
-            .build();
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         let removed = self.docker.remove_container(id, Some(options));
         within(DONE_WITHIN, async { unless_missing(removed.await) }).await
     }
 }
 
-async fn within<T>(
-    limit: Duration,
-    call: impl Future<Output = Result<T, Error>>,
-) -> Result<T, String> {
+async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, Error>>) -> Result<T, String> {
     match tokio::time::timeout(limit, call).await {
         Ok(answer) => answer.map_err(|error| text_of(&error)),
         Err(_) => Err(format!("no answer within {limit:?}")),
@@ -114,9 +93,7 @@ async fn within<T>(
 fn unless_missing(removed: Result<(), Error>) -> Result<bool, Error> {
     match removed {
         Ok(()) => Ok(true),
-        Err(Error::DockerResponseServerError {
-            status_code: 404, ..
-        }) => Ok(false),
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }

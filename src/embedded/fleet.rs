@@ -37,38 +37,23 @@ pub struct Replica {
 impl Fleet {
     /// No replicas yet.
     pub fn new(options: FleetOptions) -> Self {
-        Self {
-            options,
-            replicas: Vec::new(),
-        }
+        Self { options, replicas: Vec::new() }
     }
 
     /// Starts one more replica, with these settings besides the fleet's; answers its number.
     pub fn start(&mut self, settings: &[(&str, &str)]) -> io::Result<usize> {
         let number = self.replicas.len();
         let log = self.options.directory.join(format!("replica-{number}.log"));
-        let own = settings
-            .iter()
-            .map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let own = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let environment: Vec<(String, String)> = self
             .options
             .settings
             .iter()
             .cloned()
             .chain(own)
-            .map(|(name, value)| {
-                (
-                    format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_")),
-                    value,
-                )
-            })
+            .map(|(name, value)| (format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_")), value))
             .collect();
-        let process = Process::start(
-            &self.options.program,
-            &["worker".to_owned()],
-            &environment,
-            &log,
-        )?;
+        let process = Process::start(&self.options.program, &["worker".to_owned()], &environment, &log)?;
         self.replicas.push(Replica { process, log });
         Ok(number)
     }

@@ -25,15 +25,11 @@ pub fn is_static(elf: &[u8]) -> bool {
     if !elf.starts_with(b"\x7fELF\x02\x01") {
         return false;
     }
-    let (Some(table), Some(size), Some(count)) = (number(32, 8), number(54, 2), number(56, 2))
-    else {
+    let (Some(table), Some(size), Some(count)) = (number(32, 8), number(54, 2), number(56, 2)) else {
         return false;
     };
     (0..count).all(|row| {
-        let kind = size
-            .checked_mul(row)
-            .and_then(|offset| table.checked_add(offset))
-            .and_then(|at| number(at, 4));
+        let kind = size.checked_mul(row).and_then(|offset| table.checked_add(offset)).and_then(|at| number(at, 4));
         kind.is_some_and(|kind| kind != PT_INTERP)
     })
 }
@@ -41,8 +37,7 @@ pub fn is_static(elf: &[u8]) -> bool {
 /// A tar archive that holds the program as its one, executable file.
 pub fn archive(program: &[u8]) -> Vec<u8> {
     let mut header = [0_u8; BLOCK];
-    let mut put =
-        |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, PROGRAM);
     put(100, "0000755\0");
     put(108, "0000000\0");
@@ -92,20 +87,12 @@ mod tests {
         std::fs::write(&file, archive(&[7; 1_000])).expect("it can be written");
         let run = |arguments: &[&str]| {
             let mut tar = std::process::Command::new("tar");
-            let output = tar
-                .args(arguments)
-                .arg("-f")
-                .arg(&file)
-                .output()
-                .expect("tar is installed");
+            let output = tar.args(arguments).arg("-f").arg(&file).output().expect("tar is installed");
             assert!(output.status.success(), "{output:?}");
             output.stdout
         };
         let listed = String::from_utf8(run(&["-tv"])).expect("a listing is text");
-        assert!(
-            listed.starts_with("-rwxr-xr-x 0/0") && listed.trim_end().ends_with(PROGRAM),
-            "{listed}"
-        );
+        assert!(listed.starts_with("-rwxr-xr-x 0/0") && listed.trim_end().ends_with(PROGRAM), "{listed}");
         assert_eq!(run(&["-xO"]), [7; 1_000]);
     }
 }

@@ -32,8 +32,7 @@ impl Leftovers {
     /// The command line that leads to [`remove_after_parent`] with these.
     pub fn arguments(&self) -> Vec<String> {
         let mut arguments = vec!["dev".to_owned(), "clean-up".to_owned()];
-        let mut add =
-            |name: &str, value: &str| arguments.extend([format!("--{name}"), value.to_owned()]);
+        let mut add = |name: &str, value: &str| arguments.extend([format!("--{name}"), value.to_owned()]);
         if let Some(directory) = &self.directory {
             add("directory", &directory.to_string_lossy());
         }
@@ -109,15 +108,8 @@ pub async fn remove_after_parent(leftovers: &Leftovers) -> Result<(), String> {
 }
 
 async fn remove_from(engine: &OnEngine) -> Result<(), String> {
-    let said = |error: String| {
-        format!(
-            "containers of {} may be left behind: {error}",
-            engine.host_id
-        )
-    };
-    let docker = DockerAdmin::connect(&engine.docker_host)
-        .await
-        .map_err(said)?;
+    let said = |error: String| format!("containers of {} may be left behind: {error}", engine.host_id);
+    let docker = DockerAdmin::connect(&engine.docker_host).await.map_err(said)?;
     let deadline = Instant::now() + CONTAINERS_PATIENCE;
     // A create that was under way when its process was killed may still produce a container: look twice.
     let mut empty_looks = 0;
@@ -133,10 +125,7 @@ async fn remove_from(engine: &OnEngine) -> Result<(), String> {
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
     if let Some(image) = &engine.image {
-        docker
-            .remove_image(image)
-            .await
-            .map_err(|error| format!("image {image} is left behind: {error}"))?;
+        docker.remove_image(image).await.map_err(|error| format!("image {image} is left behind: {error}"))?;
     }
     Ok(())
 }
@@ -172,11 +161,7 @@ mod tests {
             let directory = parent.path().join(name);
             std::fs::create_dir(&directory).expect("a directory");
             std::fs::write(directory.join("file"), "x").expect("a file");
-            assert_eq!(
-                remove_directory(&directory).await.is_ok(),
-                removed,
-                "{name}"
-            );
+            assert_eq!(remove_directory(&directory).await.is_ok(), removed, "{name}");
             assert_eq!(directory.exists(), !removed, "{name}");
         }
         let gone = parent.path().join("startjobs-gone");

@@ -19,9 +19,7 @@ pub struct Process {
 
 /// The variables of this process's environment that are settings of ours.
 pub fn own_variables() -> impl Iterator<Item = OsString> {
-    std::env::vars_os()
-        .map(|(name, _)| name)
-        .filter(|name| name.as_encoded_bytes().starts_with(b"STARTJOBS_"))
+    std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_encoded_bytes().starts_with(b"STARTJOBS_"))
 }
 
 /// How often a child is looked at while somebody waits for it.
@@ -56,9 +54,7 @@ impl Process {
             .process_group(0)
             .spawn()
             .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => {
-                    io::Error::other("setpriv is missing (Debian: package util-linux)")
-                }
+                io::ErrorKind::NotFound => io::Error::other("setpriv is missing (Debian: package util-linux)"),
                 _ => error,
             })?;
         let pid = Pid::from_child(&child);
@@ -113,8 +109,7 @@ impl Process {
     pub fn is_stopped(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
         // The state follows the name, which stands in brackets and may hold anything.
-        stat.rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with('T'))
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 }
 

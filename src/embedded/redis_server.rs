@@ -51,30 +51,16 @@ impl RedisServer {
     }
 
     /// The same, with its directory below `parent`.
-    pub fn start_below(
-        parent: &Path,
-        program: &Path,
-        options: &[&str],
-    ) -> Result<Self, StartError> {
-        let directory = tempfile::Builder::new()
-            .prefix("startjobs-redis-")
-            .tempdir_in(parent)?;
+    pub fn start_below(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
+        let directory = tempfile::Builder::new().prefix("startjobs-redis-").tempdir_in(parent)?;
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let mut said = String::new();
         for _ in 0..PORTS_TRIED_MAX {
-            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-                .local_addr()?
-                .port();
+            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
             let mut process = launch(program, port, &options, directory.path())?;
             match await_up(&mut process, port, directory.path()) {
                 Ok(()) => {
-                    return Ok(Self {
-                        program: program.to_owned(),
-                        port,
-                        options,
-                        process,
-                        directory,
-                    });
+                    return Ok(Self { program: program.to_owned(), port, options, process, directory });
                 }
                 Err(text) => said = text,
             }
@@ -128,22 +114,12 @@ impl RedisServer {
     /// Starts it again on the same port and data, after a kill.
     pub fn start_again(&mut self) -> Result<(), StartError> {
         self.process.kill();
-        self.process = launch(
-            &self.program,
-            self.port,
-            &self.options,
-            self.directory.path(),
-        )?;
+        self.process = launch(&self.program, self.port, &self.options, self.directory.path())?;
         await_up(&mut self.process, self.port, self.directory.path()).map_err(StartError::Failed)
     }
 }
 
-fn launch(
-    program: &Path,
-    port: u16,
-    options: &[String],
-    directory: &Path,
-) -> Result<Process, StartError> {
+fn launch(program: &Path, port: u16, options: &[String], directory: &Path) -> Result<Process, StartError> {
     let directory_text = directory.to_string_lossy().into_owned();
     let mut arguments: Vec<String> = [
         ("--bind", "127.0.0.1"),
@@ -159,12 +135,7 @@ fn launch(
     .flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()])
     .collect();
     arguments.extend_from_slice(options);
-    Ok(Process::start(
-        program,
-        &arguments,
-        &[],
-        &directory.join("redis.log"),
-    )?)
+    Ok(Process::start(program, &arguments, &[], &directory.join("redis.log"))?)
 }
 
 fn await_up(process: &mut Process, port: u16, directory: &Path) -> Result<(), String> {
@@ -190,9 +161,7 @@ fn answers(port: u16) -> bool {
         return false;
     };
     let mut reply = [0; 64];
-    let asked = stream
-        .set_read_timeout(Some(Duration::from_secs(1)))
-        .and_then(|()| stream.write_all(b"PING\r\n"));
+    let asked = stream.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| stream.write_all(b"PING\r\n"));
     match asked.and_then(|()| stream.read(&mut reply)) {
         Ok(length) => length > 0 && !reply.starts_with(b"-LOADING"),
         Err(_) => false,

@@ -23,21 +23,11 @@ impl Site {
     /// Opens one. `name` stands in the directory's name.
     pub fn open(name: &str) -> Result<Self, StartError> {
         let program = std::env::current_exe()?;
-        let directory = tempfile::Builder::new()
-            .prefix(&format!("startjobs-{name}-"))
-            .tempdir()?;
-        let leftovers = Leftovers {
-            directory: Some(directory.path().to_owned()),
-            engine: None,
-        };
+        let directory = tempfile::Builder::new().prefix(&format!("startjobs-{name}-")).tempdir()?;
+        let leftovers = Leftovers { directory: Some(directory.path().to_owned()), engine: None };
         let guard = Guard::start(&program, &leftovers.arguments())?;
         let redis = RedisServer::start_below(directory.path(), Path::new("redis-server"), &[])?;
-        Ok(Self {
-            redis,
-            directory,
-            guard,
-            program,
-        })
+        Ok(Self { redis, directory, guard, program })
     }
 
     /// A guard for something else, of the same making.

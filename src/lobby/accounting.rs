@@ -36,10 +36,7 @@ pub struct Account {
 impl Account {
     /// Draws up the account.
     pub fn draw(sent: &HashMap<String, Sent>, outcomes: &[Outcome], dead: &[Dead]) -> Self {
-        let mut account = Self {
-            sent: sent.len(),
-            ..Self::default()
-        };
+        let mut account = Self { sent: sent.len(), ..Self::default() };
         let mut answered: HashSet<&str> = HashSet::new();
         for outcome in outcomes {
             let source = outcome.source_ref.as_deref().unwrap_or("");
@@ -48,22 +45,17 @@ impl Account {
                     *account.outcomes.entry(kind_of(outcome)).or_default() += 1;
                 }
                 Some(Sent::Job) => account.answered_twice.push(source.to_owned()),
-                Some(Sent::Malformed) => account
-                    .unexpected
-                    .push(format!("outcome {} for malformed {source}", outcome.id)),
-                None => account.unexpected.push(format!(
-                    "outcome {} for unknown entry {source:?}",
-                    outcome.id
-                )),
+                Some(Sent::Malformed) => {
+                    account.unexpected.push(format!("outcome {} for malformed {source}", outcome.id));
+                }
+                None => account.unexpected.push(format!("outcome {} for unknown entry {source:?}", outcome.id)),
             }
         }
         let mut buried: HashSet<&str> = HashSet::new();
         for letter in dead {
             let source = letter.source_ref.as_str();
             match sent.get(source) {
-                None => account
-                    .unexpected
-                    .push(format!("dead letter for unknown entry {source:?}")),
+                None => account.unexpected.push(format!("dead letter for unknown entry {source:?}")),
                 Some(_) if !buried.insert(source) => account.answered_twice.push(source.to_owned()),
                 Some(Sent::Malformed) => account.malformed += 1,
                 Some(Sent::Job) => {}
@@ -102,12 +94,7 @@ mod tests {
         Outcome {
             id: "1-0".into(),
             game_id: String::new(),
-            outcome: if code.is_empty() {
-                "success"
-            } else {
-                "failure"
-            }
-            .into(),
+            outcome: if code.is_empty() { "success" } else { "failure" }.into(),
             container_id: String::new(),
             engine_endpoint: String::new(),
             error_code: code.into(),
@@ -120,54 +107,24 @@ mod tests {
     }
 
     fn dead(source: &str) -> Dead {
-        Dead {
-            id: "1-0".into(),
-            source_ref: source.into(),
-            reason: "malformed".into(),
-            outcome_id: String::new(),
-        }
+        Dead { id: "1-0".into(), source_ref: source.into(), reason: "malformed".into(), outcome_id: String::new() }
     }
 
     #[test]
     fn an_exact_account_balances_and_every_breach_is_named() {
         let sent: HashMap<String, Sent> =
-            [("1", Sent::Job), ("2", Sent::Job), ("3", Sent::Malformed)]
-                .map(|(id, kind)| (id.to_owned(), kind))
-                .into();
-        let good = Account::draw(
-            &sent,
-            &[outcome("1", ""), outcome("2", "image_not_found")],
-            &[dead("3")],
-        );
+            [("1", Sent::Job), ("2", Sent::Job), ("3", Sent::Malformed)].map(|(id, kind)| (id.to_owned(), kind)).into();
+        let good = Account::draw(&sent, &[outcome("1", ""), outcome("2", "image_not_found")], &[dead("3")]);
         assert!(good.is_exact(), "{good:?}");
-        assert_eq!(
-            (
-                good.outcomes["started"],
-                good.outcomes["image_not_found"],
-                good.malformed
-            ),
-            (1, 1, 1)
-        );
+        assert_eq!((good.outcomes["started"], good.outcomes["image_not_found"], good.malformed), (1, 1, 1));
 
         let breaches = [
             (vec![outcome("1", "")], vec![dead("3")]),
             (vec![outcome("1", ""), outcome("2", "")], vec![]),
-            (
-                vec![outcome("1", ""), outcome("1", ""), outcome("2", "")],
-                vec![dead("3")],
-            ),
-            (
-                vec![outcome("1", ""), outcome("2", ""), outcome("3", "")],
-                vec![dead("3")],
-            ),
-            (
-                vec![outcome("1", ""), outcome("2", ""), outcome("9", "")],
-                vec![dead("3")],
-            ),
-            (
-                vec![outcome("1", ""), outcome("2", "")],
-                vec![dead("3"), dead("3")],
-            ),
+            (vec![outcome("1", ""), outcome("1", ""), outcome("2", "")], vec![dead("3")]),
+            (vec![outcome("1", ""), outcome("2", ""), outcome("3", "")], vec![dead("3")]),
+            (vec![outcome("1", ""), outcome("2", ""), outcome("9", "")], vec![dead("3")]),
+            (vec![outcome("1", ""), outcome("2", "")], vec![dead("3"), dead("3")]),
         ];
         for (outcomes, letters) in breaches {
             let account = Account::draw(&sent, &outcomes, &letters);

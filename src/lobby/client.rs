@@ -77,10 +77,7 @@ pub type Page = Vec<(String, Pairs)>;
 
 impl Lobby {
     /// Connects; waits for as long as Redis does not answer.
-    pub async fn connect(
-        redis: &RedisSettings,
-        streams: &StreamSettings,
-    ) -> Result<Self, RedisError> {
+    pub async fn connect(redis: &RedisSettings, streams: &StreamSettings) -> Result<Self, RedisError> {
         Self::open(redis, streams, |_| {}).await
     }
 
@@ -97,10 +94,7 @@ impl Lobby {
         });
         let mut opening = std::pin::pin!(opening);
         let deadline = tokio::time::Instant::now() + limit;
-        let mut last = RedisError {
-            kind: Kind::Unreachable,
-            text: "no answer".to_owned(),
-        };
+        let mut last = RedisError { kind: Kind::Unreachable, text: "no answer".to_owned() };
         loop {
             tokio::select! {
                 opened = &mut opening => return opened,
@@ -120,40 +114,22 @@ impl Lobby {
         streams: &StreamSettings,
         mut on_error: impl FnMut(&RedisError),
     ) -> Result<Self, RedisError> {
-        let commands =
-            Connection::open(redis, Role::Commands, "startjobs:lobby", &mut on_error).await?;
+        let commands = Connection::open(redis, Role::Commands, "startjobs:lobby", &mut on_error).await?;
         let reader = Role::Reader(BLOCK);
-        let follower =
-            Connection::open(redis, reader, "startjobs:lobby-follower", &mut on_error).await?;
-        Ok(Self {
-            commands: Arc::new(commands),
-            follower: Arc::new(follower),
-            streams: streams.clone(),
-        })
+        let follower = Connection::open(redis, reader, "startjobs:lobby-follower", &mut on_error).await?;
+        Ok(Self { commands: Arc::new(commands), follower: Arc::new(follower), streams: streams.clone() })
     }
 
     /// Appends a well-formed job; answers its id.
-    pub async fn append(
-        &self,
-        game_id: &str,
-        image_ref: &str,
-        requested_at_ms: u64,
-    ) -> Result<EntryId, RedisError> {
+    pub async fn append(&self, game_id: &str, image_ref: &str, requested_at_ms: u64) -> Result<EntryId, RedisError> {
         let requested = requested_at_ms.to_string();
-        self.append_fields(&[
-            ("game_id", game_id),
-            ("image_ref", image_ref),
-            ("requested_at_ms", &requested),
-        ])
-        .await
+        self.append_fields(&[("game_id", game_id), ("image_ref", image_ref), ("requested_at_ms", &requested)]).await
     }
 
     /// Appends an entry of any fields.
     pub async fn append_fields(&self, fields: &[(&str, &str)]) -> Result<EntryId, RedisError> {
-        let fields: Vec<(String, String)> = fields
-            .iter()
-            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+        let fields: Vec<(String, String)> =
+            fields.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let id: String = self
             .commands
             .client()
@@ -171,10 +147,7 @@ impl Lobby {
             .xrevrange(self.streams.results.as_str(), "+", "-", Some(1))
             .await
             .map_err(|error| self.commands.failed(error))?;
-        Ok(newest
-            .into_iter()
-            .next()
-            .map_or_else(|| "0-0".to_owned(), |(id, _)| id))
+        Ok(newest.into_iter().next().map_or_else(|| "0-0".to_owned(), |(id, _)| id))
     }
 
     /// Waits for outcomes after `id`, for at most about a second; may answer none.
@@ -186,20 +159,14 @@ impl Lobby {
             .xread(Some(PAGE), Some(block), self.streams.results.as_str(), id)
             .await
             .map_err(|error| self.follower.failed(error))?;
-        let entries = streams
-            .into_iter()
-            .flatten()
-            .flat_map(|(_, entries)| entries);
+        let entries = streams.into_iter().flatten().flat_map(|(_, entries)| entries);
         Ok(entries.map(|(id, pairs)| outcome_of(id, &pairs)).collect())
     }
 
     /// Every outcome there is, oldest first.
     pub async fn all_outcomes(&self) -> Result<Vec<Outcome>, RedisError> {
         let entries = self.all(&self.streams.results).await?;
-        Ok(entries
-            .into_iter()
-            .map(|(id, pairs)| outcome_of(id, &pairs))
-            .collect())
+        Ok(entries.into_iter().map(|(id, pairs)| outcome_of(id, &pairs)).collect())
     }
 
     /// Every dead letter there is, oldest first.
@@ -216,11 +183,7 @@ impl Lobby {
 
     /// The legacy offset, as the old worker would load it.
     pub async fn mirror(&self) -> Result<Option<String>, RedisError> {
-        self.commands
-            .client()
-            .get(self.streams.offset_key.as_str())
-            .await
-            .map_err(|error| self.commands.failed(error))
+        self.commands.client().get(self.streams.offset_key.as_str()).await.map_err(|error| self.commands.failed(error))
     }
 
     /// How many entries are pending in the group, and for whom.
@@ -228,38 +191,22 @@ impl Lobby {
         let list: Vec<(String, String, u64, u64)> = self
             .commands
             .client()
-            .xpending(
-                self.streams.jobs.as_str(),
-                self.streams.group.as_str(),
-                ("-", "+", 100_000_u64),
-            )
+            .xpending(self.streams.jobs.as_str(), self.streams.group.as_str(), ("-", "+", 100_000_u64))
             .await
             .map_err(|error| self.commands.failed(error))?;
         Ok(list
             .into_iter()
-            .map(|(id, consumer, idle_ms, deliveries)| Pending {
-                id,
-                consumer,
-                idle_ms,
-                deliveries,
-            })
+            .map(|(id, consumer, idle_ms, deliveries)| Pending { id, consumer, idle_ms, deliveries })
             .collect())
     }
 
     /// How many outcomes and how many dead letters there are.
     pub async fn answers(&self) -> Result<(u64, u64), RedisError> {
-        Ok((
-            self.length(&self.streams.results).await?,
-            self.length(&self.streams.dead).await?,
-        ))
+        Ok((self.length(&self.streams.results).await?, self.length(&self.streams.dead).await?))
     }
 
     async fn length(&self, stream: &str) -> Result<u64, RedisError> {
-        self.commands
-            .client()
-            .xlen(stream)
-            .await
-            .map_err(|error| self.commands.failed(error))
+        self.commands.client().xlen(stream).await.map_err(|error| self.commands.failed(error))
     }
 
     /// Who has shown itself as a replica: process ids by consumer name.
@@ -270,10 +217,7 @@ impl Lobby {
             .hgetall(format!("{}:replicas", self.streams.jobs))
             .await
             .map_err(|error| self.commands.failed(error))?;
-        Ok(presences
-            .into_iter()
-            .filter_map(|(consumer, presence)| Some((consumer, pid_of(&presence)?)))
-            .collect())
+        Ok(presences.into_iter().filter_map(|(consumer, presence)| Some((consumer, pid_of(&presence)?))).collect())
     }
 
     /// Every entry of any stream, oldest first.

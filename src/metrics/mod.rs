@@ -119,26 +119,36 @@ impl Default for Metrics {
 
 impl Metrics {
     /// All of them, at zero.
-    #[expect(clippy::too_many_lines, reason = "one line a metric: the table of all metrics")]
     pub fn new() -> Self {
         let mut table = Table(Registry::with_prefix("startjobs"));
         let group = GroupGauges {
-            backlog: table.add("backlog", "Entries of the jobs stream not yet delivered to any replica; the fleet's, not this process's"),
-            backlog_exact: table.add("backlog_exact", "1 while startjobs_backlog is exact, 0 while it is a lower bound"),
+            backlog: table.add(
+                "backlog",
+                "Entries of the jobs stream not yet delivered to any replica; the fleet's, not this process's",
+            ),
+            backlog_exact: table
+                .add("backlog_exact", "1 while startjobs_backlog is exact, 0 while it is a lower bound"),
             oldest_waiting: table.add("oldest_waiting_seconds", "Age of the oldest undelivered entry, 0 without one"),
             pending: table.add("pending", "Entries delivered to a replica and not settled"),
-            oldest_pending: table.add("oldest_pending_seconds", "Age of the oldest pending entry, 0 without one; it holds the offset mirror where it is"),
+            oldest_pending: table.add(
+                "oldest_pending_seconds",
+                "Age of the oldest pending entry, 0 without one; it holds the offset mirror where it is",
+            ),
             dead_letters: table.add("dead_letter_entries", "Entries in the dead-letter stream"),
             replicas: table.add("replicas", "Replicas whose presence has not expired"),
             lag_known: table.add("stream_lag_known", "1 while XINFO GROUPS knows its lag, 0 while it answers null"),
-            lag: table.add("stream_lag", "XINFO GROUPS' own lag where known; wrong after trims and deletions, use startjobs_backlog"),
+            lag: table.add(
+                "stream_lag",
+                "XINFO GROUPS' own lag where known; wrong after trims and deletions, use startjobs_backlog",
+            ),
         };
         Self {
             received: table.add("entries_received", "Entries that came into this process's hands, by origin"),
             settled: table.add("entries_settled", "Entries that left this process's hands in a settle call, by result"),
             outcomes: table.add("outcomes", "Outcomes published, by outcome and error code"),
             dead_letters: table.add("dead_letters", "Entries dead-lettered by this process, by reason"),
-            retries: table.add("retries", "Attempts that will be made again, by whether they counted against the budget"),
+            retries: table
+                .add("retries", "Attempts that will be made again, by whether they counted against the budget"),
             handed_back: table.add("entries_handed_back", "Entries given back unstarted for other replicas"),
             sweeps: table.add("claim_sweeps", "Claim sweeps asked for by this process, by result"),
             entries_lost: table.add("entries_lost", "Pending entries whose payload had been deleted from the stream"),
@@ -152,20 +162,38 @@ impl Metrics {
             strays_removed: table.add("stray_containers_removed", "Containers removed that no record stood for"),
             mirror_lowered: table.add("mirror_lowered", "Times the offset mirror went back with its group"),
             mirror_foreign: table.add("mirror_foreign", "Times the offset mirror held what somebody else had written"),
-            queue_wait: table.add_histogram("queue_wait", "From an entry's id to the begin of its first attempt here", &SECONDS),
+            queue_wait: table.add_histogram(
+                "queue_wait",
+                "From an entry's id to the begin of its first attempt here",
+                &SECONDS,
+            ),
             process: table.add_histogram("process_duration", "One attempt in the start stage", &SECONDS),
-            end_to_end: table.add_histogram("end_to_end", "From an entry's id to its outcome in the results stream", &SECONDS),
+            end_to_end: table.add_histogram(
+                "end_to_end",
+                "From an entry's id to its outcome in the results stream",
+                &SECONDS,
+            ),
             settle_batch: table.add_with("settle_batch_entries", "Entries in one settle call", Histogram::new(BATCH)),
-            redis_calls: table.add_histograms("redis_request_duration", "Scripts and reads by operation", &CALL_SECONDS),
-            engine_calls: table.add_histograms("engine_request_duration", "Engine calls by operation and result", &SECONDS),
+            redis_calls: table.add_histograms(
+                "redis_request_duration",
+                "Scripts and reads by operation",
+                &CALL_SECONDS,
+            ),
+            engine_calls: table.add_histograms(
+                "engine_request_duration",
+                "Engine calls by operation and result",
+                &SECONDS,
+            ),
             in_flight: table.add("in_flight", "Starts under way in this process"),
             slots: table.add("slots", "Starts this process may have under way at once"),
             held: table.add("held", "Entries this process holds in all"),
             backing_off: table.add("backing_off", "Entries of this process that wait for their next attempt"),
             draining: table.add("draining", "1 while the process finishes what it has and takes nothing"),
             paused: table.add("paused", "1 while the fleet is paused"),
-            last_outcome: table.add("last_outcome_timestamp_seconds", "When this process last published an outcome, Unix time"),
-            last_read: table.add("last_read_timestamp_seconds", "When this process's blocking read last returned, Unix time"),
+            last_outcome: table
+                .add("last_outcome_timestamp_seconds", "When this process last published an outcome, Unix time"),
+            last_read: table
+                .add("last_read_timestamp_seconds", "When this process's blocking read last returned, Unix time"),
             group,
             registry: table.0,
         }

@@ -14,9 +14,19 @@ pub fn render(text: &mut String) {
         }
     };
     let stat = Stat::read();
-    gauge("process_cpu_seconds_total", "counter", "User and system CPU time", stat.as_ref().map(|stat| stat.cpu_seconds));
+    gauge(
+        "process_cpu_seconds_total",
+        "counter",
+        "User and system CPU time",
+        stat.as_ref().map(|stat| stat.cpu_seconds),
+    );
     gauge("process_resident_memory_bytes", "gauge", "Resident memory", stat.as_ref().map(|stat| stat.resident_bytes));
-    gauge("process_start_time_seconds", "gauge", "Start of the process, Unix time", stat.as_ref().and_then(Stat::started_at));
+    gauge(
+        "process_start_time_seconds",
+        "gauge",
+        "Start of the process, Unix time",
+        stat.as_ref().and_then(Stat::started_at),
+    );
     gauge("process_open_fds", "gauge", "Open file descriptors", open_files());
     let version = env!("CARGO_PKG_VERSION");
     write!(

@@ -87,10 +87,13 @@ pub struct PendingFacts {
 }
 
 /// Where the mirror must stand.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watermark {
     /// Exactly here.
     At(EntryId),
+    /// From the first, which is the largest id that exists below the second, to anywhere before the second, which is
+    /// pending: no entry lies between the two.
+    Between(EntryId, EntryId),
     /// Anywhere before this pending entry: nothing exists below it.
     Before(EntryId),
 }
@@ -131,9 +134,11 @@ impl Look {
     /// Where the mirror must stand; none without a group.
     pub fn watermark(&self) -> Option<Watermark> {
         let delivered: EntryId = self.group.as_ref()?.delivered.parse().ok()?;
-        let Some(oldest) = self.pending.oldest.as_deref().and_then(id_of) else { return Some(Watermark::At(delivered)) };
+        let Some(oldest) = self.pending.oldest.as_deref().and_then(id_of) else {
+            return Some(Watermark::At(delivered));
+        };
         Some(match self.pending.below.as_deref().and_then(id_of) {
-            Some(below) => Watermark::At(below.min(delivered)),
+            Some(below) => Watermark::Between(below, oldest),
             None => Watermark::Before(oldest),
         })
     }
@@ -144,6 +149,7 @@ impl Look {
         let Some(mirror) = self.mirror.as_deref().and_then(id_of) else { return Some(false) };
         Some(match watermark {
             Watermark::At(mark) => mirror == mark,
+            Watermark::Between(below, oldest) => (below..oldest).contains(&mirror),
             Watermark::Before(oldest) => mirror < oldest,
         })
     }
@@ -180,6 +186,8 @@ mod tests {
         assert_eq!(look("9-0", None, None, "9-0").is_mirror_exact(), Some(true));
         assert_eq!(look("9-0", None, None, "8-0").is_mirror_exact(), Some(false));
         assert_eq!(look("9-0", Some("7-0"), Some("5-0"), "5-0").is_mirror_exact(), Some(true));
+        assert_eq!(look("9-0", Some("7-0"), Some("5-0"), "6-0").is_mirror_exact(), Some(true), "6-0 was deleted");
+        assert_eq!(look("9-0", Some("7-0"), Some("5-0"), "4-0").is_mirror_exact(), Some(false));
         assert_eq!(look("9-0", Some("7-0"), Some("5-0"), "7-0").is_mirror_exact(), Some(false));
         assert_eq!(look("9-0", Some("7-0"), None, "0-0").is_mirror_exact(), Some(true));
         assert_eq!(look("9-0", Some("7-0"), None, "7-0").is_mirror_exact(), Some(false));

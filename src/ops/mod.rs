@@ -14,8 +14,8 @@ pub mod replicas;
 // what they hold
 pub mod pending;
 // the whole in one sentence and some numbers
-pub mod server;
 pub mod overview;
+pub mod server;
 pub mod verdict;
 // limits, and whether they hold
 pub mod thresholds;

@@ -215,7 +215,7 @@ fn lag(look: &Look, waiting: Waiting) -> Lag {
 
 fn mirror(look: &Look) -> Mirror {
     let watermark = match look.watermark() {
-        Some(Watermark::At(id)) => Some(id.to_string()),
+        Some(Watermark::At(id) | Watermark::Between(id, _)) => Some(id.to_string()),
         Some(Watermark::Before(_)) | None => None,
     };
     Mirror {

@@ -50,8 +50,12 @@ impl View {
     /// The oldest pending entries, at most `limit`.
     pub async fn pending(&self, limit: usize) -> Result<Pending, RedisError> {
         let look = self.look().await?;
-        let mut answer =
-            Pending { schema_version: SCHEMA_VERSION, at_ms: look.now_ms, total: look.pending.count, pending: Vec::new() };
+        let mut answer = Pending {
+            schema_version: SCHEMA_VERSION,
+            at_ms: look.now_ms,
+            total: look.pending.count,
+            pending: Vec::new(),
+        };
         if look.group.is_none() {
             return Ok(answer);
         }

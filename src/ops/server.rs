@@ -56,7 +56,8 @@ impl Server {
     /// One line for people.
     pub fn text(&self) -> String {
         let Some(version) = &self.version else { return "does not answer INFO".to_owned() };
-        let name = self.name.as_deref().filter(|&name| name != "redis").map_or_else(String::new, |name| format!("{name} "));
+        let name =
+            self.name.as_deref().filter(|&name| name != "redis").map_or_else(String::new, |name| format!("{name} "));
         let persistence = match self.append_only {
             Some(true) => "append-only file on",
             Some(false) => "append-only file off",
@@ -73,7 +74,8 @@ mod tests {
 
     #[test]
     fn info_is_read_as_far_as_it_goes() {
-        let info = "# Server\r\nredis_version:7.0.15\r\naof_enabled:1\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n";
+        let info =
+            "# Server\r\nredis_version:7.0.15\r\naof_enabled:1\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n";
         assert_eq!(of_info(info).text(), "7.0.15, append-only file on, noeviction");
         assert_eq!(of_info("").text(), "does not answer INFO");
         let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\n";

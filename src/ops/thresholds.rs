@@ -91,7 +91,8 @@ impl Measured {
     /// `waiting 12 > 10`, or `waiting 3 <= 10`.
     pub fn text(&self) -> String {
         let Self { name, value, limit, unit, ok, exact } = self;
-        let (what, is_max) = name.strip_prefix("max-").map_or_else(|| (name.trim_start_matches("min-"), false), |what| (what, true));
+        let (what, is_max) =
+            name.strip_prefix("max-").map_or_else(|| (name.trim_start_matches("min-"), false), |what| (what, true));
         let sign = match (is_max, *ok) {
             (true, true) => "<=",
             (true, false) if value <= limit => "may be more than",

@@ -1,5 +1,6 @@
 //! The sentence that stands first: is the fleet well, and if not, what is wrong.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -86,22 +87,27 @@ fn mirror(overview: &Overview) -> Option<String> {
     if mirror.exact != Some(false) && !mirror.foreign {
         return None;
     }
-    let id = mirror.id.as_deref().map_or_else(|| "missing".to_owned(), |id| format!("at {}", printable(id)));
     let watermark = mirror.watermark.as_deref().unwrap_or("before the oldest entry in flight");
-    Some(format!("the offset mirror is {id}, the watermark is {watermark}: somebody else writes the offset"))
+    Some(match &mirror.id {
+        Some(id) => {
+            let id = printable(id);
+            format!("the offset mirror is at {id}, the watermark is {watermark}: somebody else writes the offset")
+        }
+        None => format!("there is no offset mirror, the watermark is {watermark}"),
+    })
 }
 
 fn pause(overview: &Overview) -> Option<String> {
     let pause = overview.paused.as_ref()?;
     let mut text = "paused".to_owned();
     if pause.at_ms > 0 {
-        text.push_str(&format!(" since {}", time(pause.at_ms)));
+        _ = write!(text, " since {}", time(pause.at_ms));
     }
     if !pause.by.is_empty() {
-        text.push_str(&format!(" by {}", printable(&pause.by)));
+        _ = write!(text, " by {}", printable(&pause.by));
     }
     if !pause.reason.is_empty() {
-        text.push_str(&format!(" ({})", printable(&pause.reason)));
+        _ = write!(text, " ({})", printable(&pause.reason));
     }
     Some(format!("{text}: {} waiting", overview.waiting.waiting.text()))
 }

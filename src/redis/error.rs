@@ -98,7 +98,10 @@ mod tests {
             ("-NOGROUP the consumer group this client was blocked on no longer exists", Kind::GroupLost),
             ("UNBLOCKED the stream key no longer exists", Kind::GroupLost),
             ("ERR no such key", Kind::GroupLost),
-            ("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed", Kind::Refusing),
+            (
+                "ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed",
+                Kind::Refusing,
+            ),
             ("WRONGTYPE Operation against a key holding the wrong kind of value", Kind::WrongType),
             ("KEYTYPE results holds a string where a stream is expected", Kind::WrongType),
             ("BADOFFSET k holds \"x\"", Kind::BadOffset),

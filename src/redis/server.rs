@@ -15,10 +15,14 @@ pub enum Danger {
     #[error("redis {0} is older than 6.2: upgrade it")]
     TooOld(String),
     /// Keys may vanish when memory runs out.
-    #[error("maxmemory-policy is {0}: set it to noeviction, or Redis may drop the streams themselves when memory runs out")]
+    #[error(
+        "maxmemory-policy is {0}: set it to noeviction, or Redis may drop the streams themselves when memory runs out"
+    )]
     Evicts(String),
     /// A crash loses everything since the last snapshot, if there is one at all.
-    #[error("the append-only file is off: set appendonly yes, or a crash loses every job and outcome since the last snapshot")]
+    #[error(
+        "the append-only file is off: set appendonly yes, or a crash loses every job and outcome since the last snapshot"
+    )]
     NoAppendOnlyFile,
     /// The append-only file cannot be written.
     #[error("the append-only file cannot be written ({0}): look at the server's disk")]
@@ -94,7 +98,8 @@ mod tests {
 
     #[test]
     fn each_danger_is_seen_and_a_good_server_has_none() {
-        let good = "redis_version:7.0.15\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\naof_last_write_status:ok\r\n";
+        let good =
+            "redis_version:7.0.15\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\naof_last_write_status:ok\r\n";
         assert_eq!(dangers_of(good), []);
         assert_eq!(dangers_of(&good.replace("7.0.15", "6.0.20")), [Danger::TooOld("6.0.20".into())]);
         assert_eq!(dangers_of(&good.replace("noeviction", "allkeys-lru")), [Danger::Evicts("allkeys-lru".into())]);

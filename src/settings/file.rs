@@ -23,10 +23,7 @@ pub(super) struct Contents {
 
 /// Reads the file that the setting `config` names.
 pub(super) fn read(config: &Raw) -> Contents {
-    let mut contents = Contents {
-        values: BTreeMap::new(),
-        problems: Vec::new(),
-    };
+    let mut contents = Contents { values: BTreeMap::new(), problems: Vec::new() };
     let path = &config.text;
     let text = match read_text(path, FILE_BYTES_MAX) {
         Ok(text) => text,
@@ -46,20 +43,12 @@ pub(super) fn read(config: &Raw) -> Contents {
         }
     };
     for (key, value) in keys {
-        let origin = Origin::File {
-            path: path.clone(),
-            line: line_of(&text, Some(value.span())),
-        };
+        let origin = Origin::File { path: path.clone(), line: line_of(&text, Some(value.span())) };
         match understand(&key, value.get_ref()) {
             Ok((name, text)) => {
                 contents.values.insert(name, Raw { text, origin });
             }
-            Err(advice) => contents.problems.push(Problem {
-                setting: key,
-                value: None,
-                origin,
-                advice,
-            }),
+            Err(advice) => contents.problems.push(Problem { setting: key, value: None, origin, advice }),
         }
     }
     contents
@@ -72,8 +61,7 @@ fn understand(key: &str, value: &Value) -> Result<(&'static str, String), String
         return Err(match (nearest(key, known.map(|row| row.name)), value) {
             (Some(near), _) => format!("is not a setting; did you mean {near}?"),
             (None, Value::Table(_)) => {
-                "is a section, and settings stand flat at the top of the file; remove the heading"
-                    .to_owned()
+                "is a section, and settings stand flat at the top of the file; remove the heading".to_owned()
             }
             (None, _) => "is not a setting; `startjobs config show` lists all of them".to_owned(),
         });
@@ -102,9 +90,7 @@ pub(super) fn read_text(path: &str, bytes_max: u64) -> Result<String, String> {
         .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("cannot be read: {error}"))?;
     if bytes.len() as u64 > bytes_max {
-        return Err(format!(
-            "is longer than {bytes_max} bytes; is it the right file?"
-        ));
+        return Err(format!("is longer than {bytes_max} bytes; is it the right file?"));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];

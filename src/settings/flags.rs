@@ -12,21 +12,11 @@ use super::table::{Group, Reach, Row, TABLE};
 /// The flags of these groups, and those of the settings file, which every command that reads settings reads.
 pub fn args(groups: &[Group]) -> Vec<Arg> {
     let wanted = |row: &&Row| row.group == Group::File || groups.contains(&row.group);
-    TABLE
-        .iter()
-        .filter(wanted)
-        .filter(|row| row.reach != Reach::Environment)
-        .map(arg)
-        .collect()
+    TABLE.iter().filter(wanted).filter(|row| row.reach != Reach::Environment).map(arg).collect()
 }
 
 fn arg(row: &'static Row) -> Arg {
-    let help = format!(
-        "{} [default: {}] [env: {}]",
-        row.help,
-        row.default.as_str(),
-        row.environment()
-    );
+    let help = format!("{} [default: {}] [env: {}]", row.help, row.default.as_str(), row.environment());
     let arg = Arg::new(row.name)
         .long(row.name)
         .value_name(row.shape.placeholder())
@@ -35,10 +25,7 @@ fn arg(row: &'static Row) -> Arg {
         .help_heading(row.group.title());
     match row.shape {
         // `--strict` alone means on; a value needs its equals sign, or `--strict worker` would be ambiguous.
-        Shape::Switch => arg
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("on"),
+        Shape::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("on"),
         _ => arg.allow_negative_numbers(true),
     }
 }

@@ -36,28 +36,18 @@ pub(super) struct RedisUrl {
 }
 
 enum Address {
-    Tcp {
-        host: String,
-        port: u16,
-        database: Option<u8>,
-    },
-    Unix {
-        path: String,
-    },
+    Tcp { host: String, port: u16, database: Option<u8> },
+    Unix { path: String },
 }
 
 impl RedisUrl {
     /// Takes a URL apart; the error is the rest of a sentence and quotes nothing of the URL but a known scheme.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let (given, rest) = text
-            .split_once("://")
-            .ok_or("has no scheme; write redis://HOST:PORT")?;
+        let (given, rest) = text.split_once("://").ok_or("has no scheme; write redis://HOST:PORT")?;
         let scheme = match known_scheme(given) {
             Some((scheme, true)) => scheme,
             Some((scheme, false)) => {
-                return Err(format!(
-                    "has the form {scheme}://, which is not supported yet; {SUPPORTED}"
-                ));
+                return Err(format!("has the form {scheme}://, which is not supported yet; {SUPPORTED}"));
             }
             None => return Err(format!("has a form that is not supported yet; {SUPPORTED}")),
         };
@@ -67,10 +57,7 @@ impl RedisUrl {
                     .to_owned(),
             );
         }
-        if rest
-            .chars()
-            .any(|letter| letter.is_whitespace() || letter.is_control())
-        {
+        if rest.chars().any(|letter| letter.is_whitespace() || letter.is_control()) {
             return Err("holds white space; in a password write a space as %20".to_owned());
         }
         let (authority, path) = match rest.find('/') {
@@ -81,17 +68,8 @@ impl RedisUrl {
             return Err("has a / before its @; in a password write / as %2F".to_owned());
         }
         let (user, password, server) = credentials(authority)?;
-        let address = if scheme.ends_with("+unix") {
-            unix(server, path)?
-        } else {
-            tcp(server, path)?
-        };
-        Ok(Self {
-            scheme,
-            user,
-            password,
-            address,
-        })
+        let address = if scheme.ends_with("+unix") { unix(server, path)? } else { tcp(server, path)? };
+        Ok(Self { scheme, user, password, address })
     }
 
     pub(super) fn has_password(&self) -> bool {
@@ -125,14 +103,8 @@ impl RedisUrl {
         };
         let scheme = self.scheme;
         match &self.address {
-            Address::Tcp {
-                host,
-                port,
-                database,
-            } => {
-                let database = database
-                    .map(|number| format!("/{number}"))
-                    .unwrap_or_default();
+            Address::Tcp { host, port, database } => {
+                let database = database.map(|number| format!("/{number}")).unwrap_or_default();
                 format!("{scheme}://{credentials}{host}:{port}{database}")
             }
             Address::Unix { path } if credentials.is_empty() => format!("{scheme}://{path}"),
@@ -144,9 +116,7 @@ impl RedisUrl {
 
 /// What may be shown of a URL that could not be taken apart: its scheme, if it is one.
 pub(super) fn masked(text: &str) -> String {
-    let scheme = text
-        .split_once("://")
-        .and_then(|(given, _)| known_scheme(given));
+    let scheme = text.split_once("://").and_then(|(given, _)| known_scheme(given));
     match scheme {
         Some((scheme, _)) => format!("{scheme}://{STARS}"),
         None => STARS.to_owned(),
@@ -154,10 +124,7 @@ pub(super) fn masked(text: &str) -> String {
 }
 
 fn known_scheme(given: &str) -> Option<(&'static str, bool)> {
-    SCHEMES
-        .iter()
-        .copied()
-        .find(|(scheme, _)| scheme.eq_ignore_ascii_case(given))
+    SCHEMES.iter().copied().find(|(scheme, _)| scheme.eq_ignore_ascii_case(given))
 }
 
 type Credentials<'a> = (Option<String>, Option<String>, &'a str);
@@ -168,8 +135,7 @@ fn credentials(authority: &str) -> Result<Credentials<'_>, String> {
         return Ok((None, None, authority));
     };
     let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-    let decoded =
-        |text: &str| Ok::<_, String>(Some(percent_decode(text)?).filter(|text| !text.is_empty()));
+    let decoded = |text: &str| Ok::<_, String>(Some(percent_decode(text)?).filter(|text| !text.is_empty()));
     Ok((decoded(user)?, decoded(password)?, server))
 }
 
@@ -178,38 +144,22 @@ fn tcp(server: &str, path: &str) -> Result<Address, String> {
     let database = match path {
         "" | "/" => None,
         _ => {
-            let number = path[1..]
-                .parse()
-                .map_err(|_| "has a database that is not a number from 0 to 255")?;
+            let number = path[1..].parse().map_err(|_| "has a database that is not a number from 0 to 255")?;
             Some(number)
         }
     };
-    Ok(Address::Tcp {
-        host,
-        port: port.unwrap_or(PORT),
-        database,
-    })
+    Ok(Address::Tcp { host, port: port.unwrap_or(PORT), database })
 }
 
 fn unix(server: &str, path: &str) -> Result<Address, String> {
     if !server.is_empty() && server != "localhost" {
-        return Err(
-            "names a host before the path; a socket has three slashes: redis+unix:///PATH"
-                .to_owned(),
-        );
+        return Err("names a host before the path; a socket has three slashes: redis+unix:///PATH".to_owned());
     }
     if path.len() < 2 {
         return Err("has no path; write redis+unix:///PATH".to_owned());
     }
-    if !path
-        .chars()
-        .all(|letter| letter.is_ascii_graphic() && !"\"<>`{}%^|\\".contains(letter))
-    {
-        return Err(
-            "has a path with characters that cannot stand in a URL; use a simpler path".to_owned(),
-        );
+    if !path.chars().all(|letter| letter.is_ascii_graphic() && !"\"<>`{}%^|\\".contains(letter)) {
+        return Err("has a path with characters that cannot stand in a URL; use a simpler path".to_owned());
     }
-    Ok(Address::Unix {
-        path: path.to_owned(),
-    })
+    Ok(Address::Unix { path: path.to_owned() })
 }

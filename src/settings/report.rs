@@ -45,11 +45,7 @@ impl fmt::Display for Problem {
 
 fn write_printable(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     text.chars().take(SHOWN_CHARS).try_for_each(|letter| {
-        if letter.is_control() {
-            write!(f, "{}", letter.escape_debug())
-        } else {
-            write!(f, "{letter}")
-        }
+        if letter.is_control() { write!(f, "{}", letter.escape_debug()) } else { write!(f, "{letter}") }
     })
 }
 
@@ -82,9 +78,7 @@ impl fmt::Display for Report {
             1 => f.write_str("the settings have 1 problem:")?,
             count => write!(f, "the settings have {count} problems:")?,
         }
-        self.problems
-            .iter()
-            .try_for_each(|problem| write!(f, "\n{problem}"))
+        self.problems.iter().try_for_each(|problem| write!(f, "\n{problem}"))
     }
 }
 

@@ -50,10 +50,7 @@ pub enum Shape {
 
 impl Shape {
     /// Any duration that is more than zero.
-    pub const DURATION: Self = Self::Duration {
-        min: Duration::from_millis(1),
-        why: "",
-    };
+    pub const DURATION: Self = Self::Duration { min: Duration::from_millis(1), why: "" };
 
     /// How help texts abbreviate a value of this shape.
     pub fn placeholder(self) -> String {

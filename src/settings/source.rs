@@ -57,10 +57,7 @@ pub(super) struct Raw {
 impl Raw {
     /// A text that the program itself supplies.
     pub(super) fn default(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            origin: Origin::Default,
-        }
+        Self { text: text.into(), origin: Origin::Default }
     }
 }
 
@@ -82,9 +79,7 @@ pub struct Sources {
 impl fmt::Debug for Sources {
     /// Names alone: values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sources")
-            .field("flags", &self.flags.keys())
-            .finish_non_exhaustive()
+        f.debug_struct("Sources").field("flags", &self.flags.keys()).finish_non_exhaustive()
     }
 }
 
@@ -95,15 +90,8 @@ impl Sources {
         K: Into<OsString>,
         V: Into<OsString>,
     {
-        let environment = environment
-            .into_iter()
-            .map(|(variable, value)| (variable.into(), value.into()))
-            .collect();
-        Self {
-            flags,
-            environment,
-            defaults: Values::new(),
-        }
+        let environment = environment.into_iter().map(|(variable, value)| (variable.into(), value.into())).collect();
+        Self { flags, environment, defaults: Values::new() }
     }
 
     /// Flags, and the environment of this process.
@@ -120,15 +108,10 @@ impl Sources {
 
     /// Reads everything there is, by precedence.
     pub(super) fn collect(&self) -> Collected {
-        let mut collected = Collected {
-            values: BTreeMap::new(),
-            problems: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let mut collected = Collected { values: BTreeMap::new(), problems: Vec::new(), warnings: Vec::new() };
         for row in TABLE {
-            let raw = self
-                .flag(row.name)
-                .or_else(|| self.variable(row.name, row.environment(), &mut collected.problems));
+            let raw =
+                self.flag(row.name).or_else(|| self.variable(row.name, row.environment(), &mut collected.problems));
             if let Some(raw) = raw {
                 collected.values.insert(row.name, raw);
             }
@@ -149,30 +132,19 @@ impl Sources {
 
     fn flag(&self, name: &'static str) -> Option<Raw> {
         let text = self.flags.get(name)?;
-        Some(Raw {
-            text: text.trim().to_owned(),
-            origin: Origin::Flag(name),
-        })
+        Some(Raw { text: text.trim().to_owned(), origin: Origin::Flag(name) })
     }
 
     /// An environment variable; one that is set but empty counts as not set, because that is how one is cleared in
     /// a compose or unit file.
-    fn variable(
-        &self,
-        setting: &str,
-        variable: String,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Raw> {
+    fn variable(&self, setting: &str, variable: String, problems: &mut Vec<Problem>) -> Option<Raw> {
         let value = self.environment.get(&OsString::from(&variable))?;
         if value.is_empty() {
             return None;
         }
         let origin = Origin::Environment(variable);
         if let Some(text) = value.to_str() {
-            return Some(Raw {
-                text: text.trim().to_owned(),
-                origin,
-            });
+            return Some(Raw { text: text.trim().to_owned(), origin });
         }
         problems.push(Problem {
             setting: setting.to_owned(),
@@ -187,11 +159,7 @@ impl Sources {
     fn fill_in(&self, collected: &mut Collected) {
         if !collected.values.contains_key("docker-host") {
             let raw = self
-                .variable(
-                    "docker-host",
-                    DOCKER_HOST.to_owned(),
-                    &mut collected.problems,
-                )
+                .variable("docker-host", DOCKER_HOST.to_owned(), &mut collected.problems)
                 .unwrap_or_else(|| Raw::default(DOCKER_SOCKET));
             collected.values.insert("docker-host", raw);
         }
@@ -201,10 +169,7 @@ impl Sources {
                 (None, DefaultValue::Text(text)) => text,
                 (None, DefaultValue::Computed(_)) => continue,
             };
-            collected
-                .values
-                .entry(row.name)
-                .or_insert_with(|| Raw::default(default));
+            collected.values.entry(row.name).or_insert_with(|| Raw::default(default));
         }
     }
 
@@ -213,11 +178,7 @@ impl Sources {
     fn mistyped(&self) -> Vec<String> {
         let known: Vec<String> = TABLE.iter().map(|row| row.name.to_owned()).collect();
         let mut warnings = Vec::new();
-        for variable in self
-            .environment
-            .keys()
-            .filter_map(|variable| variable.to_str())
-        {
+        for variable in self.environment.keys().filter_map(|variable| variable.to_str()) {
             let Some(name) = variable.strip_prefix("STARTJOBS_") else {
                 continue;
             };

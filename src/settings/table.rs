@@ -122,17 +122,11 @@ const fn count(min: u64, max: u64) -> Shape {
 }
 
 const fn at_least(min_ms: u64, why: &'static str) -> Shape {
-    Shape::Duration {
-        min: Duration::from_millis(min_ms),
-        why,
-    }
+    Shape::Duration { min: Duration::from_millis(min_ms), why }
 }
 
 const fn form(placeholder: &'static str, sentence: &'static str) -> Shape {
-    Shape::Form {
-        placeholder,
-        sentence,
-    }
+    Shape::Form { placeholder, sentence }
 }
 
 /// `Group { "name" = Default, shape, "help"; ... }`; a reach other than everywhere follows the shape after `@`.
@@ -281,10 +275,8 @@ pub fn markdown() -> String {
 }
 
 fn section(group: Group) -> String {
-    let mut text = format!(
-        "### {}\n\n| setting | environment | default | meaning |\n|---|---|---|---|\n",
-        group.title()
-    );
+    let mut text =
+        format!("### {}\n\n| setting | environment | default | meaning |\n|---|---|---|---|\n", group.title());
     for row in TABLE.iter().filter(|row| row.group == group) {
         let meaning = format!("{} {}", code_braces(row.help), row.shape.sentence());
         let default = match row.default {

@@ -8,19 +8,11 @@ use std::net::Ipv6Addr;
 /// `HOST`, `HOST:PORT` or `[IPV6]:PORT`; the host keeps its brackets.
 pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>), String> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
-        let (address, after) = rest
-            .split_once(']')
-            .ok_or("has an IPv6 address without its closing bracket")?;
-        address
-            .parse::<Ipv6Addr>()
-            .map_err(|_| "has brackets around something that is not an IPv6 address")?;
+        let (address, after) = rest.split_once(']').ok_or("has an IPv6 address without its closing bracket")?;
+        address.parse::<Ipv6Addr>().map_err(|_| "has brackets around something that is not an IPv6 address")?;
         let port = match after {
             "" => None,
-            _ => Some(
-                after
-                    .strip_prefix(':')
-                    .ok_or("has something between host and port")?,
-            ),
+            _ => Some(after.strip_prefix(':').ok_or("has something between host and port")?),
         };
         (format!("[{address}]"), port)
     } else {
@@ -31,10 +23,7 @@ pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>), St
         if host.is_empty() {
             return Err("has no host".to_owned());
         }
-        if !host
-            .chars()
-            .all(|letter| letter.is_ascii_alphanumeric() || "-._".contains(letter))
-        {
+        if !host.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._".contains(letter)) {
             return Err("has a host with characters that no host name has".to_owned());
         }
         (host.to_owned(), port)
@@ -49,10 +38,7 @@ pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>), St
 fn port_number(digits: &str) -> Result<u16, String> {
     match digits.parse() {
         Ok(port) if port > 0 => Ok(port),
-        _ => Err(
-            "has a port that is not a number from 1 to 65535 (an IPv6 address needs brackets)"
-                .to_owned(),
-        ),
+        _ => Err("has a port that is not a number from 1 to 65535 (an IPv6 address needs brackets)".to_owned()),
     }
 }
 
@@ -81,9 +67,7 @@ pub(super) fn percent_decode(text: &str) -> Result<String, String> {
         }
         let digits = bytes.next().zip(bytes.next());
         let escape = digits.and_then(|(high, low)| Some(hex(high)? << 4 | hex(low)?));
-        decoded.push(
-            escape.ok_or("has a % that begins no escape in its credentials; write it as %25")?,
-        );
+        decoded.push(escape.ok_or("has a % that begins no escape in its credentials; write it as %25")?);
     }
     String::from_utf8(decoded).map_err(|_| "has credentials that are not UTF-8".to_owned())
 }

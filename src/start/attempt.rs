@@ -374,7 +374,9 @@ impl From<StartError> for StepError {
 pub(super) fn undecided(error: EngineError) -> StartError {
     match error {
         EngineError::Failed { code: ErrorCode::StateStoreUnavailable, message } => StartError::Store(store(message)),
-        EngineError::Failed { code, message } if code.class() == Class::Retryable => StartError::Engine { code, message },
+        EngineError::Failed { code, message } if code.class() == Class::Retryable => {
+            StartError::Engine { code, message }
+        }
         other => StartError::Engine { code: ErrorCode::InternalError, message: other.to_string() },
     }
 }

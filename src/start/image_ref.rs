@@ -50,7 +50,8 @@ fn normalise(text: &str) -> Result<String, &'static str> {
     if path.is_empty() || !path.split('/').all(is_path_component) {
         return Err("its path must be lower-case letters and digits, separated by '/', '.', '_', '__' or '-'");
     }
-    let path = if domain == DEFAULT_DOMAIN && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
+    let path =
+        if domain == DEFAULT_DOMAIN && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
     if domain == DEFAULT_DOMAIN && path == "library/scratch" {
         return Err("scratch is reserved and cannot be run");
     }
@@ -167,8 +168,32 @@ mod tests {
         let id = "0".repeat(64);
         let long = "a".repeat(260);
         for bad in [
-            "", ":", "a:", ":tag", "a//b", "/a", "a/", "A/b/", "Redis", "a b", "a:b:c", "a@sha256:ff", "a@md5:00", "a..b", "a_-b",
-            "a___b", "-a", "a-", "a:.tag", "http://a/b", "scratch", "-x.y/a", "a.b:port/c", id.as_str(), long.as_str(), "a\u{e9}",
+            "",
+            ":",
+            "a:",
+            ":tag",
+            "a//b",
+            "/a",
+            "a/",
+            "A/b/",
+            "Redis",
+            "a b",
+            "a:b:c",
+            "a@sha256:ff",
+            "a@md5:00",
+            "a..b",
+            "a_-b",
+            "a___b",
+            "-a",
+            "a-",
+            "a:.tag",
+            "http://a/b",
+            "scratch",
+            "-x.y/a",
+            "a.b:port/c",
+            id.as_str(),
+            long.as_str(),
+            "a\u{e9}",
         ] {
             assert_eq!(normal(bad), None, "{bad:?}");
         }

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::Answer;
 use crate::contract::start_job::Trace;
@@ -70,14 +71,30 @@ pub enum StartError {
     },
 }
 
+/// What the service has to say about a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// What is published.
+    pub answer: Answer,
+    /// The job was given up for this reason: a copy goes to the dead letters. It stands in the stored answer, so that
+    /// a process that dies between giving up and settling does not lose the dead letter.
+    pub given_up: Option<Reason>,
+}
+
+impl From<Answer> for Answered {
+    fn from(answer: Answer) -> Self {
+        Self { answer, given_up: None }
+    }
+}
+
 /// The narrow surface of the original worker's start service, and the word that ends a job's attempts.
 pub trait StartService: Send + Sync + std::fmt::Debug {
     /// Starts the game's engine, or finds it running. Repeatable: at any point, by any replica.
-    fn handle<'a>(&'a self, input: &'a StartInput) -> BoxFuture<'a, Result<Answer, StartError>>;
+    fn handle<'a>(&'a self, input: &'a StartInput) -> BoxFuture<'a, Result<Answered, StartError>>;
 
     /// Ends a job that shall not be tried again with this failure, so that its game is free for later jobs. Answers
     /// what is to be published: the failure, or the answer that an earlier attempt had stored.
-    fn give_up<'a>(&'a self, input: &'a StartInput, failure: Answer) -> BoxFuture<'a, Result<Answer, StartError>>;
+    fn give_up<'a>(&'a self, input: &'a StartInput, failure: Answered) -> BoxFuture<'a, Result<Answered, StartError>>;
 
     /// Does the engine answer? What the replica asks while it waits for one that does not.
     fn engine_answers(&self) -> BoxFuture<'_, Result<(), StartError>>;

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::game_id::GameId;
 use super::image_ref::ImageRef;
-use super::OP_SOURCE;
 use super::reconcile::Action;
+use super::{Answered, OP_SOURCE};
+use crate::contract::dead_letter::Reason;
 use crate::contract::job_result::{Answer, REPLAY_NO_OP, SuccessKind};
 use crate::redis::{Connection, RedisError, Script, Value};
 
@@ -48,7 +49,7 @@ struct Scripts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begun {
     /// This very job has been answered before.
-    Stored(Answer),
+    Stored(Answered),
     /// The game runs this image.
     Running(Placed),
     /// The game runs another image.
@@ -85,7 +86,7 @@ pub struct Fenced {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Abandoned {
     /// The job had been answered before, so.
-    Stored(Answer),
+    Stored(Answered),
     /// The game was this job's, and is free now.
     Taken,
     /// The game is another job's; nothing was touched.
@@ -224,10 +225,12 @@ impl Records {
     /// Ends an attempt with its answer; false where it is fenced.
     pub async fn commit(&self, job: &Job<'_>, fence: &str, ended: &Ended<'_>) -> Result<bool, RedisError> {
         let (state, container, endpoint) = match ended.answer {
-            Answer::Success { container_id, engine_endpoint, .. } => ("running", container_id.as_str(), engine_endpoint.as_str()),
+            Answer::Success { container_id, engine_endpoint, .. } => {
+                ("running", container_id.as_str(), engine_endpoint.as_str())
+            }
             Answer::Failure { .. } => ("failed", "", ""),
         };
-        let answer = text_of(ended.answer);
+        let answer = text_of(ended.answer, None);
         let field = self.field(job.source);
         let condemned = ended.still_condemned.unwrap_or("");
         let args = [fence, state, container, endpoint, &field, &answer, condemned];
@@ -239,10 +242,16 @@ impl Records {
         &self,
         game: &GameId,
         source: &str,
-        answer: &Answer,
+        failure: &Answered,
         container_id: Option<&str>,
     ) -> Result<Abandoned, RedisError> {
-        let args = [source, &self.field(source), &self.owner, &text_of(answer), container_id.unwrap_or("")];
+        let args = [
+            source,
+            &self.field(source),
+            &self.owner,
+            &text_of(&failure.answer, failure.given_up),
+            container_id.unwrap_or(""),
+        ];
         let words = self.call(&self.scripts.abandon, game, &args).await?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Ok(match words.as_slice() {
@@ -280,11 +289,8 @@ impl Records {
 
     /// Is the entry of this job pending in the group?
     pub async fn is_pending(&self, source: &str) -> Result<bool, RedisError> {
-        let pending: Result<Vec<Value>, _> = self
-            .connection
-            .client()
-            .xpending(self.jobs.as_str(), self.group.as_str(), (source, source, 1_u64))
-            .await;
+        let pending: Result<Vec<Value>, _> =
+            self.connection.client().xpending(self.jobs.as_str(), self.group.as_str(), (source, source, 1_u64)).await;
         pending.map(|list| !list.is_empty()).map_err(|error| self.connection.failed(error))
     }
 
@@ -325,11 +331,16 @@ struct StoredAnswer {
     engine_endpoint: String,
     error_code: String,
     error_message: String,
+    /// The dead letter's reason, where the job was given up.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    given_up: String,
 }
 
-fn text_of(answer: &Answer) -> String {
+fn text_of(answer: &Answer, given_up: Option<Reason>) -> String {
     let (container_id, engine_endpoint, error_message) = match answer {
-        Answer::Success { container_id, engine_endpoint, .. } => (container_id.clone(), engine_endpoint.clone(), String::new()),
+        Answer::Success { container_id, engine_endpoint, .. } => {
+            (container_id.clone(), engine_endpoint.clone(), String::new())
+        }
         Answer::Failure { message, .. } => (String::new(), String::new(), message.clone()),
     };
     let stored = StoredAnswer {
@@ -338,14 +349,15 @@ fn text_of(answer: &Answer) -> String {
         engine_endpoint,
         error_code: answer.error_code().to_owned(),
         error_message,
+        given_up: given_up.map_or("", Reason::as_str).to_owned(),
     };
     serde_json::to_string(&stored).expect("five strings are always JSON")
 }
 
-fn answer_of(text: &str) -> Result<Answer, RedisError> {
+fn answer_of(text: &str) -> Result<Answered, RedisError> {
     let stored: StoredAnswer =
         serde_json::from_str(text).map_err(|error| RedisError::unexpected(&format!("stored result: {error}")))?;
-    Ok(match stored.outcome.as_str() {
+    let answer = match stored.outcome.as_str() {
         "success" => Answer::Success {
             container_id: stored.container_id,
             engine_endpoint: stored.engine_endpoint,
@@ -353,7 +365,9 @@ fn answer_of(text: &str) -> Result<Answer, RedisError> {
         },
         "failure" => Answer::Failure { code: stored.error_code, message: stored.error_message },
         other => return Err(RedisError::unexpected(&format!("stored outcome {other:?}"))),
-    })
+    };
+    let given_up = [Reason::Poison, Reason::RetriesExhausted].into_iter().find(|why| why.as_str() == stored.given_up);
+    Ok(Answered { answer, given_up })
 }
 
 #[cfg(test)]
@@ -369,9 +383,17 @@ mod tests {
             success(SuccessKind::Replayed),
             Answer::failure(ErrorCode::EngineExited, "exit code 3: \"no\"\n"),
         ] {
-            assert_eq!(answer_of(&text_of(&answer)), Ok(answer));
+            for given_up in [None, Some(Reason::Poison), Some(Reason::RetriesExhausted)] {
+                let answer = answer.clone();
+                assert_eq!(answer_of(&text_of(&answer, given_up)), Ok(Answered { answer, given_up }));
+            }
         }
-        for bad in ["", "{}", "[]", r#"{"outcome":"maybe","container_id":"","engine_endpoint":"","error_code":"","error_message":""}"#] {
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            r#"{"outcome":"maybe","container_id":"","engine_endpoint":"","error_code":"","error_message":""}"#,
+        ] {
             assert!(answer_of(bad).is_err(), "{bad}");
         }
     }

@@ -11,7 +11,7 @@ use super::attempt::{Attempt, Launch, Outcome, undecided};
 use super::game_id::GameId;
 use super::image_ref::ImageRef;
 use super::record::{Abandoned, Begun, Ended, Fenced, Job, Placed, Records};
-use super::{StartError, StartInput, StartService};
+use super::{Answered, StartError, StartInput, StartService};
 use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::{Answer, SuccessKind};
 use crate::engine::{ContainerState, Engine, label};
@@ -46,10 +46,10 @@ impl Service {
         Self { records, engine, faults, launch, host, max_run }
     }
 
-    async fn start(&self, input: &StartInput) -> Result<Answer, StartError> {
+    async fn start(&self, input: &StartInput) -> Result<Answered, StartError> {
         let (game, image) = match parse(input) {
             Ok(parsed) => parsed,
-            Err(failure) => return Ok(failure),
+            Err(failure) => return Ok(failure.into()),
         };
         let job = Job { game: &game, image: &image, source: &input.source_ref };
         let (mut dead, mut gone) = (None, None);
@@ -57,13 +57,13 @@ impl Service {
             match self.records.begin(&job, &self.host, self.engine.kind(), dead.as_deref(), gone.as_deref()).await? {
                 Begun::Stored(answer) => return Ok(answer),
                 Begun::Running(placed) => match self.find_running(&placed).await? {
-                    Some(answer) => return Ok(answer),
+                    Some(answer) => return Ok(answer.into()),
                     None => dead = Some(placed.container_id),
                 },
                 Begun::Conflict(placed, running) => match self.find_running(&placed).await? {
                     Some(_) => {
                         let message = format!("the game runs {running}, not {}", image.as_str());
-                        return Ok(Answer::failure(ErrorCode::ImageConflict, message));
+                        return Ok(Answer::failure(ErrorCode::ImageConflict, message).into());
                     }
                     None => dead = Some(placed.container_id),
                 },
@@ -74,7 +74,7 @@ impl Service {
                     }
                     gone = Some(source);
                 }
-                Begun::Go(fenced) => return self.attempt(input, &job, &fenced).await,
+                Begun::Go(fenced) => return self.attempt(input, &job, &fenced).await.map(Answered::from),
             }
         }
         Err(StartError::InProgress { retry_after: None })
@@ -111,7 +111,8 @@ impl Service {
     async fn attempt(&self, input: &StartInput, job: &Job<'_>, fenced: &Fenced) -> Result<Answer, StartError> {
         self.faults.reach(Point::AfterBegin);
         let attempt = self.attempt_on(input, job, fenced);
-        let mut unfinished = Unfinished { records: &self.records, game: job.game, fence: &fenced.fence, is_over: false };
+        let mut unfinished =
+            Unfinished { records: &self.records, game: job.game, fence: &fenced.fence, is_over: false };
         let driven = async {
             self.reaches(&fenced.host)?;
             attempt.drive().await
@@ -167,17 +168,22 @@ impl Service {
             return;
         }
         if self.records.disown(game, &container.id).await == Ok(true) {
-            tracing::info!(game_id = game.as_str(), container_id = container.id, "removing a fenced attempt's container");
+            tracing::info!(
+                game_id = game.as_str(),
+                container_id = container.id,
+                "removing a fenced attempt's container"
+            );
             // Where it fails the record keeps the id condemned, and the next attempt removes it.
             drop(self.engine.remove(&container.id).await);
         }
     }
 
-    async fn end(&self, input: &StartInput, failure: Answer) -> Result<Answer, StartError> {
+    async fn end(&self, input: &StartInput, failure: Answered) -> Result<Answered, StartError> {
         let Ok((game, _)) = parse(input) else { return Ok(failure) };
         // What the engine does not tell now is found by name by the game's next attempt, or by the reconciler.
         let found = self.engine.find(&game.container_name()).await.ok().flatten();
-        let has = |name: &str| found.as_ref().and_then(|container| container.labels.get(name)).map_or("", String::as_str);
+        let has =
+            |name: &str| found.as_ref().and_then(|container| container.labels.get(name)).map_or("", String::as_str);
         let is_ours = has(label::GAME_ID) == game.as_str() && !has(label::OWNER).is_empty();
         let container_id = found.as_ref().filter(|_| is_ours).map(|container| container.id.as_str());
         match self.records.abandon(&game, &input.source_ref, &failure, container_id).await? {
@@ -231,19 +237,19 @@ impl Drop for Unfinished<'_> {
 }
 
 fn parse(input: &StartInput) -> Result<(GameId, ImageRef), Answer> {
-    let game = GameId::parse(&input.game_id)
-        .map_err(|error| Answer::failure(ErrorCode::InvalidGameId, error.to_string()))?;
+    let game =
+        GameId::parse(&input.game_id).map_err(|error| Answer::failure(ErrorCode::InvalidGameId, error.to_string()))?;
     let image = ImageRef::parse(&input.image_ref)
         .map_err(|error| Answer::failure(ErrorCode::InvalidImageRef, error.to_string()))?;
     Ok((game, image))
 }
 
 impl StartService for Service {
-    fn handle<'a>(&'a self, input: &'a StartInput) -> BoxFuture<'a, Result<Answer, StartError>> {
+    fn handle<'a>(&'a self, input: &'a StartInput) -> BoxFuture<'a, Result<Answered, StartError>> {
         self.start(input).boxed()
     }
 
-    fn give_up<'a>(&'a self, input: &'a StartInput, failure: Answer) -> BoxFuture<'a, Result<Answer, StartError>> {
+    fn give_up<'a>(&'a self, input: &'a StartInput, failure: Answered) -> BoxFuture<'a, Result<Answered, StartError>> {
         self.end(input, failure).boxed()
     }
 

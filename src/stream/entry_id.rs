@@ -26,7 +26,10 @@ impl EntryId {
     /// The ledger bucket of this id: the hour of its milliseconds.
     ///
     /// Computed in doubles because the Lua scripts compute it so, and both must name the same key for every id.
-    #[expect(clippy::cast_precision_loss, reason = "Lua's numbers are doubles; the loss must be the same on both sides")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "Lua's numbers are doubles; the loss must be the same on both sides"
+    )]
     pub fn ledger_hour(self) -> String {
         format!("{:.0}", (self.ms as f64 / HOUR_MS).floor())
     }

@@ -69,7 +69,8 @@ impl Replica {
         }
         self.faults.reach(Point::AfterRead);
         let now = Instant::now();
-        let helds: Vec<Held> = deliveries.into_iter().filter_map(|delivery| self.holdings.take(delivery, now)).collect();
+        let helds: Vec<Held> =
+            deliveries.into_iter().filter_map(|delivery| self.holdings.take(delivery, now)).collect();
         self.admit(helds);
     }
 
@@ -97,7 +98,7 @@ impl Replica {
 
     fn decode(&mut self, held: Held) {
         match StartJob::decode(&held.fields, self.stream.max_field_bytes) {
-            Ok(job) => self.games.push(Job { held, job, uncounted: 0, lost: false }),
+            Ok(envelope) => self.games.push(Job { held, envelope, uncounted: 0, lost: false }),
             Err(malformed) => {
                 let (stream, stream_entry_id, err) = (&self.stream.jobs, held.id().to_string(), malformed.to_string());
                 tracing::warn!(worker = WORKER, stream, stream_entry_id, err, "decode start job");
@@ -122,7 +123,7 @@ impl Replica {
     }
 
     pub(super) fn conclude(&mut self, job: Job, conclusion: Conclusion) {
-        self.games.finished(&job.job.game_id);
+        self.games.finished(&job.envelope.game_id);
         if job.lost && !matches!(conclusion, Conclusion::Answered(_) | Conclusion::GivenUp { .. }) {
             return self.let_go(job.held);
         }
@@ -152,7 +153,7 @@ impl Replica {
     fn back_off(&mut self, mut job: Job, after: Duration, counted: bool, why: &StartError) {
         self.metrics.retry(counted);
         let (stream, stream_entry_id) = (&self.stream.jobs, job.held.id().to_string());
-        let (game_id, err, retry_in_s) = (&job.job.game_id, why.to_string(), after.as_secs_f64());
+        let (game_id, err, retry_in_s) = (&job.envelope.game_id, why.to_string(), after.as_secs_f64());
         if counted {
             tracing::warn!(worker = WORKER, stream, stream_entry_id, game_id, err, retry_in_s, "start service failed");
         } else {
@@ -223,7 +224,12 @@ impl Replica {
                 tracing::debug!(worker = WORKER, stream, stream_entry_id, "entry was settled before");
             }
             Settled::Lost => {
-                tracing::warn!(worker = WORKER, stream, stream_entry_id, "another consumer has the entry; not published");
+                tracing::warn!(
+                    worker = WORKER,
+                    stream,
+                    stream_entry_id,
+                    "another consumer has the entry; not published"
+                );
             }
             Settled::Expired => {
                 let hint = "older than ledger-ttl and not pending: put back, will run again";
@@ -231,14 +237,21 @@ impl Replica {
             }
             Settled::Refused(err) => {
                 let times = self.conditions.met(Trouble::Settle, &err);
-                if let Ending::Outcome(JobResult { game_id, answer, .. }) = &ending {
-                    if times == 1 {
-                        let (outcome, error_code) = (answer.outcome(), answer.error_code());
-                        let stream = &self.stream.jobs;
-                        tracing::error!(
-                            worker = WORKER, stream, stream_entry_id, game_id, outcome, error_code, err, "publish job result"
-                        );
-                    }
+                if times == 1
+                    && let Ending::Outcome(JobResult { game_id, answer, .. }) = &ending
+                {
+                    let (outcome, error_code) = (answer.outcome(), answer.error_code());
+                    let stream = &self.stream.jobs;
+                    tracing::error!(
+                        worker = WORKER,
+                        stream,
+                        stream_entry_id,
+                        game_id,
+                        outcome,
+                        error_code,
+                        err,
+                        "publish job result"
+                    );
                 }
                 self.due.settle = Instant::now() + CALLS.delay(times, fastrand::f64());
                 return self.endings.push_back((held, ending));
@@ -260,15 +273,14 @@ impl Replica {
             tracing::error!(worker = WORKER, stream, mirror, found, hint, "somebody else wrote the offset mirror");
         }
     }
-
 }
 
 fn outcome(job: &Job, answer: Answer) -> JobResult {
     JobResult {
-        game_id: job.job.game_id.clone(),
+        game_id: job.envelope.game_id.clone(),
         answer,
         source_ref: job.held.id().to_string(),
-        requested_at_ms: job.job.requested_at_ms,
+        requested_at_ms: job.envelope.requested_at_ms,
         finished_at_ms: now_ms(),
         attempt: job.held.deliveries,
     }

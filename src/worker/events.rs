@@ -4,6 +4,7 @@ use super::holdings::Held;
 use crate::redis::RedisError;
 use crate::start::StartError;
 use crate::start::reconcile::Reconciled;
+use crate::stream::Delivery;
 use crate::stream::adopt::Adoption;
 use crate::stream::claim::Swept;
 use crate::stream::entry_id::EntryId;
@@ -11,7 +12,6 @@ use crate::stream::janitor::Tidied;
 use crate::stream::past::Past;
 use crate::stream::renew::Renewal;
 use crate::stream::settle::{Ending, SettleReply};
-use crate::stream::Delivery;
 
 /// The end of one operation.
 #[derive(Debug)]

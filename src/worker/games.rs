@@ -36,7 +36,7 @@ impl<J: OfGame> Games<J> {
     }
 
     /// The next job that may start; its game is taken until [`Games::finished`].
-    pub fn next(&mut self) -> Option<J> {
+    pub fn take_next(&mut self) -> Option<J> {
         self.ready.pop_front()
     }
 
@@ -101,24 +101,24 @@ mod tests {
             for (step, game) in steps {
                 match step {
                     0 | 1 => { games.push(Job(format!("g{game}"), pushed)); pushed += 1; }
-                    2 => if let Some(job) = games.next() {
+                    2 => if let Some(job) = games.take_next() {
                         prop_assert!(running.iter().all(|other| other.0 != job.0), "two of one game");
                         if let Some(&before) = last_started.get(&job.0) { prop_assert!(before < job.1); }
                         last_started.insert(job.0.clone(), job.1);
                         running.push(job);
                     },
-                    _ => if !running.is_empty() {
+                    _ => if running.is_empty() {
+                        left += games.remove_where(|job| job.1 % 3 == 0).len();
+                    } else {
                         let job = running.swap_remove(game % running.len());
                         games.finished(&job.0);
                         left += 1;
-                    } else {
-                        left += games.remove_where(|job| job.1 % 3 == 0).len();
                     },
                 }
                 prop_assert_eq!(games.waiting() + running.len() + left, pushed);
             }
             for job in std::mem::take(&mut running) { games.finished(&job.0); left += 1; }
-            while let Some(job) = games.next() { games.finished(&job.0); left += 1; }
+            while let Some(job) = games.take_next() { games.finished(&job.0); left += 1; }
             prop_assert_eq!(left, pushed);
             prop_assert!(games.taken.is_empty() && games.behind.is_empty());
         }

@@ -138,19 +138,20 @@ impl Replica {
 
     fn start_ready(&mut self) {
         while self.running.len() < self.settings.slots && self.engine_up {
-            let Some(job) = self.games.next() else { break };
+            let Some(job) = self.games.take_next() else { break };
             self.holdings.enter(&job.held, Stage::Running);
             let ticket = Ticket {
                 id: job.held.id(),
                 input: StartInput {
-                    game_id: job.job.game_id.clone(),
-                    image_ref: job.job.image_ref.clone(),
+                    game_id: job.envelope.game_id.clone(),
+                    image_ref: job.envelope.image_ref.clone(),
                     op_source: OP_SOURCE,
                     source_ref: job.held.id().to_string(),
-                    trace: job.job.trace.clone(),
+                    trace: job.envelope.trace.clone(),
                 },
-                requested_at_ms: job.job.requested_at_ms,
+                requested_at_ms: job.envelope.requested_at_ms,
                 crashes: job.held.crashes,
+                failures: job.held.failures,
                 uncounted: job.uncounted,
                 held_for: job.held.since.elapsed(),
             };
@@ -169,11 +170,16 @@ impl Replica {
             self.under_way.settles += 1;
             self.metrics.batch(batch.len());
             self.begin("settle", async move {
-                    let (helds, pairs): (Vec<_>, Vec<_>) =
-                        batch.into_iter().map(|(held, ending)| { let id = held.id(); (held, (id, ending)) }).unzip();
-                    let reply = group.settle(&pairs, held).await;
-                    let batch = helds.into_iter().zip(pairs).map(|(held, (_, ending))| (held, ending)).collect();
-                    Event::Settled(batch, reply)
+                let (helds, pairs): (Vec<_>, Vec<_>) = batch
+                    .into_iter()
+                    .map(|(held, ending)| {
+                        let id = held.id();
+                        (held, (id, ending))
+                    })
+                    .unzip();
+                let reply = group.settle(&pairs, held).await;
+                let batch = helds.into_iter().zip(pairs).map(|(held, (_, ending))| (held, ending)).collect();
+                Event::Settled(batch, reply)
             });
         }
     }
@@ -251,7 +257,11 @@ impl Replica {
 
     fn sweep_due(&mut self, now: Instant) {
         let room = self.free_for_claims();
-        if !self.takes_work() || self.under_way.sweep || room == 0 || (now < self.due.sweep && self.claim_next.is_none()) {
+        if !self.takes_work()
+            || self.under_way.sweep
+            || room == 0
+            || (now < self.due.sweep && self.claim_next.is_none())
+        {
             return;
         }
         let reading = self.under_way.read.is_some();
@@ -289,7 +299,8 @@ impl Replica {
         let overdue = self.under_way.read.is_some_and(|since| now >= since + self.read_limit());
         if overdue && !self.under_way.read_is_overdue {
             self.under_way.read_is_overdue = true;
-            self.conditions.met(Trouble::Read, "no return of the blocking read within three block times; connection dropped");
+            self.conditions
+                .met(Trouble::Read, "no return of the blocking read within three block times; connection dropped");
             self.reader.replace_connection();
         }
     }

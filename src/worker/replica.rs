@@ -33,7 +33,7 @@ use crate::stream::settle::Ending;
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) held: Held,
-    pub(super) job: StartJob,
+    pub(super) envelope: StartJob,
     /// Attempts in this process that did not count against a budget.
     pub(super) uncounted: u64,
     /// Another consumer has the entry: whatever comes out is not ours to publish.
@@ -42,7 +42,7 @@ pub(super) struct Job {
 
 impl OfGame for Job {
     fn game(&self) -> &str {
-        &self.job.game_id
+        &self.envelope.game_id
     }
 }
 

@@ -43,7 +43,9 @@ pub enum Finish {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The legacy offset is no entry id; a guess could skip or repeat jobs.
-    #[error("{0}, which is no stream entry id: set it to the id of the last answered entry, or delete it to begin at the start of the stream")]
+    #[error(
+        "{0}, which is no stream entry id: set it to the id of the last answered entry, or delete it to begin at the start of the stream"
+    )]
     BadOffset(String),
     /// `strict` is on, and the server endangers data.
     #[error("strict is on, and this Redis endangers data:\n  {0}")]
@@ -101,13 +103,24 @@ async fn run_as(
     };
     let Started { replica, mirror } = started;
     let block_timeout = humantime::format_duration(settings.worker.block).to_string();
-    tracing::info!(worker = WORKER, stream = jobs, block_timeout, start_entry_id = mirror, "start jobs consumer started");
+    tracing::info!(
+        worker = WORKER,
+        stream = jobs,
+        block_timeout,
+        start_entry_id = mirror,
+        "start jobs consumer started"
+    );
     vitals.started();
     let ended = replica.run(stop).await;
     match ended {
         Ended::Drained => tracing::info!(worker = WORKER, stream = jobs, "start jobs consumer stopped"),
         Ended::DeadlinePassed(entries) => {
-            tracing::error!(worker = WORKER, stream = jobs, entries, "start jobs consumer stopped with entries in hand");
+            tracing::error!(
+                worker = WORKER,
+                stream = jobs,
+                entries,
+                "start jobs consumer stopped with entries in hand"
+            );
         }
     }
     Ok(match ended {
@@ -187,11 +200,7 @@ async fn connect(
 }
 
 /// What endangers data is said loudly, and refused where `strict` is on.
-async fn check_server(
-    settings: &Settings,
-    commands: &Connection,
-    conditions: &mut Conditions,
-) -> Result<(), RunError> {
+async fn check_server(settings: &Settings, commands: &Connection, conditions: &mut Conditions) -> Result<(), RunError> {
     let dangers = loop {
         match server::dangers(commands).await {
             Ok(dangers) => break dangers,

@@ -47,7 +47,12 @@ impl Replica {
                 Renewal::Mine | Renewal::Trimmed | Renewal::Absent => {}
                 Renewal::Restored => {
                     let (stream, stream_entry_id) = (&self.stream.jobs, id.to_string());
-                    tracing::warn!(worker = WORKER, stream, stream_entry_id, "entry had fallen out of the group; put back");
+                    tracing::warn!(
+                        worker = WORKER,
+                        stream,
+                        stream_entry_id,
+                        "entry had fallen out of the group; put back"
+                    );
                 }
                 Renewal::Other | Renewal::Settled => self.lost(id),
             }
@@ -175,7 +180,14 @@ impl Replica {
             let entries = tidied.orphans.len();
             self.metrics.orphans.inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
             let hint = "somebody deleted a consumer that held them, or their pending records";
-            tracing::error!(worker = WORKER, stream, entries, stream_entry_id, hint, "unanswered entries had fallen out of the group; put back");
+            tracing::error!(
+                worker = WORKER,
+                stream,
+                entries,
+                stream_entry_id,
+                hint,
+                "unanswered entries had fallen out of the group; put back"
+            );
         }
     }
 
@@ -187,7 +199,12 @@ impl Replica {
             Ok(Some(found)) => {
                 for container_id in &found.stray {
                     self.metrics.strays_removed.inc();
-                    tracing::warn!(worker = WORKER, stream, container_id, "removed a container that no record stands for");
+                    tracing::warn!(
+                        worker = WORKER,
+                        stream,
+                        container_id,
+                        "removed a container that no record stands for"
+                    );
                 }
                 for err in &found.failed {
                     tracing::warn!(worker = WORKER, stream, err, "a container that no record stands for stays");
@@ -203,7 +220,9 @@ impl Replica {
         match self.checked(Trouble::Renew, result) {
             Ok(given_back) => {
                 self.metrics.handed_back.inc_by(given_back);
-                helds.into_iter().for_each(|held| self.let_go(held));
+                for held in helds {
+                    self.let_go(held);
+                }
             }
             Err(delay) => {
                 self.due.hand_back = delay;

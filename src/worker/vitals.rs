@@ -45,7 +45,10 @@ impl Vitals {
             read_is_overdue: false,
             troubles: BTreeMap::new(),
         };
-        Self { loop_limit: settings.claim_idle.max(settings.block * 3).max(Duration::from_secs(10)), signs: Mutex::new(signs) }
+        Self {
+            loop_limit: settings.claim_idle.max(settings.block * 3).max(Duration::from_secs(10)),
+            signs: Mutex::new(signs),
+        }
     }
 
     /// The replica is running.

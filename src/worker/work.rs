@@ -12,7 +12,7 @@ use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::Answer;
 use crate::metrics::Metrics;
-use crate::start::{StartError, StartInput, StartService};
+use crate::start::{Answered, StartError, StartInput, StartService};
 use crate::stream::Group;
 use crate::stream::entry_id::EntryId;
 use crate::stream::fail::Attempts;
@@ -49,6 +49,8 @@ pub struct Ticket {
     pub requested_at_ms: i64,
     /// How often a process died with it.
     pub crashes: u64,
+    /// How often the start service failed with it.
+    pub failures: u64,
     /// How often this process has tried without the attempt counting.
     pub uncounted: u64,
     /// How long this process has held it.
@@ -106,13 +108,13 @@ impl Work {
         }
         if let Some(message) = self.too_late(ticket.requested_at_ms) {
             let failure = Answer::failure(ErrorCode::StartDeadlineExceeded, message);
-            return match self.service.give_up(&ticket.input, failure).await {
-                Ok(answer) => Conclusion::Answered(answer),
+            return match self.service.give_up(&ticket.input, failure.into()).await {
+                Ok(answered) => concluded(&ticket, answered, None),
                 Err(error) => uncounted(&ticket, error, CALLS),
             };
         }
         match self.service.handle(&ticket.input).await {
-            Ok(answer) => Conclusion::Answered(answer),
+            Ok(answered) => concluded(&ticket, answered, None),
             Err(StartError::InProgress { retry_after }) => {
                 // Never doubled: it must not wait for a dead replica's lease much longer than for its entry.
                 let after = retry_after.map_or(self.retry.min, |left| left.min(self.retry.min)).max(CALLS.min);
@@ -124,10 +126,10 @@ impl Work {
     }
 
     async fn engine_failed(&self, ticket: &Ticket, code: ErrorCode, message: String) -> Conclusion {
-        if code == ErrorCode::EngineUnavailable {
-            if let Err(error) = self.service.engine_answers().await {
-                return Conclusion::EngineDown(error.to_string());
-            }
+        if code == ErrorCode::EngineUnavailable
+            && let Err(error) = self.service.engine_answers().await
+        {
+            return Conclusion::EngineDown(error.to_string());
         }
         let attempts = match self.group.record_failure(ticket.id, ticket.held_for).await {
             Ok(Some(attempts)) => attempts,
@@ -149,10 +151,9 @@ impl Work {
         reason: Reason,
         attempts: Option<Attempts>,
     ) -> Conclusion {
-        let attempts =
-            attempts.unwrap_or(Attempts { crashes: ticket.crashes, failures: 0, failing_for: Duration::ZERO });
-        match self.service.give_up(&ticket.input, Answer::failure(code, message)).await {
-            Ok(answer) => Conclusion::GivenUp { answer, reason, attempts },
+        let failure = Answered { answer: Answer::failure(code, message), given_up: Some(reason) };
+        match self.service.give_up(&ticket.input, failure).await {
+            Ok(answered) => concluded(ticket, answered, attempts),
             Err(error) => uncounted(ticket, error, self.retry),
         }
     }
@@ -163,6 +164,13 @@ impl Work {
         let age = Duration::from_millis(now_ms().saturating_sub(requested));
         (age > limit).then(|| format!("requested {age:?} ago, and the limit is {limit:?}"))
     }
+}
+
+fn concluded(ticket: &Ticket, answered: Answered, attempts: Option<Attempts>) -> Conclusion {
+    let Answered { answer, given_up } = answered;
+    let Some(reason) = given_up else { return Conclusion::Answered(answer) };
+    let known = Attempts { crashes: ticket.crashes, failures: ticket.failures, failing_for: Duration::ZERO };
+    Conclusion::GivenUp { answer, reason, attempts: attempts.unwrap_or(known) }
 }
 
 fn uncounted(ticket: &Ticket, why: StartError, backoff: Backoff) -> Conclusion {

@@ -135,7 +135,10 @@ fn the_document_keeps_the_rules_of_asyncapi_3() {
         let channel = ref_of(&operation["channel"]);
         assert!(channel.starts_with("#/channels/"), "operation {name}");
         for message in operation["messages"].as_array().expect("messages") {
-            assert!(ref_of(message).starts_with(&format!("{channel}/messages/")), "operation {name}: of its own channel");
+            assert!(
+                ref_of(message).starts_with(&format!("{channel}/messages/")),
+                "operation {name}: of its own channel"
+            );
         }
     }
     for (name, message) in document.members("/components/messages") {
@@ -265,7 +268,11 @@ async fn real_entries_are_as_the_document_says() {
     for (game, image, _) in ANSWERED {
         world.lobby.append(game, image, 17).await.expect("appended");
     }
-    world.lobby.append_fields(&[("game_id", " game-7 "), ("image_ref", "galaxy/engine"), ("x", "y")]).await.expect("appended");
+    world
+        .lobby
+        .append_fields(&[("game_id", " game-7 "), ("image_ref", "galaxy/engine"), ("x", "y")])
+        .await
+        .expect("appended");
     for fields in MALFORMED {
         world.lobby.append_fields(fields).await.expect("appended");
     }
@@ -275,10 +282,11 @@ async fn real_entries_are_as_the_document_says() {
 
     // Kills the one replica there is; the next one finds that out, and has no budget for it.
     world.lobby.append("game-9", "sim/abort", 17).await.expect("appended");
-    world.eventually("the job is pending", async |world: &World| {
-        world.lobby.pending().await.is_ok_and(|pending| !pending.is_empty())
-    })
-    .await;
+    world
+        .eventually("the job is pending", async |world: &World| {
+            world.lobby.pending().await.is_ok_and(|pending| !pending.is_empty())
+        })
+        .await;
     world.replica(&[]);
     await_counts(&mut world, ANSWERED.len() + 3, MALFORMED.len() + 3).await;
 
@@ -291,13 +299,14 @@ async fn real_entries_are_as_the_document_says() {
 }
 
 async fn await_counts(world: &mut World, outcomes: usize, dead: usize) {
-    world.eventually("every entry is answered", async |world: &World| {
-        let answered = world.lobby.all_outcomes().await.map(|all| all.len()).unwrap_or_default();
-        let buried = world.lobby.all_dead().await.map(|all| all.len()).unwrap_or_default();
-        let at_rest = world.lobby.pending().await.is_ok_and(|pending| pending.is_empty());
-        at_rest && (answered, buried) == (outcomes, dead)
-    })
-    .await;
+    world
+        .eventually("every entry is answered", async |world: &World| {
+            let answered = world.lobby.all_outcomes().await.map(|all| all.len()).unwrap_or_default();
+            let buried = world.lobby.all_dead().await.map(|all| all.len()).unwrap_or_default();
+            let at_rest = world.lobby.pending().await.is_ok_and(|pending| pending.is_empty());
+            at_rest && (answered, buried) == (outcomes, dead)
+        })
+        .await;
 }
 
 fn check_jobs(document: &Document, jobs: &BTreeMap<String, Fields>) {
@@ -344,7 +353,11 @@ fn check_dead_letters(
         assert_valid(&validator, &object(pairs), &format!("dead letter {id}"));
         let letter = object(ours);
         let source = letter["source_ref"].as_str().expect("a text");
-        assert_eq!(original, jobs.get(source).map_or(&[][..], Vec::as_slice), "dead letter {id}: the pairs as they came");
+        assert_eq!(
+            original,
+            jobs.get(source).map_or(&[][..], Vec::as_slice),
+            "dead letter {id}: the pairs as they came"
+        );
         let outcome_id = letter["outcome_id"].as_str().expect("a text");
         if !outcome_id.is_empty() {
             assert_eq!(object(&outcomes[outcome_id])["source_ref"].as_str(), Some(source), "dead letter {id}");

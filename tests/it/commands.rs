@@ -18,19 +18,13 @@ use crate::support::world::{PATIENCE, World, load};
 /// The program, with nothing of the user's environment but where programs are.
 fn startjobs() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_startjobs"));
-    command
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command
 }
 
 /// Runs `startjobs send`.
 fn send(url: &str, arguments: &[&str]) -> Output {
-    startjobs()
-        .args(["send", "--redis-url", url])
-        .args(arguments)
-        .output()
-        .expect("the binary under test runs")
+    startjobs().args(["send", "--redis-url", url]).args(arguments).output().expect("the binary under test runs")
 }
 
 fn stdout(output: &Output) -> String {
@@ -43,11 +37,8 @@ fn stderr(output: &Output) -> String {
 
 /// The value on the line of this name.
 fn value<'a>(text: &'a str, name: &str) -> &'a str {
-    let line = text
-        .lines()
-        .find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no line {name} in {text}"))
-        .trim()
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no line {name} in {text}")).trim()
 }
 
 fn wait_for(what: &str, mut state: impl FnMut() -> bool) {
@@ -61,57 +52,21 @@ fn wait_for(what: &str, mut state: impl FnMut() -> bool) {
 #[tokio::test]
 async fn send_prints_the_entry_id_and_appends_one_job() {
     let redis = RedisServer::start().expect("redis-server starts");
-    let output = send(
-        &redis.url(),
-        &["--game", " g1 ", "--image", "galaxy/engine:1"],
-    );
+    let output = send(&redis.url(), &["--game", " g1 ", "--image", "galaxy/engine:1"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let json = send(
-        &redis.url(),
-        &["--game", "g2", "--image", "galaxy/engine:1", "--json"],
-    );
+    let json = send(&redis.url(), &["--game", "g2", "--image", "galaxy/engine:1", "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("--json prints JSON");
 
     let settings = load(&[("redis-url".to_owned(), redis.url())]);
-    let lobby = Lobby::connect(&settings.redis, &settings.stream)
-        .await
-        .expect("a connection");
-    let entries = lobby
-        .entries("runtime:start_jobs")
-        .await
-        .expect("the stream");
+    let lobby = Lobby::connect(&settings.redis, &settings.stream).await.expect("a connection");
+    let entries = lobby.entries("runtime:start_jobs").await.expect("the stream");
     let ids: Vec<&str> = entries.iter().map(|(id, _)| id.as_str()).collect();
-    assert_eq!(
-        ids,
-        [
-            stdout(&output).trim_end(),
-            json["entry_id"].as_str().unwrap_or_default()
-        ]
-    );
-    let fields: Vec<(&[u8], &[u8])> = entries[0]
-        .1
-        .iter()
-        .map(|(name, value)| (&name[..], &value[..]))
-        .collect();
-    assert_eq!(
-        fields[..2],
-        [
-            (&b"game_id"[..], &b"g1"[..]),
-            (b"image_ref", b"galaxy/engine:1")
-        ]
-    );
-    let requested: u64 = String::from_utf8_lossy(fields[2].1)
-        .parse()
-        .expect("a number");
-    let appended: u64 = ids[0]
-        .split('-')
-        .next()
-        .and_then(|ms| ms.parse().ok())
-        .expect("an id");
-    assert!(
-        fields[2].0 == b"requested_at_ms" && appended.abs_diff(requested) < 60_000,
-        "{requested} {appended}"
-    );
+    assert_eq!(ids, [stdout(&output).trim_end(), json["entry_id"].as_str().unwrap_or_default()]);
+    let fields: Vec<(&[u8], &[u8])> = entries[0].1.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+    assert_eq!(fields[..2], [(&b"game_id"[..], &b"g1"[..]), (b"image_ref", b"galaxy/engine:1")]);
+    let requested: u64 = String::from_utf8_lossy(fields[2].1).parse().expect("a number");
+    let appended: u64 = ids[0].split('-').next().and_then(|ms| ms.parse().ok()).expect("an id");
+    assert!(fields[2].0 == b"requested_at_ms" && appended.abs_diff(requested) < 60_000, "{requested} {appended}");
 }
 
 #[tokio::test]
@@ -119,52 +74,21 @@ async fn send_wait_follows_its_own_job_to_success_or_failure() {
     let mut world = World::new().await;
     world.replica(&[]);
     let url = world.redis.url();
-    let started = send(
-        &url,
-        &["--game", "g1", "--image", "galaxy/engine:1", "--wait"],
-    );
-    assert_eq!(
-        started.status.code(),
-        Some(0),
-        "{started:?}\n{}",
-        world.logs()
-    );
+    let started = send(&url, &["--game", "g1", "--image", "galaxy/engine:1", "--wait"]);
+    assert_eq!(started.status.code(), Some(0), "{started:?}\n{}", world.logs());
     let text = stdout(&started);
-    assert_eq!(
-        (value(&text, "game_id"), value(&text, "outcome")),
-        ("g1", "success")
-    );
+    assert_eq!((value(&text, "game_id"), value(&text, "outcome")), ("g1", "success"));
     assert_eq!(value(&text, "source_ref"), value(&text, "entry_id"));
 
-    let failed = send(
-        &url,
-        &[
-            "--game",
-            "g1",
-            "--image",
-            "galaxy/engine:2",
-            "--wait",
-            "--json",
-        ],
-    );
+    let failed = send(&url, &["--game", "g1", "--image", "galaxy/engine:2", "--wait", "--json"]);
     assert_eq!(failed.status.code(), Some(1), "{failed:?}");
-    let outcome: serde_json::Value =
-        serde_json::from_slice(&failed.stdout).expect("--json prints JSON");
+    let outcome: serde_json::Value = serde_json::from_slice(&failed.stdout).expect("--json prints JSON");
     assert_eq!(outcome["schema_version"], 1);
     assert_eq!(outcome["source_ref"], outcome["entry_id"]);
-    assert_eq!(
-        (&outcome["outcome"], &outcome["error_code"]),
-        (&"failure".into(), &"image_conflict".into())
-    );
-    for name in [
-        "game_id",
-        "container_id",
-        "engine_endpoint",
-        "error_message",
-        "requested_at_ms",
-        "finished_at_ms",
-        "attempt",
-    ] {
+    assert_eq!((&outcome["outcome"], &outcome["error_code"]), (&"failure".into(), &"image_conflict".into()));
+    for name in
+        ["game_id", "container_id", "engine_endpoint", "error_message", "requested_at_ms", "finished_at_ms", "attempt"]
+    {
         assert!(outcome[name].is_string(), "{name}: {outcome}");
     }
     assert!(stderr(&started).is_empty() && stderr(&failed).is_empty());
@@ -174,107 +98,50 @@ async fn send_wait_follows_its_own_job_to_success_or_failure() {
 async fn send_wait_matches_by_game_where_outcomes_name_no_entry() {
     let mut world = World::with(&[("outcome-fields", "original")]).await;
     world.replica(&[]);
-    let output = send(
-        &world.redis.url(),
-        &["--game", "g1", "--image", "galaxy/engine:1", "--wait"],
-    );
+    let output = send(&world.redis.url(), &["--game", "g1", "--image", "galaxy/engine:1", "--wait"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(
-        stderr(&output).contains("no source_ref") && !stdout(&output).contains("source_ref"),
-        "{output:?}"
-    );
+    assert!(stderr(&output).contains("no source_ref") && !stdout(&output).contains("source_ref"), "{output:?}");
 }
 
 #[test]
 fn send_wait_times_out_with_75_and_the_job_stays() {
     let redis = RedisServer::start().expect("redis-server starts");
-    let output = send(
-        &redis.url(),
-        &[
-            "--game",
-            "g1",
-            "--image",
-            "i",
-            "--wait",
-            "--timeout",
-            "200ms",
-        ],
-    );
+    let output = send(&redis.url(), &["--game", "g1", "--image", "i", "--wait", "--timeout", "200ms"]);
     assert_eq!(output.status.code(), Some(75), "{output:?}");
     let (text, talk) = (stdout(&output), stderr(&output));
     let id = value(&text, "entry_id");
-    assert!(
-        talk.contains("stays queued")
-            && talk.contains(&format!("XRANGE runtime:job_results {id} +")),
-        "{talk}"
-    );
+    assert!(talk.contains("stays queued") && talk.contains(&format!("XRANGE runtime:job_results {id} +")), "{talk}");
 }
 
 #[test]
 fn send_without_redis_says_where_it_looked_and_exits_69() {
-    let output = send(
-        "redis://:sesame@127.0.0.1:1",
-        &["--game", "g1", "--image", "i"],
-    );
+    let output = send("redis://:sesame@127.0.0.1:1", &["--game", "g1", "--image", "i"]);
     assert_eq!(output.status.code(), Some(69), "{output:?}");
     let talk = stderr(&output);
     assert!(
-        talk.contains("redis://:***@127.0.0.1:1")
-            && talk.contains("refused")
-            && !talk.contains("sesame"),
+        talk.contains("redis://:***@127.0.0.1:1") && talk.contains("refused") && !talk.contains("sesame"),
         "{talk}"
     );
     assert!(output.stdout.is_empty());
 
-    let redis = RedisServer::start_with(Path::new("redis-server"), &["--requirepass", "right"])
-        .expect("redis-server starts");
+    let redis =
+        RedisServer::start_with(Path::new("redis-server"), &["--requirepass", "right"]).expect("redis-server starts");
     let began = Instant::now();
-    let output = send(
-        &redis.url().replace("//", "//:wrong@"),
-        &["--game", "g1", "--image", "i"],
-    );
+    let output = send(&redis.url().replace("//", "//:wrong@"), &["--game", "g1", "--image", "i"]);
     assert_eq!(output.status.code(), Some(69), "{output:?}");
-    assert!(
-        stderr(&output).contains("WRONGPASS") && began.elapsed() < Duration::from_secs(4),
-        "{output:?}"
-    );
+    assert!(stderr(&output).contains("WRONGPASS") && began.elapsed() < Duration::from_secs(4), "{output:?}");
 }
 
 #[test]
 fn send_refuses_bad_settings_with_78_and_bad_usage_with_2() {
     let code = |url, arguments: &[&str]| send(url, arguments).status.code();
-    assert_eq!(
-        code("rediss://h", &["--game", "g1", "--image", "i"]),
-        Some(78)
-    );
-    assert_eq!(
-        code(
-            "redis://h",
-            &["--game", "g1", "--image", "i", "--results-stream", ""]
-        ),
-        Some(78)
-    );
+    assert_eq!(code("rediss://h", &["--game", "g1", "--image", "i"]), Some(78));
+    assert_eq!(code("redis://h", &["--game", "g1", "--image", "i", "--results-stream", ""]), Some(78));
     assert_eq!(code("redis://h", &["--game", "g1"]), Some(2));
-    assert_eq!(
-        code(
-            "redis://h",
-            &["--game", "g1", "--image", "i", "--slots", "4"]
-        ),
-        Some(2)
-    );
-    assert_eq!(
-        code(
-            "redis://h",
-            &["--game", "g1", "--image", "i", "--timeout", "5"]
-        ),
-        Some(2)
-    );
+    assert_eq!(code("redis://h", &["--game", "g1", "--image", "i", "--slots", "4"]), Some(2));
+    assert_eq!(code("redis://h", &["--game", "g1", "--image", "i", "--timeout", "5"]), Some(2));
     let huge = "g".repeat(70_000);
-    for (game, image, named) in [
-        ("", "i", "--game"),
-        ("g1", "  ", "--image"),
-        (huge.as_str(), "i", "--game"),
-    ] {
+    for (game, image, named) in [("", "i", "--game"), ("g1", "  ", "--image"), (huge.as_str(), "i", "--game")] {
         let output = send("redis://h", &["--game", game, "--image", image]);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(stderr(&output).contains(named), "{output:?}");
@@ -292,45 +159,22 @@ fn the_demonstration_kills_a_replica_and_its_books_balance() {
         .output()
         .expect("the binary under test runs");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let report: serde_json::Value =
-        serde_json::from_slice(&output.stdout).expect("--json prints JSON");
-    assert_eq!(
-        (&report["schema_version"], &report["exact"]),
-        (&1.into(), &true.into()),
-        "{report}"
-    );
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("--json prints JSON");
+    assert_eq!((&report["schema_version"], &report["exact"]), (&1.into(), &true.into()), "{report}");
     let simulated = &report["simulated"];
     let account = &simulated["account"];
     let count = |value: &serde_json::Value| value.as_u64().unwrap_or_default();
-    let outcomes: u64 = account["outcomes"]
-        .as_object()
-        .into_iter()
-        .flat_map(|kinds| kinds.values())
-        .map(count)
-        .sum();
+    let outcomes: u64 = account["outcomes"].as_object().into_iter().flat_map(|kinds| kinds.values()).map(count).sum();
     assert_eq!(count(&account["sent"]), 40, "{report}");
     assert_eq!(outcomes + count(&account["malformed"]), 40, "{report}");
     for none in ["lost", "answered_twice", "unexpected"] {
         assert_eq!(account[none], serde_json::json!([]), "{report}");
     }
-    assert!(
-        count(&simulated["killed"]["held"]) > 0 && simulated["killed"]["recovery_ms"].is_u64(),
-        "{report}"
-    );
+    assert!(count(&simulated["killed"]["held"]) > 0 && simulated["killed"]["recovery_ms"].is_u64(), "{report}");
     assert_eq!(simulated["mirror"], simulated["last_id"], "{report}");
-    assert_eq!(
-        (
-            count(&simulated["pending"]),
-            count(&simulated["running_at_once_max"])
-        ),
-        (0, 1),
-        "{report}"
-    );
+    assert_eq!((count(&simulated["pending"]), count(&simulated["running_at_once_max"])), (0, 1), "{report}");
     assert!(report["docker"]["left_out"].is_string(), "{report}");
-    assert!(
-        stderr(&output).contains("STARTJOBS_REDIS_URL") && stderr(&output).contains("SIGKILL"),
-        "{output:?}"
-    );
+    assert!(stderr(&output).contains("STARTJOBS_REDIS_URL") && stderr(&output).contains("SIGKILL"), "{output:?}");
     assert_empty(directory.path());
 }
 
@@ -338,47 +182,26 @@ fn the_demonstration_kills_a_replica_and_its_books_balance() {
 fn without_redis_server_dev_and_demo_name_the_package_and_exit_69() {
     let programs = tempfile::tempdir().expect("a temporary directory");
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let setpriv = std::env::split_paths(&path)
-        .map(|folder| folder.join("setpriv"))
-        .find(|file| file.exists());
-    symlink(
-        setpriv.expect("setpriv is installed"),
-        programs.path().join("setpriv"),
-    )
-    .expect("a link");
+    let setpriv = std::env::split_paths(&path).map(|folder| folder.join("setpriv")).find(|file| file.exists());
+    symlink(setpriv.expect("setpriv is installed"), programs.path().join("setpriv")).expect("a link");
     for command in ["dev", "demo"] {
-        let output = startjobs()
-            .env("PATH", programs.path())
-            .arg(command)
-            .output()
-            .expect("the binary under test runs");
+        let output =
+            startjobs().env("PATH", programs.path()).arg(command).output().expect("the binary under test runs");
         assert_eq!(output.status.code(), Some(69), "{output:?}");
-        assert!(
-            stderr(&output).contains("Debian: redis-server"),
-            "{output:?}"
-        );
+        assert!(stderr(&output).contains("Debian: redis-server"), "{output:?}");
     }
 }
 
 #[test]
 fn dev_answers_jobs_tells_who_died_and_leaves_nothing_behind_on_sigterm() {
     let mut dev = Dev::start();
-    let output = send(
-        &dev.url,
-        &["--game", "g1", "--image", "galaxy/engine:1", "--wait"],
-    );
+    let output = send(&dev.url, &["--game", "g1", "--image", "galaxy/engine:1", "--wait"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     signal(dev.pids[0], Signal::KILL);
     let mut line = String::new();
     dev.stderr.read_line(&mut line).expect("it says who died");
-    assert!(
-        line.contains(&format!("replica 0 (pid {})", dev.pids[0])),
-        "{line}"
-    );
-    let output = send(
-        &dev.url,
-        &["--game", "g2", "--image", "galaxy/engine:1", "--wait"],
-    );
+    assert!(line.contains(&format!("replica 0 (pid {})", dev.pids[0])), "{line}");
+    let output = send(&dev.url, &["--game", "g2", "--image", "galaxy/engine:1", "--wait"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     signal(dev.child.id(), Signal::TERM);
     let status = dev.child.wait().expect("it ends");
@@ -422,22 +245,10 @@ impl Dev {
         }
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         let url = value(&banner, "redis").to_owned();
-        let pids: Vec<u32> = value(&banner, "pids")
-            .split(' ')
-            .map(|pid| pid.parse().expect("a number"))
-            .collect();
+        let pids: Vec<u32> = value(&banner, "pids").split(' ').map(|pid| pid.parse().expect("a number")).collect();
         assert_eq!(pids.len(), 2);
-        assert!(
-            banner.contains(&format!("send --redis-url {url}")) && banner.contains("kill -9"),
-            "{banner}"
-        );
-        Self {
-            child,
-            stderr,
-            url,
-            pids,
-            directory,
-        }
+        assert!(banner.contains(&format!("send --redis-url {url}")) && banner.contains("kill -9"), "{banner}");
+        Self { child, stderr, url, pids, directory }
     }
 
     fn redis_answers(&self) -> bool {
@@ -469,25 +280,18 @@ impl Drop for Dev {
 }
 
 fn signal(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a process id");
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
     kill_process(pid, signal).expect("it still runs");
 }
 
 /// Not gone, and not only waiting for its parent to notice.
 fn is_running(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {
-    fs::read_dir(directory)
-        .expect("it exists")
-        .map(|entry| entry.expect("an entry").path())
-        .collect()
+    fs::read_dir(directory).expect("it exists").map(|entry| entry.expect("an entry").path()).collect()
 }
 
 fn assert_empty(directory: &Path) {

@@ -46,11 +46,7 @@ fn condemns(point: &str) -> bool {
 
 fn image(point: &str, number: usize) -> String {
     // An image of its own for every job, so that there is always something to pull.
-    if condemns(point) {
-        "sim/exit".to_owned()
-    } else {
-        format!("galaxy/engine:{number}")
-    }
+    if condemns(point) { "sim/exit".to_owned() } else { format!("galaxy/engine:{number}") }
 }
 
 /// Answered before the crash, and kept beside the game's record.
@@ -87,23 +83,11 @@ async fn lone_job(point: &str) {
     let attempt = if point == "after_settle" { "1" } else { "2" };
     assert_eq!(outcome.get("attempt"), attempt, "{outcome:?}");
     let by_b = usize::from(point != "after_settle");
-    world
-        .logged(b, "the outcome", |log| log.processed().len() == by_b)
-        .await;
+    world.logged(b, "the outcome", |log| log.processed().len() == by_b).await;
     if let Some(stored) = stored {
-        let fields = [
-            "outcome",
-            "container_id",
-            "engine_endpoint",
-            "error_code",
-            "error_message",
-        ];
+        let fields = ["outcome", "container_id", "engine_endpoint", "error_code", "error_message"];
         for field in fields {
-            assert_eq!(
-                outcome.get(field),
-                stored[field],
-                "{field} is not what was stored"
-            );
+            assert_eq!(outcome.get(field), stored[field], "{field} is not what was stored");
         }
     }
     let sim = world.sim_log().await;
@@ -152,26 +136,17 @@ async fn with_a_living_replica(point: &str) {
     world.begun(b).await;
     let mut jobs = Vec::new();
     while world.fleet.replica(a).process().ended().is_none() {
-        assert!(
-            jobs.len() < 500,
-            "the replica does not die\n{}",
-            world.logs()
-        );
+        assert!(jobs.len() < 500, "the replica does not die\n{}", world.logs());
         // Several at once, so that both replicas get some.
         for _ in 0..4 {
             let game = format!("game-{}", jobs.len());
-            jobs.push((
-                game.clone(),
-                world.send(&game, &image(point, jobs.len())).await,
-            ));
+            jobs.push((game.clone(), world.send(&game, &image(point, jobs.len())).await));
         }
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     world.killed(a).await;
     all_end_well(&mut world, point, &jobs).await;
-    world
-        .logged(b, "an outcome", |log| !log.processed().is_empty())
-        .await;
+    world.logged(b, "an outcome", |log| !log.processed().is_empty()).await;
 }
 
 /// Every job has its one outcome, and every game its one container or none.
@@ -185,22 +160,14 @@ async fn all_end_well(world: &mut World, point: &str, jobs: &[(String, EntryId)]
         assert_eq!(sim.existing(), 0, "{sim:?}");
         return;
     }
-    assert_eq!(
-        count("started") + count("replay_no_op"),
-        jobs.len(),
-        "{account:?}"
-    );
+    assert_eq!(count("started") + count("replay_no_op"), jobs.len(), "{account:?}");
     let mut games: Vec<&String> = jobs.iter().map(|(game, _)| game).collect();
     games.sort();
     games.dedup();
     assert_eq!(sim.existing(), games.len(), "{sim:?}");
     let outcomes = world.lobby.all_outcomes().await.expect("outcomes");
     for outcome in outcomes {
-        assert_eq!(
-            outcome.container_id,
-            sim.the_only_container(&outcome.game_id),
-            "{outcome:?}"
-        );
+        assert_eq!(outcome.container_id, sim.the_only_container(&outcome.game_id), "{outcome:?}");
     }
     let dead = world.lobby.all_dead().await.expect("dead letters");
     assert!(dead.is_empty(), "{dead:?}");

@@ -332,6 +332,7 @@ async fn a_full_stream_is_read_and_cleared() {
     let dead_stream = world.settings.stream.dead.clone();
     world.redis(&["EVAL", FILL, "1", &dead_stream]).await;
     assert!(says(&world, 0, &["list"]).contains("99950 more"));
+    assert_eq!(prints(&world, 0, &["list", "--all", "--no-headers"]).lines().count(), 100_000);
     let poison = dead(&world, &["list", "--reason", "poison", "--limit", "10"]);
     assert!(String::from_utf8_lossy(&poison.stderr).contains("990 more"), "{poison:?}");
     let by_source = dead(&world, &["show", "70000-1", "--json"]);

@@ -9,9 +9,7 @@ async fn every_job_gets_its_one_outcome_and_every_malformed_entry_its_dead_lette
         world.replica(&[]);
     }
     for number in 0..100 {
-        world
-            .send(&format!("game-{number}"), "galaxy/engine:1")
-            .await;
+        world.send(&format!("game-{number}"), "galaxy/engine:1").await;
     }
     world.send("game-1", "galaxy/engine:1").await;
     world.send("game-2", "galaxy/engine:2").await;
@@ -31,11 +29,7 @@ async fn every_job_gets_its_one_outcome_and_every_malformed_entry_its_dead_lette
         ("invalid_image_ref", 1),
     ];
     for (kind, count) in expected {
-        assert_eq!(
-            account.outcomes.get(kind),
-            Some(&count),
-            "{kind}: {account:?}"
-        );
+        assert_eq!(account.outcomes.get(kind), Some(&count), "{kind}: {account:?}");
     }
     assert_eq!(account.malformed, 1);
     world.at_rest().await;

@@ -23,10 +23,7 @@ struct Legacy<'a>(&'a World);
 impl Legacy<'_> {
     /// The entry it would read next.
     async fn next(&self, after: &str) -> Option<(String, String)> {
-        let reply = self
-            .0
-            .redis(&["XREAD", "COUNT", "1", "STREAMS", JOBS, after])
-            .await;
+        let reply = self.0.redis(&["XREAD", "COUNT", "1", "STREAMS", JOBS, after]).await;
         if matches!(reply, Value::Null) {
             return None;
         }
@@ -38,11 +35,7 @@ impl Legacy<'_> {
 
     /// Where it would begin.
     async fn offset(&self) -> String {
-        self.0
-            .redis(&["GET", OFFSET])
-            .await
-            .as_string()
-            .unwrap_or_else(|| "0-0".to_owned())
+        self.0.redis(&["GET", OFFSET]).await.as_string().unwrap_or_else(|| "0-0".to_owned())
     }
 
     /// Everything it would read from its offset on.
@@ -91,10 +84,7 @@ impl Legacy<'_> {
 /// The jobs that the fleet has answered, in order; a job that was answered twice is there twice.
 async fn answered_by_fleet(world: &World) -> Vec<String> {
     let outcomes = world.lobby.all_outcomes().await.expect("outcomes");
-    outcomes
-        .into_iter()
-        .filter_map(|outcome| outcome.source_ref)
-        .collect()
+    outcomes.into_iter().filter_map(|outcome| outcome.source_ref).collect()
 }
 
 /// Waits until the fleet has answered these and nothing else, and rests.
@@ -103,9 +93,7 @@ async fn answers_exactly(world: &mut World, jobs: &[EntryId]) {
     expected.sort();
     let count = expected.len();
     world
-        .eventually("the answers are there", async |world: &World| {
-            answered_by_fleet(world).await.len() >= count
-        })
+        .eventually("the answers are there", async |world: &World| answered_by_fleet(world).await.len() >= count)
         .await;
     world.at_rest().await;
     let mut answered = answered_by_fleet(world).await;
@@ -116,11 +104,7 @@ async fn answers_exactly(world: &mut World, jobs: &[EntryId]) {
 async fn twenty_jobs(world: &mut World) -> Vec<EntryId> {
     let mut jobs = Vec::new();
     for number in 0..20 {
-        jobs.push(
-            world
-                .send(&format!("game-{number}"), "galaxy/engine:1")
-                .await,
-        );
+        jobs.push(world.send(&format!("game-{number}"), "galaxy/engine:1").await);
         // A bare millisecond names one entry only where no two share it.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -137,14 +121,8 @@ async fn the_fleet_begins_right_after_a_stored_offset() {
     world.replica(&[]);
     answers_exactly(&mut world, &jobs[10..]).await;
     let started = world.log(a);
-    let line = started
-        .with("start jobs consumer started")
-        .next()
-        .expect("the replica has begun");
-    assert!(
-        numbers(line["start_entry_id"].as_str().unwrap_or_default())
-            >= numbers(&jobs[9].to_string())
-    );
+    let line = started.with("start jobs consumer started").next().expect("the replica has begun");
+    assert!(numbers(line["start_entry_id"].as_str().unwrap_or_default()) >= numbers(&jobs[9].to_string()));
 }
 
 #[tokio::test]
@@ -173,60 +151,32 @@ async fn what_the_legacy_worker_answered_meanwhile_is_not_answered_again() {
     let mut jobs = Vec::new();
     // Two that the fleet cannot finish before it is stopped, so that they stay pending below the legacy's offset.
     for number in 0..10 {
-        let image = if number % 5 == 1 {
-            "sim/slow:20s"
-        } else {
-            "galaxy/engine:1"
-        };
+        let image = if number % 5 == 1 { "sim/slow:20s" } else { "galaxy/engine:1" };
         jobs.push(world.send(&format!("game-{number}"), image).await);
     }
     world.replica(&[]);
-    world
-        .eventually("eight answers", async |world: &World| {
-            answered_by_fleet(world).await.len() == 8
-        })
-        .await;
+    world.eventually("eight answers", async |world: &World| answered_by_fleet(world).await.len() == 8).await;
     world.fleet.stop(PATIENCE).await;
     assert_eq!(world.lobby.pending().await.expect("a group").len(), 2);
-    assert_eq!(
-        world.lobby.mirror().await.expect("a mirror"),
-        Some(jobs[0].to_string())
-    );
+    assert_eq!(world.lobby.mirror().await.expect("a mirror"), Some(jobs[0].to_string()));
     for number in 10..20 {
-        jobs.push(
-            world
-                .send(&format!("game-{number}"), "galaxy/engine:1")
-                .await,
-        );
+        jobs.push(world.send(&format!("game-{number}"), "galaxy/engine:1").await);
     }
 
     // From the mirror on: the first slow one, some that the fleet has answered, the second slow one, and three more.
     let by_legacy = Legacy(&world).answers(12).await;
-    assert_eq!(
-        by_legacy,
-        jobs[1..13]
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(by_legacy, jobs[1..13].iter().map(ToString::to_string).collect::<Vec<_>>());
     let before = answered_by_fleet(&world).await;
 
     let b = world.replica(&[]);
     world.replica(&[]);
-    world
-        .eventually("the rest is answered", async |world: &World| {
-            answered_by_fleet(world).await.len() == 15
-        })
-        .await;
+    world.eventually("the rest is answered", async |world: &World| answered_by_fleet(world).await.len() == 15).await;
     world.at_rest().await;
     let after = answered_by_fleet(&world).await;
     let unique: HashSet<&String> = after.iter().collect();
     assert_eq!(unique.len(), after.len(), "answered twice: {after:?}");
     for id in &by_legacy {
-        assert!(
-            !after[before.len()..].contains(id),
-            "{id} was answered by the legacy worker"
-        );
+        assert!(!after[before.len()..].contains(id), "{id} was answered by the legacy worker");
     }
     for job in &jobs[13..] {
         assert!(after.contains(&job.to_string()), "{job} has no answer");
@@ -248,14 +198,11 @@ async fn whenever_the_fleet_is_terminated_the_legacy_worker_would_miss_nothing()
 
 async fn stops_at_random_moments(signal: Signal) {
     const ROUNDS: usize = 12;
-    let seed = std::env::var("STARTJOBS_TEST_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let seed = std::env::var("STARTJOBS_TEST_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("seed: STARTJOBS_TEST_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut world =
-        World::with(&[("simulated-latency", "5ms..60ms"), ("drain-timeout", "2s")]).await;
+    let mut world = World::with(&[("simulated-latency", "5ms..60ms"), ("drain-timeout", "2s")]).await;
     let mut cut_short = 0;
     for round in 0..ROUNDS {
         let replicas = [world.replica(&[]), world.replica(&[])];
@@ -264,14 +211,8 @@ async fn stops_at_random_moments(signal: Signal) {
             if random.u8(..) < 20 {
                 world.send_malformed().await;
             } else {
-                let image = if random.u8(..) < 20 {
-                    "sim/retry"
-                } else {
-                    "galaxy/engine:1"
-                };
-                world
-                    .send(&format!("game-{round}-{}", number % 40), image)
-                    .await;
+                let image = if random.u8(..) < 20 { "sim/retry" } else { "galaxy/engine:1" };
+                world.send(&format!("game-{round}-{}", number % 40), image).await;
             }
             world.watch_mirror().await;
         }
@@ -290,10 +231,7 @@ async fn stops_at_random_moments(signal: Signal) {
         cut_short += usize::from(!unanswered.is_empty());
         let seen: HashSet<String> = Legacy(&world).reads().await.into_iter().collect();
         for id in &unanswered {
-            assert!(
-                seen.contains(id),
-                "round {round}: the legacy worker would never read {id}"
-            );
+            assert!(seen.contains(id), "round {round}: the legacy worker would never read {id}");
         }
     }
     assert!(cut_short > 0, "no round was cut short");
@@ -313,11 +251,7 @@ async fn an_offset_that_is_no_id_stops_the_start_and_names_the_key() {
         let a = world.replica(&[]);
         let status = world.ended(a, PATIENCE).await;
         assert_eq!(status.code(), Some(78), "offset {bad:?}: {}", world.logs());
-        assert!(
-            world.log(a).text().contains(OFFSET),
-            "the message does not name the key: {}",
-            world.logs()
-        );
+        assert!(world.log(a).text().contains(OFFSET), "the message does not name the key: {}", world.logs());
         assert!(answered_by_fleet(&world).await.is_empty());
         // Nothing was made that a later, right start would stumble over.
         world.redis(&["DEL", OFFSET]).await;
@@ -344,45 +278,25 @@ async fn an_offset_moved_by_somebody_else_is_not_taken_over_while_a_replica_live
     let slow = world.send("slow", "sim/slow:3s").await;
     world
         .eventually("the slow job is taken", async |world: &World| {
-            world
-                .lobby
-                .pending()
-                .await
-                .is_ok_and(|pending| pending.len() == 1)
+            world.lobby.pending().await.is_ok_and(|pending| pending.len() == 1)
         })
         .await;
     let mut jobs = vec![slow];
     for number in 0..5 {
-        jobs.push(
-            world
-                .send(&format!("game-{number}"), "galaxy/engine:1")
-                .await,
-        );
+        jobs.push(world.send(&format!("game-{number}"), "galaxy/engine:1").await);
     }
     let last = jobs[5].to_string();
     world.redis(&["SET", OFFSET, &last]).await;
     let b = world.replica(&[]);
     world
-        .logged(b, "somebody else moved the offset", |log| {
-            log.count("somebody else moved the offset mirror") == 1
-        })
+        .logged(b, "somebody else moved the offset", |log| log.count("somebody else moved the offset mirror") == 1)
         .await;
     let line = world.log(b);
-    let line = line
-        .with("somebody else moved the offset mirror")
-        .next()
-        .expect("it was just there");
+    let line = line.with("somebody else moved the offset mirror").next().expect("it was just there");
     assert_eq!(line["level"], "ERROR");
     world.settled().await;
     answers_exactly(&mut world, &jobs).await;
-    assert_eq!(
-        world
-            .sent
-            .values()
-            .filter(|kind| **kind == Sent::Job)
-            .count(),
-        jobs.len()
-    );
+    assert_eq!(world.sent.values().filter(|kind| **kind == Sent::Job).count(), jobs.len());
     // The group still begins where it did: nothing was moved by hand.
     let pending = world.redis(&["XPENDING", JOBS, GROUP]).await;
     assert!(matches!(pending, Value::Array(_)));

@@ -36,3 +36,5 @@ mod tidy;
 mod recovery;
 // the commands for people
 mod commands;
+// the load generator as a command
+mod bench;

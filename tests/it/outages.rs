@@ -22,23 +22,16 @@ async fn under_load(world: &mut World) -> [usize; 2] {
 /// Jobs for some games, two for some of them, and an entry that is no job.
 async fn more_jobs(world: &mut World, batch: &str) {
     for number in 0..60 {
-        world
-            .send(&format!("{batch}-{}", number % 50), "galaxy/engine:1")
-            .await;
+        world.send(&format!("{batch}-{}", number % 50), "galaxy/engine:1").await;
     }
     world.send_malformed().await;
 }
 
 /// Waits until at least this many more entries than now are answered.
 async fn progress(world: &mut World, more: usize) {
-    let answered =
-        |account: startjobs::lobby::accounting::Account| account.sent - account.lost.len();
+    let answered = |account: startjobs::lobby::accounting::Account| account.sent - account.lost.len();
     let goal = (answered(world.account().await) + more).min(world.sent.len());
-    world
-        .eventually("progress", async |world: &World| {
-            answered(world.account().await) >= goal
-        })
-        .await;
+    world.eventually("progress", async |world: &World| answered(world.account().await) >= goal).await;
 }
 
 /// Everything answered once, nothing pending, the mirror at the end, one container per game.
@@ -49,21 +42,13 @@ async fn ends_well(world: &mut World) {
     let outcomes = world.lobby.all_outcomes().await.expect("outcomes");
     for outcome in outcomes {
         assert_eq!(outcome.outcome, "success", "{outcome:?}");
-        assert_eq!(
-            outcome.container_id,
-            sim.the_only_container(&outcome.game_id),
-            "{outcome:?}"
-        );
+        assert_eq!(outcome.container_id, sim.the_only_container(&outcome.game_id), "{outcome:?}");
     }
 }
 
 /// Redis answers the test again.
 async fn back(world: &mut World) {
-    world
-        .eventually("Redis answers", async |world: &World| {
-            world.try_redis(&["PING"]).await.is_ok()
-        })
-        .await;
+    world.eventually("Redis answers", async |world: &World| world.try_redis(&["PING"]).await.is_ok()).await;
 }
 
 /// Every condition ended, none was said more often than there were outages.
@@ -71,37 +56,19 @@ fn said_once(log: &Log, outages: usize, must: &[&str]) {
     let conditions = log.conditions();
     for (condition, &(began, ended)) in &conditions {
         assert_eq!(began, ended, "{condition} has not ended: {}", log.text());
-        assert!(
-            began <= outages,
-            "{condition} was said {began} times for {outages} outages: {}",
-            log.text()
-        );
+        assert!(began <= outages, "{condition} was said {began} times for {outages} outages: {}", log.text());
     }
     for condition in must {
-        assert!(
-            conditions.contains_key(*condition),
-            "{condition} was not said: {}",
-            log.text()
-        );
+        assert!(conditions.contains_key(*condition), "{condition} was not said: {}", log.text());
     }
-    assert!(
-        log.warnings() <= 12 * outages,
-        "a flood of warnings: {}",
-        log.text()
-    );
+    assert!(log.warnings() <= 12 * outages, "a flood of warnings: {}", log.text());
 }
 
 /// Waits until no replica has a condition left that has not ended.
 async fn conditions_over(world: &mut World, replicas: &[usize]) {
     for &replica in replicas {
-        let is_over = |log: &Log| {
-            log.conditions()
-                .values()
-                .all(|(began, ended)| began == ended)
-        };
-        world
-            .logged(replica, "the end of every condition", is_over)
-            .await;
+        let is_over = |log: &Log| log.conditions().values().all(|(began, ended)| began == ended);
+        world.logged(replica, "the end of every condition", is_over).await;
     }
 }
 
@@ -110,22 +77,11 @@ async fn a_worker_that_starts_while_redis_is_down_begins_when_it_comes() {
     let mut world = World::new().await;
     world.redis.kill();
     let a = world.replica(&[]);
-    world
-        .logged(a, "that Redis is away", |log| {
-            log.conditions().contains_key("redis")
-        })
-        .await;
+    world.logged(a, "that Redis is away", |log| log.conditions().contains_key("redis")).await;
     // Long enough for many attempts to connect.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(
-        world.fleet.replica(a).process().ended().is_none(),
-        "{}",
-        world.logs()
-    );
-    world
-        .redis
-        .start_again()
-        .expect("redis-server starts again");
+    assert!(world.fleet.replica(a).process().ended().is_none(), "{}", world.logs());
+    world.redis.start_again().expect("redis-server starts again");
     back(&mut world).await;
     more_jobs(&mut world, "first").await;
     ends_well(&mut world).await;
@@ -137,39 +93,26 @@ async fn a_worker_that_starts_while_redis_is_down_begins_when_it_comes() {
 async fn redis_is_killed_under_load_and_comes_back_with_all_it_had_acknowledged() {
     const KILLS: usize = 3;
     let options = ["--appendonly", "yes", "--appendfsync", "always"];
-    let redis =
-        RedisServer::start_with(Path::new("redis-server"), &options).expect("redis-server starts");
-    let mut world = World::on(
-        redis,
-        &[("simulated-latency", "20ms..200ms"), ("slots", "8")],
-    )
-    .await;
+    let redis = RedisServer::start_with(Path::new("redis-server"), &options).expect("redis-server starts");
+    let mut world = World::on(redis, &[("simulated-latency", "20ms..200ms"), ("slots", "8")]).await;
     let replicas = under_load(&mut world).await;
     for kill in 0..KILLS {
         progress(&mut world, 8).await;
-        assert!(
-            !world.account().await.lost.is_empty(),
-            "the load was over before kill {kill}"
-        );
+        assert!(!world.account().await.lost.is_empty(), "the load was over before kill {kill}");
         world.redis.kill();
         for replica in replicas {
             let outages = kill + 1;
             world
                 .logged(replica, "that Redis is away", |log| {
-                    log.conditions()
-                        .get("redis")
-                        .is_some_and(|&(began, _)| began >= outages)
+                    log.conditions().get("redis").is_some_and(|&(began, _)| began >= outages)
                 })
                 .await;
         }
-        world
-            .redis
-            .start_again()
-            .expect("redis-server starts again");
+        world.redis.start_again().expect("redis-server starts again");
         back(&mut world).await;
-        more_jobs(&mut world, &format!("after-{kill}")).await;
-        // Everybody has noticed before the next one.
+        // Everybody has noticed, and is busy again, before the next one.
         conditions_over(&mut world, &replicas).await;
+        more_jobs(&mut world, &format!("after-{kill}")).await;
     }
     ends_well(&mut world).await;
     for replica in replicas {
@@ -194,10 +137,7 @@ async fn redis_stands_still_for_four_seconds_under_load() {
         said_once(&world.log(replica), 1, &["redis"]);
     }
     let dead = world.lobby.all_dead().await.expect("dead letters");
-    assert!(
-        dead.iter().all(|letter| letter.reason == "malformed"),
-        "{dead:?}"
-    );
+    assert!(dead.iter().all(|letter| letter.reason == "malformed"), "{dead:?}");
 }
 
 #[tokio::test]
@@ -210,20 +150,12 @@ async fn every_connection_is_cut_again_and_again_under_load() {
         // Two of each replica, and both of this test.
         world
             .eventually("everybody is connected", async |world: &World| {
-                let list = world
-                    .redis(&["CLIENT", "LIST", "TYPE", "normal"])
-                    .await
-                    .as_string();
+                let list = world.redis(&["CLIENT", "LIST", "TYPE", "normal"]).await.as_string();
                 list.is_some_and(|list| list.lines().count() >= 6)
             })
             .await;
-        let killed = world
-            .redis(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
-            .await;
-        assert!(
-            killed.as_i64().is_some_and(|count| count >= 5),
-            "{killed:?}"
-        );
+        let killed = world.redis(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+        assert!(killed.as_i64().is_some_and(|count| count >= 5), "{killed:?}");
         more_jobs(&mut world, &format!("after-{cut}")).await;
     }
     ends_well(&mut world).await;
@@ -254,25 +186,15 @@ async fn the_group_is_destroyed_again_and_again_under_load() {
     const TIMES: usize = 5;
     let mut world = World::with(&[("simulated-latency", "5ms..100ms"), ("slots", "8")]).await;
     let replicas = under_load(&mut world).await;
-    let (jobs, group) = (
-        world.settings.stream.jobs.clone(),
-        world.settings.stream.group.clone(),
-    );
+    let (jobs, group) = (world.settings.stream.jobs.clone(), world.settings.stream.group.clone());
     for time in 0..TIMES {
         progress(&mut world, 8).await;
-        assert!(
-            !world.account().await.lost.is_empty(),
-            "the load was over before time {time}"
-        );
+        assert!(!world.account().await.lost.is_empty(), "the load was over before time {time}");
         // A group that nobody has made again yet cannot be destroyed again.
         world
             .eventually("the group is destroyed", async |world: &World| {
                 world.watch_mirror().await;
-                world
-                    .redis(&["XGROUP", "DESTROY", &jobs, &group])
-                    .await
-                    .as_i64()
-                    == Some(1)
+                world.redis(&["XGROUP", "DESTROY", &jobs, &group]).await.as_i64() == Some(1)
             })
             .await;
         more_jobs(&mut world, &format!("after-{time}")).await;
@@ -284,12 +206,7 @@ async fn the_group_is_destroyed_again_and_again_under_load() {
     }
     let created = |log: &Log| log.count("consumer group created");
     let by_a = created(&world.log(replicas[0]));
-    assert_eq!(
-        by_a + created(&world.log(replicas[1])),
-        TIMES + 1,
-        "{}",
-        world.logs()
-    );
+    assert_eq!(by_a + created(&world.log(replicas[1])), TIMES + 1, "{}", world.logs());
 }
 
 #[tokio::test]
@@ -316,11 +233,7 @@ async fn the_jobs_stream_is_deleted_and_stays_away_for_a_while() {
     world.at_rest().await;
     let jobs = world.settings.stream.jobs.clone();
     world.redis(&["DEL", &jobs]).await;
-    world
-        .eventually("the group is there again", async |world: &World| {
-            world.lobby.pending().await.is_ok()
-        })
-        .await;
+    world.eventually("the group is there again", async |world: &World| world.lobby.pending().await.is_ok()).await;
     more_jobs(&mut world, "later").await;
     ends_well(&mut world).await;
     for replica in replicas {
@@ -342,10 +255,7 @@ async fn a_results_key_of_another_type_holds_everything_up_and_loses_nothing() {
     world.redis(&["EVAL", spoil, "2", &results, &aside]).await;
     // More jobs until both have something to settle: one alone may have taken the whole load.
     let mut batches = 0;
-    while !replicas
-        .iter()
-        .all(|&replica| world.log(replica).conditions().contains_key("settle"))
-    {
+    while !replicas.iter().all(|&replica| world.log(replica).conditions().contains_key("settle")) {
         assert!(batches < 50, "settling is not refused\n{}", world.logs());
         more_jobs(&mut world, &format!("refused-{batches}")).await;
         batches += 1;
@@ -353,10 +263,7 @@ async fn a_results_key_of_another_type_holds_everything_up_and_loses_nothing() {
     }
     // Many attempts, all refused.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(
-        world.redis(&["GET", &results]).await.as_string().as_deref(),
-        Some("not a stream")
-    );
+    assert_eq!(world.redis(&["GET", &results]).await.as_string().as_deref(), Some("not a stream"));
     world.redis(&["EVAL", repair, "2", &results, &aside]).await;
     ends_well(&mut world).await;
     for replica in replicas {

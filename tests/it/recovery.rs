@@ -28,7 +28,9 @@ async fn entries_of_a_killed_replica_are_finished_by_others_within_claim_idle_an
     for number in 0..16 {
         world.send(&format!("g{number}"), "galaxy/engine:1").await;
     }
-    world.eventually("all of them are held", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 16).await;
+    world
+        .eventually("all of them are held", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 16)
+        .await;
     world.replica(&[]);
     world.replica(&[]);
     world.fleet.replica(0).process().kill();
@@ -89,7 +91,12 @@ async fn jobs_that_kill_their_process_are_condemned_and_nobody_else_is() {
     }
     let account = world.settled().await;
     assert_eq!(account.outcomes.get("poison"), Some(&3), "{account:?}");
-    assert_eq!(account.outcomes.get("started").copied().unwrap_or(0) + account.outcomes.get("replay_no_op").copied().unwrap_or(0), 117, "{account:?}");
+    assert_eq!(
+        account.outcomes.get("started").copied().unwrap_or(0)
+            + account.outcomes.get("replay_no_op").copied().unwrap_or(0),
+        117,
+        "{account:?}"
+    );
     let mut condemned: Vec<String> =
         world.lobby.all_dead().await.expect("dead letters").into_iter().map(|dead| dead.source_ref).collect();
     condemned.sort();
@@ -133,9 +140,45 @@ async fn a_sweep_reaches_a_dead_entry_behind_thousands_of_living_ones() {
         world.lobby.append(&format!("l{number}"), "galaxy/engine:1", 0).await.expect("appended");
     }
     let dead = world.send("dead", "galaxy/engine:1").await;
-    world.redis(&["XREADGROUP", "GROUP", "rtmanager.startjobs", "living", "COUNT", "3000", "STREAMS", "runtime:start_jobs", ">"]).await;
-    world.redis(&["XREADGROUP", "GROUP", "rtmanager.startjobs", "gone", "COUNT", "1", "STREAMS", "runtime:start_jobs", ">"]).await;
-    world.redis(&["XCLAIM", "runtime:start_jobs", "rtmanager.startjobs", "gone", "0", &dead.to_string(), "IDLE", "60000", "JUSTID"]).await;
+    world
+        .redis(&[
+            "XREADGROUP",
+            "GROUP",
+            "rtmanager.startjobs",
+            "living",
+            "COUNT",
+            "3000",
+            "STREAMS",
+            "runtime:start_jobs",
+            ">",
+        ])
+        .await;
+    world
+        .redis(&[
+            "XREADGROUP",
+            "GROUP",
+            "rtmanager.startjobs",
+            "gone",
+            "COUNT",
+            "1",
+            "STREAMS",
+            "runtime:start_jobs",
+            ">",
+        ])
+        .await;
+    world
+        .redis(&[
+            "XCLAIM",
+            "runtime:start_jobs",
+            "rtmanager.startjobs",
+            "gone",
+            "0",
+            &dead.to_string(),
+            "IDLE",
+            "60000",
+            "JUSTID",
+        ])
+        .await;
     world.replica(&[]);
     // The living stay alive: somebody renews them.
     let began = Instant::now();
@@ -158,7 +201,9 @@ async fn entries_of_a_deleted_consumer_are_put_back_and_finished() {
     for number in 0..10 {
         world.send(&format!("g{number}"), "galaxy/engine:1").await;
     }
-    world.eventually("all of them are held", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 10).await;
+    world
+        .eventually("all of them are held", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 10)
+        .await;
     let consumer = pending_by_consumer(&world).await.into_keys().next().expect("a consumer");
     world.fleet.replica(victim).process().kill();
     let dropped = world.redis(&["XGROUP", "DELCONSUMER", "runtime:start_jobs", "rtmanager.startjobs", &consumer]).await;
@@ -176,22 +221,47 @@ async fn entries_of_a_deleted_living_consumer_are_put_back_by_its_renewal() {
     for number in 0..10 {
         world.send(&format!("g{number}"), "galaxy/engine:1").await;
     }
-    world.eventually("all of them are held", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 10).await;
+    world
+        .eventually("all of them are held", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 10)
+        .await;
     let consumer = pending_by_consumer(&world).await.into_keys().next().expect("a consumer");
     world.redis(&["XGROUP", "DELCONSUMER", "runtime:start_jobs", "rtmanager.startjobs", &consumer]).await;
-    world.eventually("they are pending again", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 10).await;
+    world
+        .eventually("they are pending again", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 10)
+        .await;
     world.settled().await;
     world.at_rest().await;
 }
 
 #[tokio::test]
 async fn two_thousand_dead_consumers_vanish_and_the_one_that_holds_an_entry_stays() {
-    let mut world = World::with(&[("janitor-interval", "50ms"), ("consumer-idle", "700ms"), ("claim-idle", "600ms")]).await;
+    let mut world =
+        World::with(&[("janitor-interval", "50ms"), ("consumer-idle", "700ms"), ("claim-idle", "600ms")]).await;
     world.redis(&["XGROUP", "CREATE", "runtime:start_jobs", "rtmanager.startjobs", "0", "MKSTREAM"]).await;
-    world.redis(&["EVAL", "for i = 1, 2000 do redis.call('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], 'dead-' .. i) end", "1", "runtime:start_jobs", "rtmanager.startjobs"]).await;
+    world
+        .redis(&[
+            "EVAL",
+            "for i = 1, 2000 do redis.call('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], 'dead-' .. i) end",
+            "1",
+            "runtime:start_jobs",
+            "rtmanager.startjobs",
+        ])
+        .await;
     // An entry that nobody may claim, because its holder renews it.
     world.lobby.append("held", "galaxy/engine:1", 0).await.expect("appended");
-    world.redis(&["XREADGROUP", "GROUP", "rtmanager.startjobs", "holder", "COUNT", "1", "STREAMS", "runtime:start_jobs", ">"]).await;
+    world
+        .redis(&[
+            "XREADGROUP",
+            "GROUP",
+            "rtmanager.startjobs",
+            "holder",
+            "COUNT",
+            "1",
+            "STREAMS",
+            "runtime:start_jobs",
+            ">",
+        ])
+        .await;
     world.replica(&[]);
     let began = Instant::now();
     loop {
@@ -209,13 +279,9 @@ async fn two_thousand_dead_consumers_vanish_and_the_one_that_holds_an_entry_stay
 
 #[tokio::test]
 async fn trimming_stops_at_the_watermark_and_results_keep_their_retention() {
-    let mut world = World::with(&[
-        ("janitor-interval", "50ms"),
-        ("trim-jobs", "on"),
-        ("results-retention", "1h"),
-        ("slots", "4"),
-    ])
-    .await;
+    let mut world =
+        World::with(&[("janitor-interval", "50ms"), ("trim-jobs", "on"), ("results-retention", "1h"), ("slots", "4")])
+            .await;
     // Small nodes, so that approximate trimming has something to trim.
     world.redis(&["CONFIG", "SET", "stream-node-max-entries", "10"]).await;
     let stuck = {
@@ -229,10 +295,11 @@ async fn trimming_stops_at_the_watermark_and_results_keep_their_retention() {
         stuck
     };
     world.replica(&[]);
-    world.eventually("the stream has been trimmed", async |w: &World| {
-        w.redis(&["XLEN", "runtime:start_jobs"]).await.as_i64().is_some_and(|length| length < 150)
-    })
-    .await;
+    world
+        .eventually("the stream has been trimmed", async |w: &World| {
+            w.redis(&["XLEN", "runtime:start_jobs"]).await.as_i64().is_some_and(|length| length < 150)
+        })
+        .await;
     let there = world.redis(&["XRANGE", "runtime:start_jobs", &stuck.to_string(), "+"]).await;
     let there: Vec<(String, Vec<String>)> = there.convert().expect("entries");
     assert_eq!(there.len(), 101, "nothing at or after the unsettled entry was trimmed");
@@ -275,9 +342,10 @@ async fn stray_containers_are_removed_and_recorded_ones_are_not() {
     world.settled().await;
     // The record of `h` says that another container runs; its real one is a stray.
     world.redis(&["HSET", "rtm:{h}:rec", "container_id", "simulated.rtm-h.another"]).await;
-    world.eventually("the stray is gone", async |w: &World| {
-        w.redis(&["HGET", "rtm:sim:{rtm-h}", "current"]).await.is_null()
-    })
-    .await;
+    world
+        .eventually("the stray is gone", async |w: &World| {
+            w.redis(&["HGET", "rtm:sim:{rtm-h}", "current"]).await.is_null()
+        })
+        .await;
     assert!(!world.redis(&["HGET", "rtm:sim:{rtm-g}", "current"]).await.is_null(), "the recorded one stays");
 }

@@ -11,40 +11,25 @@ const LONG_IDLE: &[(&str, &str)] = &[("claim-idle", "20s"), ("drain-timeout", "1
 
 /// The group's consumers.
 async fn consumers(world: &World) -> Vec<String> {
-    let words = [
-        "XINFO",
-        "CONSUMERS",
-        &world.settings.stream.jobs,
-        &world.settings.stream.group,
-    ];
+    let words = ["XINFO", "CONSUMERS", &world.settings.stream.jobs, &world.settings.stream.group];
     let Ok(list) = world.try_redis(&words).await else {
         return Vec::new();
     };
     let list: Vec<Vec<startjobs::redis::Value>> = list.convert().expect("consumers");
-    list.into_iter()
-        .filter_map(|fields| fields.get(1).and_then(startjobs::redis::Value::as_string))
-        .collect()
+    list.into_iter().filter_map(|fields| fields.get(1).and_then(startjobs::redis::Value::as_string)).collect()
 }
 
 /// Crash and failure counts of entries.
 async fn counted_attempts(world: &World) -> Vec<String> {
     let key = format!("{}:attempts", world.settings.stream.jobs);
-    world
-        .redis(&["HGETALL", &key])
-        .await
-        .convert()
-        .expect("a hash")
+    world.redis(&["HGETALL", &key]).await.convert().expect("a hash")
 }
 
 /// Waits until this many entries are pending.
 async fn pending(world: &mut World, count: usize) {
     world
         .eventually("entries are taken", async |world: &World| {
-            world
-                .lobby
-                .pending()
-                .await
-                .is_ok_and(|pending| pending.len() == count)
+            world.lobby.pending().await.is_ok_and(|pending| pending.len() == count)
         })
         .await;
 }
@@ -61,11 +46,7 @@ async fn one_runs_and_nine_wait(world: &mut World, slow: &str) -> usize {
     world
         .eventually("one runs", async |world: &World| {
             // The presence is written at renewals only; the container says sooner that the start is under way.
-            world
-                .presences()
-                .await
-                .values()
-                .any(|presence| presence.contains(running))
+            world.presences().await.values().any(|presence| presence.contains(running))
                 || world.sim_log().await.existing() == 1
         })
         .await;
@@ -73,33 +54,21 @@ async fn one_runs_and_nine_wait(world: &mut World, slow: &str) -> usize {
 }
 
 async fn stops_under_load(signal: Signal) {
-    let mut world = World::with(&[
-        ("simulated-latency", "20ms..150ms"),
-        ("drain-timeout", "5s"),
-    ])
-    .await;
+    let mut world = World::with(&[("simulated-latency", "20ms..150ms"), ("drain-timeout", "5s")]).await;
     let (a, b) = (world.replica(&[]), world.replica(&[]));
     world.begun(a).await;
     world.begun(b).await;
     for number in 0..200 {
-        world
-            .send(&format!("game-{}", number % 120), "galaxy/engine:1")
-            .await;
+        world.send(&format!("game-{}", number % 120), "galaxy/engine:1").await;
     }
-    world
-        .logged(a, "some outcomes", |log| log.processed().len() > 2)
-        .await;
+    world.logged(a, "some outcomes", |log| log.processed().len() > 2).await;
     assert!(!world.account().await.lost.is_empty(), "the load was over");
     world.signal(a, signal);
     let status = world.ended(a, Duration::from_secs(5)).await;
     assert_eq!(status.code(), Some(0), "{}", world.logs());
     assert_eq!(world.log(a).count("start jobs consumer stopped"), 1);
     let left = consumers(&world).await;
-    assert_eq!(
-        left.len(),
-        1,
-        "the consumer of the stopped replica stays: {left:?}"
-    );
+    assert_eq!(left.len(), 1, "the consumer of the stopped replica stays: {left:?}");
     world.settled_under_watch().await;
     world.at_rest().await;
     assert!(counted_attempts(&world).await.is_empty());
@@ -130,32 +99,16 @@ async fn what_is_given_back_is_taken_at_once_and_counts_as_no_crash() {
     world.signal(a, Signal::TERM);
     let asked = Instant::now();
     world
-        .eventually(
-            "the nine are with the other replica",
-            async |world: &World| {
-                let pending = world.lobby.pending().await.expect("a group");
-                pending
-                    .iter()
-                    .filter(|entry| entry.consumer != of_a)
-                    .count()
-                    == 9
-            },
-        )
+        .eventually("the nine are with the other replica", async |world: &World| {
+            let pending = world.lobby.pending().await.expect("a group");
+            pending.iter().filter(|entry| entry.consumer != of_a).count() == 9
+        })
         .await;
     let took = asked.elapsed();
-    assert!(
-        took < Duration::from_secs(2),
-        "it took {took:?}, and claim idle is 20 s"
-    );
+    assert!(took < Duration::from_secs(2), "it took {took:?}, and claim idle is 20 s");
     assert!(counted_attempts(&world).await.is_empty());
-    assert!(
-        world.fleet.replica(a).process().ended().is_none(),
-        "the running one was not finished"
-    );
-    assert_eq!(
-        world.ended(a, Duration::from_secs(10)).await.code(),
-        Some(0)
-    );
+    assert!(world.fleet.replica(a).process().ended().is_none(), "the running one was not finished");
+    assert_eq!(world.ended(a, Duration::from_secs(10)).await.code(), Some(0));
     assert_eq!(world.log(a).processed().len(), 1, "{}", world.logs());
 
     let account = world.settled().await;
@@ -172,21 +125,13 @@ async fn second_signal(signal: Signal, code: i32) {
     world.signal(a, signal);
     world
         .eventually("it drains", async |world: &World| {
-            world
-                .presences()
-                .await
-                .values()
-                .any(|presence| presence.contains(" draining "))
+            world.presences().await.values().any(|presence| presence.contains(" draining "))
         })
         .await;
     world.signal(a, signal);
     let asked = Instant::now();
     let status = world.ended(a, PATIENCE).await;
-    assert!(
-        asked.elapsed() < Duration::from_millis(500),
-        "{:?}",
-        asked.elapsed()
-    );
+    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
     assert_eq!(status.code(), Some(code), "{}", world.logs());
     world.replica(&[]);
     world.settled().await;
@@ -210,26 +155,13 @@ async fn a_start_that_outlasts_the_drain_deadline_is_finished_by_another_replica
     let a = world.replica(&[]);
     world.begun(a).await;
     let job = world.send("game", "sim/slow:3s").await;
-    world
-        .eventually("it runs", async |world: &World| {
-            world.sim_log().await.existing() == 1
-        })
-        .await;
+    world.eventually("it runs", async |world: &World| world.sim_log().await.existing() == 1).await;
     world.signal(a, Signal::TERM);
     let asked = Instant::now();
     let status = world.ended(a, PATIENCE).await;
-    assert!(
-        asked.elapsed() < Duration::from_millis(1_500),
-        "{:?}",
-        asked.elapsed()
-    );
+    assert!(asked.elapsed() < Duration::from_millis(1_500), "{:?}", asked.elapsed());
     assert_eq!(status.code(), Some(1), "{}", world.logs());
-    assert_eq!(
-        world
-            .log(a)
-            .count("start jobs consumer stopped with entries in hand"),
-        1
-    );
+    assert_eq!(world.log(a).count("start jobs consumer stopped with entries in hand"), 1);
 
     let b = world.replica(&[]);
     world.begun(b).await;
@@ -237,15 +169,9 @@ async fn a_start_that_outlasts_the_drain_deadline_is_finished_by_another_replica
     world.settled().await;
     world.at_rest().await;
     let took = began.elapsed();
-    assert!(
-        took < Duration::from_secs(8),
-        "it took {took:?}, and claim idle is 20 s"
-    );
+    assert!(took < Duration::from_secs(8), "it took {took:?}, and claim idle is 20 s");
     let outcome = world.outcome(job).await;
-    assert_eq!(
-        (outcome.get("error_code"), outcome.get("attempt")),
-        ("", "2")
-    );
+    assert_eq!((outcome.get("error_code"), outcome.get("attempt")), ("", "2"));
     assert!(counted_attempts(&world).await.is_empty());
     world.sim_log().await.the_only_container("game");
 }
@@ -264,12 +190,7 @@ async fn an_idle_replica_ends_within_a_second_and_leaves_no_consumer() {
         assert_eq!(status.code(), Some(0), "{}", world.logs());
         assert!(consumers(&world).await.is_empty());
         let presences = world.presences().await;
-        assert!(
-            presences
-                .values()
-                .all(|presence| presence.contains(" left ")),
-            "{presences:?}"
-        );
+        assert!(presences.values().all(|presence| presence.contains(" left ")), "{presences:?}");
     }
 }
 
@@ -278,16 +199,7 @@ async fn a_replica_that_waits_for_redis_ends_when_it_is_told() {
     let mut world = World::new().await;
     world.redis.kill();
     let a = world.replica(&[]);
-    world
-        .logged(a, "that Redis is away", |log| {
-            log.conditions().contains_key("redis")
-        })
-        .await;
+    world.logged(a, "that Redis is away", |log| log.conditions().contains_key("redis")).await;
     world.signal(a, Signal::TERM);
-    assert_eq!(
-        world.ended(a, Duration::from_secs(1)).await.code(),
-        Some(0),
-        "{}",
-        world.logs()
-    );
+    assert_eq!(world.ended(a, Duration::from_secs(1)).await.code(), Some(0), "{}", world.logs());
 }

@@ -9,14 +9,7 @@ use startjobs::stream::entry_id::EntryId;
 
 use crate::support::world::{Entry, World};
 
-const SIX: [&str; 6] = [
-    "game_id",
-    "outcome",
-    "container_id",
-    "engine_endpoint",
-    "error_code",
-    "error_message",
-];
+const SIX: [&str; 6] = ["game_id", "outcome", "container_id", "engine_endpoint", "error_code", "error_message"];
 const OURS: [&str; 4] = ["source_ref", "requested_at_ms", "finished_at_ms", "attempt"];
 
 /// Two replicas that work, so that jobs of one game meet on both.
@@ -45,27 +38,17 @@ async fn two_jobs_of_one_game_on_two_replicas_are_one_start_and_one_replay() {
     let mut world = two_replicas(&[("slots", "1"), ("simulated-latency", "200ms")]).await;
     for round in 0..4 {
         let game = format!("game-{round}");
-        let jobs = [
-            world.send(&game, "galaxy/engine:1").await,
-            world.send(&game, "galaxy/engine:1").await,
-        ];
+        let jobs = [world.send(&game, "galaxy/engine:1").await, world.send(&game, "galaxy/engine:1").await];
         world.settled().await;
         assert_eq!(codes(&world, &jobs).await, ["", "replay_no_op"]);
         let sim = world.sim_log().await;
         for job in jobs {
-            assert_eq!(
-                world.outcome(job).await.get("container_id"),
-                sim.the_only_container(&game)
-            );
+            assert_eq!(world.outcome(job).await.get("container_id"), sim.the_only_container(&game));
         }
         assert_eq!(sim.created(&game).len(), 1, "{sim:?}");
     }
     for replica in 0..2 {
-        assert!(
-            !world.log(replica).processed().is_empty(),
-            "replica {replica} did nothing: {}",
-            world.logs()
-        );
+        assert!(!world.log(replica).processed().is_empty(), "replica {replica} did nothing: {}", world.logs());
     }
 }
 
@@ -98,10 +81,7 @@ async fn a_game_whose_container_is_gone_is_started_anew() {
     let outcome = world.outcome(second).await;
     assert_eq!(outcome.get("error_code"), "");
     assert_ne!(outcome.get("container_id"), gone);
-    assert_eq!(
-        outcome.get("container_id"),
-        world.sim_log().await.the_only_container("game")
-    );
+    assert_eq!(outcome.get("container_id"), world.sim_log().await.the_only_container("game"));
 }
 
 #[tokio::test]
@@ -112,28 +92,16 @@ async fn another_image_is_a_conflict_only_while_the_container_lives() {
     let refused = world.send("game", "galaxy/engine:2").await;
     world.settled().await;
     let outcome = world.outcome(refused).await;
-    assert_eq!(
-        (outcome.get("outcome"), outcome.get("error_code")),
-        ("failure", "image_conflict")
-    );
-    assert_eq!(
-        (outcome.get("container_id"), outcome.get("engine_endpoint")),
-        ("", "")
-    );
+    assert_eq!((outcome.get("outcome"), outcome.get("error_code")), ("failure", "image_conflict"));
+    assert_eq!((outcome.get("container_id"), outcome.get("engine_endpoint")), ("", ""));
     world.sim_log().await.the_only_container("game");
 
     world.remove_container("game").await;
     let taken = world.send("game", "galaxy/engine:2").await;
     world.settled().await;
     let outcome = world.outcome(taken).await;
-    assert_eq!(
-        (outcome.get("outcome"), outcome.get("error_code")),
-        ("success", "")
-    );
-    assert_eq!(
-        outcome.get("container_id"),
-        world.sim_log().await.the_only_container("game")
-    );
+    assert_eq!((outcome.get("outcome"), outcome.get("error_code")), ("success", ""));
+    assert_eq!(outcome.get("container_id"), world.sim_log().await.the_only_container("game"));
 }
 
 #[tokio::test]
@@ -143,10 +111,7 @@ async fn a_spent_budget_is_answered_and_kept_and_frees_the_game() {
     world.settled().await;
     world.at_rest().await;
     let outcome = world.outcome(job).await;
-    assert_eq!(
-        (outcome.get("outcome"), outcome.get("error_code")),
-        ("failure", "simulated_error")
-    );
+    assert_eq!((outcome.get("outcome"), outcome.get("error_code")), ("failure", "simulated_error"));
     let dead = world.entries(&world.settings.stream.dead).await;
     assert_eq!(dead.len(), 1, "{dead:?}");
     let expected = [
@@ -171,28 +136,18 @@ async fn a_spent_budget_is_answered_and_kept_and_frees_the_game() {
 
 #[tokio::test]
 async fn passing_errors_pass() {
-    let settings = [
-        ("simulated-errors", "0.3"),
-        ("retry-attempts", "30"),
-        ("retry-min", "20ms"),
-        ("retry-max", "40ms"),
-    ];
+    let settings =
+        [("simulated-errors", "0.3"), ("retry-attempts", "30"), ("retry-min", "20ms"), ("retry-max", "40ms")];
     let mut world = two_replicas(&settings).await;
     for number in 0..80 {
-        world
-            .send(&format!("game-{number}"), "galaxy/engine:1")
-            .await;
+        world.send(&format!("game-{number}"), "galaxy/engine:1").await;
     }
     let account = world.settled().await;
     world.at_rest().await;
     let replays = account.outcomes.get("replay_no_op").copied().unwrap_or(0);
     assert_eq!(account.outcomes["started"] + replays, 80, "{account:?}");
-    let failed: usize =
-        world.log(0).count("start service failed") + world.log(1).count("start service failed");
-    assert!(
-        (10..80).contains(&failed),
-        "{failed} attempts of 80 jobs failed"
-    );
+    let failed: usize = world.log(0).count("start service failed") + world.log(1).count("start service failed");
+    assert!((10..80).contains(&failed), "{failed} attempts of 80 jobs failed");
     let sim = world.sim_log().await;
     assert_eq!((sim.existing(), sim.running()), (80, 80));
 }
@@ -201,10 +156,7 @@ async fn passing_errors_pass() {
 #[expect(clippy::cast_precision_loss, reason = "53 bits fit a double exactly")]
 fn fails_by_lot(seed: u64, job: EntryId, share: f64) -> bool {
     let digest = Sha256::digest(format!("{seed}\0failure\0{job}").as_bytes());
-    let first = digest
-        .iter()
-        .take(8)
-        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let first = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     ((first >> 11) as f64 / (1_u64 << 53) as f64) < share
 }
 
@@ -213,46 +165,29 @@ async fn jobs_that_fail_by_lot_are_the_same_whoever_tries() {
     let mut world = two_replicas(&[("simulated-failures", "0.2"), ("simulated-seed", "7")]).await;
     let mut jobs = Vec::new();
     for number in 0..150 {
-        jobs.push(
-            world
-                .send(&format!("game-{number}"), "galaxy/engine:1")
-                .await,
-        );
+        jobs.push(world.send(&format!("game-{number}"), "galaxy/engine:1").await);
     }
     world.settled().await;
     let mut failed = 0;
     for &job in &jobs {
         let outcome = world.outcome(job).await;
-        let expected = if fails_by_lot(7, job, 0.2) {
-            "simulated_failure"
-        } else {
-            ""
-        };
+        let expected = if fails_by_lot(7, job, 0.2) { "simulated_failure" } else { "" };
         assert_eq!(outcome.get("error_code"), expected, "{outcome:?}");
         failed += usize::from(!expected.is_empty());
     }
     assert!((10..60).contains(&failed), "{failed} of 150");
     assert_eq!(world.sim_log().await.existing(), jobs.len() - failed);
     let dead = world.lobby.all_dead().await.expect("dead letters");
-    assert!(
-        dead.is_empty(),
-        "a failure that was answered is no dead letter: {dead:?}"
-    );
+    assert!(dead.is_empty(), "a failure that was answered is no dead letter: {dead:?}");
 }
 
 #[tokio::test]
 async fn a_job_older_than_the_start_deadline_is_answered_instead_of_started() {
     let mut world = two_replicas(&[("start-deadline", "1m")]).await;
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .expect("after 1970");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
     let text = |age: Duration| now.saturating_sub(age).as_millis().to_string();
     let mut send = async |game: &str, requested: &str| {
-        let fields = [
-            ("game_id", game),
-            ("image_ref", "galaxy/engine:1"),
-            ("requested_at_ms", requested),
-        ];
+        let fields = [("game_id", game), ("image_ref", "galaxy/engine:1"), ("requested_at_ms", requested)];
         world.send_fields(&fields, Sent::Job).await
     };
     let late = send("late", &text(Duration::from_secs(120))).await;
@@ -261,10 +196,7 @@ async fn a_job_older_than_the_start_deadline_is_answered_instead_of_started() {
     world.settled().await;
     world.at_rest().await;
     let outcome = world.outcome(late).await;
-    assert_eq!(
-        (outcome.get("outcome"), outcome.get("error_code")),
-        ("failure", "start_deadline_exceeded")
-    );
+    assert_eq!((outcome.get("outcome"), outcome.get("error_code")), ("failure", "start_deadline_exceeded"));
     assert_eq!(codes(&world, &[in_time, unknown]).await, ["", ""]);
     let sim = world.sim_log().await;
     assert!(sim.created("late").is_empty(), "{sim:?}");
@@ -275,11 +207,7 @@ async fn a_success_and_a_failure(outcome_fields: &str) -> [Entry; 2] {
     let mut world = World::with(&[("outcome-fields", outcome_fields)]).await;
     world.replica(&[]);
     for (game, image) in [("runs", "galaxy/engine:1"), ("exits", "sim/exit")] {
-        let requested = [
-            ("game_id", game),
-            ("image_ref", image),
-            ("requested_at_ms", "-17"),
-        ];
+        let requested = [("game_id", game), ("image_ref", image), ("requested_at_ms", "-17")];
         world.send_fields(&requested, Sent::Job).await;
     }
     world.at_rest().await;
@@ -299,30 +227,14 @@ async fn original_outcomes_have_exactly_the_six_fields_of_the_contract_in_order(
 async fn extended_outcomes_have_four_more_in_order() {
     let [success, failure] = a_success_and_a_failure("extended").await;
     for outcome in [&success, &failure] {
-        assert_eq!(
-            outcome.names(),
-            [&SIX[..], &OURS[..]].concat(),
-            "{outcome:?}"
-        );
+        assert_eq!(outcome.names(), [&SIX[..], &OURS[..]].concat(), "{outcome:?}");
         assert_eq!(outcome.get("requested_at_ms"), "-17");
         assert_eq!(outcome.get("attempt"), "1");
     }
-    assert_eq!(
-        (success.get("game_id"), success.get("error_message")),
-        ("runs", "")
-    );
-    assert!(
-        !success.get("container_id").is_empty()
-            && success.get("engine_endpoint").starts_with("http://")
-    );
-    assert_eq!(
-        (failure.get("game_id"), failure.get("error_code")),
-        ("exits", "engine_exited")
-    );
-    assert_eq!(
-        (failure.get("container_id"), failure.get("engine_endpoint")),
-        ("", "")
-    );
+    assert_eq!((success.get("game_id"), success.get("error_message")), ("runs", ""));
+    assert!(!success.get("container_id").is_empty() && success.get("engine_endpoint").starts_with("http://"));
+    assert_eq!((failure.get("game_id"), failure.get("error_code")), ("exits", "engine_exited"));
+    assert_eq!((failure.get("container_id"), failure.get("engine_endpoint")), ("", ""));
     assert!(!failure.get("error_message").is_empty());
 }
 
@@ -330,11 +242,7 @@ async fn extended_outcomes_have_four_more_in_order() {
 async fn append_bytes(world: &mut World, pairs: &str, kind: Sent) -> String {
     let script = format!("return redis.call('XADD', KEYS[1], '*', unpack({{ {pairs} }}))");
     let jobs = world.settings.stream.jobs.clone();
-    let id = world
-        .redis(&["EVAL", &script, "1", &jobs])
-        .await
-        .as_string()
-        .expect("an id");
+    let id = world.redis(&["EVAL", &script, "1", &jobs]).await.as_string().expect("an id");
     world.sent.insert(id.clone(), kind);
     id
 }
@@ -388,23 +296,15 @@ async fn entries_of_every_shape_get_their_outcome_or_their_dead_letter() {
       end
       return 'equal'";
     let streams = &world.settings.stream;
-    let reply = world
-        .redis(&["EVAL", script, "2", &streams.dead, &streams.jobs])
-        .await;
+    let reply = world.redis(&["EVAL", script, "2", &streams.dead, &streams.jobs]).await;
     assert_eq!(reply.as_string().as_deref(), Some("equal"));
 }
 
 #[tokio::test]
-async fn a_malformed_entry_of_five_thousand_fields_is_one_dead_letter_with_its_first_pairs_in_order()
- {
+async fn a_malformed_entry_of_five_thousand_fields_is_one_dead_letter_with_its_first_pairs_in_order() {
     let mut world = two_replicas(&[]).await;
-    let pairs: Vec<(String, String)> = (0..5_000)
-        .map(|n| (format!("name-{n}"), format!("value-{n}")))
-        .collect();
-    let words: Vec<(&str, &str)> = pairs
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+    let pairs: Vec<(String, String)> = (0..5_000).map(|n| (format!("name-{n}"), format!("value-{n}"))).collect();
+    let words: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let id = world.send_fields(&words, Sent::Malformed).await;
     world.send("game", "galaxy/engine:1").await;
     world.settled().await;
@@ -417,11 +317,5 @@ async fn a_malformed_entry_of_five_thousand_fields_is_one_dead_letter_with_its_f
     assert_eq!(kept, &pairs[..kept.len()]);
     // More than this one command of a script cannot carry; the detail says that there were more.
     assert_eq!(kept.len(), 3_000);
-    assert!(
-        dead[0]
-            .get("detail")
-            .contains("kept the first 3000 of 5000 fields"),
-        "{:?}",
-        dead[0].get("detail")
-    );
+    assert!(dead[0].get("detail").contains("kept the first 3000 of 5000 fields"), "{:?}", dead[0].get("detail"));
 }

@@ -22,11 +22,7 @@ at_every_point! {
 }
 
 fn image(point: &str) -> &'static str {
-    if point == "before_condemn" {
-        "sim/exit"
-    } else {
-        "galaxy/engine:1"
-    }
+    if point == "before_condemn" { "sim/exit" } else { "galaxy/engine:1" }
 }
 
 fn code(point: &str) -> &'static str {
@@ -42,11 +38,7 @@ async fn zombie(point: &str) {
     let b = world.replica(&[]);
     world.settled().await;
     world.at_rest().await;
-    world
-        .logged(b, "the taken outcome", |log| {
-            log.processed() == [job.to_string()]
-        })
-        .await;
+    world.logged(b, "the taken outcome", |log| log.processed() == [job.to_string()]).await;
 
     wakes_up(&mut world, job).await;
 
@@ -55,10 +47,7 @@ async fn zombie(point: &str) {
     assert_eq!(outcome.get("attempt"), "2");
     let sim = world.sim_log().await;
     if point == "before_condemn" {
-        assert!(
-            sim.created("game").len() > 1 && sim.existing() == sim.running(),
-            "{sim:?}"
-        );
+        assert!(sim.created("game").len() > 1 && sim.existing() == sim.running(), "{sim:?}");
     } else {
         assert_eq!(outcome.get("container_id"), sim.the_only_container("game"));
         assert_eq!(sim.created("game").len(), 1, "{sim:?}");
@@ -94,18 +83,10 @@ async fn wakes_up(world: &mut World, taken: EntryId) {
     world.at_rest().await;
     world
         .eventually("both replicas hold nothing", async |world: &World| {
-            world
-                .presences()
-                .await
-                .values()
-                .all(|presence| presence.contains("\"held\":0}"))
+            world.presences().await.values().all(|presence| presence.contains("\"held\":0}"))
         })
         .await;
-    assert!(
-        !world.log(a).processed().contains(&taken),
-        "the zombie published: {}",
-        world.logs()
-    );
+    assert!(!world.log(a).processed().contains(&taken), "the zombie published: {}", world.logs());
     let sim = world.sim_log().await;
     for game in &games {
         sim.the_only_container(game);
@@ -114,12 +95,7 @@ async fn wakes_up(world: &mut World, taken: EntryId) {
 
 #[tokio::test]
 async fn a_failure_that_the_new_owner_decided_stays_decided() {
-    for point in [
-        "after_begin",
-        "before_create",
-        "after_create",
-        "after_start",
-    ] {
+    for point in ["after_begin", "before_create", "after_create", "after_start"] {
         let (mut world, job) = stopped_with_a_job(point, "sim/exit").await;
         world.replica(&[]);
         world.settled().await;

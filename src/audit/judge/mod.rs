@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 
+use super::containers::Breach;
 use super::facts::{Entry, Facts, Form, Ledger, Letter, Pending, Reason};
 use super::finding::{Finding, Kind};
 use super::id::Id;
@@ -87,6 +88,12 @@ pub fn judge(facts: &Facts) -> Verdict {
     verdict.counts.before_since = facts.before_since;
     verdict.findings.sort_unstable();
     verdict
+}
+
+/// The games that had more than one live container.
+pub fn of_breaches(facts: &Facts) -> Vec<Finding> {
+    let detail = |breach: &Breach| format!("game {:?}, {} at once", breach.game, breach.live);
+    facts.breaches.iter().map(|breach| Finding::with(Kind::TwoContainers, Id::ZERO, detail(breach))).collect()
 }
 
 /// The first entry that the fleet left a trace of, where there is reason to believe that somebody else answered those
@@ -321,10 +328,7 @@ impl Judge<'_> {
             let detail = format!("dead letter {letter} names no entry");
             self.verdict.findings.push(Finding::with(Kind::DeadLetterForUnknown, Id::ZERO, detail));
         }
-        for breach in &self.facts.breaches {
-            let detail = format!("game {:?}, {} at once", breach.game, breach.live);
-            self.verdict.findings.push(Finding::with(Kind::TwoContainers, Id::ZERO, detail));
-        }
+        self.verdict.findings.extend(of_breaches(self.facts));
     }
 }
 

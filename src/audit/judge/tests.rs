@@ -2,7 +2,6 @@
 
 use proptest::prelude::*;
 
-use super::super::containers::Breach;
 use super::super::facts::{Ends, Unsourced};
 use super::super::moment::Moment;
 use super::*;

@@ -92,8 +92,10 @@ fn charts(report: &RunReport, page: &mut String) {
     let time = linear("seconds from the beginning", report.took_s.max(1.0));
     let time = Axis { range: (0.0, report.took_s.max(1.0)), ..time };
     let time = Axis { ticks: time.ticks.into_iter().filter(|(at, _)| *at <= report.took_s.max(1.0)).collect(), ..time };
-    let over_time = |id, description: String, y, lines| Chart { id, description, x: time.clone(), y, lines, marks: marks.clone() };
-    let largest = |lines: &[Line<'_>]| lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(0.0, f64::max);
+    let over_time =
+        |id, description: String, y, lines| Chart { id, description, x: time.clone(), y, lines, marks: marks.clone() };
+    let largest =
+        |lines: &[Line<'_>]| lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(0.0, f64::max);
 
     let lines = vec![line("sent", 0, series, |one| one.sent), line("answered", 1, series, |one| one.answered)];
     let description = format!("Entries sent and answered in each of {} seconds.", series.len());
@@ -176,7 +178,7 @@ fn stages(report: &RunReport, page: &mut String) {
     page.push_str("<section aria-labelledby=\"stages-h\"><h2 id=\"stages-h\">Latency by stage, from the intended send</h2>\n<table>\n<thead><tr><th scope=\"col\">stage</th><th scope=\"col\">count</th><th scope=\"col\">p50</th><th scope=\"col\">p90</th><th scope=\"col\">p99</th><th scope=\"col\">p99.9</th><th scope=\"col\">p99.99</th><th scope=\"col\">max</th></tr></thead>\n<tbody>\n");
     for stage in &report.stages {
         let columns = [stage.p50_us, stage.p90_us, stage.p99_us, stage.p999_us, stage.p9999_us, stage.max_us];
-        let columns: String = columns.iter().map(|us| format!("<td>{}</td>", micros(*us))).collect();
+        let columns = columns.map(|us| format!("<td>{}</td>", micros(us))).concat();
         _ = writeln!(page, "<tr><td>{}</td><td>{}</td>{columns}</tr>", escaped(stage.stage), stage.count);
     }
     page.push_str("</tbody>\n</table>\n<p class=\"soft\">appended: Redis's reply to the XADD was read. finished: the start service had answered. settled: Redis took the outcome. seen: a blocked reader had it. finished and settled are whole milliseconds of other clocks.</p>\n</section>\n");
@@ -193,7 +195,13 @@ fn faults(report: &RunReport, page: &mut String) {
             None if fault.held == 0 => "–".to_owned(),
             None => "<strong class=\"bad\">✗ not all answered</strong>".to_owned(),
         };
-        _ = writeln!(page, "<tr><td>{}</td><td>{:.1} s</td><td>{}</td><td>{recovery}</td></tr>", fault.kind.as_str(), fault.at_s, fault.held);
+        _ = writeln!(
+            page,
+            "<tr><td>{}</td><td>{:.1} s</td><td>{}</td><td>{recovery}</td></tr>",
+            fault.kind.as_str(),
+            fault.at_s,
+            fault.held
+        );
     }
     page.push_str("</tbody>\n</table>\n</section>\n");
 }
@@ -202,7 +210,16 @@ fn books(report: &RunReport, page: &mut String) {
     let account = &report.account;
     page.push_str("<section aria-labelledby=\"account-h\"><h2 id=\"account-h\">Account</h2>\n<table>\n<tbody>\n");
     let mut rows: Vec<(String, String)> = vec![("sent".to_owned(), report.sent.to_string())];
-    rows.extend([("late".to_owned(), report.late.to_string()), ("failed to send".to_owned(), report.failed.to_string())]);
+    rows.extend([
+        ("late".to_owned(), report.late.to_string()),
+        ("failed to send".to_owned(), report.failed.to_string()),
+    ]);
+    if report.lost_by_redis > 0 {
+        rows.push((
+            "lost by Redis itself: acknowledged, and gone when it was killed".to_owned(),
+            report.lost_by_redis.to_string(),
+        ));
+    }
     rows.extend(account.outcomes.iter().map(|(kind, count)| (format!("outcome: {kind}"), count.to_string())));
     rows.push(("malformed, to dead letters".to_owned(), account.malformed.to_string()));
     for (what, count) in [
@@ -213,7 +230,12 @@ fn books(report: &RunReport, page: &mut String) {
     ] {
         rows.push((what.to_owned(), if count == 0 { "0".to_owned() } else { format!("✗ {count}") }));
     }
-    rows.extend(report.slos.iter().map(|slo| (format!("slo {}", slo.slo), if slo.kept { "✓ kept" } else { "✗ missed" }.to_owned())));
+    rows.extend(
+        report
+            .slos
+            .iter()
+            .map(|slo| (format!("slo {}", slo.slo), if slo.kept { "✓ kept" } else { "✗ missed" }.to_owned())),
+    );
     for (name, value) in rows {
         let class = match value.chars().next() {
             Some('✗') => " class=\"bad\"",
@@ -230,7 +252,9 @@ fn books(report: &RunReport, page: &mut String) {
 }
 
 fn parameters(report: &RunReport, page: &mut String) {
-    page.push_str("<section aria-labelledby=\"parameters-h\"><h2 id=\"parameters-h\">Parameters</h2>\n<table>\n<tbody>\n");
+    page.push_str(
+        "<section aria-labelledby=\"parameters-h\"><h2 id=\"parameters-h\">Parameters</h2>\n<table>\n<tbody>\n",
+    );
     let mix = serde_json::to_string(&report.mix).unwrap_or_default();
     let mut rows = vec![
         ("seed".to_owned(), report.seed.to_string()),

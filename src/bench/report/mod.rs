@@ -6,8 +6,8 @@ pub mod text;
 pub mod csv;
 pub mod hdr;
 // one page to look at
-pub mod svg;
 pub mod html;
+pub mod svg;
 // runs side by side
 pub mod runs;
 
@@ -64,6 +64,8 @@ pub struct RunReport {
     pub late: u64,
     /// Of them failed.
     pub failed: u64,
+    /// Entries that Redis acknowledged and then lost when it was killed; nobody can answer them.
+    pub lost_by_redis: usize,
     /// With an answer.
     pub answered: u64,
     /// Jobs that ended in a success.
@@ -184,8 +186,8 @@ pub struct AccountReport {
 }
 
 const PERCENTILES: [f64; 24] = [
-    0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 75.0, 80.0, 85.0, 90.0, 92.5, 95.0, 97.5, 98.0, 99.0, 99.5, 99.75, 99.9,
-    99.95, 99.99, 99.999, 100.0,
+    0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 75.0, 80.0, 85.0, 90.0, 92.5, 95.0, 97.5, 98.0, 99.0, 99.5, 99.75,
+    99.9, 99.95, 99.99, 99.999, 100.0,
 ];
 const EXAMPLES_MAX: usize = 20;
 /// Beyond this share of late and failed sends the numbers are the generator's.
@@ -217,6 +219,7 @@ impl RunReport {
             sent: books.left,
             late: books.late,
             failed: books.failed,
+            lost_by_redis: books.forgotten.len(),
             answered: books.answered,
             successes: books.successes,
             sent_per_s: per_second(books.left, sending),
@@ -316,7 +319,11 @@ fn faults(ran: &Ran) -> Vec<FaultReport> {
         kind: fault.kind,
         at_s: fault.at.as_secs_f64(),
         held: fault.held.len(),
-        recovery_ms: if fault.held.is_empty() { None } else { ran.books.recovery(&fault.held, fault.at).map(|time| micros(time) / 1e3) },
+        recovery_ms: if fault.held.is_empty() {
+            None
+        } else {
+            ran.books.recovery(&fault.held, fault.at).map(|time| micros(time) / 1e3)
+        },
     };
     ran.faults.iter().map(report).collect()
 }
@@ -334,8 +341,10 @@ fn cost(ran: &Ran) -> Cost {
 
 fn account(ran: &Ran) -> AccountReport {
     let account = &ran.account;
-    let lists = [("lost", &account.lost), ("answered twice", &account.answered_twice), ("unexpected", &account.unexpected)];
-    let examples = lists.iter().flat_map(|(what, ids)| ids.iter().take(EXAMPLES_MAX).map(move |id| format!("{what}: {id}")));
+    let lists =
+        [("lost", &account.lost), ("answered twice", &account.answered_twice), ("unexpected", &account.unexpected)];
+    let examples =
+        lists.iter().flat_map(|(what, ids)| ids.iter().take(EXAMPLES_MAX).map(move |id| format!("{what}: {id}")));
     AccountReport {
         outcomes: account.outcomes.clone(),
         malformed: account.malformed,

@@ -10,6 +10,9 @@ pub type Named = (String, Value);
 /// A measure: what it is called, and how it is found.
 type Measure = (&'static str, fn(&Value) -> Option<f64>);
 
+/// What is no number.
+type Fact = (&'static str, fn(&Value) -> String);
+
 const LOAD: &[Measure] = &[
     ("sent/s", |run| run["sent_per_s"].as_f64()),
     ("answered/s", |run| run["answered_per_s"].as_f64()),
@@ -55,13 +58,14 @@ pub fn table(runs: &[Named]) -> Result<String, String> {
         }
     }
     let measures = if first["kind"] == "drain" { DRAIN } else { LOAD };
-    let mut rows: Vec<Vec<String>> = vec![std::iter::once(String::new()).chain(runs.iter().map(|(name, _)| name.clone())).collect()];
+    let mut rows: Vec<Vec<String>> =
+        vec![std::iter::once(String::new()).chain(runs.iter().map(|(name, _)| name.clone())).collect()];
     for (name, measure) in measures {
         let base = measure(first);
         let cells = runs.iter().enumerate().map(|(number, (_, run))| cell(measure(run), base.filter(|_| number > 0)));
         rows.push(std::iter::once((*name).to_owned()).chain(cells).collect());
     }
-    let facts: [(&str, fn(&Value) -> String); 4] = [
+    let facts: [Fact; 4] = [
         ("exact", |run| run["exact"].to_string()),
         ("Redis", |run| run["redis"]["version"].as_str().unwrap_or("-").to_owned()),
         ("AOF", |run| run["redis"]["aof"].as_str().unwrap_or("-").to_owned()),
@@ -91,7 +95,11 @@ fn aligned(rows: &[Vec<String>]) -> String {
             .iter()
             .zip(&widths)
             .enumerate()
-            .map(|(column, (text, width))| if column == 0 { format!("{text:<width$}") } else { format!("{text:>width$}") })
+            .map(
+                |(column, (text, width))| {
+                    if column == 0 { format!("{text:<width$}") } else { format!("{text:>width$}") }
+                },
+            )
             .collect();
         cells.join("  ").trim_end().to_owned() + "\n"
     };
@@ -105,8 +113,10 @@ mod tests {
 
     #[test]
     fn runs_stand_beside_each_other_with_their_difference() {
-        let run = |rate: f64| json!({"schema_version": 1, "kind": "load", "sent_per_s": rate, "exact": true, "verdict": "fine",
-            "stages": [{"stage": "seen", "p50_us": 100}], "redis": {"version": "7.0.15", "aof": "off"}});
+        let run = |rate: f64| {
+            json!({"schema_version": 1, "kind": "load", "sent_per_s": rate, "exact": true, "verdict": "fine",
+            "stages": [{"stage": "seen", "p50_us": 100}], "redis": {"version": "7.0.15", "aof": "off"}})
+        };
         let table = table(&[("a.json".into(), run(200.0)), ("b.json".into(), run(150.0))]).expect("a table");
         assert!(table.contains("150 (-25.0 %)") && table.contains("7.0.15") && table.contains("b.json"), "{table}");
     }

@@ -46,7 +46,7 @@ pub struct Line<'a> {
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 250.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 30.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 42.0;
 /// More points than pixels show nothing more.
@@ -67,11 +67,15 @@ impl Axis<'_> {
 }
 
 /// A linear axis from zero with round ticks that holds `largest`.
-pub fn linear<'a>(label: &'a str, largest: f64) -> Axis<'a> {
+pub fn linear(label: &str, largest: f64) -> Axis<'_> {
     let largest = if largest.is_finite() && largest > 0.0 { largest } else { 1.0 };
     let rough = largest / 4.0;
     let power = 10_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= rough).unwrap_or(rough);
+    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|step| *step >= rough)
+        .unwrap_or(rough);
     let count = (largest / step - 1e-9).ceil().max(1.0);
     let mut ticks = Vec::new();
     let mut number = 0.0;

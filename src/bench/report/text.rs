@@ -29,12 +29,18 @@ pub fn text(report: &RunReport) -> String {
         report.took_s,
     );
     if report.verdict != "fine" {
-        _ = writeln!(text, "VERDICT {}: the numbers say more about this machine's sending side than about the fleet", report.verdict);
+        _ = writeln!(
+            text,
+            "VERDICT {}: the numbers say more about this machine's sending side than about the fleet",
+            report.verdict
+        );
     }
     if report.pace == "closed" {
         text.push_str("closed loop: entries wait to be sent, and latencies hide that queue\n");
     }
-    text.push_str("\nlatency from the intended send        p50        p90        p99      p99.9     p99.99        max\n");
+    text.push_str(
+        "\nlatency from the intended send        p50        p90        p99      p99.9     p99.99        max\n",
+    );
     for stage in &report.stages {
         text.push_str(&line(stage));
     }
@@ -49,7 +55,7 @@ pub fn text(report: &RunReport) -> String {
 
 fn line(stage: &Stage) -> String {
     let columns = [stage.p50_us, stage.p90_us, stage.p99_us, stage.p999_us, stage.p9999_us, stage.max_us];
-    let columns: String = columns.iter().map(|us| format!("{:>11}", micros(*us))).collect();
+    let columns = columns.map(|us| format!("{:>11}", micros(us))).concat();
     format!("{:<30}{columns}\n", stage.stage)
 }
 
@@ -70,7 +76,13 @@ fn faults(report: &RunReport, text: &mut String) {
             None if fault.held == 0 => "nothing to recover".to_owned(),
             None => "NOT ALL ANSWERED".to_owned(),
         };
-        _ = writeln!(text, "{:>7.1} s  {}, {} entries in hand, {recovery}", fault.at_s, fault.kind.as_str(), fault.held);
+        _ = writeln!(
+            text,
+            "{:>7.1} s  {}, {} entries in hand, {recovery}",
+            fault.at_s,
+            fault.kind.as_str(),
+            fault.held
+        );
     }
 }
 
@@ -79,6 +91,13 @@ fn books(report: &RunReport, text: &mut String) {
     text.push('\n');
     for (kind, count) in &account.outcomes {
         _ = writeln!(text, "{kind:<30}{count:>11}");
+    }
+    if report.lost_by_redis > 0 {
+        _ = writeln!(
+            text,
+            "{:<30}{:>11}  acknowledged, and gone when it was killed",
+            "lost by Redis itself", report.lost_by_redis
+        );
     }
     for (what, count) in [
         ("malformed, to dead letters", account.malformed),

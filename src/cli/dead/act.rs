@@ -140,6 +140,8 @@ fn print_targets(targets: &[Target]) {
     common::print(&columns(&rows, usize::MAX));
 }
 
+// Writing to a String cannot fail, so those results are not looked at.
+
 /// How many the question names.
 const NAMED_MAX: usize = 10;
 

@@ -27,7 +27,7 @@ use select::Selection;
 const EXAMPLES: &str = "Examples:
   startjobs dead list --newer-than 1h                       what died in the last hour, newest first
   startjobs dead show 1795502500004-0                       everything about one
-  startjobs dead requeue 1795502500004-0                    back into the jobs stream, under a new id
+  startjobs dead requeue 1795502500004-0                    a job again, under a new id
   startjobs dead requeue --all --reason retries_exhausted --dry-run
   startjobs dead export --out dead.jsonl                    all of them, byte for byte
   startjobs dead remove --all --older-than 30d --yes";

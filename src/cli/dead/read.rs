@@ -62,7 +62,7 @@ pub(super) async fn list(dead: &DeadLetters, selection: &Selection, listing: &Li
     }
     match more {
         0 if shown.is_empty() => {
-            eprintln!("no dead letters{}", if selection.filters.is_open() { "" } else { " like that" })
+            eprintln!("no dead letters{}", if selection.filters.is_open() { "" } else { " like that" });
         }
         0 => {}
         more => eprintln!("{more} more; --limit N or --all shows them"),

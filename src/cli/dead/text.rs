@@ -122,7 +122,7 @@ mod tests {
     fn columns_align_and_lines_are_cut() {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
         let rows = [row(["id", "age", "detail"]), row(["1-0", "5s", "a long story that does not end"])];
-        assert_eq!(columns(&rows, 20), "id   age  detail\n1-0  5s   a long...\n");
+        assert_eq!(columns(&rows, 20), "id   age  detail\n1-0  5s   a long ...\n");
     }
 
     #[test]

@@ -46,22 +46,15 @@ pub(super) async fn kill_one(stage: &mut Stage) -> Result<Option<Crash>, Error> 
     let Some(pid) = stage.lobby.replicas().await?.get(&consumer).copied() else {
         return Ok(None);
     };
-    let Some(number) = stage
-        .fleet
-        .replicas()
-        .position(|replica| replica.process().id() == pid)
-    else {
+    let Some(number) = stage.fleet.replicas().position(|replica| replica.process().id() == pid) else {
         return Ok(None);
     };
     // Stopped first, so that what it holds does not change between the look and the kill.
     stage.fleet.replica(number).process().signal(Signal::STOP);
     sleep(SETTLES_WITHIN).await;
     let pending = stage.lobby.pending().await;
-    let held: Vec<String> = pending?
-        .into_iter()
-        .filter(|pending| pending.consumer == consumer)
-        .map(|pending| pending.id)
-        .collect();
+    let held: Vec<String> =
+        pending?.into_iter().filter(|pending| pending.consumer == consumer).map(|pending| pending.id).collect();
     let process = stage.fleet.replica(number).process();
     if held.is_empty() {
         process.signal(Signal::CONT);
@@ -75,31 +68,13 @@ pub(super) async fn kill_one(stage: &mut Stage) -> Result<Option<Crash>, Error> 
 impl Crash {
     /// Reads the recovery off the ids of the answers: Redis made them, on this machine's clock.
     pub(super) fn recovery(&self, answers: &Answers) -> Killed {
-        let outcomes = answers
-            .outcomes
-            .iter()
-            .map(|outcome| (outcome.source_ref.as_deref().unwrap_or(""), &outcome.id));
-        let dead = answers
-            .dead
-            .iter()
-            .map(|letter| (letter.source_ref.as_str(), &letter.id));
+        let outcomes =
+            answers.outcomes.iter().map(|outcome| (outcome.source_ref.as_deref().unwrap_or(""), &outcome.id));
+        let dead = answers.dead.iter().map(|letter| (letter.source_ref.as_str(), &letter.id));
         let answered: HashMap<&str, &String> = outcomes.chain(dead).collect();
-        let times: Option<Vec<u64>> = self
-            .held
-            .iter()
-            .map(|id| {
-                answered
-                    .get(id.as_str())?
-                    .parse::<EntryId>()
-                    .ok()
-                    .map(|id| id.ms)
-            })
-            .collect();
+        let times: Option<Vec<u64>> =
+            self.held.iter().map(|id| answered.get(id.as_str())?.parse::<EntryId>().ok().map(|id| id.ms)).collect();
         let last = times.and_then(|times| times.into_iter().max());
-        Killed {
-            pid: self.pid,
-            held: self.held.len(),
-            recovery_ms: last.map(|last| last.saturating_sub(self.at_ms)),
-        }
+        Killed { pid: self.pid, held: self.held.len(), recovery_ms: last.map(|last| last.saturating_sub(self.at_ms)) }
     }
 }

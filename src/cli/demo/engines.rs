@@ -94,11 +94,7 @@ impl OnDocker {
 }
 
 /// Runs it where it can be run. What it brings to the engine goes with `guard`.
-pub(super) async fn show(
-    site: &mut Site,
-    count: u16,
-    guard: &mut Option<Guard>,
-) -> Result<OnDocker, Error> {
+pub(super) async fn show(site: &mut Site, count: u16, guard: &mut Option<Guard>) -> Result<OnDocker, Error> {
     let left_out = |left_out: String| Ok(OnDocker::LeftOut { left_out });
     if count == 0 {
         return left_out("--docker-containers is 0".to_owned());
@@ -110,33 +106,24 @@ pub(super) async fn show(
     let admin = match DockerAdmin::connect(&docker_host).await {
         Ok(admin) => admin,
         Err(error) => {
-            return left_out(format!(
-                "no Docker Engine answers at {docker_host}: {error}"
-            ));
+            return left_out(format!("no Docker Engine answers at {docker_host}: {error}"));
         }
     };
     let program = image::own_program()?;
     if !image::is_static(&program) {
-        let why = "this program is not statically linked, so it cannot be an image by itself; deploy/demo.sh builds it so";
+        let why =
+            "this program is not statically linked, so it cannot be an image by itself; deploy/demo.sh builds it so";
         return left_out(why.to_owned());
     }
     eprintln!("{REPLICAS} replicas start {count} containers on the Docker Engine at {docker_host}");
     // Unique, so that container names cannot clash and nobody else's container is ever removed.
     let run = Uuid::new_v4();
     let namespace = format!("startjobs-demo-{run}");
-    let on_engine = OnEngine {
-        docker_host: docker_host.clone(),
-        host_id: namespace.clone(),
-        image: Some(ENGINE_IMAGE.to_owned()),
-    };
-    *guard = Some(site.guard(&Leftovers {
-        directory: None,
-        engine: Some(on_engine),
-    })?);
+    let on_engine =
+        OnEngine { docker_host: docker_host.clone(), host_id: namespace.clone(), image: Some(ENGINE_IMAGE.to_owned()) };
+    *guard = Some(site.guard(&Leftovers { directory: None, engine: Some(on_engine) })?);
     if let Err(error) = admin.import(ENGINE_IMAGE, &program).await {
-        return left_out(format!(
-            "the Docker Engine does not take the image {ENGINE_IMAGE}: {error}"
-        ));
+        return left_out(format!("the Docker Engine does not take the image {ENGINE_IMAGE}: {error}"));
     }
     let settings = common::pairs([
         ("engine", "docker"),
@@ -150,26 +137,14 @@ pub(super) async fn show(
     Ok(OnDocker::Ran(Box::new(ran)))
 }
 
-async fn start_all(
-    stage: &mut Stage,
-    count: u16,
-    run: Uuid,
-    docker_host: String,
-) -> Result<Ran, Error> {
+async fn start_all(stage: &mut Stage, count: u16, run: Uuid, docker_host: String) -> Result<Ran, Error> {
     let short = &run.simple().to_string()[..8];
-    let names: Vec<String> = (1..=count)
-        .map(|number| format!("demo-{short}-{number}"))
-        .collect();
+    let names: Vec<String> = (1..=count).map(|number| format!("demo-{short}-{number}")).collect();
     let mut progress = Progress::new("docker", names.len());
     let patience = PATIENCE + PATIENCE_EACH * u32::from(count);
     let began = Instant::now();
     for game in &names {
-        stage
-            .send(&Entry::Job {
-                game: game.clone(),
-                image: ENGINE_IMAGE.to_owned(),
-            })
-            .await?;
+        stage.send(&Entry::Job { game: game.clone(), image: ENGINE_IMAGE.to_owned() }).await?;
     }
     stage.rest(&mut progress, patience).await?;
     let starts_per_second = f64::from(count) / began.elapsed().as_secs_f64();
@@ -184,40 +159,19 @@ async fn start_all(
     let mut progress = Progress::new("docker", names.len() + 2);
     let first = names.first().cloned().unwrap_or_default();
     let mut again = async |image: &str| {
-        let id = stage
-            .send(&Entry::Job {
-                game: first.clone(),
-                image: image.to_owned(),
-            })
-            .await?
-            .to_string();
+        let id = stage.send(&Entry::Job { game: first.clone(), image: image.to_owned() }).await?.to_string();
         let rest = stage.rest(&mut progress, patience).await?;
         let outcomes = stage.answers().await?.outcomes;
-        let outcome = outcomes
-            .into_iter()
-            .find(|outcome| outcome.source_ref.as_deref() == Some(id.as_str()));
+        let outcome = outcomes.into_iter().find(|outcome| outcome.source_ref.as_deref() == Some(id.as_str()));
         Ok::<_, Error>((outcome, rest))
     };
     let (replayed, _) = again(ENGINE_IMAGE).await?;
     let (refused, rest) = again("galaxy/engine:other").await?;
-    let container = games
-        .first()
-        .map(|game| game.container_id.clone())
-        .unwrap_or_default();
-    let replay = judge(&first, replayed, |outcome| {
-        outcome.error_code == REPLAY_NO_OP && outcome.container_id == container
-    });
-    let conflict = judge(&first, refused, |outcome| {
-        outcome.error_code == "image_conflict"
-    });
-    Ok(Ran {
-        rest,
-        docker_host,
-        games,
-        starts_per_second,
-        replay,
-        conflict,
-    })
+    let container = games.first().map(|game| game.container_id.clone()).unwrap_or_default();
+    let replay =
+        judge(&first, replayed, |outcome| outcome.error_code == REPLAY_NO_OP && outcome.container_id == container);
+    let conflict = judge(&first, refused, |outcome| outcome.error_code == "image_conflict");
+    Ok(Ran { rest, docker_host, games, starts_per_second, replay, conflict })
 }
 
 async fn look_at(outcome: Outcome) -> Game {
@@ -234,9 +188,7 @@ fn judge(game: &str, outcome: Option<Outcome>, expected: impl Fn(&Outcome) -> bo
     Again {
         game_id: game.to_owned(),
         as_expected: outcome.as_ref().is_some_and(expected),
-        error_code: outcome
-            .map(|outcome| outcome.error_code)
-            .unwrap_or_default(),
+        error_code: outcome.map(|outcome| outcome.error_code).unwrap_or_default(),
     }
 }
 
@@ -249,12 +201,7 @@ async fn http_status(endpoint: &str) -> Option<u16> {
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut start = [0; "HTTP/1.1 200".len()];
         stream.read_exact(&mut start).await.ok()?;
-        std::str::from_utf8(&start)
-            .ok()?
-            .rsplit_once(' ')?
-            .1
-            .parse()
-            .ok()
+        std::str::from_utf8(&start).ok()?.rsplit_once(' ')?.1.parse().ok()
     };
     timeout(ANSWERS_WITHIN, asked).await.ok()?
 }

@@ -30,7 +30,8 @@ const EXAMPLES: &str = "Examples:
   startjobs demo --jobs 2000 --docker-containers 0
   startjobs demo --json | jq .simulated.account";
 
-const AFTER: &str = "Everything runs on a redis-server of its own and is removed at the end. The sent jobs are the same at every run;
+const AFTER: &str =
+    "Everything runs on a redis-server of its own and is removed at the end. The sent jobs are the same at every run;
 which of them the simulated engine fails depends on their entry ids.
 Exit codes: 0 every entry was answered exactly once; 3 not so; 69 there is no redis-server.";
 
@@ -47,9 +48,7 @@ pub fn command() -> Command {
         .value_name("COUNT")
         .default_value("12")
         .value_parser(value_parser!(u16).range(0..=200))
-        .help(
-            "How many containers are started where a Docker Engine answers; 0 leaves that part out",
-        );
+        .help("How many containers are started where a Docker Engine answers; 0 leaves that part out");
     Command::new("demo")
         .about("Send jobs to a fleet on this machine, kill a replica, and show that every job was answered once")
         .before_help(EXAMPLES)
@@ -67,10 +66,7 @@ struct Options {
 pub fn run(matches: &ArgMatches) -> ExitCode {
     let options = Options {
         jobs: matches.get_one("jobs").copied().unwrap_or_default(),
-        containers: matches
-            .get_one("docker-containers")
-            .copied()
-            .unwrap_or_default(),
+        containers: matches.get_one("docker-containers").copied().unwrap_or_default(),
     };
     let json = matches.get_flag("json");
     common::say_ignored_variables();
@@ -95,18 +91,10 @@ async fn demo(options: Options, json: bool) -> Result<u8, u8> {
     site.close().await;
     let report = shown?;
     common::print(&if json { report.json() } else { report.table() });
-    Ok(if report.exact {
-        exit::DONE
-    } else {
-        exit::BREACH
-    })
+    Ok(if report.exact { exit::DONE } else { exit::BREACH })
 }
 
-async fn show(
-    site: &mut Site,
-    options: &Options,
-    guard: &mut Option<Guard>,
-) -> Result<Report, Error> {
+async fn show(site: &mut Site, options: &Options, guard: &mut Option<Guard>) -> Result<Report, Error> {
     let simulated = simulated::show(site, options.jobs).await?;
     let docker = engines::show(site, options.containers, guard).await?;
     Ok(Report::new(simulated, docker))

@@ -45,14 +45,8 @@ pub(super) fn plan(count: usize, seed: u64) -> Vec<Entry> {
     let mut games: Vec<String> = Vec::new();
     for (number, kind) in kinds.into_iter().enumerate() {
         let game = format!("game-{number:05}");
-        let known = games
-            .len()
-            .checked_sub(AGAIN_AFTER)
-            .map(|end| games[rng.usize(0..=end)].clone());
-        let job = |game: String, image: &str| Entry::Job {
-            game,
-            image: image.to_owned(),
-        };
+        let known = games.len().checked_sub(AGAIN_AFTER).map(|end| games[rng.usize(0..=end)].clone());
+        let job = |game: String, image: &str| Entry::Job { game, image: image.to_owned() };
         entries.push(match (kind, known) {
             (0, Some(known)) => job(known, IMAGE),
             (1, Some(known)) => job(known, OTHER_IMAGE),
@@ -79,22 +73,10 @@ mod tests {
         assert_ne!(entries, plan(300, 8));
         assert_eq!(entries.len(), 300);
         let jobs = |wanted: &str| {
-            entries
-                .iter()
-                .filter(|entry| matches!(entry, Entry::Job { image, .. } if image == wanted))
-                .count()
+            entries.iter().filter(|entry| matches!(entry, Entry::Job { image, .. } if image == wanted)).count()
         };
-        assert!(
-            jobs(IMAGE) > 200
-                && jobs(OTHER_IMAGE) > 0
-                && jobs("sim/missing") > 0
-                && jobs("sim/exit") > 0
-        );
-        assert!(
-            entries
-                .iter()
-                .any(|entry| matches!(entry, Entry::Malformed { .. }))
-        );
+        assert!(jobs(IMAGE) > 200 && jobs(OTHER_IMAGE) > 0 && jobs("sim/missing") > 0 && jobs("sim/exit") > 0);
+        assert!(entries.iter().any(|entry| matches!(entry, Entry::Malformed { .. })));
         for count in [1, 4, 20] {
             assert_eq!(plan(count, 7).len(), count);
         }

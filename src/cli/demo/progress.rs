@@ -18,19 +18,12 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(label: &'static str, total: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style =
-                ProgressStyle::with_template("{prefix} [{bar:40}] {pos}/{len} answered, {msg}")
-                    .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style = ProgressStyle::with_template("{prefix} [{bar:40}] {pos}/{len} answered, {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
             let bar = ProgressBar::new(u64::try_from(total).unwrap_or(u64::MAX));
-            bar.with_style(style.progress_chars("=> "))
-                .with_prefix(label)
+            bar.with_style(style.progress_chars("=> ")).with_prefix(label)
         });
-        Self {
-            label,
-            total,
-            bar,
-            last_line: Instant::now(),
-        }
+        Self { label, total, bar, last_line: Instant::now() }
     }
 
     /// So much has been sent and so much answered.
@@ -39,10 +32,7 @@ impl Progress {
             bar.set_message(format!("{sent} sent"));
             bar.set_position(answered);
         } else if self.last_line.elapsed() >= LINE_INTERVAL {
-            eprintln!(
-                "{}: {sent} of {} sent, {answered} answered",
-                self.label, self.total
-            );
+            eprintln!("{}: {sent} of {} sent, {answered} answered", self.label, self.total);
             self.last_line = Instant::now();
         }
     }

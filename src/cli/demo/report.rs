@@ -28,12 +28,7 @@ type Lines = Vec<(String, String)>;
 impl Report {
     pub(super) fn new(simulated: Simulated, docker: OnDocker) -> Self {
         let exact = simulated.is_exact() && docker.is_exact();
-        Self {
-            schema_version: SCHEMA_VERSION,
-            exact,
-            simulated,
-            docker,
-        }
+        Self { schema_version: SCHEMA_VERSION, exact, simulated, docker }
     }
 
     pub(super) fn json(&self) -> String {
@@ -60,26 +55,16 @@ fn simulated(part: &Simulated) -> String {
     let (held, recovery) = match &part.killed {
         Some(killed) => (
             format!("{} (pid {})", killed.held, killed.pid),
-            killed.recovery_ms.map_or_else(
-                || "! never".to_owned(),
-                |ms| format!("{} after the kill", seconds(ms)),
-            ),
+            killed.recovery_ms.map_or_else(|| "! never".to_owned(), |ms| format!("{} after the kill", seconds(ms))),
         ),
         None => ("! no replica was killed".to_owned(), "! never".to_owned()),
     };
     lines.push(("entries the killed replica held".to_owned(), held));
     lines.push(("the last of them answered".to_owned(), recovery));
     let once = part.running_at_once_max;
-    lines.push((
-        "containers of one game at once".to_owned(),
-        marked(once == 1, format!("never more than {once}")),
-    ));
+    lines.push(("containers of one game at once".to_owned(), marked(once == 1, format!("never more than {once}"))));
     lines.push(("time in all".to_owned(), seconds(part.total_ms)));
-    format!(
-        "simulated engine, {} replicas\n{}",
-        part.replicas,
-        indented(&lines)
-    )
+    format!("simulated engine, {} replicas\n{}", part.replicas, indented(&lines))
 }
 
 /// The lines that both parts share.
@@ -93,18 +78,11 @@ fn account(rest: &Rest) -> Lines {
         _ => 2,
     });
     for (kind, count) in kinds {
-        let kind = if kind == "replay_no_op" {
-            "running already (replay_no_op)"
-        } else {
-            kind
-        };
+        let kind = if kind == "replay_no_op" { "running already (replay_no_op)" } else { kind };
         lines.push((format!("  {kind}"), count.to_string()));
     }
     if account.malformed > 0 {
-        lines.push((
-            "  malformed, to dead letters".to_owned(),
-            account.malformed.to_string(),
-        ));
+        lines.push(("  malformed, to dead letters".to_owned(), account.malformed.to_string()));
     }
     let none = |ids: &[String]| marked(ids.is_empty(), ids.len().to_string());
     lines.push(("lost".to_owned(), none(&account.lost)));
@@ -112,40 +90,23 @@ fn account(rest: &Rest) -> Lines {
     if !account.unexpected.is_empty() {
         lines.push(("unexpected".to_owned(), none(&account.unexpected)));
     }
-    lines.push((
-        "still pending".to_owned(),
-        marked(rest.pending == 0, rest.pending.to_string()),
-    ));
+    lines.push(("still pending".to_owned(), marked(rest.pending == 0, rest.pending.to_string())));
     let at_last = rest.mirror == rest.last_id;
     let mirror = if at_last {
         format!("yes ({})", rest.mirror)
     } else {
         format!("no ({}, the last is {})", rest.mirror, rest.last_id)
     };
-    lines.push((
-        "offset mirror at the last entry".to_owned(),
-        marked(at_last, mirror),
-    ));
+    lines.push(("offset mirror at the last entry".to_owned(), marked(at_last, mirror)));
     lines
 }
 
 fn docker(ran: &Ran) -> String {
     let mut lines = account(&ran.rest);
-    let again = |again: &Again| {
-        marked(
-            again.as_expected,
-            format!("{} -> {}", again.game_id, again.error_code),
-        )
-    };
+    let again = |again: &Again| marked(again.as_expected, format!("{} -> {}", again.game_id, again.error_code));
     lines.push(("asked for again".to_owned(), again(&ran.replay)));
-    lines.push((
-        "asked for with another image".to_owned(),
-        again(&ran.conflict),
-    ));
-    lines.push((
-        "containers started per second".to_owned(),
-        format!("{:.1}", ran.starts_per_second),
-    ));
+    lines.push(("asked for with another image".to_owned(), again(&ran.conflict)));
+    lines.push(("containers started per second".to_owned(), format!("{:.1}", ran.starts_per_second)));
     let mut text = format!("docker engine at {}\n{}", ran.docker_host, indented(&lines));
     for game in &ran.games {
         let status = match (game.http_status, game.error_code.as_str()) {
@@ -154,20 +115,13 @@ fn docker(ran: &Ran) -> String {
             (None, code) => format!("! {code}"),
         };
         // Writing to a String cannot fail.
-        _ = writeln!(
-            text,
-            "  {} -> {} -> {status}",
-            game.id, game.engine_endpoint
-        );
+        _ = writeln!(text, "  {} -> {} -> {status}", game.id, game.engine_endpoint);
     }
     text
 }
 
 fn indented(lines: &Lines) -> String {
-    let lines: Lines = lines
-        .iter()
-        .map(|(name, value)| (format!("  {name}"), value.clone()))
-        .collect();
+    let lines: Lines = lines.iter().map(|(name, value)| (format!("  {name}"), value.clone())).collect();
     common::aligned(&lines)
 }
 

@@ -42,10 +42,7 @@ pub(super) struct Simulated {
 impl Simulated {
     /// Did everything come out as promised?
     pub(super) fn is_exact(&self) -> bool {
-        let recovered = self
-            .killed
-            .as_ref()
-            .is_some_and(|killed| killed.recovery_ms.is_some());
+        let recovered = self.killed.as_ref().is_some_and(|killed| killed.recovery_ms.is_some());
         self.rest.exact && recovered && self.running_at_once_max == 1
     }
 }
@@ -76,29 +73,19 @@ pub(super) async fn show(site: &mut Site, jobs: u32) -> Result<Simulated, Error>
             crash = crash::kill_one(&mut stage).await?;
             if let Some(crash) = &crash {
                 let held = crash.held.len();
-                progress.say(&format!(
-                    "killed the replica with pid {} (SIGKILL) while it held {held} entries",
-                    crash.pid
-                ));
+                progress
+                    .say(&format!("killed the replica with pid {} (SIGKILL) while it held {held} entries", crash.pid));
             }
         }
         if number % 16 == 0 {
             progress.at(stage.sent.len(), stage.answered().await?);
         }
     }
-    let rest = stage
-        .rest(
-            &mut progress,
-            PATIENCE + Duration::from_secs(u64::from(jobs / RATE.0)),
-        )
-        .await?;
+    let rest = stage.rest(&mut progress, PATIENCE + Duration::from_secs(u64::from(jobs / RATE.0))).await?;
     let total_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     drop(progress);
     let answers = stage.answers().await?;
-    let log = stage
-        .lobby
-        .entries(&format!("{}sim:log", stage.settings.engine.record_prefix))
-        .await?;
+    let log = stage.lobby.entries(&format!("{}sim:log", stage.settings.engine.record_prefix)).await?;
     stage.fleet.stop(STOPPED_WITHIN).await;
     Ok(Simulated {
         replicas: REPLICAS,

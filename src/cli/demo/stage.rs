@@ -69,11 +69,7 @@ pub(super) struct Answers {
 impl Stage {
     /// Starts the replicas on streams and records that begin with `namespace`, and waits until all have shown
     /// themselves.
-    pub(super) async fn open(
-        site: &mut Site,
-        namespace: &str,
-        settings: Vec<(String, String)>,
-    ) -> Result<Self, Error> {
+    pub(super) async fn open(site: &mut Site, namespace: &str, settings: Vec<(String, String)>) -> Result<Self, Error> {
         let mut all = common::pairs([
             ("redis-url", site.redis().url().as_str()),
             ("jobs-stream", &format!("{namespace}:start_jobs")),
@@ -89,23 +85,13 @@ impl Stage {
         let typed = common::settings_of(&all)?;
         let directory = site.directory().join(namespace);
         std::fs::create_dir(&directory)?;
-        let options = FleetOptions {
-            program: site.program().to_owned(),
-            directory,
-            settings: all,
-        };
+        let options = FleetOptions { program: site.program().to_owned(), directory, settings: all };
         let mut fleet = Fleet::new(options);
         for _ in 0..REPLICAS {
             fleet.start(&[])?;
         }
         let lobby = Lobby::connect_within(&typed.redis, &typed.stream, UP_WITHIN).await?;
-        let mut stage = Self {
-            fleet,
-            lobby,
-            settings: typed,
-            sent: HashMap::new(),
-            last: None,
-        };
+        let mut stage = Self { fleet, lobby, settings: typed, sent: HashMap::new(), last: None };
         stage.await_replicas().await?;
         Ok(stage)
     }
@@ -113,18 +99,12 @@ impl Stage {
     async fn await_replicas(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + UP_WITHIN;
         while self.lobby.replicas().await?.len() < REPLICAS {
-            let ended = self
-                .fleet
-                .replicas()
-                .find_map(|replica| replica.process().ended().map(|_| replica.log()));
+            let ended = self.fleet.replicas().find_map(|replica| replica.process().ended().map(|_| replica.log()));
             if ended.is_some() || Instant::now() > deadline {
-                let log = ended
-                    .or_else(|| self.fleet.replicas().next().map(|replica| replica.log()))
-                    .unwrap_or_default();
+                let log =
+                    ended.or_else(|| self.fleet.replicas().next().map(|replica| replica.log())).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
-                return Err(Error::NotUp(
-                    lines[lines.len().saturating_sub(3)..].join("\n"),
-                ));
+                return Err(Error::NotUp(lines[lines.len().saturating_sub(3)..].join("\n")));
             }
             sleep(LOOK_INTERVAL).await;
         }
@@ -134,13 +114,8 @@ impl Stage {
     /// Appends one entry and keeps it in the books.
     pub(super) async fn send(&mut self, entry: &Entry) -> Result<EntryId, Error> {
         let (id, kind) = match entry {
-            Entry::Job { game, image } => {
-                (self.lobby.append(game, image, now_ms()).await?, Sent::Job)
-            }
-            Entry::Malformed { game } => (
-                self.lobby.append_fields(&[("game_id", game)]).await?,
-                Sent::Malformed,
-            ),
+            Entry::Job { game, image } => (self.lobby.append(game, image, now_ms()).await?, Sent::Job),
+            Entry::Malformed { game } => (self.lobby.append_fields(&[("game_id", game)]).await?, Sent::Malformed),
         };
         self.sent.insert(id.to_string(), kind);
         self.last = Some(id);
@@ -154,18 +129,11 @@ impl Stage {
     }
 
     pub(super) async fn answers(&self) -> Result<Answers, Error> {
-        Ok(Answers {
-            outcomes: self.lobby.all_outcomes().await?,
-            dead: self.lobby.all_dead().await?,
-        })
+        Ok(Answers { outcomes: self.lobby.all_outcomes().await?, dead: self.lobby.all_dead().await? })
     }
 
     /// Waits until everything is answered and nothing is pending, for at most `patience`; answers where it then stands.
-    pub(super) async fn rest(
-        &mut self,
-        progress: &mut Progress,
-        patience: Duration,
-    ) -> Result<Rest, Error> {
+    pub(super) async fn rest(&mut self, progress: &mut Progress, patience: Duration) -> Result<Rest, Error> {
         let deadline = Instant::now() + patience;
         loop {
             let answered = self.answered().await?;
@@ -189,20 +157,12 @@ impl Stage {
         let mirror = self.lobby.mirror().await?.unwrap_or_default();
         let last_id = self.last.map(|id| id.to_string()).unwrap_or_default();
         let exact = account.is_exact() && pending == 0 && mirror == last_id;
-        Ok(Rest {
-            account,
-            pending,
-            mirror,
-            last_id,
-            exact,
-        })
+        Ok(Rest { account, pending, mirror, last_id, exact })
     }
 }
 
 /// The wall clock, in Unix milliseconds.
 pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

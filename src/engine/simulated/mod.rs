@@ -16,9 +16,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{
-    Container, ContainerSpec, ContainerState, Engine, EngineError, Listed, PullStep, Readiness, Reply, label,
-};
+use super::{Container, ContainerSpec, ContainerState, Engine, EngineError, Listed, PullStep, Readiness, Reply, label};
 use crate::contract::error_code::ErrorCode;
 use crate::redis::{Connection, RedisError, Script, Value};
 use crate::settings::SimulatedSettings;
@@ -81,13 +79,15 @@ impl SimulatedEngine {
     async fn find_stored(&self, name_or_id: &str) -> Result<Option<(String, Stored)>, EngineError> {
         let name = name_of(name_or_id);
         let reply = self.call(name, "find", &[]).await?;
-        let words: Vec<String> = reply.convert().map_err(|error: fred::error::Error| store(&RedisError::from(error)))?;
+        let words: Vec<String> =
+            reply.convert().map_err(|error: fred::error::Error| store(&RedisError::from(error)))?;
         let [id, json] = words.as_slice() else { return Ok(None) };
         if name_or_id != name && name_or_id != id {
             return Ok(None);
         }
-        let stored = serde_json::from_str(json)
-            .map_err(|error| EngineError::failed(ErrorCode::InternalError, format!("simulated container {id}: {error}")))?;
+        let stored = serde_json::from_str(json).map_err(|error| {
+            EngineError::failed(ErrorCode::InternalError, format!("simulated container {id}: {error}"))
+        })?;
         Ok(Some((id.clone(), stored)))
     }
 
@@ -197,7 +197,7 @@ impl SimulatedEngine {
             return *latency;
         }
         let (min, max) = (self.settings.latency_min, self.settings.latency_max);
-        min + (max - min).mul_f64(behaviour::unit(&[&self.settings.seed.to_string(), "latency", source]))
+        min + max.saturating_sub(min).mul_f64(behaviour::unit(&[&self.settings.seed.to_string(), "latency", source]))
     }
 
     fn lock_images(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {

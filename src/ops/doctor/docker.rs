@@ -53,7 +53,10 @@ fn no_socket(path: &str) -> Option<Finding> {
     (!Path::new(path).exists()).then(|| Finding::fail("docker", format!("there is no socket at {path}"), remedy))
 }
 
-async fn bounded<T>(limit: Duration, call: impl Future<Output = Result<T, bollard::errors::Error>>) -> Result<T, String> {
+async fn bounded<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, bollard::errors::Error>>,
+) -> Result<T, String> {
     match tokio::time::timeout(limit, call).await {
         Ok(answer) => answer.map_err(|error| {
             let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
@@ -84,9 +87,11 @@ async fn present(docker: &Docker, image: &str, limit: Duration) -> Finding {
     let shown = printable(image);
     match bounded(limit, docker.inspect_image(image)).await {
         Ok(_) => Finding::ok("image", format!("{shown} is present")),
-        Err(error) if error.to_lowercase().contains("no such image") => {
-            Finding::warn("image", format!("{shown} is not present: the first start pulls it"), format!("docker pull {shown}"))
-        }
+        Err(error) if error.to_lowercase().contains("no such image") => Finding::warn(
+            "image",
+            format!("{shown} is not present: the first start pulls it"),
+            format!("docker pull {shown}"),
+        ),
         Err(error) => Finding::warn("image", format!("{shown}: {error}"), "look at the engine"),
     }
 }

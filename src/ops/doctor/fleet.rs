@@ -58,6 +58,9 @@ fn mirror(overview: &Overview) -> Finding {
     match mirror.exact {
         None => Finding::ok("mirror", "no group yet"),
         Some(true) if !mirror.foreign => Finding::ok("mirror", format!("{id}, the exact watermark")),
+        Some(_) if mirror.id.is_none() => {
+            Finding::warn("mirror", "none", "start a replica: it writes the mirror with the next outcome")
+        }
         Some(_) => {
             let watermark = mirror.watermark.as_deref().unwrap_or("before the oldest entry in flight");
             Finding::fail("mirror", format!("{id}, but the watermark is {watermark}"), remedy)
@@ -81,7 +84,10 @@ fn replicas(overview: &Overview) -> Finding {
 fn versions(overview: &Overview) -> Option<Finding> {
     let versions: Vec<String> = overview.versions.iter().map(|version| printable(version)).collect();
     (versions.len() > 1).then(|| {
-        let oldest = overview.in_flight.oldest_age_ms.map_or_else(String::new, |age| format!("; oldest in flight {}", span(age)));
+        let oldest = overview
+            .in_flight
+            .oldest_age_ms
+            .map_or_else(String::new, |age| format!("; oldest in flight {}", span(age)));
         Finding::warn("versions", format!("replicas of {}{oldest}", versions.join(" and ")), "finish the rollout")
     })
 }

@@ -15,9 +15,11 @@ pub(super) fn machine(slots: usize) -> Vec<Finding> {
     let found = |limit: &str| format!("{limit} open files allowed, {slots} slots need about {needed}");
     vec![match getrlimit(Resource::Nofile).current {
         None => Finding::ok("files", found("any number of")),
-        Some(limit) if limit < needed => {
-            Finding::fail("files", found(&limit.to_string()), "raise `ulimit -n` (systemd: LimitNOFILE), or lower slots")
-        }
+        Some(limit) if limit < needed => Finding::fail(
+            "files",
+            found(&limit.to_string()),
+            "raise `ulimit -n` (systemd: LimitNOFILE), or lower slots",
+        ),
         Some(limit) => Finding::ok("files", found(&limit.to_string())),
     }]
 }

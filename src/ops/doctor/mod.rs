@@ -87,7 +87,11 @@ pub fn settings(warnings: &[String]) -> Vec<Finding> {
 
 /// No connection at all.
 pub fn no_redis(url: &str, error: &str) -> Finding {
-    Finding::fail("redis", format!("no connection to {url}: {error}"), "start Redis, or correct redis-url and its password")
+    Finding::fail(
+        "redis",
+        format!("no connection to {url}: {error}"),
+        "start Redis, or correct redis-url and its password",
+    )
 }
 
 /// Everything in and about Redis; each part within `limit`.

@@ -25,7 +25,11 @@ pub(super) async fn server(view: &View) -> Result<Vec<Finding>, RedisError> {
             findings.push(Finding::ok(about, text));
         }
     };
-    fine(known && !has(|danger| matches!(danger, Danger::TooOld(_))), "version", server.version.as_deref().unwrap_or(""));
+    fine(
+        known && !has(|danger| matches!(danger, Danger::TooOld(_))),
+        "version",
+        server.version.as_deref().unwrap_or(""),
+    );
     let is_persistent = !has(|danger| matches!(danger, Danger::NoAppendOnlyFile | Danger::AofFailing(_)));
     fine(known && is_persistent, "persistence", "append-only file on");
     let policy = server.eviction_policy.as_deref().unwrap_or("noeviction");
@@ -100,7 +104,7 @@ mod tests {
             Danger::Unknown("NOPERM".into()),
         ] {
             let finding = of_danger(&danger);
-            assert!(finding.level > Level::Ok && finding.remedy.len() > 10, "{finding:?}");
+            assert!(finding.level > Level::Ok && !finding.remedy.is_empty(), "{finding:?}");
         }
     }
 

@@ -107,6 +107,10 @@ async fn tried(view: &View, user: &str) -> Result<Vec<Finding>, RedisError> {
     Ok(vec![if refused.is_empty() {
         Finding::ok("rights", format!("{user} may read; whether it may write cannot be asked here"))
     } else {
-        Finding::fail("rights", format!("{user} may not: {}", refused.join(", ")), "ACL SETUSER with the missing commands and keys")
+        Finding::fail(
+            "rights",
+            format!("{user} may not: {}", refused.join(", ")),
+            "ACL SETUSER with the missing commands and keys",
+        )
     }])
 }

@@ -140,7 +140,8 @@ impl View {
             return Ok(None);
         }
         let text = id.to_string();
-        let entries: Vec<(String, Vec<Bytes>)> = self.raw(&["XRANGE", &self.keys.jobs, &text, &text]).await?.convert()?;
+        let entries: Vec<(String, Vec<Bytes>)> =
+            self.raw(&["XRANGE", &self.keys.jobs, &text, &text]).await?.convert()?;
         let Some((_, flat)) = entries.into_iter().next() else { return Ok(None) };
         let fields: Fields = flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
         Ok(Some(match StartJob::decode(&fields, self.max_field_bytes) {
@@ -223,7 +224,8 @@ fn is_waiting(story: &EntryStory, id: EntryId, look: &Look) -> bool {
 }
 
 fn stage(story: &EntryStory, id: EntryId, look: &Look) -> Stage {
-    let is_answered = story.in_ledger || story.outcome.is_some() || story.dead_letter.is_some() || story.stored.is_some();
+    let is_answered =
+        story.in_ledger || story.outcome.is_some() || story.dead_letter.is_some() || story.stored.is_some();
     if story.pending.is_some() && !story.in_ledger {
         return Stage::Pending;
     }
@@ -262,7 +264,11 @@ fn moments(story: &EntryStory) -> Vec<Moment> {
     if let Some(record) = story.record.as_ref().filter(|record| record.source_ref == story.entry_id) {
         let container = Some(&record.container_id).filter(|id| !id.is_empty());
         let container = container.map_or_else(String::new, |id| format!(", container {id}"));
-        add(record.updated_at_ms, "record", format!("{}, fence {}, by {}{container}", record.state, record.fence, record.owner));
+        add(
+            record.updated_at_ms,
+            "record",
+            format!("{}, fence {}, by {}{container}", record.state, record.fence, record.owner),
+        );
     }
     if let Some(outcome) = &story.outcome {
         let field = |name| text(Some(outcome), name);
@@ -279,7 +285,11 @@ fn moments(story: &EntryStory) -> Vec<Moment> {
         let field = |name| text(Some(dead), name);
         let detail = format!(
             "{}: {} (deliveries {}, crashes {}, failures {})",
-            field("reason"), field("detail"), field("deliveries"), field("crashes"), field("failures")
+            field("reason"),
+            field("detail"),
+            field("deliveries"),
+            field("crashes"),
+            field("failures")
         );
         add(ms_of(&field("dead_letter_id")), "dead letter", detail);
     }
@@ -304,7 +314,9 @@ fn sentence(story: &EntryStory) -> String {
             format!("in flight for {age}: held by {by}, touched {idle} ago, delivery {}{behind}", holder.deliveries)
         }),
         Stage::Settled => settled(story),
-        Stage::Orphaned => format!("delivered, but neither held nor answered{behind}: the fleet puts it back within seconds"),
+        Stage::Orphaned => {
+            format!("delivered, but neither held nor answered{behind}: the fleet puts it back within seconds")
+        }
         Stage::Forgotten => "answered, and its outcome is not kept any more".to_owned(),
         Stage::Absent if story.search_is_whole => "no such entry, and no trace of one".to_owned(),
         Stage::Absent => "no such entry in the stream, and no trace within the bound of the search".to_owned(),
@@ -313,7 +325,8 @@ fn sentence(story: &EntryStory) -> String {
 
 fn settled(story: &EntryStory) -> String {
     let end = story.outcome.as_ref().map(|outcome| ms_of(&text(Some(outcome), "outcome_id")));
-    let after = end.map_or_else(String::new, |end| format!(" after {}", span(end.saturating_sub(story.appended_at_ms))));
+    let after =
+        end.map_or_else(String::new, |end| format!(" after {}", span(end.saturating_sub(story.appended_at_ms))));
     let reason = text(story.dead_letter.as_ref(), "reason");
     let dead = if reason.is_empty() { String::new() } else { format!(", dead letter {reason}") };
     if let Some(outcome) = &story.outcome {
@@ -325,6 +338,10 @@ fn settled(story: &EntryStory) -> String {
         return format!("not answered: dead letter {reason}");
     }
     let stored = story.stored.as_ref().map_or_else(String::new, |stored| format!(" {}", stored.outcome));
-    let why = if story.search_is_whole { "its outcome is not kept any more, or carries no source_ref" } else { "its outcome is beyond the bound of the search" };
+    let why = if story.search_is_whole {
+        "its outcome is not kept any more, or carries no source_ref"
+    } else {
+        "its outcome is beyond the bound of the search"
+    };
     format!("answered{stored}; {why}")
 }

@@ -52,7 +52,9 @@ fn sentence(record: Option<&Record>) -> String {
     let Some(record) = record else { return "no record: no attempt to start this game is known".to_owned() };
     let since = time(record.updated_at_ms);
     match (record.state.as_str(), &record.lease) {
-        ("running", _) => format!("running since {since}: container {} at {}", record.container_id, record.engine_endpoint),
+        ("running", _) => {
+            format!("running since {since}: container {} at {}", record.container_id, record.engine_endpoint)
+        }
         ("starting", Some(lease)) => format!("starting since {since}: the lease is {}'s", lease.holder),
         ("starting", None) => format!("starting since {since}: nobody holds the lease"),
         (state, _) => format!("{state} since {since}"),

@@ -89,7 +89,9 @@ impl View {
         if fields.is_empty() {
             return Ok(None);
         }
-        let text = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone()).unwrap_or_default();
+        let text = |name: &str| {
+            fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone()).unwrap_or_default()
+        };
         Ok(Some(Record {
             state: text("state"),
             image_ref: text("image_ref"),

@@ -13,13 +13,7 @@ const HOST_ID_CHARS_MAX: usize = 64;
 
 /// `slots` is none when it could not be read.
 pub(super) fn settings(check: &mut Check, slots: Option<usize>) -> Option<EngineSettings> {
-    let kind = check.choice(
-        "engine",
-        &[
-            ("docker", EngineKind::Docker),
-            ("simulated", EngineKind::Simulated),
-        ],
-    );
+    let kind = check.choice("engine", &[("docker", EngineKind::Docker), ("simulated", EngineKind::Simulated)]);
     let docker_host = docker_host(check, kind);
     let host_id = check.parsed("engine-host-id", host_id);
     let port = check.number("engine-port");
@@ -54,11 +48,7 @@ fn docker_host(check: &mut Check, kind: Option<EngineKind>) -> Option<String> {
     check.parsed("docker-host", parse::docker_host)
 }
 
-fn start_concurrency(
-    check: &mut Check,
-    kind: Option<EngineKind>,
-    slots: Option<usize>,
-) -> Option<usize> {
+fn start_concurrency(check: &mut Check, kind: Option<EngineKind>, slots: Option<usize>) -> Option<usize> {
     if check.is_set("start-concurrency") {
         return check.number("start-concurrency");
     }
@@ -75,9 +65,7 @@ fn start_concurrency(
 fn host_id(text: &str) -> Result<String, String> {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
     if text.is_empty() || text.len() > HOST_ID_CHARS_MAX || !text.chars().all(plain) {
-        return Err(format!(
-            "must be 1 to {HOST_ID_CHARS_MAX} letters, digits, dots, dashes or underscores"
-        ));
+        return Err(format!("must be 1 to {HOST_ID_CHARS_MAX} letters, digits, dots, dashes or underscores"));
     }
     Ok(text.to_owned())
 }
@@ -100,17 +88,8 @@ fn simulated(check: &mut Check) -> Option<SimulatedSettings> {
         && failures + errors > 1.0
     {
         let failures = check.quoted("simulated-failures");
-        check.refuse(
-            "simulated-errors",
-            format!("must not be more than 1 together with {failures}"),
-        );
+        check.refuse("simulated-errors", format!("must not be more than 1 together with {failures}"));
     }
     let (latency_min, latency_max) = latency?;
-    Some(SimulatedSettings {
-        latency_min,
-        latency_max,
-        failures: failures?,
-        errors: errors?,
-        seed: seed?,
-    })
+    Some(SimulatedSettings { latency_min, latency_max, failures: failures?, errors: errors?, seed: seed? })
 }

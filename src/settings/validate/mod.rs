@@ -47,22 +47,12 @@ pub struct ResolvedSetting {
 impl Settings {
     /// Reads, validates and cross-checks everything, or tells everything that is wrong.
     pub fn load(sources: &Sources) -> Result<Loaded, Report> {
-        let Collected {
-            values,
-            problems,
-            warnings,
-        } = sources.collect();
-        let mut check = Check {
-            values,
-            problems,
-            shown: BTreeMap::new(),
-        };
+        let Collected { values, problems, warnings } = sources.collect();
+        let mut check = Check { values, problems, shown: BTreeMap::new() };
         match settings(&mut check) {
-            Some(settings) if check.problems.is_empty() => Ok(Loaded {
-                settings,
-                resolved: check.resolved(),
-                warnings,
-            }),
+            Some(settings) if check.problems.is_empty() => {
+                Ok(Loaded { settings, resolved: check.resolved(), warnings })
+            }
             _ => Err(Report::new(check.problems)),
         }
     }
@@ -75,14 +65,8 @@ fn settings(check: &mut Check) -> Option<Settings> {
     let worker = worker::settings(check);
     let engine = engine::settings(check, worker.as_ref().map(|worker| worker.slots));
     let faults = faults(check);
-    let log_format = check.choice(
-        "log-format",
-        &[
-            ("auto", LogFormat::Auto),
-            ("json", LogFormat::Json),
-            ("text", LogFormat::Text),
-        ],
-    );
+    let log_format =
+        check.choice("log-format", &[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)]);
     let http_addr = check.parsed("http-addr", parse::http_addr);
     let strict = check.switch("strict");
     ledger_outlives_runs(check);
@@ -128,10 +112,7 @@ fn faults(check: &mut Check) -> Option<FaultSettings> {
     let allowed = check.switch("allow-fault-injection");
     let crash_at = point(check, "crash-at", allowed);
     let pause_at = point(check, "pause-at", allowed);
-    Some(FaultSettings {
-        crash_at: crash_at?,
-        pause_at: pause_at?,
-    })
+    Some(FaultSettings { crash_at: crash_at?, pause_at: pause_at? })
 }
 
 fn point(check: &mut Check, name: &'static str, allowed: Option<bool>) -> Read<Option<Point>> {
@@ -162,10 +143,7 @@ impl Check {
     }
 
     fn raw(&self, name: &str) -> Raw {
-        self.values
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| Raw::default(""))
+        self.values.get(name).cloned().unwrap_or_else(|| Raw::default(""))
     }
 
     fn text_of(&self, name: &str) -> String {
@@ -195,11 +173,7 @@ impl Check {
     /// Another setting, for the text of a contradiction.
     fn quoted(&self, name: &str) -> String {
         let raw = self.raw(name);
-        let value = self
-            .shown
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| without_credentials(&raw.text));
+        let value = self.shown.get(name).cloned().unwrap_or_else(|| without_credentials(&raw.text));
         format!("{name} = {value:?} ({})", raw.origin)
     }
 
@@ -209,11 +183,7 @@ impl Check {
     }
 
     /// Reads a value with a parser whose error is the rest of a sentence.
-    fn parsed<T>(
-        &mut self,
-        name: &str,
-        parser: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
+    fn parsed<T>(&mut self, name: &str, parser: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         match parser(&self.text_of(name)) {
             Ok(value) => Some(value),
             Err(advice) => {
@@ -228,16 +198,12 @@ impl Check {
     }
 
     fn number<T: TryFrom<u64>>(&mut self, name: &str) -> Option<T> {
-        let Shape::Number { min, max } = Self::row(name).shape else {
-            unreachable!("{name} is a number in the table")
-        };
+        let Shape::Number { min, max } = Self::row(name).shape else { unreachable!("{name} is a number in the table") };
         self.parsed(name, |text| parse::number(text, min, max))
     }
 
     fn size(&mut self, name: &str) -> Option<usize> {
-        let Shape::Size { min, max } = Self::row(name).shape else {
-            unreachable!("{name} is a size in the table")
-        };
+        let Shape::Size { min, max } = Self::row(name).shape else { unreachable!("{name} is a size in the table") };
         self.parsed(name, |text| parse::size(text, min, max))
     }
 

@@ -47,9 +47,7 @@ pub(super) fn size(text: &str, min: u64, max: u64) -> Result<usize, String> {
         "mib" => 1 << 20,
         "gib" => 1 << 30,
         _ => {
-            return Err(
-                "has an unknown unit; write bytes, KiB, MiB or GiB, such as 64KiB".to_owned(),
-            );
+            return Err("has an unknown unit; write bytes, KiB, MiB or GiB, such as 64KiB".to_owned());
         }
     };
     let number: u64 = digits
@@ -69,16 +67,10 @@ pub(super) fn duration(text: &str, min: Duration, why: &str) -> Result<Duration,
     let duration = any_duration(text)?;
     if duration < min {
         let least = match humantime::format_duration(min) {
-            _ if min <= Duration::from_millis(1) => {
-                "must be more than zero (1ms or longer)".to_owned()
-            }
+            _ if min <= Duration::from_millis(1) => "must be more than zero (1ms or longer)".to_owned(),
             least => format!("must be at least {least}"),
         };
-        return Err(if why.is_empty() {
-            least
-        } else {
-            format!("{least}: {why}")
-        });
+        return Err(if why.is_empty() { least } else { format!("{least}: {why}") });
     }
     Ok(duration)
 }
@@ -86,13 +78,10 @@ pub(super) fn duration(text: &str, min: Duration, why: &str) -> Result<Duration,
 /// A duration of any length down to zero.
 fn any_duration(text: &str) -> Result<Duration, String> {
     if text.parse::<f64>().is_ok_and(f64::is_finite) {
-        return Err(format!(
-            "has no unit; write {text}s for seconds or {text}ms for milliseconds"
-        ));
+        return Err(format!("has no unit; write {text}s for seconds or {text}ms for milliseconds"));
     }
-    let duration = humantime::parse_duration(text).map_err(
-        |_| "is not a duration; write a number with its unit, such as 500ms, 5s, 15m or 24h",
-    )?;
+    let duration = humantime::parse_duration(text)
+        .map_err(|_| "is not a duration; write a number with its unit, such as 500ms, 5s, 15m or 24h")?;
     if duration > LONGEST {
         return Err("must be at most 365days".to_owned());
     }
@@ -116,10 +105,7 @@ pub(super) fn latency(text: &str) -> Result<(Duration, Duration), String> {
         let always = any_duration(text)?;
         return Ok((always, always));
     };
-    let (shortest, longest) = (
-        any_duration(shortest.trim())?,
-        any_duration(longest.trim())?,
-    );
+    let (shortest, longest) = (any_duration(shortest.trim())?, any_duration(longest.trim())?);
     if shortest > longest {
         return Err("must have its shorter duration first".to_owned());
     }
@@ -173,9 +159,7 @@ pub(super) fn readiness(text: &str) -> Result<Readiness, String> {
             Some(path) if path.starts_with("//") => {
                 Err("must name a path alone, without a host, such as http:/healthz".to_owned())
             }
-            Some(path) if path.starts_with('/') && printable(path) => {
-                Ok(Readiness::Http(path.to_owned()))
-            }
+            Some(path) if path.starts_with('/') && printable(path) => Ok(Readiness::Http(path.to_owned())),
             _ => Err("must be tcp, health or http:/PATH, such as http:/healthz".to_owned()),
         },
     }
@@ -208,9 +192,7 @@ pub(super) fn docker_host(text: &str) -> Result<String, String> {
         return Err(format!("has a form that is not supported yet; {FORMS}"));
     };
     if authority.contains('@') {
-        return Err(format!(
-            "holds credentials, which are not supported; {FORMS}"
-        ));
+        return Err(format!("holds credentials, which are not supported; {FORMS}"));
     }
     match host_and_port(authority.trim_end_matches('/'))? {
         (host, Some(port)) => Ok(format!("tcp://{host}:{port}")),

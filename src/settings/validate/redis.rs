@@ -15,10 +15,7 @@ pub(super) fn settings(check: &mut Check) -> Option<RedisSettings> {
     match password {
         Some(_) if url.has_password() => {
             let file = check.quoted("redis-password-file");
-            check.refuse(
-                "redis-url",
-                format!("holds a password, and so does {file}; remove one of them"),
-            );
+            check.refuse("redis-url", format!("holds a password, and so does {file}; remove one of them"));
         }
         Some(password) => url.set_password(password),
         None if url.has_user() && !url.has_password() => {
@@ -33,10 +30,7 @@ pub(super) fn settings(check: &mut Check) -> Option<RedisSettings> {
         None => {}
     }
     check.show("redis-url", url.display());
-    Some(RedisSettings {
-        display_url: url.display(),
-        url: url.client(),
-    })
+    Some(RedisSettings { display_url: url.display(), url: url.client() })
 }
 
 fn url(check: &mut Check) -> Option<RedisUrl> {

@@ -14,27 +14,16 @@ pub(super) fn settings(check: &mut Check) -> Option<StreamSettings> {
     let results = stream(check, "results-stream");
     let dead = dead(check, jobs.as_deref());
     let group = check.text("group");
-    let offset_key = check
-        .text("offset-key")
-        .map(|key| key.replace("{label}", LABEL));
-    let outcome_fields = check.choice(
-        "outcome-fields",
-        &[
-            ("extended", OutcomeFields::Extended),
-            ("original", OutcomeFields::Original),
-        ],
-    );
+    let offset_key = check.text("offset-key").map(|key| key.replace("{label}", LABEL));
+    let outcome_fields =
+        check.choice("outcome-fields", &[("extended", OutcomeFields::Extended), ("original", OutcomeFields::Original)]);
     let ledger_ttl = check.duration("ledger-ttl");
     let max_field_bytes = check.size("max-field-bytes");
     let dead_max = check.number("dead-max");
     let trim_jobs = check.switch("trim-jobs");
     let results_retention = check.optional_duration("results-retention");
-    let names = [
-        ("jobs-stream", &jobs),
-        ("results-stream", &results),
-        ("dead-stream", &dead),
-        ("offset-key", &offset_key),
-    ];
+    let names =
+        [("jobs-stream", &jobs), ("results-stream", &results), ("dead-stream", &dead), ("offset-key", &offset_key)];
     all_different(check, &names.map(|(name, key)| (name, key.as_deref())));
     Some(StreamSettings {
         jobs: jobs?,
@@ -87,10 +76,7 @@ fn all_different(check: &mut Check, keys: &[(&'static str, Option<&str>)]) {
             continue;
         };
         if BESIDE_JOBS.contains(&beside) || beside.starts_with("ledger:") {
-            check.refuse(
-                name,
-                "is a key the worker keeps for itself beside the jobs stream; choose another",
-            );
+            check.refuse(name, "is a key the worker keeps for itself beside the jobs stream; choose another");
         }
     }
 }

@@ -84,9 +84,6 @@ fn not_longer(check: &mut Check, shorter: Named, longer: Named, why: &str) {
         && short > long
     {
         let longer = check.quoted(longer.0);
-        check.refuse(
-            shorter.0,
-            format!("must not be longer than {longer}: {why}"),
-        );
+        check.refuse(shorter.0, format!("must not be longer than {longer}: {why}"));
     }
 }

@@ -26,7 +26,10 @@ async fn limits_that_are_kept_and_limits_that_are_broken() {
     let output = run(&world, &[&broken[..], &["--format", "prometheus"]].concat());
     let text = stdout(&output);
     assert!(text.contains("\nstartjobs_check_value{check=\"max-waiting\"} 3\n"), "{text}");
-    assert!(text.contains("\nstartjobs_check_ok{check=\"min-replicas\"} 0\n") && text.contains("startjobs_check_up 1\n"), "{text}");
+    assert!(
+        text.contains("\nstartjobs_check_ok{check=\"min-replicas\"} 0\n") && text.contains("startjobs_check_up 1\n"),
+        "{text}"
+    );
 
     let output = run(&world, &[&broken[..], &["--format", "nagios"]].concat());
     assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -59,7 +62,15 @@ async fn every_exit_code_is_the_one_that_is_documented() {
     assert_eq!(code(&["check", "--max-waiting", "x"]), Some(2));
     assert_eq!(code(&["status", "--redis-url", "ftp://h"]), Some(78));
     let away = ["--redis-url", "redis://127.0.0.1:1", "--timeout", "300ms"];
-    for command in [&["status"][..], &["replicas"], &["pending"], &["inspect", "g"], &["pause"], &["resume"], &["check", "--max-dead", "0"]] {
+    for command in [
+        &["status"][..],
+        &["replicas"],
+        &["pending"],
+        &["inspect", "g"],
+        &["pause"],
+        &["resume"],
+        &["check", "--max-dead", "0"],
+    ] {
         let began = Instant::now();
         let output = run(&world, &[command, &away].concat());
         assert_eq!(output.status.code(), Some(69), "{command:?}: {output:?}");
@@ -67,7 +78,15 @@ async fn every_exit_code_is_the_one_that_is_documented() {
         assert!(began.elapsed().as_millis() < 3_000, "{command:?} took {:?}", began.elapsed());
     }
     let output = run(&world, &[&["check", "--max-dead", "0", "--format", "nagios"][..], &away].concat());
-    assert_eq!((output.status.code(), stdout(&output).starts_with("STARTJOBS UNKNOWN - ")), (Some(3), true), "{output:?}");
+    assert_eq!(
+        (output.status.code(), stdout(&output).starts_with("STARTJOBS UNKNOWN - ")),
+        (Some(3), true),
+        "{output:?}"
+    );
     let output = run(&world, &[&["check", "--max-dead", "0", "--format", "prometheus"][..], &away].concat());
-    assert_eq!((output.status.code(), stdout(&output).ends_with("startjobs_check_up 0\n")), (Some(69), true), "{output:?}");
+    assert_eq!(
+        (output.status.code(), stdout(&output).ends_with("startjobs_check_up 0\n")),
+        (Some(69), true),
+        "{output:?}"
+    );
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use startjobs::embedded::redis_server::RedisServer;
 
 use super::{json, run, stdout, text};
+use crate::support::dockerd::Dockerd;
 use crate::support::world::World;
 
 /// The findings about one thing, as level and text.
@@ -28,7 +29,23 @@ async fn a_fleet_in_order_has_no_finding_that_fails() {
     assert!(report.lines().all(|line| line.starts_with("ok  ")), "{report}");
     let report = json(&world, &["doctor"]);
     assert_eq!(report["level"], "ok", "{report}");
-    for what in ["settings", "version", "persistence", "eviction", "clock", "memory", "latency", "rights", "keys", "group", "lag", "mirror", "replicas", "engine", "files"] {
+    for what in [
+        "settings",
+        "version",
+        "persistence",
+        "eviction",
+        "clock",
+        "memory",
+        "latency",
+        "rights",
+        "keys",
+        "group",
+        "lag",
+        "mirror",
+        "replicas",
+        "engine",
+        "files",
+    ] {
         assert_eq!(level(&report, what), "ok", "{what}: {report}");
     }
 }
@@ -41,15 +58,24 @@ async fn every_danger_is_found_with_its_remedy() {
     let streams = &world.settings.stream;
     world.redis(&["SET", &streams.results, "x"]).await;
     world.redis(&["XADD", &streams.jobs, "1-0", "f", "v"]).await;
-    world.redis(&["XGROUP", "CREATE", &streams.jobs, &streams.group, "$"]).await;
     world.redis(&["XADD", &streams.jobs, "2-0", "f", "v"]).await;
+    world.redis(&["SET", &streams.offset_key, "7-0"]).await;
+    world.redis(&["XGROUP", "CREATE", &streams.jobs, &streams.group, "$"]).await;
+    world.redis(&["XADD", &streams.jobs, "3-0", "f", "v"]).await;
     run(&world, &["pause"]);
     let output = run(&world, &["doctor", "--json"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let expected = [
-        ("persistence", "warn"), ("eviction", "fail"), ("keys", "fail"), ("lag", "warn"), ("mirror", "fail"),
-        ("replicas", "warn"), ("pause", "warn"), ("group", "ok"), ("rights", "ok"),
+        ("persistence", "warn"),
+        ("eviction", "fail"),
+        ("keys", "fail"),
+        ("lag", "warn"),
+        ("mirror", "fail"),
+        ("replicas", "warn"),
+        ("pause", "warn"),
+        ("group", "ok"),
+        ("rights", "ok"),
     ];
     for (what, expected) in expected {
         assert_eq!(level(&report, what), expected, "{what}: {report}");
@@ -86,9 +112,43 @@ async fn what_is_away_fails_and_the_rest_is_still_looked_at() {
     let world = World::new().await;
     let nowhere = world.directory.path().join("no.sock");
     let host = format!("unix://{}", nowhere.display());
-    let away = ["doctor", "--json", "--redis-url", "redis://127.0.0.1:1", "--timeout", "300ms", "--engine", "docker", "--docker-host", &host];
+    let away = [
+        "doctor",
+        "--json",
+        "--redis-url",
+        "redis://127.0.0.1:1",
+        "--timeout",
+        "300ms",
+        "--engine",
+        "docker",
+        "--docker-host",
+        &host,
+    ];
     let output = run(&world, &away);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!([level(&report, "redis"), level(&report, "docker"), level(&report, "files")], ["fail", "fail", "ok"], "{report}");
+    assert_eq!(
+        [level(&report, "redis"), level(&report, "docker"), level(&report, "files")],
+        ["fail", "fail", "ok"],
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn a_docker_engine_is_looked_at_with_its_room_and_its_images() {
+    let Some(dockerd) = Dockerd::start() else { return };
+    dockerd.import_image("engine:here", Path::new(env!("CARGO_BIN_EXE_startjobs")), &["engine"], &[]);
+    let world = World::new().await;
+    let host = dockerd.host();
+    let doctor = |image: &str| {
+        let output = run(&world, &["doctor", "--json", "--engine", "docker", "--docker-host", &host, "--image", image]);
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    let report = doctor("engine:here");
+    assert!(about(&report, "docker")[0].1.contains(", API 1."), "{report}");
+    assert_eq!([level(&report, "docker"), level(&report, "image")], ["ok", "ok"], "{report}");
+    assert!(about(&report, "disk")[0].1.contains(" GiB free in "), "{report}");
+    let report = doctor("engine:elsewhere");
+    assert_eq!(about(&report, "image")[0].0, "warn", "{report}");
+    assert!(about(&report, "image")[0].1.contains("the first start pulls it"), "{report}");
 }

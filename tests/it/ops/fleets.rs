@@ -23,7 +23,9 @@ async fn a_fleet_that_works_is_healthy() {
     world.at_rest().await;
     let status = text(&world, &["status"]);
     assert!(status.starts_with("healthy\n\n"), "{status}");
-    for (name, value) in [("waiting", "0"), ("in flight", "0"), ("dead letters", "1"), ("engine", "simulated"), ("paused", "no")] {
+    for (name, value) in
+        [("waiting", "0"), ("in flight", "0"), ("dead letters", "1"), ("engine", "simulated"), ("paused", "no")]
+    {
         assert_eq!(line(&status, name), value, "{status}");
     }
     assert_eq!(line(&status, "replicas"), "2 alive, 128 slots");
@@ -33,7 +35,10 @@ async fn a_fleet_that_works_is_healthy() {
     let status = json(&world, &["status"]);
     assert_eq!((&status["health"], &status["outcomes"]), (&"healthy".into(), &10.into()), "{status}");
     assert_eq!((&status["mirror"]["exact"], &status["paused"]), (&true.into(), &serde_json::Value::Null));
-    assert_eq!(status["waiting"], serde_json::json!({"count": 0, "exact": true, "oldest_id": null, "oldest_age_ms": null}));
+    assert_eq!(
+        status["waiting"],
+        serde_json::json!({"count": 0, "exact": true, "oldest_id": null, "oldest_age_ms": null})
+    );
 
     let replicas = text(&world, &["replicas"]);
     assert!(replicas.starts_with("NAME  ") && replicas.lines().count() == 3, "{replicas}");
@@ -48,7 +53,8 @@ async fn a_fleet_that_works_is_healthy() {
     world.signal(0, Signal::TERM);
     world.ended(0, std::time::Duration::from_secs(10)).await;
     let left = json(&world, &["replicas"]);
-    let states: Vec<&str> = left["replicas"].as_array().expect("a list").iter().filter_map(|one| one["state"].as_str()).collect();
+    let states: Vec<&str> =
+        left["replicas"].as_array().expect("a list").iter().filter_map(|one| one["state"].as_str()).collect();
     assert_eq!(states, ["running", "left"], "{left}");
 }
 
@@ -76,25 +82,30 @@ async fn a_killed_replica_is_lost_and_what_it_held_is_named() {
     world.replica(&[SLOW]);
     world.begun(0).await;
     let id = world.send("game-1", "galaxy/engine:1").await;
-    world.eventually("the entry is pending", async |world: &World| {
-        world.lobby.pending().await.is_ok_and(|pending| pending.len() == 1)
-    })
-    .await;
+    world
+        .eventually("the entry is pending", async |world: &World| {
+            world.lobby.pending().await.is_ok_and(|pending| pending.len() == 1)
+        })
+        .await;
     let pending = text(&world, &["pending"]);
     assert!(pending.contains(&format!("\n{id}  game-1  ")), "{pending}");
     world.signal(0, Signal::KILL);
     world.killed(0).await;
-    world.eventually("the presence expires", async |world: &World| {
-        json(world, &["replicas"])["replicas"][0]["state"] == "lost"
-    })
-    .await;
+    world
+        .eventually("the presence expires", async |world: &World| {
+            json(world, &["replicas"])["replicas"][0]["state"] == "lost"
+        })
+        .await;
     let status = text(&world, &["status"]);
     let expected = "degraded: no replica reads: 1 in flight; 1 replica lost, 1 in flight with it\n";
     assert!(status.starts_with(expected), "{status}");
     assert_eq!(line(&status, "replicas"), "0 alive, 1 lost");
     let pending = json(&world, &["pending"]);
     let held = &pending["pending"][0];
-    assert_eq!((&held["id"], &held["game_id"], &held["deliveries"]), (&id.to_string().into(), &"game-1".into(), &1.into()));
+    assert_eq!(
+        (&held["id"], &held["game_id"], &held["deliveries"]),
+        (&id.to_string().into(), &"game-1".into(), &1.into())
+    );
     let story = text(&world, &["inspect", &id.to_string()]);
     assert!(story.starts_with(&format!("{id}: in flight for ")) && story.contains("delivery 1"), "{story}");
 

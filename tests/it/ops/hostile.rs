@@ -39,7 +39,19 @@ async fn every_command_escapes_what_others_wrote() {
 
     // An outcome's words are an engine's, or anybody's.
     world.redis(&["XACK", &streams.jobs, &streams.group, &id]).await;
-    let outcome = ["XADD", &streams.results, "*", "source_ref", &id, "outcome", "failure", "error_code", "x", "error_message", EVIL];
+    let outcome = [
+        "XADD",
+        &streams.results,
+        "*",
+        "source_ref",
+        &id,
+        "outcome",
+        "failure",
+        "error_code",
+        "x",
+        "error_message",
+        EVIL,
+    ];
     world.redis(&outcome).await;
     let story = stdout(&run(&world, &["inspect", &id]));
     assert_tame(&story);

@@ -11,7 +11,7 @@ fn startjobs(arguments: &[&str]) -> Output {
 
 #[test]
 fn the_reference_is_current() {
-    let written = include_str!("../../../docs/cli.md");
+    let written = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/cli.md")).expect("docs/cli.md");
     let current = cli::man::markdown();
     assert!(written == current, "docs/cli.md must hold this text:\n{current}");
 }
@@ -39,7 +39,9 @@ fn every_command_begins_its_help_with_examples_that_its_own_parser_takes() {
             let words: Vec<&str> = ours.split(' ').collect();
             // A quoted text with spaces is one word to a shell.
             let words: Vec<String> = match words.iter().position(|&word| word == "--reason") {
-                Some(at) => words[..=at].iter().map(|&word| word.to_owned()).chain([words[at + 1..].join(" ")]).collect(),
+                Some(at) => {
+                    words[..=at].iter().map(|&word| word.to_owned()).chain([words[at + 1..].join(" ")]).collect()
+                }
                 None => words.iter().map(|&word| word.to_owned()).collect(),
             };
             let parsed = cli::command().try_get_matches_from(&words);

@@ -63,18 +63,10 @@ fn the_spec_names_every_setting_and_its_default() {
     ];
     let loaded = good(&[], &[]);
     for (name, default) in spec {
-        assert_eq!(
-            shown(&loaded, name),
-            (default.to_owned(), "default".to_owned()),
-            "{name}"
-        );
+        assert_eq!(shown(&loaded, name), (default.to_owned(), "default".to_owned()), "{name}");
     }
     let names: Vec<_> = TABLE.iter().map(|row| row.name).collect();
-    assert_eq!(
-        names.len(),
-        spec.len(),
-        "a setting the spec does not know: {names:?}"
-    );
+    assert_eq!(names.len(), spec.len(), "a setting the spec does not know: {names:?}");
 }
 
 fn documentation() -> String {
@@ -90,45 +82,23 @@ fn the_documentation_holds_the_current_table() {
         .and_then(|(_, rest)| rest.split_once("<!-- settings:end -->"))
         .map(|(generated, _)| generated.trim());
     let current = markdown();
-    assert_eq!(
-        generated,
-        Some(current.trim()),
-        "put this between the markers:\n{current}"
-    );
+    assert_eq!(generated, Some(current.trim()), "put this between the markers:\n{current}");
 }
 
 #[test]
 fn the_documentation_shows_a_real_report() {
     let flags = [("slots", "many"), ("claim-idle", "5")];
-    let environment = [
-        ("STARTJOBS_REDIS_URL", "rediss://:sesame@redis.internal"),
-        ("STARTJOBS_BLOCK", "0s"),
-    ];
-    let report = load(&flags, &environment)
-        .expect_err("all four are wrong")
-        .to_string();
-    assert!(
-        documentation().contains(&report),
-        "docs/configuration.md should show:\n{report}"
-    );
+    let environment = [("STARTJOBS_REDIS_URL", "rediss://:sesame@redis.internal"), ("STARTJOBS_BLOCK", "0s")];
+    let report = load(&flags, &environment).expect_err("all four are wrong").to_string();
+    assert!(documentation().contains(&report), "docs/configuration.md should show:\n{report}");
 }
 
 #[test]
 fn every_row_is_named_described_and_distinct() {
-    let names: BTreeMap<_, _> = TABLE
-        .iter()
-        .map(|row| (row.environment(), row.name))
-        .collect();
+    let names: BTreeMap<_, _> = TABLE.iter().map(|row| (row.environment(), row.name)).collect();
     assert_eq!(names.len(), TABLE.len(), "two rows share a name");
     for row in TABLE {
-        assert!(
-            row.help.ends_with('.'),
-            "{} should have a sentence",
-            row.name
-        );
+        assert!(row.help.ends_with('.'), "{} should have a sentence", row.name);
     }
-    assert_eq!(
-        row("crash-at").map(|row| row.reach),
-        Some(Reach::Environment)
-    );
+    assert_eq!(row("crash-at").map(|row| row.reach), Some(Reach::Environment));
 }

@@ -23,10 +23,7 @@ fn load(flags: Pairs<'_>, environment: Pairs<'_>) -> Result<Loaded, Report> {
 }
 
 fn sources(flags: Pairs<'_>, environment: Pairs<'_>) -> Sources {
-    let flags: Values = flags
-        .iter()
-        .map(|(name, text)| (*name, (*text).to_owned()))
-        .collect();
+    let flags: Values = flags.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
     Sources::new(flags, environment.iter().copied())
 }
 

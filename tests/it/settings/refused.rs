@@ -12,11 +12,7 @@ use super::{file, load, problems};
 /// Setting, value, and words its one problem must hold.
 const REFUSED: &[(&str, &str, &str)] = &[
     ("redis-url", "localhost:6379", "write redis://HOST:PORT"),
-    (
-        "redis-url",
-        "rediss://h",
-        "rediss://, which is not supported yet; supported are redis://",
-    ),
+    ("redis-url", "rediss://h", "rediss://, which is not supported yet; supported are redis://"),
     ("redis-url", "redis-sentinel://h", "not supported yet"),
     ("redis-url", "redis-cluster://h", "not supported yet"),
     ("redis-url", "http://h", "not supported yet"),
@@ -32,27 +28,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("jobs-stream", "  ", "stream must not be empty"),
     ("results-stream", "", "stream must not be empty"),
     ("dead-stream", "", "stream must not be empty"),
-    (
-        "dead-stream",
-        "runtime:start_jobs:ledger:1",
-        "keeps for itself",
-    ),
+    ("dead-stream", "runtime:start_jobs:ledger:1", "keeps for itself"),
     ("offset-key", "", "must not be empty"),
-    (
-        "results-stream",
-        "runtime:start_jobs",
-        "must be another key than jobs-stream",
-    ),
-    (
-        "dead-stream",
-        "runtime:job_results",
-        "must be another key than results-stream",
-    ),
-    (
-        "offset-key",
-        "runtime:start_jobs:dead",
-        "must be another key than dead-stream",
-    ),
+    ("results-stream", "runtime:start_jobs", "must be another key than jobs-stream"),
+    ("dead-stream", "runtime:job_results", "must be another key than results-stream"),
+    ("offset-key", "runtime:start_jobs:dead", "must be another key than dead-stream"),
     ("group", " ", "must not be empty"),
     ("group", "redis://:a@h", "another setting"),
     ("outcome-fields", "all", "extended or original"),
@@ -69,19 +49,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("claim-idle", "5", "write 5s"),
     ("claim-idle", "300000years", "at most"),
     ("sweep-interval", "6s", "must not be longer than claim-idle"),
-    (
-        "block",
-        "0s",
-        "more than zero (1ms or longer): 0 would make Redis wait for ever",
-    ),
+    ("block", "0s", "more than zero (1ms or longer): 0 would make Redis wait for ever"),
     ("drain-timeout", "0s", "more than zero"),
     ("max-run", "1s", "taken from a living replica"),
     ("consumer-idle", "1s", "removed before"),
-    (
-        "retry-min",
-        "61s",
-        "must not be longer than retry-max = \"60s\" (default)",
-    ),
+    ("retry-min", "61s", "must not be longer than retry-max = \"60s\" (default)"),
     ("retry-attempts", "0", "from 1"),
     ("max-backing-off", "0", "from 1"),
     ("start-deadline", "soon", "or write off"),
@@ -110,60 +82,25 @@ const REFUSED: &[(&str, &str, &str)] = &[
 fn each_bad_value_is_one_problem_that_says_what_to_do() {
     for (name, text, words) in REFUSED {
         let problems = problems(&[(name, text)], &[]);
-        let told = problems
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("\n");
-        let blamed: Vec<_> = problems
-            .iter()
-            .map(|problem| problem.setting.as_str())
-            .collect();
+        let told = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let blamed: Vec<_> = problems.iter().map(|problem| problem.setting.as_str()).collect();
         assert_eq!(blamed.len(), 1, "{name} = {text:?}: {told}");
-        assert!(
-            told.contains(words),
-            "{name} = {text:?} should say {words:?}: {told}"
-        );
-        assert!(
-            told.contains(&format!("flag --{name}")),
-            "{name} = {text:?} should say where it is from: {told}"
-        );
+        assert!(told.contains(words), "{name} = {text:?} should say {words:?}: {told}");
+        assert!(told.contains(&format!("flag --{name}")), "{name} = {text:?} should say where it is from: {told}");
     }
 }
 
 #[test]
 fn contradictions_are_told_with_both_sides() {
-    let told = |flags| {
-        problems(flags, &[])
-            .iter()
-            .map(ToString::to_string)
-            .collect::<String>()
-    };
+    let told = |flags| problems(flags, &[]).iter().map(ToString::to_string).collect::<String>();
     let text = told(&[("simulated-failures", "0.6"), ("simulated-errors", "0.6")]);
-    assert!(
-        text.contains("together with simulated-failures = \"0.6\" (flag --simulated-failures)"),
-        "{text}"
-    );
+    assert!(text.contains("together with simulated-failures = \"0.6\" (flag --simulated-failures)"), "{text}");
     // Even where other settings of the same group are bad.
-    let text = told(&[
-        ("max-run", "2h"),
-        ("ledger-ttl", "1h"),
-        ("slots", "x"),
-        ("dead-max", "x"),
-    ]);
-    assert!(
-        text.contains("must be longer than max-run = \"2h\""),
-        "{text}"
-    );
+    let text = told(&[("max-run", "2h"), ("ledger-ttl", "1h"), ("slots", "x"), ("dead-max", "x")]);
+    assert!(text.contains("must be longer than max-run = \"2h\""), "{text}");
     let (_directory, path) = file("hidden\n");
-    let text = told(&[
-        ("redis-url", "redis://:sesame@h"),
-        ("redis-password-file", &path),
-    ]);
-    assert!(
-        text.contains("remove one of them") && !text.contains("sesame"),
-        "{text}"
-    );
+    let text = told(&[("redis-url", "redis://:sesame@h"), ("redis-password-file", &path)]);
+    assert!(text.contains("remove one of them") && !text.contains("sesame"), "{text}");
 }
 
 #[test]
@@ -172,11 +109,7 @@ fn faults_need_permission_and_a_known_point() {
         let refused = problems(&[], &[(variable, "after_read")]);
         assert_eq!(refused.len(), 1);
         assert!(refused[0].to_string().contains(variable));
-        assert!(
-            refused[0]
-                .advice
-                .contains("refused without --allow-fault-injection")
-        );
+        assert!(refused[0].advice.contains("refused without --allow-fault-injection"));
         let unknown = problems(&[("allow-fault-injection", "on")], &[(variable, "nowhere")]);
         assert_eq!(unknown.len(), 1);
         assert!(unknown[0].advice.contains("after_read, after_begin"));
@@ -186,17 +119,9 @@ fn faults_need_permission_and_a_known_point() {
 #[test]
 fn a_variable_that_is_not_text_is_refused_and_those_of_others_are_not_looked_at() {
     let bytes = || OsString::from_vec(vec![0xff]);
-    let load = |variable: &str| {
-        Settings::load(&Sources::new(
-            Values::new(),
-            [(OsString::from(variable), bytes())],
-        ))
-    };
+    let load = |variable: &str| Settings::load(&Sources::new(Values::new(), [(OsString::from(variable), bytes())]));
     let report = load("STARTJOBS_GROUP").expect_err("0xff is not UTF-8");
-    assert!(
-        report.to_string().contains("environment STARTJOBS_GROUP"),
-        "{report}"
-    );
+    assert!(report.to_string().contains("environment STARTJOBS_GROUP"), "{report}");
     load("SOMETHING_ELSE").expect("it is not ours");
 }
 
@@ -220,10 +145,7 @@ fn a_bad_file_is_told_with_its_name_and_line() {
         let found = problems(&[("config", &path)], &[]);
         assert_eq!(found.len(), 1, "{contents:?}: {found:?}");
         let told = found[0].to_string();
-        assert!(
-            told.contains(&path) && told.contains(place) && told.contains(words),
-            "{contents:?}: {told}"
-        );
+        assert!(told.contains(&path) && told.contains(place) && told.contains(words), "{contents:?}: {told}");
         assert!(!told.contains("sesame"), "{told}");
     }
 }
@@ -231,38 +153,13 @@ fn a_bad_file_is_told_with_its_name_and_line() {
 #[test]
 fn all_problems_are_in_one_report_in_table_order() {
     let (_directory, path) = file("slotz = 1\nblock = \"0s\"\n");
-    let flags = [
-        ("config", path.as_str()),
-        ("readiness", "maybe"),
-        ("slots", "none"),
-        ("group", ""),
-    ];
-    let environment = [
-        ("STARTJOBS_REDIS_URL", "redis-cluster://h"),
-        ("STARTJOBS_STRICT", "very"),
-    ];
+    let flags = [("config", path.as_str()), ("readiness", "maybe"), ("slots", "none"), ("group", "")];
+    let environment = [("STARTJOBS_REDIS_URL", "redis-cluster://h"), ("STARTJOBS_STRICT", "very")];
     let found = problems(&flags, &environment);
-    let settings: Vec<_> = found
-        .iter()
-        .map(|problem| problem.setting.as_str())
-        .collect();
-    assert_eq!(
-        settings,
-        [
-            "redis-url",
-            "group",
-            "slots",
-            "block",
-            "readiness",
-            "strict",
-            "slotz"
-        ]
-    );
+    let settings: Vec<_> = found.iter().map(|problem| problem.setting.as_str()).collect();
+    assert_eq!(settings, ["redis-url", "group", "slots", "block", "readiness", "strict", "slotz"]);
     let report = Report::new(found).to_string();
-    assert!(
-        report.starts_with("the settings have 7 problems:\n"),
-        "{report}"
-    );
+    assert!(report.starts_with("the settings have 7 problems:\n"), "{report}");
 }
 
 proptest! {

@@ -9,26 +9,10 @@ use super::{file, good, problems, shown, sources};
 fn redis_urls_reach_the_client_whole_and_are_shown_without_password() {
     let table = [
         ("redis://h", "redis://h:6379", "redis://h:6379"),
-        (
-            "REDIS://[::1]:7/3",
-            "redis://[::1]:7/3",
-            "redis://[::1]:7/3",
-        ),
-        (
-            "valkey://u:a%40b@h/",
-            "valkey://u:a%40b@h:6379",
-            "valkey://u:***@h:6379",
-        ),
-        (
-            "redis://:a@b:c@h:1",
-            "redis://:a%40b%3Ac@h:1",
-            "redis://:***@h:1",
-        ),
-        (
-            "redis+unix:///run/r.sock",
-            "redis+unix:///run/r.sock",
-            "redis+unix:///run/r.sock",
-        ),
+        ("REDIS://[::1]:7/3", "redis://[::1]:7/3", "redis://[::1]:7/3"),
+        ("valkey://u:a%40b@h/", "valkey://u:a%40b@h:6379", "valkey://u:***@h:6379"),
+        ("redis://:a@b:c@h:1", "redis://:a%40b%3Ac@h:1", "redis://:***@h:1"),
+        ("redis+unix:///run/r.sock", "redis+unix:///run/r.sock", "redis+unix:///run/r.sock"),
         (
             "redis+unix://:x@/run/r.sock",
             "redis+unix://:x@localhost/run/r.sock",
@@ -53,24 +37,12 @@ fn a_password_in_the_place_of_a_user_is_not_shown() {
 #[test]
 fn a_password_file_is_one_line() {
     let (_directory, path) = file("p/ss w\u{f6}rd\r\n");
-    let loaded = good(
-        &[
-            ("redis-url", "redis://app@h"),
-            ("redis-password-file", &path),
-        ],
-        &[],
-    );
-    assert_eq!(
-        loaded.settings.redis.url.expose(),
-        "redis://app:p%2Fss%20w%C3%B6rd@h:6379"
-    );
+    let loaded = good(&[("redis-url", "redis://app@h"), ("redis-password-file", &path)], &[]);
+    assert_eq!(loaded.settings.redis.url.expose(), "redis://app:p%2Fss%20w%C3%B6rd@h:6379");
     assert_eq!(loaded.settings.redis.display_url, "redis://app:***@h:6379");
     for contents in ["", "\n", "two\nlines\n"] {
         let (_directory, path) = file(contents);
-        assert_eq!(
-            problems(&[("redis-password-file", &path)], &[])[0].setting,
-            "redis-password-file"
-        );
+        assert_eq!(problems(&[("redis-password-file", &path)], &[])[0].setting, "redis-password-file");
     }
 }
 

@@ -12,14 +12,8 @@ pub struct Log {
 impl Log {
     /// The log of this text.
     pub fn new(text: &str) -> Self {
-        let lines = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
-        Self {
-            lines,
-            text: text.to_owned(),
-        }
+        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Self { lines, text: text.to_owned() }
     }
 
     /// Everything, also what is no log line.
@@ -29,9 +23,7 @@ impl Log {
 
     /// The lines with this message.
     pub fn with(&self, message: &str) -> impl Iterator<Item = &serde_json::Value> {
-        self.lines
-            .iter()
-            .filter(move |line| line["message"] == message)
+        self.lines.iter().filter(move |line| line["message"] == message)
     }
 
     /// How many lines have this message.
@@ -41,12 +33,7 @@ impl Log {
 
     /// The jobs whose outcome this replica published.
     pub fn processed(&self) -> Vec<String> {
-        let id = |line: &serde_json::Value| {
-            line["stream_entry_id"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let id = |line: &serde_json::Value| line["stream_entry_id"].as_str().unwrap_or_default().to_owned();
         self.with("start job processed").map(id).collect()
     }
 
@@ -63,20 +50,13 @@ impl Log {
                 Some("condition ended") => *ended += 1,
                 _ => {}
             }
-            assert!(
-                *began == *ended || *began == *ended + 1,
-                "{condition} was not said in turn: {}",
-                self.text
-            );
+            assert!(*began == *ended || *began == *ended + 1, "{condition} was not said in turn: {}", self.text);
         }
         counts
     }
 
     /// How many lines warn or worse.
     pub fn warnings(&self) -> usize {
-        self.lines
-            .iter()
-            .filter(|line| line["level"] == "WARN" || line["level"] == "ERROR")
-            .count()
+        self.lines.iter().filter(|line| line["level"] == "WARN" || line["level"] == "ERROR").count()
     }
 }

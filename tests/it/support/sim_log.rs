@@ -29,19 +29,11 @@ impl SimLog {
     }
 
     fn apply(&mut self, entry: &Entry) {
-        let container: serde_json::Value = serde_json::from_str(entry.get("container"))
-            .expect("the engine logs containers as JSON");
-        let label = |name: &str| {
-            container["labels"][name]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let container: serde_json::Value =
+            serde_json::from_str(entry.get("container")).expect("the engine logs containers as JSON");
+        let label = |name: &str| container["labels"][name].as_str().unwrap_or_default().to_owned();
         let (game, id) = (label("rtm.game_id"), entry.get("container_id").to_owned());
-        assert!(
-            !game.is_empty() && !id.is_empty(),
-            "a container without game or id: {entry:?}"
-        );
+        assert!(!game.is_empty() && !id.is_empty(), "a container without game or id: {entry:?}");
         let existing = self.existing.entry(game.clone()).or_default();
         let running = self.running.entry(game.clone()).or_default();
         match entry.get("event") {
@@ -50,15 +42,9 @@ impl SimLog {
                 self.created.entry(game).or_default().push(id);
             }
             "start" => {
-                assert!(
-                    existing.contains(&id),
-                    "started without existing: {entry:?}"
-                );
+                assert!(existing.contains(&id), "started without existing: {entry:?}");
                 running.insert(id);
-                assert!(
-                    running.len() <= 1,
-                    "two containers of {game} run: {running:?}"
-                );
+                assert!(running.len() <= 1, "two containers of {game} run: {running:?}");
             }
             "exit" => {
                 assert!(existing.contains(&id), "ended without existing: {entry:?}");

@@ -59,33 +59,18 @@ impl World {
 
     /// A world on this server.
     pub async fn on(redis: RedisServer, settings: &[(&str, &str)]) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("startjobs-test-")
-            .tempdir()
-            .expect("a temporary directory");
-        let mut all: Vec<(String, String)> = FAST
-            .iter()
-            .chain(settings)
-            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+        let directory = tempfile::Builder::new().prefix("startjobs-test-").tempdir().expect("a temporary directory");
+        let mut all: Vec<(String, String)> =
+            FAST.iter().chain(settings).map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         all.push(("redis-url".to_owned(), redis.url()));
         let typed = load(&all);
-        let lobby = Lobby::connect(&typed.redis, &typed.stream)
-            .await
-            .expect("a connection");
+        let lobby = Lobby::connect(&typed.redis, &typed.stream).await.expect("a connection");
         let fleet = Fleet::new(FleetOptions {
             program: PathBuf::from(env!("CARGO_BIN_EXE_startjobs")),
             directory: directory.path().to_owned(),
             settings: all,
         });
-        Self {
-            fleet,
-            lobby,
-            settings: typed,
-            sent: HashMap::new(),
-            redis,
-            directory,
-        }
+        Self { fleet, lobby, settings: typed, sent: HashMap::new(), redis, directory }
     }
 
     /// Starts a replica with settings of its own.
@@ -102,11 +87,7 @@ impl World {
 
     /// Appends an entry that is no job and keeps it in the books.
     pub async fn send_malformed(&mut self) -> EntryId {
-        let id = self
-            .lobby
-            .append_fields(&[("game_id", "g"), ("image_ref", " ")])
-            .await
-            .expect("appended");
+        let id = self.lobby.append_fields(&[("game_id", "g"), ("image_ref", " ")]).await.expect("appended");
         self.sent.insert(id.to_string(), Sent::Malformed);
         id
     }
@@ -124,38 +105,22 @@ impl World {
         loop {
             let account = self.account().await;
             if account.lost.is_empty() {
-                assert!(
-                    account.is_exact(),
-                    "the account does not balance: {account:?}\n{}",
-                    self.logs()
-                );
+                assert!(account.is_exact(), "the account does not balance: {account:?}\n{}", self.logs());
                 return account;
             }
-            assert!(
-                began.elapsed() < PATIENCE,
-                "still without an answer: {account:?}\n{}",
-                self.logs()
-            );
+            assert!(began.elapsed() < PATIENCE, "still without an answer: {account:?}\n{}", self.logs());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     /// At rest: nothing pending, and the mirror at the stream's last entry.
     pub async fn at_rest(&mut self) {
-        let last = self
-            .sent
-            .keys()
-            .map(|id| id.parse::<EntryId>().expect("an id"))
-            .max()
-            .expect("something was sent");
-        self.eventually(
-            "nothing pending and the mirror at the last id",
-            async |world: &Self| {
-                let pending = world.lobby.pending().await.unwrap_or_default();
-                let mirror = world.lobby.mirror().await.unwrap_or_default();
-                pending.is_empty() && mirror == Some(last.to_string())
-            },
-        )
+        let last = self.sent.keys().map(|id| id.parse::<EntryId>().expect("an id")).max().expect("something was sent");
+        self.eventually("nothing pending and the mirror at the last id", async |world: &Self| {
+            let pending = world.lobby.pending().await.unwrap_or_default();
+            let mirror = world.lobby.mirror().await.unwrap_or_default();
+            pending.is_empty() && mirror == Some(last.to_string())
+        })
         .await;
     }
 
@@ -163,11 +128,7 @@ impl World {
     pub async fn eventually(&mut self, what: &str, state: impl AsyncFn(&Self) -> bool) {
         let began = Instant::now();
         while !state(self).await {
-            assert!(
-                began.elapsed() < PATIENCE,
-                "never came true: {what}\n{}",
-                self.logs()
-            );
+            assert!(began.elapsed() < PATIENCE, "never came true: {what}\n{}", self.logs());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -179,20 +140,14 @@ impl World {
             let log = replica.log();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();
             let head = format!("--- replica {number}");
-            all.extend(
-                std::iter::once(head.as_str())
-                    .chain(tail.into_iter().rev())
-                    .flat_map(|line| [line, "\n"]),
-            );
+            all.extend(std::iter::once(head.as_str()).chain(tail.into_iter().rev()).flat_map(|line| [line, "\n"]));
         }
         all
     }
 
     /// Runs a raw command, for what a hostile or clumsy operator does.
     pub async fn redis(&self, words: &[&str]) -> Value {
-        self.try_redis(words)
-            .await
-            .unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        self.try_redis(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     /// Runs a raw command that may fail, as it does while Redis is away.
@@ -211,10 +166,7 @@ impl World {
     pub async fn entries(&self, stream: &str) -> Vec<Entry> {
         let reply = self.redis(&["XRANGE", stream, "-", "+"]).await;
         let entries: Vec<(String, Vec<String>)> = reply.convert().expect("a stream's entries");
-        entries
-            .into_iter()
-            .map(|(id, flat)| Entry::new(id, &flat))
-            .collect()
+        entries.into_iter().map(|(id, flat)| Entry::new(id, &flat)).collect()
     }
 
     /// The one outcome of a job.
@@ -234,52 +186,30 @@ impl World {
     /// Takes a game's container away, as an operator would, and lets the engine log it. Answers its id.
     pub async fn remove_container(&self, game: &str) -> String {
         let prefix = &self.settings.engine.record_prefix;
-        let (name, log) = (
-            format!("{prefix}sim:{{rtm-{game}}}"),
-            format!("{prefix}sim:log"),
-        );
-        let id = self
-            .redis(&["HGET", &name, "current"])
-            .await
-            .as_string()
-            .expect("the game has a container");
+        let (name, log) = (format!("{prefix}sim:{{rtm-{game}}}"), format!("{prefix}sim:log"));
+        let id = self.redis(&["HGET", &name, "current"]).await.as_string().expect("the game has a container");
         let script = include_str!("../../../src/engine/simulated/engine.lua");
-        self.redis(&["EVAL", script, "2", &name, &log, "remove", "0", &id])
-            .await;
+        self.redis(&["EVAL", script, "2", &name, &log, "remove", "0", &id]).await;
         id
     }
 
     /// Waits until a replica has died by SIGKILL, as a crash point does it.
     pub async fn killed(&mut self, number: usize) {
         let status = self.ended(number, PATIENCE).await;
-        assert_eq!(
-            status.signal(),
-            Some(9),
-            "replica {number} ended by {status}, not by SIGKILL\n{}",
-            self.logs()
-        );
+        assert_eq!(status.signal(), Some(9), "replica {number} ended by {status}, not by SIGKILL\n{}", self.logs());
     }
 
     /// Waits until a replica has ended.
     pub async fn ended(&mut self, number: usize, limit: Duration) -> ExitStatus {
         let status = self.fleet.replica(number).process().wait_async(limit).await;
-        status.unwrap_or_else(|| {
-            panic!(
-                "replica {number} still runs after {limit:?}\n{}",
-                self.logs()
-            )
-        })
+        status.unwrap_or_else(|| panic!("replica {number} still runs after {limit:?}\n{}", self.logs()))
     }
 
     /// Waits until a replica stands still by SIGSTOP.
     pub async fn paused(&mut self, number: usize) {
         let began = Instant::now();
         while !self.fleet.replica(number).process().is_stopped() {
-            assert!(
-                began.elapsed() < PATIENCE,
-                "replica {number} never stopped itself\n{}",
-                self.logs()
-            );
+            assert!(began.elapsed() < PATIENCE, "replica {number} never stopped itself\n{}", self.logs());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -298,65 +228,39 @@ impl World {
     pub async fn logged(&mut self, number: usize, what: &str, holds: impl Fn(&Log) -> bool) {
         let began = Instant::now();
         while !holds(&self.log(number)) {
-            assert!(
-                began.elapsed() < PATIENCE,
-                "replica {number} never logged: {what}\n{}",
-                self.logs()
-            );
+            assert!(began.elapsed() < PATIENCE, "replica {number} never logged: {what}\n{}", self.logs());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     /// Waits until a replica works.
     pub async fn begun(&mut self, number: usize) {
-        self.logged(number, "start jobs consumer started", |log| {
-            log.count("start jobs consumer started") == 1
-        })
-        .await;
+        self.logged(number, "start jobs consumer started", |log| log.count("start jobs consumer started") == 1).await;
     }
 
     /// The presence records, by consumer: `<last seen> <state> <JSON>`.
     pub async fn presences(&self) -> BTreeMap<String, String> {
         let key = format!("{}:replicas", self.settings.stream.jobs);
-        let flat: Vec<String> = self
-            .redis(&["HGETALL", &key])
-            .await
-            .convert()
-            .expect("a hash");
-        flat.chunks_exact(2)
-            .map(|pair| (pair[0].clone(), pair[1].clone()))
-            .collect()
+        let flat: Vec<String> = self.redis(&["HGETALL", &key]).await.convert().expect("a hash");
+        flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
     }
 
     /// The mirror and the smallest entry without an answer (0-0 and none where there is none), seen in one moment;
     /// panics where the mirror is at or above such an entry.
     pub async fn watch_mirror(&self) {
         let streams = &self.settings.stream;
-        let words = [
-            "EVAL",
-            WATCH_MIRROR,
-            "4",
-            &streams.jobs,
-            &streams.results,
-            &streams.dead,
-            &streams.offset_key,
-        ];
+        let words = ["EVAL", WATCH_MIRROR, "4", &streams.jobs, &streams.results, &streams.dead, &streams.offset_key];
         // Nobody can look while Redis is away or a key holds something else for the sake of the test.
         let Ok(reply) = self.try_redis(&words).await else {
             return;
         };
         let seen: Vec<String> = reply.convert().expect("two ids");
-        let [mirror, unanswered] = seen.as_slice() else {
-            panic!("not two ids: {seen:?}")
-        };
+        let [mirror, unanswered] = seen.as_slice() else { panic!("not two ids: {seen:?}") };
         if mirror.is_empty() || unanswered.is_empty() {
             return;
         }
         let (at, open) = (numbers(mirror), numbers(unanswered));
-        assert!(
-            at < open,
-            "the mirror {mirror} is not before {unanswered}, which has no outcome"
-        );
+        assert!(at < open, "the mirror {mirror} is not before {unanswered}, which has no outcome");
     }
 
     /// Waits like [`World::settled`], looking at the mirror all the while.
@@ -364,11 +268,7 @@ impl World {
         let began = Instant::now();
         while !self.account().await.lost.is_empty() {
             self.watch_mirror().await;
-            assert!(
-                began.elapsed() < PATIENCE,
-                "still without an answer\n{}",
-                self.logs()
-            );
+            assert!(began.elapsed() < PATIENCE, "still without an answer\n{}", self.logs());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.settled().await
@@ -393,13 +293,8 @@ return { mirror, '' }";
 
 /// An id's two numbers; arithmetic of the tests' own, so that a mistake in the worker's is seen.
 pub fn numbers(id: &str) -> (u64, u64) {
-    let mut parts = id
-        .split('-')
-        .map(|part| part.parse().expect("decimal digits"));
-    (
-        parts.next().expect("split answers at least one"),
-        parts.next().unwrap_or(0),
-    )
+    let mut parts = id.split('-').map(|part| part.parse().expect("decimal digits"));
+    (parts.next().expect("split answers at least one"), parts.next().unwrap_or(0))
 }
 
 /// One entry of a stream.
@@ -411,19 +306,13 @@ pub struct Entry {
 
 impl Entry {
     fn new(id: String, flat: &[String]) -> Self {
-        let pairs = flat
-            .chunks_exact(2)
-            .map(|pair| (pair[0].clone(), pair[1].clone()))
-            .collect();
+        let pairs = flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
         Self { id, pairs }
     }
 
     /// The first value of this field; empty where there is none.
     pub fn get(&self, name: &str) -> &str {
-        self.pairs
-            .iter()
-            .find(|(field, _)| field == name)
-            .map_or("", |(_, value)| value)
+        self.pairs.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
     }
 
     /// The field names in order.
@@ -434,13 +323,8 @@ impl Entry {
 
 /// Settings from names and values alone.
 pub fn load(values: &[(String, String)]) -> Settings {
-    let environment = values.iter().map(|(name, value)| {
-        (
-            format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_")),
-            value.clone(),
-        )
-    });
-    Settings::load(&Sources::new(Values::new(), environment))
-        .unwrap_or_else(|report| panic!("{report}"))
-        .settings
+    let environment = values
+        .iter()
+        .map(|(name, value)| (format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_")), value.clone()));
+    Settings::load(&Sources::new(Values::new(), environment)).unwrap_or_else(|report| panic!("{report}")).settings
 }

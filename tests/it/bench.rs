@@ -1,0 +1,191 @@
+//! The load generator as a command: what it writes, what it survives, and that nothing of it stays.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use startjobs::embedded::redis_server::RedisServer;
+use tempfile::TempDir;
+
+/// Runs `startjobs bench` with its temporary files below `directory`, which is empty afterwards.
+fn bench(directory: &Path, arguments: &[&str]) -> Output {
+    let temporary = directory.join("tmp");
+    std::fs::create_dir_all(&temporary).expect("a directory");
+    let output = Command::new(env!("CARGO_BIN_EXE_startjobs"))
+        .arg("bench")
+        .args(arguments)
+        .env("TMPDIR", &temporary)
+        .current_dir(directory)
+        .output()
+        .expect("the binary runs");
+    let left: Vec<_> = std::fs::read_dir(&temporary).expect("a directory").collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+    output
+}
+
+fn json(output: &Output) -> Value {
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}\n{said}"))
+}
+
+fn directory() -> TempDir {
+    tempfile::Builder::new().prefix("startjobs-test-").tempdir().expect("a temporary directory")
+}
+
+/// Processes whose environment names this Redis.
+fn processes_on(url: &str) -> Vec<String> {
+    let mark = format!("STARTJOBS_REDIS_URL={url}");
+    let processes = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+    let holds = |path: &Path| {
+        let environment = std::fs::read(path.join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|pair| pair == mark.as_bytes())
+    };
+    processes.map(|entry| entry.path()).filter(|path| holds(path)).map(|path| path.display().to_string()).collect()
+}
+
+const FAST: [&str; 6] = ["--set", "claim-idle=600ms", "--set", "sweep-interval=100ms", "--engine-latency", "5ms"];
+
+#[test]
+fn an_open_loop_run_balances_and_writes_every_form() {
+    let directory = directory();
+    let mut arguments = vec!["--rate", "100/s", "--duration", "3s", "--warmup", "500ms", "--replicas", "2", "--json"];
+    arguments.extend([
+        "--csv",
+        "run.csv",
+        "--hdr",
+        "run.hdr",
+        "--html",
+        "run.html",
+        "--duplicate",
+        "5%",
+        "--malformed",
+        "5%",
+    ]);
+    arguments.extend(FAST);
+    let output = bench(directory.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let run = json(&output);
+    assert_eq!((&run["schema_version"], &run["kind"], &run["exact"]), (&1.into(), &"load".into(), &true.into()));
+    assert_eq!(
+        (run["sent"].as_u64(), run["answered"].as_u64(), run["failed"].as_u64()),
+        (Some(300), Some(300), Some(0))
+    );
+    assert_eq!(run["redis"]["aof"], "everysec");
+    assert!(run["cost"]["redis_us_per_entry"].as_f64().expect("a number") > 0.0);
+    assert!(run["account"]["malformed"].as_u64().expect("a number") > 0);
+
+    let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).expect("the file was written");
+    let sent: u64 = read("run.csv")
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').nth(1).expect("sent").parse::<u64>().expect("a number"))
+        .sum();
+    assert_eq!(sent, 300);
+    let log = read("run.hdr");
+    assert!(
+        log.starts_with("#startjobs bench") && log.lines().filter(|line| line.contains("HISTFAA")).count() >= 3,
+        "{log}"
+    );
+    let page = read("run.html");
+    assert!(page.contains("<svg") && page.contains("prefers-color-scheme: dark") && page.ends_with("</html>\n"));
+    assert!(
+        !page.contains("<script") && !page.contains("http://") && !page.contains("https://"),
+        "the page stands alone"
+    );
+}
+
+#[test]
+fn a_run_with_killed_replicas_and_hostile_entries_balances() {
+    let directory = directory();
+    let mut arguments =
+        vec!["--rate", "60/s", "--duration", "4s", "--warmup", "0s", "--replicas", "3", "--seed", "5", "--json"];
+    arguments.extend([
+        "--kill-replica",
+        "every 1500ms",
+        "--poison",
+        "1%",
+        "--binary",
+        "3%",
+        "--huge",
+        "2%",
+        "--conflict",
+        "2%",
+    ]);
+    arguments.extend(FAST);
+    let output = bench(directory.path(), &arguments);
+    let run = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{run:#}");
+    let kills = run["faults"].as_array().expect("a list").iter().filter(|fault| fault["kind"] == "kill").count();
+    assert_eq!(kills, 2, "{:#}", run["faults"]);
+    assert!(run["account"]["outcomes"]["poison"].as_u64() > Some(0), "{:#}", run["account"]);
+    assert!(run["account"]["malformed"].as_u64() > Some(0), "{:#}", run["account"]);
+}
+
+#[test]
+fn a_limit_that_is_missed_is_exit_code_3() {
+    let directory = directory();
+    let mut arguments = vec!["--rate", "50/s", "--duration", "1s", "--warmup", "0s", "--replicas", "1"];
+    arguments.extend(["--slo", "errors<=0%", "--slo", "p50<1ms"]);
+    arguments.extend(FAST);
+    let output = bench(directory.path(), &arguments);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("slo errors<=0% kept") && said.contains("slo p50<1ms MISSED"), "{said}");
+}
+
+#[test]
+fn a_drain_is_compared_with_the_floor_and_runs_with_each_other() {
+    let directory = directory();
+    let arguments =
+        ["drain", "--compare", "floor", "--compare", "floor-pipeline", "--jobs", "2000", "--rounds", "2", "--json"];
+    let output = bench(directory.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let run = json(&output);
+    assert!(run["ratio_to_floor"].as_f64() > Some(0.0), "{run:#}");
+    assert_eq!((run["exact"].as_bool(), run["redis"]["aof"].as_str()), (Some(true), Some("off")));
+    let subjects: Vec<&str> =
+        run["subjects"].as_array().expect("a list").iter().filter_map(|one| one["subject"].as_str()).collect();
+    assert_eq!(subjects, ["noop", "floor", "floor-pipeline"]);
+    for name in ["a.json", "b.json"] {
+        std::fs::write(directory.path().join(name), &output.stdout).expect("it can be written");
+    }
+    let table = bench(directory.path(), &["report", "a.json", "b.json"]);
+    let said = String::from_utf8_lossy(&table.stdout);
+    assert!(table.status.success() && said.contains("ratio to floor") && said.contains("(+0.0 %)"), "{said}");
+}
+
+#[test]
+fn nothing_stays_on_a_redis_that_was_given() {
+    let redis = RedisServer::start().expect("redis-server starts");
+    let directory = directory();
+    let url = redis.url();
+    for mode in [vec!["drain", "--jobs", "500"], vec!["--rate", "50/s", "--duration", "1s", "--replicas", "2"]] {
+        let mut arguments = mode;
+        arguments.extend(["--redis-url", &url, "--json", "--engine-latency", "1ms"]);
+        let output = bench(directory.path(), &arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(json(&output)["redis"]["own"], false);
+    }
+    assert_eq!(processes_on(&url), Vec::<String>::new());
+    let keys = Command::new("redis-cli").args(["-p", &redis.port().to_string(), "DBSIZE"]).output().expect("redis-cli");
+    assert_eq!(String::from_utf8_lossy(&keys.stdout).trim(), "0");
+}
+
+#[test]
+fn what_cannot_be_run_is_said_before_anything_starts() {
+    let directory = directory();
+    for (arguments, said) in [
+        (vec!["--profile", "hold 2m"], "at what rate"),
+        (vec!["--slo", "p99=1s"], "p99<500ms"),
+        (vec!["--poison", "60%", "--huge", "60%"], "more than 100 %"),
+        (vec!["--subject", "floor", "--poison", "1%"], "plain jobs alone"),
+        (vec!["--restart-redis", "5s", "--aof", "off"], "append-only"),
+        (vec!["--jobs-stream", "runtime:start_jobs"], "--yes-real"),
+        (vec!["--set", "engine=docker"], "lead out"),
+    ] {
+        let output = bench(directory.path(), &arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(said), "{arguments:?}: {text}");
+    }
+}
