@@ -29,6 +29,8 @@ pub mod books;
 pub mod observer;
 // what is done to the fleet meanwhile
 pub mod faults;
+// kills, poison and rolling restarts, one figure each
+pub mod recovery;
 // all of it together
 pub mod load;
 pub mod slo;

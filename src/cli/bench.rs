@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tokio_util::sync::CancellationToken;
 
-use super::{common, exit};
+use super::{bench_recovery, common, exit};
 use crate::bench::children::Subject;
 use crate::bench::compare::compare;
 use crate::bench::drain::{DrainOptions, Drained};
@@ -121,6 +121,7 @@ pub fn command() -> Command {
                 .help("Send to a real stream; nothing is started and nothing removed"),
         )
         .subcommand(drain_command())
+        .subcommand(bench_recovery::command())
         .subcommand(Command::new("report").about("Compare runs by their JSON").arg(
             Arg::new("files").value_name("FILE").required(true).num_args(1..).value_parser(value_parser!(PathBuf)),
         ))
@@ -128,11 +129,11 @@ pub fn command() -> Command {
 
 const FILES_HELP: &str = "Write the run to this file in this form";
 
-fn flag(name: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
+pub(super) fn flag(name: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(placeholder).help(help)
 }
 
-fn duration(name: &'static str, help: &'static str) -> Arg {
+pub(super) fn duration(name: &'static str, help: &'static str) -> Arg {
     flag(name, "DURATION", help).value_parser(humantime::parse_duration)
 }
 
@@ -173,7 +174,7 @@ fn drain_command() -> Command {
         .arg(duration("limit", "How long one drain may take").default_value("2m"))
 }
 
-fn shared(replicas: &'static str, latency: &'static str, level: &'static str) -> Vec<Arg> {
+pub(super) fn shared(replicas: &'static str, latency: &'static str, level: &'static str) -> Vec<Arg> {
     vec![
         flag("subject", "SUBJECT", "What is put under load").value_parser(SUBJECTS),
         flag("replicas", "COUNT", "How many processes")
@@ -249,6 +250,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
         Some(("drain", matches)) => common::block_on(async { drain(matches).await.unwrap_or_else(|code| code) }),
         Some(("report", matches)) => ExitCode::from(report(matches)),
+        Some(("recovery", matches)) => bench_recovery::run(matches),
         _ => common::block_on(async { under_load(matches).await.unwrap_or_else(|code| code) }),
     }
 }
@@ -430,7 +432,7 @@ fn subject(matches: &ArgMatches) -> Option<Subject> {
     matches.get_one::<String>("subject").and_then(|name| Subject::named(name))
 }
 
-fn aof(matches: &ArgMatches, default: Aof) -> Aof {
+pub(super) fn aof(matches: &ArgMatches, default: Aof) -> Aof {
     match matches.get_one::<String>("aof").map(String::as_str) {
         Some("off") => Aof::Off,
         Some("always") => Aof::Always,
@@ -439,11 +441,11 @@ fn aof(matches: &ArgMatches, default: Aof) -> Aof {
     }
 }
 
-fn settings(matches: &ArgMatches) -> Result<Pairs, u8> {
+pub(super) fn settings(matches: &ArgMatches) -> Result<Pairs, u8> {
     let slots = matches.get_one::<u32>("slots").map(ToString::to_string).unwrap_or_default();
     let mut pairs: Pairs = vec![("slots".to_owned(), slots)];
     pairs.extend(
-        matches.get_one::<String>("engine-latency").map(|latency| ("simulated-latency".to_owned(), latency.clone())),
+        matches.try_get_one::<String>("engine-latency").ok().flatten().map(|latency| ("simulated-latency".to_owned(), latency.clone())),
     );
     for pair in matches.get_many::<String>("set").into_iter().flatten() {
         let Some((name, value)) = pair.split_once('=') else {
@@ -457,13 +459,13 @@ fn settings(matches: &ArgMatches) -> Result<Pairs, u8> {
     Ok(pairs)
 }
 
-fn usage<T>(text: &str) -> Result<T, u8> {
+pub(super) fn usage<T>(text: &str) -> Result<T, u8> {
     eprintln!("error: {text}");
     Err(common::USAGE)
 }
 
 /// Says why the run cannot go on; answers the exit code.
-fn say(error: &Error) -> u8 {
+pub(super) fn say(error: &Error) -> u8 {
     eprintln!("startjobs: {error}");
     match error {
         Error::NoServer(_) => exit::UNAVAILABLE,

@@ -22,6 +22,8 @@ pub mod demo;
 pub mod dev;
 // a fleet under load
 pub mod bench;
+// the figures of recovery
+mod bench_recovery;
 // the settings as they apply
 pub mod config;
 // the demonstration's game engine

@@ -94,26 +94,21 @@ impl Answer {
 }
 
 impl JobResult {
-    /// The values of [`FIELDS`], in that order.
-    pub fn values(&self) -> [String; 10] {
+    /// Hands the values of [`FIELDS`] to `write`, in that order.
+    pub fn each_value(&self, mut write: impl FnMut(&[u8])) {
         let (container_id, engine_endpoint, message) = match &self.answer {
-            Answer::Success { container_id, engine_endpoint, .. } => {
-                (container_id.clone(), engine_endpoint.clone(), "")
-            }
-            Answer::Failure { message, .. } => (String::new(), String::new(), message.as_str()),
+            Answer::Success { container_id, engine_endpoint, .. } => (container_id.as_str(), engine_endpoint.as_str(), ""),
+            Answer::Failure { message, .. } => ("", "", message.as_str()),
         };
-        [
-            self.game_id.clone(),
-            self.answer.outcome().to_owned(),
-            container_id,
-            engine_endpoint,
-            self.answer.error_code().to_owned(),
-            message.to_owned(),
-            self.source_ref.clone(),
-            self.requested_at_ms.to_string(),
-            self.finished_at_ms.to_string(),
-            self.attempt.to_string(),
-        ]
+        for text in [&self.game_id, self.answer.outcome(), container_id, engine_endpoint] {
+            write(text.as_bytes());
+        }
+        for text in [self.answer.error_code(), message, &self.source_ref] {
+            write(text.as_bytes());
+        }
+        write(self.requested_at_ms.to_string().as_bytes());
+        write(self.finished_at_ms.to_string().as_bytes());
+        write(self.attempt.to_string().as_bytes());
     }
 }
 
@@ -121,7 +116,8 @@ impl JobResult {
 mod tests {
     use super::*;
 
-    fn result(answer: Answer) -> [String; 10] {
+    fn result(answer: Answer) -> Vec<String> {
+        let mut values = Vec::new();
         JobResult {
             game_id: "g".into(),
             answer,
@@ -130,7 +126,8 @@ mod tests {
             finished_at_ms: 9,
             attempt: 2,
         }
-        .values()
+        .each_value(|value| values.push(String::from_utf8_lossy(value).into_owned()));
+        values
     }
 
     #[test]

@@ -30,8 +30,9 @@ impl EntryId {
         clippy::cast_precision_loss,
         reason = "Lua's numbers are doubles; the loss must be the same on both sides"
     )]
-    pub fn ledger_hour(self) -> String {
-        format!("{:.0}", (self.ms as f64 / HOUR_MS).floor())
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a quotient of a u64 fits a u64")]
+    pub fn ledger_hour(self) -> u64 {
+        (self.ms as f64 / HOUR_MS).floor() as u64
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use fred::interfaces::{HashesInterface, SetsInterface};
+use fred::interfaces::{HashesInterface, KeysInterface, SetsInterface};
 
 use super::Group;
 use super::entry_id::EntryId;
@@ -29,13 +29,16 @@ impl Group {
         }
         let client = self.commands.client();
         let names: Vec<String> = ids.iter().map(EntryId::to_string).collect();
-        let attempts = async {
-            let values: Vec<Option<String>> = client.hmget(self.keys.attempts.as_str(), names.clone()).await?;
-            Ok(values)
+        // The commands go out one behind the other without waiting for each other's reply. Nearly always nobody has
+        // any attempts behind him, and then there is nothing to ask for one by one.
+        let has_attempts = client.exists::<bool, _>(self.keys.attempts.as_str());
+        let (has_attempts, settled) = tokio::join!(has_attempts, self.settled(ids, &names));
+        let attempts: Vec<Option<String>> = if has_attempts.map_err(|error| self.commands.failed(error))? {
+            let values = client.hmget(self.keys.attempts.as_str(), names).await;
+            values.map_err(|error| self.commands.failed(error))?
+        } else {
+            vec![None; ids.len()]
         };
-        // The commands go out one behind the other without waiting for each other's reply.
-        let (attempts, settled): (Result<_, fred::error::Error>, _) = tokio::join!(attempts, self.settled(ids, &names));
-        let attempts = attempts.map_err(|error| self.commands.failed(error))?;
         let past = |(is_settled, attempts): (bool, Option<String>)| {
             let (crashes, failures) = attempts.as_deref().map_or((0, 0), counts_of);
             Past { is_settled, crashes, failures }
@@ -46,7 +49,7 @@ impl Group {
     async fn settled(&self, ids: &[EntryId], names: &[String]) -> Result<Vec<bool>, RedisError> {
         let mut settled = vec![false; ids.len()];
         // Nearly always one: a batch's ids are moments apart.
-        let hours: BTreeSet<String> = ids.iter().map(|id| id.ledger_hour()).collect();
+        let hours: BTreeSet<u64> = ids.iter().map(|id| id.ledger_hour()).collect();
         for hour in hours {
             let positions: Vec<usize> = (0..ids.len()).filter(|&at| ids[at].ledger_hour() == hour).collect();
             let members: Vec<String> = positions.iter().map(|&at| names[at].clone()).collect();

@@ -67,7 +67,7 @@ pub struct SettleReply {
 }
 
 impl Group {
-    /// Settles at most [`BATCH_MAX`] entries of which this consumer holds `held` in all. After an error nothing is
+    /// Settles at most [`BATCH_MAX`] entries of one ledger hour, of which this consumer holds `held` in all. After an error nothing is
     /// known, and calling again with the same entries is safe.
     pub async fn settle(&self, batch: &[(EntryId, Ending)], held: usize) -> Result<SettleReply, RedisError> {
         debug_assert!(!batch.is_empty() && batch.len() <= BATCH_MAX, "a batch is bounded and not empty");
@@ -76,21 +76,30 @@ impl Group {
         let (Some(first), Some(last)) = (ids().min(), ids().max()) else {
             return Err(RedisError::unexpected("an empty batch"));
         };
-        let mut args: Vec<Value> = Vec::with_capacity(5 + batch.len() * 13);
-        args.extend([
+        debug_assert_eq!(first.ledger_hour(), last.ledger_hour(), "a batch has one ledger bucket");
+        let outcome_values = match self.settings.outcome_fields {
+            OutcomeFields::Original => ORIGINAL_FIELDS,
+            OutcomeFields::Extended => FIELDS.len(),
+        };
+        let args = [
             count(held.saturating_add(BATCH_MAX)),
             dead_max.into(),
             millis(self.settings.ledger_ttl),
+            first.ledger_hour().to_string().into(),
             first.to_string().into(),
             last.to_string().into(),
-        ]);
-        for (id, ending) in batch {
-            args.push(id.to_string().into());
-            self.push_ending(&mut args, ending);
-        }
+            count(outcome_values),
+            count(batch.len()),
+            Value::Bytes(packed(batch, outcome_values)?),
+        ];
         let reply = self.call(&self.scripts.settle, args).await?;
         let (mirror_move, mirror, foreign, statuses): (String, String, String, Vec<String>) = reply.convert()?;
-        if statuses.len() != batch.len() {
+        let settled: Vec<Settled> = if statuses.is_empty() {
+            vec![Settled::Done; batch.len()]
+        } else {
+            statuses.into_iter().map(settled_of).collect()
+        };
+        if settled.len() != batch.len() {
             return Err(RedisError::unexpected("settle count"));
         }
         Ok(SettleReply {
@@ -101,44 +110,82 @@ impl Group {
             },
             mirror,
             foreign: Some(foreign).filter(|text| !text.is_empty()),
-            settled: statuses.into_iter().map(settled_of).collect(),
+            settled,
         })
-    }
-
-    fn push_ending(&self, args: &mut Vec<Value>, ending: &Ending) {
-        match ending {
-            Ending::Known => args.push("known".into()),
-            Ending::Outcome(result) => {
-                args.push("outcome".into());
-                self.push_outcome(args, result);
-            }
-            Ending::Dead(letter) => {
-                args.push("dead".into());
-                push_dead(args, letter);
-            }
-            Ending::Both(result, letter) => {
-                args.push("both".into());
-                self.push_outcome(args, result);
-                push_dead(args, letter);
-            }
-        }
-    }
-
-    fn push_outcome(&self, args: &mut Vec<Value>, result: &JobResult) {
-        let fields = match self.settings.outcome_fields {
-            OutcomeFields::Original => ORIGINAL_FIELDS,
-            OutcomeFields::Extended => FIELDS.len(),
-        };
-        args.push(count(fields));
-        args.extend(result.values().into_iter().take(fields).map(Value::from));
     }
 }
 
-fn push_dead(args: &mut Vec<Value>, letter: &DeadLetter) {
-    let bytes = |value: &Bytes| Value::Bytes(value.clone());
-    args.extend(letter.head().iter().map(bytes));
-    args.push(count(letter.kept().len() * 2));
-    args.extend(letter.kept().iter().flat_map(|(name, value)| [bytes(name), bytes(value)]));
+/// The batch as one MessagePack array of byte strings: the ids, then each entry's verb and values.
+fn packed(batch: &[(EntryId, Ending)], outcome_values: usize) -> Result<Bytes, RedisError> {
+    let mut strings = Strings { count: 0, bytes: Vec::with_capacity(batch.len() * BYTES_EXPECTED) };
+    for (id, _) in batch {
+        strings.push(id.to_string().as_bytes());
+    }
+    for (_, ending) in batch {
+        match ending {
+            Ending::Known => strings.push(b"known"),
+            Ending::Outcome(result) => {
+                strings.push(b"outcome");
+                strings.push_outcome(result, outcome_values);
+            }
+            Ending::Dead(letter) => {
+                strings.push(b"dead");
+                strings.push_dead(letter);
+            }
+            Ending::Both(result, letter) => {
+                strings.push(b"both");
+                strings.push_outcome(result, outcome_values);
+                strings.push_dead(letter);
+            }
+        }
+    }
+    strings.into_array()
+}
+
+/// What one ordinary entry packs to, roughly.
+const BYTES_EXPECTED: usize = 320;
+
+struct Strings {
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl Strings {
+    fn push(&mut self, value: &[u8]) {
+        self.count += 1;
+        // The string type, not the binary one: the server's unpacker takes any bytes in it, and every version knows it.
+        // Redis refuses values beyond 512 MiB long before the length wraps; writing to a Vec cannot fail.
+        rmp::encode::write_str_len(&mut self.bytes, u32::try_from(value.len()).unwrap_or(u32::MAX)).ok();
+        self.bytes.extend_from_slice(value);
+    }
+
+    fn push_outcome(&mut self, result: &JobResult, outcome_values: usize) {
+        let mut left = outcome_values;
+        result.each_value(|value| {
+            if left > 0 {
+                self.push(value);
+                left -= 1;
+            }
+        });
+    }
+
+    fn push_dead(&mut self, letter: &DeadLetter) {
+        for value in letter.head() {
+            self.push(&value);
+        }
+        self.push((letter.kept().len() * 2).to_string().as_bytes());
+        for (name, value) in letter.kept() {
+            self.push(name);
+            self.push(value);
+        }
+    }
+
+    fn into_array(self) -> Result<Bytes, RedisError> {
+        let mut array = Vec::with_capacity(self.bytes.len() + 5);
+        rmp::encode::write_array_len(&mut array, self.count).map_err(|_| RedisError::unexpected("batch length"))?;
+        array.extend_from_slice(&self.bytes);
+        Ok(array.into())
+    }
 }
 
 fn settled_of(status: String) -> Settled {

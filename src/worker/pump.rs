@@ -17,7 +17,7 @@ use crate::faults::Point;
 use crate::start::{OP_SOURCE, StartInput};
 use crate::stream::claim::Aim;
 use crate::stream::renew::ReplicaState;
-use crate::stream::settle::BATCH_MAX;
+use crate::stream::settle::{BATCH_MAX, Ending};
 
 /// When nothing at all is due.
 const IDLE_WAKE: Duration = Duration::from_secs(60);
@@ -164,8 +164,7 @@ impl Replica {
     fn settle_ready(&mut self, now: Instant) {
         while now >= self.due.settle && self.under_way.settles < SETTLES_MAX && !self.endings.is_empty() {
             self.faults.reach(Point::BeforeSettle);
-            // All that is ready, never a wait.
-            let batch: Vec<_> = self.endings.drain(..self.endings.len().min(BATCH_MAX)).collect();
+            let batch = self.next_batch();
             let (group, held) = (self.group.clone(), self.holdings.len());
             self.under_way.settles += 1;
             self.metrics.batch(batch.len());
@@ -182,6 +181,21 @@ impl Replica {
                 Event::Settled(batch, reply)
             });
         }
+    }
+
+    /// All that is ready, never a wait: up to a batch of entries from one ledger hour, which nearly always is all.
+    fn next_batch(&mut self) -> Vec<(Held, Ending)> {
+        let hour = self.endings.front().map(|(held, _)| held.id().ledger_hour());
+        let mut batch = Vec::with_capacity(self.endings.len().min(BATCH_MAX));
+        for _ in 0..self.endings.len() {
+            let Some(ending) = self.endings.pop_front() else { break };
+            if batch.len() < BATCH_MAX && Some(ending.0.id().ledger_hour()) == hour {
+                batch.push(ending);
+            } else {
+                self.endings.push_back(ending);
+            }
+        }
+        batch
     }
 
     fn hand_back_ready(&mut self, now: Instant) {

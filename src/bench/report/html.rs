@@ -253,7 +253,7 @@ fn books(report: &RunReport, page: &mut String) {
 
 fn parameters(report: &RunReport, page: &mut String) {
     page.push_str(
-        "<section aria-labelledby=\"parameters-h\"><h2 id=\"parameters-h\">Parameters</h2>\n<table>\n<tbody>\n",
+        "<section aria-labelledby=\"parameters-h\"><h2 id=\"parameters-h\">Parameters</h2>\n<table class=\"texts\">\n<tbody>\n",
     );
     let mix = serde_json::to_string(&report.mix).unwrap_or_default();
     let mut rows = vec![

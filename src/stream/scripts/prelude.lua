@@ -122,7 +122,7 @@ end
 -- Sets mirror and shadow to the watermark, always together. Answers the move (`same`, `raised`, `lowered`), the
 -- watermark, and what the mirror held where somebody else had written it (else '').
 local function write_mirror(delivered)
-  local held, shadow = redis.call('GET', MIRROR), redis.call('GET', SHADOW)
+  local held, shadow = unpack(redis.call('MGET', MIRROR, SHADOW))
   local current = held and id_parts(held) and held or nil
   local mark, oldest = watermark(delivered)
   if not mark then mark = current and compare_ids(current, oldest) < 0 and current or '0-0' end

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Builds the image of the worker: the static binary, then deploy/Dockerfile around it.
+#
+#   deploy/image.sh                                    startjobs:<version>, over nothing
+#   deploy/image.sh --tag registry.example/startjobs:1
+#   deploy/image.sh --binary FILE --base IMAGE         a binary that is there already, over an image with its libraries
+#
+# DOCKER_HOST says which engine builds it. The name of the image goes to stdout, talk to stderr.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=deploy/ci/prepare.sh
+. deploy/ci/prepare.sh
+
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+tag=startjobs:$version binary='' base=scratch
+while [ $# -gt 0 ]; do
+    [ $# -ge 2 ] || { say "$1 needs a value"; exit 2; }
+    case $1 in
+    --tag) tag=$2 ;;
+    --binary) binary=$2 ;;
+    --base) base=$2 ;;
+    *) say "unknown option $1; there are --tag, --binary and --base"; exit 2 ;;
+    esac
+    shift 2
+done
+
+has docker || { say 'docker is missing: install docker.io'; exit 1; }
+if [ -z "$binary" ]; then
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    say "building a static binary for $host"
+    RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target "$host" --bin startjobs >&2
+    binary=${CARGO_TARGET_DIR:-target}/$host/release/startjobs
+fi
+
+# A folder of its own is all that the engine gets to see.
+context=$(mktemp -d)
+trap 'rm -rf "$context"' EXIT
+cp deploy/Dockerfile "$context/"
+# Debug symbols help nobody in there.
+{ has strip && strip -o "$context/startjobs" "$binary" 2>/dev/null; } || cp "$binary" "$context/startjobs"
+chmod 755 "$context/startjobs"
+revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+
+say "building $tag over $base"
+# The classic builder comes with every engine.
+DOCKER_BUILDKIT=0 docker build --quiet --tag "$tag" --build-arg "BASE=$base" --build-arg "VERSION=$version" \
+    --build-arg "REVISION=$revision" "$context" >&2
+printf '%s\n' "$tag"
