@@ -62,10 +62,7 @@ pub struct LoadOptions {
 impl LoadOptions {
     /// How long entries are sent.
     pub fn length(&self) -> Duration {
-        match &self.pace {
-            Loop::Open(profile) => profile.length(),
-            Loop::Closed(_, length) => *length,
-        }
+        self.pace.length()
     }
 }
 

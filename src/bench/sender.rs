@@ -25,6 +25,16 @@ pub enum Loop {
     Closed(u64, Duration),
 }
 
+impl Loop {
+    /// How long entries are sent.
+    pub fn length(&self) -> Duration {
+        match self {
+            Self::Open(profile) => profile.length(),
+            Self::Closed(_, length) => *length,
+        }
+    }
+}
+
 /// What the sending side needs.
 #[derive(Debug, Clone)]
 pub struct Load {

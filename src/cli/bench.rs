@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tokio_util::sync::CancellationToken;
 
@@ -317,6 +318,7 @@ fn load_options(matches: &ArgMatches) -> Result<LoadOptions, u8> {
     if is_real && !(matches.contains_id("jobs-stream") && matches.contains_id("results-stream")) {
         return usage("--yes-real needs --jobs-stream and --results-stream: a real stream is never guessed");
     }
+    let warmup = warmup(matches, &pace)?;
     Ok(LoadOptions {
         subject,
         replicas: if is_real { 0 } else { matches.get_one::<u16>("replicas").copied().unwrap_or(1).into() },
@@ -326,7 +328,7 @@ fn load_options(matches: &ArgMatches) -> Result<LoadOptions, u8> {
         mix,
         seed: matches.get_one("seed").copied().unwrap_or_default(),
         jobs_max: matches.get_one("jobs").copied().unwrap_or_default(),
-        warmup: time("warmup"),
+        warmup,
         late_after: time("late-after"),
         faults: Faults {
             kill_every: every("kill-replica"),
@@ -338,6 +340,16 @@ fn load_options(matches: &ArgMatches) -> Result<LoadOptions, u8> {
         slos: matches.get_many::<Slo>("slo").into_iter().flatten().cloned().collect(),
         is_real,
     })
+}
+
+/// The default leaves the most of a short run to be measured.
+fn warmup(matches: &ArgMatches, pace: &Loop) -> Result<Duration, u8> {
+    let length = pace.length();
+    let warmup = matches.get_one::<Duration>("warmup").copied().unwrap_or_default();
+    if matches.value_source("warmup") == Some(ValueSource::DefaultValue) {
+        return Ok(warmup.min(length / 5));
+    }
+    if warmup >= length { usage("--warmup leaves nothing to measure") } else { Ok(warmup) }
 }
 
 fn write_files(matches: &ArgMatches, report: &RunReport) -> Result<(), u8> {
@@ -445,7 +457,11 @@ pub(super) fn settings(matches: &ArgMatches) -> Result<Pairs, u8> {
     let slots = matches.get_one::<u32>("slots").map(ToString::to_string).unwrap_or_default();
     let mut pairs: Pairs = vec![("slots".to_owned(), slots)];
     pairs.extend(
-        matches.try_get_one::<String>("engine-latency").ok().flatten().map(|latency| ("simulated-latency".to_owned(), latency.clone())),
+        matches
+            .try_get_one::<String>("engine-latency")
+            .ok()
+            .flatten()
+            .map(|latency| ("simulated-latency".to_owned(), latency.clone())),
     );
     for pair in matches.get_many::<String>("set").into_iter().flatten() {
         let Some((name, value)) = pair.split_once('=') else {

@@ -2,6 +2,8 @@
 
 // the replica
 pub mod worker;
+// does it live?
+pub mod probe;
 // one job by hand
 pub mod send;
 // was anything lost, was anything answered twice?
@@ -92,6 +94,7 @@ pub fn command() -> Command {
         .subcommand(doctor::command())
         .subcommand(pause::command())
         .subcommand(pause::resume_command())
+        .subcommand(probe::command())
         .subcommand(config::command())
         .subcommand(completions::command())
         .subcommand(man::command())
@@ -112,6 +115,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(("doctor", matches)) => doctor::run(matches),
         Some(("pause", matches)) => pause::run(matches),
         Some(("resume", matches)) => pause::resume(matches),
+        Some(("healthcheck", matches)) => probe::run(matches),
         Some(("completions", matches)) => completions::run(matches),
         Some(("man", matches)) => man::run(matches),
         Some(("dead", matches)) => dead::run(matches),

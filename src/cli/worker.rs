@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{common, exit};
 use crate::observe::log::{self, Destination};
-use crate::observe::{http, systemd};
+use crate::observe::outlook::Outlook;
+use crate::observe::{http, sampler, systemd};
 use crate::settings::table::Group;
 use crate::settings::{Settings, flags};
 use crate::worker::run::{Finish, Instruments, RunError, run as run_worker};
@@ -86,13 +87,10 @@ async fn show(settings: &Settings, instruments: &Instruments) -> Result<JoinSet<
     let mut shown = JoinSet::new();
     if let Some(address) = settings.http_addr {
         let listener = http::bind(address).await?;
-        shown.spawn(http::run(listener, instruments.clone()));
+        let outlook = Arc::new(Outlook::new(settings));
+        shown.spawn(http::run(listener, instruments.clone(), Arc::clone(&outlook)));
+        shown.spawn(sampler::run(outlook, Arc::clone(&instruments.metrics)));
     }
-    let (vitals, metrics) = (Arc::clone(&instruments.vitals), Arc::clone(&instruments.metrics));
-    let status = move || {
-        let (in_flight, slots, backing_off) = (metrics.in_flight.get(), metrics.slots.get(), metrics.backing_off.get());
-        format!("{in_flight} of {slots} slots in use, {backing_off} backing off")
-    };
-    shown.spawn(systemd::run(vitals, status));
+    shown.spawn(systemd::run(instruments.clone()));
     Ok(shown)
 }

@@ -2,6 +2,10 @@
 //!
 //! No id, game or error text is ever a label: every label's values are a closed list.
 
+// the values that labels may have
+pub mod labels;
+// the fleet's streams
+pub mod group;
 // the engine's calls, timed
 pub mod metered_engine;
 // what the kernel knows of this process
@@ -15,6 +19,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+use self::group::GroupGauges;
 
 /// One label with a value of a closed list.
 type One = [(&'static str, &'static str); 1];
@@ -30,6 +36,9 @@ const SECONDS: [f64; 16] =
 const CALL_SECONDS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 2.0];
 /// Entries in one settle call.
 const BATCH: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+
+const SAMPLED: &str =
+    "When this process last saw the fleet's streams, Unix time, 0 never; the gauges of the streams go once it is old";
 
 /// Every metric of this process.
 #[derive(Debug)]
@@ -84,31 +93,10 @@ pub struct Metrics {
     pub last_outcome: Fraction,
     /// When the blocking read last returned, Unix seconds.
     pub last_read: Fraction,
+    sampled: Fraction,
+    samples: Family<One, Counter>,
     /// What the fleet's streams look like, as this process last looked.
     pub group: GroupGauges,
-}
-
-/// What the fleet's streams look like; the same from every replica.
-#[derive(Debug, Default)]
-pub struct GroupGauges {
-    /// Entries not yet delivered to anybody.
-    pub backlog: Gauge,
-    /// 1 while the backlog is exact, 0 while it is a lower bound.
-    pub backlog_exact: Gauge,
-    /// Age of the oldest of them.
-    pub oldest_waiting: Fraction,
-    /// Entries delivered and not settled.
-    pub pending: Gauge,
-    /// Age of the oldest of them, from its id.
-    pub oldest_pending: Fraction,
-    /// Entries in the dead-letter stream.
-    pub dead_letters: Gauge,
-    /// Replicas present.
-    pub replicas: Gauge,
-    /// 1 while XINFO's own lag is known.
-    pub lag_known: Gauge,
-    /// XINFO's own lag, 0 where it is not known.
-    pub lag: Gauge,
 }
 
 impl Default for Metrics {
@@ -120,29 +108,8 @@ impl Default for Metrics {
 impl Metrics {
     /// All of them, at zero.
     pub fn new() -> Self {
-        let mut table = Table(Registry::with_prefix("startjobs"));
-        let group = GroupGauges {
-            backlog: table.add(
-                "backlog",
-                "Entries of the jobs stream not yet delivered to any replica; the fleet's, not this process's",
-            ),
-            backlog_exact: table
-                .add("backlog_exact", "1 while startjobs_backlog is exact, 0 while it is a lower bound"),
-            oldest_waiting: table.add("oldest_waiting_seconds", "Age of the oldest undelivered entry, 0 without one"),
-            pending: table.add("pending", "Entries delivered to a replica and not settled"),
-            oldest_pending: table.add(
-                "oldest_pending_seconds",
-                "Age of the oldest pending entry, 0 without one; it holds the offset mirror where it is",
-            ),
-            dead_letters: table.add("dead_letter_entries", "Entries in the dead-letter stream"),
-            replicas: table.add("replicas", "Replicas whose presence has not expired"),
-            lag_known: table.add("stream_lag_known", "1 while XINFO GROUPS knows its lag, 0 while it answers null"),
-            lag: table.add(
-                "stream_lag",
-                "XINFO GROUPS' own lag where known; wrong after trims and deletions, use startjobs_backlog",
-            ),
-        };
-        Self {
+        let mut table = Table::new();
+        let metrics = Self {
             received: table.add("entries_received", "Entries that came into this process's hands, by origin"),
             settled: table.add("entries_settled", "Entries that left this process's hands in a settle call, by result"),
             outcomes: table.add("outcomes", "Outcomes published, by outcome and error code"),
@@ -194,8 +161,44 @@ impl Metrics {
                 .add("last_outcome_timestamp_seconds", "When this process last published an outcome, Unix time"),
             last_read: table
                 .add("last_read_timestamp_seconds", "When this process's blocking read last returned, Unix time"),
-            group,
+            sampled: table.add("group_sample_timestamp_seconds", SAMPLED),
+            samples: table.add("group_samples", "Looks at the fleet's streams by this process, by result"),
+            group: GroupGauges::default(),
             registry: table.0,
+        };
+        metrics.begin_at_zero();
+        metrics
+    }
+
+    /// A series that appears with its first event hides that event from every rate.
+    fn begin_at_zero(&self) {
+        let counters = [
+            ("entries_received", "origin", &self.received),
+            ("entries_settled", "result", &self.settled),
+            ("dead_letters", "reason", &self.dead_letters),
+            ("retries", "counted", &self.retries),
+            ("claim_sweeps", "result", &self.sweeps),
+            ("renewals", "result", &self.renewals),
+            ("conditions", "condition", &self.conditions),
+            ("adoptions", "state", &self.adoptions),
+            ("group_samples", "result", &self.samples),
+        ];
+        for (name, label, family) in counters {
+            for value in labels::first(&format!("startjobs_{name}_total")) {
+                drop(family.get_or_create(&[(label, value)]));
+            }
+        }
+        for condition in labels::first("startjobs_condition") {
+            drop(self.condition.get_or_create(&[("condition", condition)]));
+        }
+        for (outcome, error_code) in labels::outcomes() {
+            drop(self.outcomes.get_or_create(&[("outcome", outcome), ("error_code", error_code)]));
+        }
+        for operation in labels::first("startjobs_redis_request_duration_seconds") {
+            drop(self.redis_calls.get_or_create(&[("operation", operation)]));
+        }
+        for operation in labels::first("startjobs_engine_request_duration_seconds") {
+            drop(self.engine_calls.get_or_create(&[("operation", operation), ("result", "ok")]));
         }
     }
 
@@ -204,6 +207,7 @@ impl Metrics {
         let mut text = String::new();
         // Writing to a String cannot fail.
         prometheus_client::encoding::text::encode_registry(&mut text, &self.registry).ok();
+        self.group.render(&mut text);
         process::render(&mut text);
         text.push_str("# EOF\n");
         text
@@ -261,6 +265,16 @@ impl Metrics {
         self.adoptions.get_or_create(&[("state", state)]).inc();
     }
 
+    /// The group gauges hold what was seen just now, at this Unix time; or the look failed, and they stay as they were.
+    pub fn group_sampled(&self, at: Option<f64>) {
+        let result = if at.is_some() { "ok" } else { "failed" };
+        self.samples.get_or_create(&[("result", result)]).inc();
+        if let Some(at) = at {
+            self.sampled.set(at);
+            self.group.looked();
+        }
+    }
+
     /// An attempt began with an entry whose id is this old.
     pub fn attempt_began(&self, age: Duration) {
         self.queue_wait.observe(age.as_secs_f64());
@@ -292,6 +306,10 @@ impl Metrics {
 struct Table(Registry);
 
 impl Table {
+    fn new() -> Self {
+        Self(Registry::with_prefix("startjobs"))
+    }
+
     fn add<M>(&mut self, name: &str, help: &str) -> M
     where
         M: Default + Clone + prometheus_client::registry::Metric,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use rustix::param::{clock_ticks_per_second, page_size};
+use rustix::process::{Resource, getrlimit};
 
 /// Appends `process_*` and `startjobs_build_info` in the exposition format. What cannot be read is left out.
 pub fn render(text: &mut String) {
@@ -28,6 +29,7 @@ pub fn render(text: &mut String) {
         stat.as_ref().and_then(Stat::started_at),
     );
     gauge("process_open_fds", "gauge", "Open file descriptors", open_files());
+    gauge("process_max_fds", "gauge", "Open file descriptors allowed", open_files_max());
     let version = env!("CARGO_PKG_VERSION");
     write!(
         text,
@@ -69,4 +71,9 @@ impl Stat {
 fn open_files() -> Option<f64> {
     // The directory being read is one of them.
     std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count().saturating_sub(1) as f64)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a limit of open files is rounded where it is absurdly large")]
+fn open_files_max() -> Option<f64> {
+    getrlimit(Resource::Nofile).current.map(|limit| limit as f64)
 }

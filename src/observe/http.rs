@@ -1,43 +1,80 @@
-//! Probes and metrics over HTTP. Nothing here changes anything.
+//! Probes, metrics and the fleet as JSON over HTTP. Nothing here changes anything, and nothing asks who is there: it is
+//! for networks that only operators reach.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::body::HttpBody;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, serve};
+use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use super::connections;
+use super::outlook::Outlook;
+use crate::ops::SCHEMA_VERSION;
+use crate::redis::RedisError;
 use crate::worker::run::Instruments;
+
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Binds the address; an error names it.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| format!("http-addr {address} cannot be used: {error}"))
+    let unusable = |error| format!("http-addr {address} cannot be used: {error}");
+    let listener = TcpListener::bind(address).await.map_err(unusable)?;
+    // Port 0 is whatever is free.
+    let bound = listener.local_addr().map_err(unusable)?;
+    tracing::info!(http_addr = %bound, "probes and metrics are served");
+    Ok(listener)
 }
 
 /// Serves for as long as it is polled.
-pub async fn run(listener: TcpListener, instruments: Instruments) {
+pub async fn run(listener: TcpListener, instruments: Instruments, outlook: Arc<Outlook>) {
+    let fleet = Router::new()
+        .route("/api/v1/status.json", get(status))
+        .route("/api/v1/replicas.json", get(replicas))
+        .route("/api/v1/pending.json", get(pending))
+        .with_state(outlook);
     let router = Router::new()
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/startupz", get(startup))
         .route("/metrics", get(metrics))
         .route("/version", get(version))
-        .with_state(instruments);
-    if let Err(error) = serve(listener, router).await {
-        tracing::error!(err = %error, "probes and metrics are not served any more");
-    }
+        .with_state(instruments)
+        .merge(fleet)
+        .layer(from_fn(only_reads));
+    connections::serve(listener, router).await;
+}
+
+/// Nothing but questions without a body; no answer is kept or guessed at.
+async fn only_reads(request: Request, next: Next) -> Response {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let mut response = if !is_read {
+        let headers = [(header::ALLOW, "GET, HEAD"), (header::CONNECTION, "close")];
+        (StatusCode::METHOD_NOT_ALLOWED, headers, "only GET and HEAD\n").into_response()
+    } else if request.body().is_end_stream() {
+        next.run(request).await
+    } else {
+        (StatusCode::PAYLOAD_TOO_LARGE, [(header::CONNECTION, "close")], "no body is taken\n").into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 async fn live(State(instruments): State<Instruments>) -> Response {
-    verdict(instruments.vitals.is_live(), "live", "the loop stands still")
+    verdict(instruments.vitals.is_live(), "live\n", "the loop stands still\n")
 }
 
 async fn startup(State(instruments): State<Instruments>) -> Response {
-    verdict(instruments.vitals.has_started(), "started", "not started yet")
+    verdict(instruments.vitals.has_started(), "started\n", "not started yet\n")
 }
 
 fn verdict(good: bool, yes: &'static str, no: &'static str) -> Response {
@@ -51,10 +88,31 @@ async fn ready(State(instruments): State<Instruments>) -> Response {
 }
 
 async fn metrics(State(instruments): State<Instruments>) -> Response {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], instruments.metrics.render()).into_response()
+    ([(header::CONTENT_TYPE, METRICS_TYPE)], instruments.metrics.render()).into_response()
 }
 
 async fn version() -> Response {
     Json(json!({ "name": "startjobs", "version": env!("CARGO_PKG_VERSION") })).into_response()
+}
+
+async fn status(State(outlook): State<Arc<Outlook>>) -> Response {
+    shown(outlook.overview().await)
+}
+
+async fn replicas(State(outlook): State<Arc<Outlook>>) -> Response {
+    shown(outlook.replicas().await)
+}
+
+async fn pending(State(outlook): State<Arc<Outlook>>) -> Response {
+    shown(outlook.pending().await)
+}
+
+fn shown<T: Serialize>(answer: Result<T, RedisError>) -> Response {
+    match answer {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => {
+            let body = json!({ "schema_version": SCHEMA_VERSION, "error": error.text });
+            (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+        }
+    }
 }

@@ -2,7 +2,13 @@
 
 // log lines
 pub mod log;
-// probes and metrics
+// what is served: probes, metrics, the fleet as JSON
 pub mod http;
+// to whom, how many at once, for how long
+mod connections;
+// the fleet, seen on a connection of its own
+pub mod outlook;
+// the gauges of the fleet's streams
+pub mod sampler;
 // readiness, status and watchdog
 pub mod systemd;

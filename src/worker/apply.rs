@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::{Answer, JobResult, REPLAY_NO_OP};
 use crate::contract::start_job::StartJob;
 use crate::faults::Point;
-use crate::redis::RedisError;
+use crate::redis::{Kind, RedisError};
 use crate::start::StartError;
 use crate::stream::Delivery;
 use crate::stream::claim::Aim;
@@ -79,7 +80,7 @@ impl Replica {
         let pasts = match self.checked(Trouble::Admit, result) {
             Ok(pasts) => pasts,
             // The question is asked again until it is answered; a drain gives the entries back instead.
-            Err(_) if self.mode == Mode::Running => return self.admit(helds),
+            Err(delay) if self.mode == Mode::Running => return self.admit_later(helds, delay),
             Err(_) => vec![Past::default(); helds.len()],
         };
         for (mut held, past) in helds.into_iter().zip(pasts) {
@@ -94,6 +95,22 @@ impl Replica {
                 self.decode(held);
             }
         }
+    }
+
+    /// Asks again when the back-off is over. Reads and sweeps wait for longer than that: whatever they brought would ask
+    /// on its own, and many batches that ask are more than ten calls a second.
+    fn admit_later(&mut self, helds: Vec<Held>, due: Instant) {
+        self.due.read = self.due.read.max(due + CALLS.max);
+        self.due.sweep = self.due.sweep.max(due + CALLS.max);
+        self.under_way.admissions += 1;
+        let group = self.group.clone();
+        let ask = async move {
+            tokio::time::sleep_until(due).await;
+            let ids: Vec<_> = helds.iter().map(Held::id).collect();
+            let past = group.past(&ids).await;
+            Event::Admitted(helds, past)
+        };
+        self.operations.push(ask.boxed());
     }
 
     fn decode(&mut self, held: Held) {
@@ -156,6 +173,16 @@ impl Replica {
         let (game_id, err, retry_in_s) = (&job.envelope.game_id, why.to_string(), after.as_secs_f64());
         if counted {
             tracing::warn!(worker = WORKER, stream, stream_entry_id, game_id, err, retry_in_s, "start service failed");
+        } else if job.uncounted == 0 && matches!(why, StartError::Store(error) if error.kind == Kind::WrongType) {
+            // Somebody must repair it, and no condition of the whole replica says so.
+            tracing::warn!(
+                worker = WORKER,
+                stream,
+                stream_entry_id,
+                game_id,
+                err,
+                "start waits for a key to be repaired"
+            );
         } else {
             tracing::debug!(worker = WORKER, stream, stream_entry_id, game_id, err, retry_in_s, "start waits");
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::broadcast;
@@ -248,6 +248,19 @@ impl Replica {
                 again = reconnections.recv() => self.reconnected(&again),
                 () = sleep_until(wake) => {}
             }
+            self.take_in_ready();
+        }
+    }
+
+    /// Everything else that has ended by now, before anything new is begun: so that a batch is all that is ready.
+    /// Bounded by what is under way.
+    fn take_in_ready(&mut self) {
+        while let Some(ended) = self.starts.try_join_next_with_id() {
+            self.start_ended(ended);
+        }
+        // Polled again with the loop's own waker before the loop sleeps.
+        while let Some(Some(event)) = self.operations.next().now_or_never() {
+            self.apply(event);
         }
     }
 

@@ -160,6 +160,7 @@ async fn start(
     let service = other.unwrap_or_else(|| Arc::new(service(settings, records, engine, &faults)));
     await_engine(service.as_ref(), &mut conditions).await;
     let adoption = adopt(&group, settings.worker.claim_idle, &mut conditions).await?;
+    metrics.adopted(adoption.state.as_str());
     log_adoption(&settings.stream.jobs, &adoption);
 
     let reader = Reader::new(reader, &group, settings.worker.block);

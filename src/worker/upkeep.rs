@@ -9,6 +9,7 @@ use super::backoff::CALLS;
 use super::conditions::Trouble;
 use super::holdings::{Held, SUSPECT_CRASHES, Stage};
 use super::replica::Replica;
+use crate::contract::dead_letter::Reason;
 use crate::redis::{Kind, RedisError};
 use crate::start::StartError;
 use crate::start::reconcile::Reconciled;
@@ -141,6 +142,7 @@ impl Replica {
         if sweep.lost > 0 {
             let entries = sweep.lost;
             self.metrics.entries_lost.inc_by(entries);
+            (0..entries).for_each(|_| self.metrics.dead_letter(Reason::EntryLost.as_str()));
             tracing::error!(worker = WORKER, stream, entries, "pending entries had been deleted from the stream");
         }
         if !sweep.claimed.is_empty() {

@@ -175,6 +175,7 @@ fn nothing_stays_on_a_redis_that_was_given() {
 fn what_cannot_be_run_is_said_before_anything_starts() {
     let directory = directory();
     for (arguments, said) in [
+        (vec!["--warmup", "30s"], "nothing to measure"),
         (vec!["--profile", "hold 2m"], "at what rate"),
         (vec!["--slo", "p99=1s"], "p99<500ms"),
         (vec!["--poison", "60%", "--huge", "60%"], "more than 100 %"),

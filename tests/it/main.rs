@@ -38,3 +38,5 @@ mod recovery;
 mod commands;
 // the load generator as a command
 mod bench;
+// the fault matrix: refusals, wrong types, streams, budgets, upkeep
+mod fault_matrix;

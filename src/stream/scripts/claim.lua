@@ -55,6 +55,14 @@ local function candidate_of(pending)
     crashes = crashes + (died and 1 or 0), failures = failures, since = since }
 end
 
+-- An entry without payload cannot be renewed (XCLAIM would drop its record), so it looks idle while its owner works on
+-- it. An owner that is present settles it; only where a read's reply was lost does nobody, and an hour ends that.
+local function is_left_to_owner(pending)
+  if tonumber(pending[3]) >= HANDED_BACK_IDLE then return false end
+  local seen, state = presence_of(pending[2])
+  return seen and seen + claim_idle > now and state ~= 'left' and not exists(pending[1])
+end
+
 -- Windows of the pending list from the cursor on, until there is something to claim: a few of them, because what they
 -- cost is everybody's time.
 local candidates, suspect, full, reached_end = {}, nil, false, false
@@ -62,7 +70,7 @@ local cursor = sweep.cursor
 if not cursor or not id_parts(cursor) then cursor = '-' end
 local function look_through(window)
   for _, pending in ipairs(window) do
-    if tonumber(pending[3]) >= claim_idle then
+    if tonumber(pending[3]) >= claim_idle and not is_left_to_owner(pending) then
       local candidate = candidate_of(pending)
       if candidate.crashes >= SUSPECT_CRASHES then
         suspect = suspect or candidate
@@ -78,7 +86,7 @@ local function look_through(window)
 end
 if mode == 'alone' then
   local pending = sweep.suspect and redis.call('XPENDING', JOBS, GROUP, sweep.suspect, sweep.suspect, 1)[1]
-  if not pending or tonumber(pending[3]) < claim_idle then return { 'swept', {}, 0, {} } end
+  if not pending or tonumber(pending[3]) < claim_idle or is_left_to_owner(pending) then return { 'swept', {}, 0, {} } end
   suspect = candidate_of(pending)
 else
   for _ = 1, WINDOWS_MAX do

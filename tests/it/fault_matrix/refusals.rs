@@ -19,7 +19,13 @@ async fn config(world: &World, name: &str, value: &str) {
 }
 
 /// What every refusal comes to: said, slow, bounded, and over.
-async fn weathers(world: &mut World, replicas: [Watched; 2], begins_with: &str, must: &[&str], end: impl AsyncFnOnce(&World)) {
+async fn weathers(
+    world: &mut World,
+    replicas: [Watched; 2],
+    begins_with: &str,
+    must: &[&str],
+    end: impl AsyncFnOnce(&World),
+) {
     begins(world, &replicas, begins_with).await;
     tried_slowly(world, LASTS, 2.0).await;
     let held = sum(&replicas, "startjobs_held");
@@ -38,7 +44,7 @@ async fn out_of_memory_under_noeviction_is_waited_out() {
     let mut world = World::with(SLOW).await;
     let replicas = under_load(&mut world, 300).await;
     config(&world, "maxmemory", "1").await;
-    weathers(&mut world, replicas, "settle", &["settle", "renew"], async |world: &World| {
+    weathers(&mut world, replicas, "renew", &["renew"], async |world: &World| {
         config(world, "maxmemory", "0").await;
     })
     .await;
@@ -49,7 +55,7 @@ async fn too_few_replicas_of_redis_are_waited_out() {
     let mut world = World::with(SLOW).await;
     let replicas = under_load(&mut world, 300).await;
     config(&world, "min-replicas-to-write", "1").await;
-    weathers(&mut world, replicas, "settle", &["settle", "renew"], async |world: &World| {
+    weathers(&mut world, replicas, "renew", &["renew"], async |world: &World| {
         config(world, "min-replicas-to-write", "0").await;
     })
     .await;
@@ -69,7 +75,11 @@ async fn a_redis_that_becomes_a_replica_and_a_master_again_loses_nothing() {
     let follow = format!("REPLICAOF 127.0.0.1 {}\r\n", world.redis.port());
     assert!(ask(second.port(), &follow).starts_with("+OK"));
     let replicas = under_load(&mut world, 300).await;
-    world.eventually("the second follows", async |world: &World| replication(world, "slave0").await.contains("state=online")).await;
+    world
+        .eventually("the second follows", async |world: &World| {
+            replication(world, "slave0").await.contains("state=online")
+        })
+        .await;
     // Nobody writes until the second has everything; then they change places.
     world.redis(&["CLIENT", "PAUSE", "10000", "WRITE"]).await;
     world
@@ -81,8 +91,12 @@ async fn a_redis_that_becomes_a_replica_and_a_master_again_loses_nothing() {
     assert!(ask(second.port(), "REPLICAOF NO ONE\r\n").starts_with("+OK"));
     world.redis(&["REPLICAOF", "127.0.0.1", &second.port().to_string()]).await;
     world.redis(&["CLIENT", "UNPAUSE"]).await;
-    world.eventually("it follows the second", async |world: &World| replication(world, "master_link_status").await == "up").await;
-    weathers(&mut world, replicas, "settle", &["settle", "renew"], async |world: &World| {
+    world
+        .eventually("it follows the second", async |world: &World| {
+            replication(world, "master_link_status").await == "up"
+        })
+        .await;
+    weathers(&mut world, replicas, "renew", &["renew"], async |world: &World| {
         world.redis(&["REPLICAOF", "NO", "ONE"]).await;
     })
     .await;
@@ -150,7 +164,7 @@ async fn a_redis_that_stands_still_for_more_than_three_block_times_gets_new_conn
         ours.filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
     };
     let before = readers(&world).await;
-    assert_eq!(before.len(), 4, "{before:?}");
+    assert!(before.len() >= 4, "two of each replica: {before:?}");
     world.redis.pause();
     // BLOCK is 500 ms; the client's own limit for a read is BLOCK and 1.5 s.
     for replica in replicas {
@@ -169,10 +183,14 @@ async fn a_redis_that_stands_still_for_more_than_three_block_times_gets_new_conn
     ends_well(&mut world).await;
     said_once(&mut world, &replicas, &["redis"]).await;
     let after = readers(&world).await;
-    assert_eq!(after.len(), 4, "{after:?}");
+    assert_eq!(after.len(), before.len(), "{after:?}");
     assert!(after.iter().all(|id| !before.contains(id)), "a silent connection was kept: {before:?} {after:?}");
     for replica in replicas {
-        world.eventually("it is ready", async |_: &World| scrape::get(replica.port, "/readyz").is_ok_and(|(status, _)| status == 200)).await;
+        world
+            .eventually("it is ready", async |_: &World| {
+                scrape::get(replica.port, "/readyz").is_ok_and(|(status, _)| status == 200)
+            })
+            .await;
     }
     assert!(matches!(world.redis(&["XLEN", JOBS]).await, Value::Integer(_)));
 }

@@ -27,9 +27,9 @@ async fn is_spoiled_and_repaired(key: &str, kind: &str, begins_with: &str, must:
     world.redis(&["EVAL", SPOIL, "2", key, &aside, kind]).await;
     begins(&mut world, &replicas, begins_with).await;
     tried_slowly(&world, LASTS, 2.0).await;
-    assert!(!world.account().await.lost.is_empty() || !must.contains(&"settle"), "the load was over");
     let held = world.redis(&["EVAL", REPAIR, "2", key, &aside, kind]).await.as_string();
     assert_eq!(held.as_deref(), Some(kind), "the fleet wrote over {key}");
+    assert!(!world.account().await.lost.is_empty() || !must.contains(&"settle"), "the load was over");
     send(&mut world, "later", 20).await;
     ends_well(&mut world).await;
     said_once(&mut world, &replicas, must).await;
@@ -121,7 +121,10 @@ async fn the_record_of_one_game_holds_up_that_game_alone() {
         let retries = super::sum(&replicas, "startjobs_retries_total{counted=\"no\"}");
         assert!(retries >= 2.0, "{retries} retries stand in the counters");
         // Said once by whoever holds it, and not again at each retry.
-        let said: usize = replicas.iter().map(|replica| world.log(replica.number).count("start is refused by a key")).sum();
+        let said: usize = replicas
+            .iter()
+            .map(|replica| world.log(replica.number).count("start waits for a key to be repaired"))
+            .sum();
         assert_eq!(said, 1, "{}", world.logs());
         let pending = world.lobby.pending().await.expect("a group");
         assert_eq!((pending.len(), pending[0].deliveries), (1, 1), "{pending:?}");

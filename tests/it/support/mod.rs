@@ -10,3 +10,5 @@ pub mod registry;
 pub mod sim_log;
 // what a replica logged, line by line
 pub mod replica_log;
+// a replica's probes and metrics over HTTP
+pub mod scrape;

@@ -1,0 +1,114 @@
+//! `startjobs healthcheck`: asks a worker's own probe, for containers, which hold no other program that could.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{ArgMatches, Command};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{common, exit, operate};
+use crate::ops::printable::printable;
+use crate::settings::flags;
+use crate::settings::table::Group;
+
+const EXAMPLES: &str = "Examples:
+  startjobs healthcheck
+  startjobs healthcheck --ready
+  startjobs healthcheck --http-addr 127.0.0.1:9100 --timeout 1s";
+
+const NOTES: &str = "Asks /livez (with --ready: /readyz) at http-addr, as the worker's own settings give it; an address that means every
+interface is asked on this machine. The Dockerfile's HEALTHCHECK runs this.
+
+Exit codes: 0 the probe says yes; 1 it says no, or nobody answers; 2 usage; 78 a setting is wrong, or http-addr is off.";
+
+/// An answer is a word, or one line of JSON.
+const ANSWER_MAX: u64 = 64 * 1024;
+
+/// The command and its flags.
+pub fn command() -> Command {
+    let settings = flags::args(&[Group::Observing]);
+    let needed = settings.into_iter().filter(|arg| ["config", "http-addr"].contains(&arg.get_id().as_str()));
+    Command::new("healthcheck")
+        .about("Ask a worker's probe whether it lives, as a container's health check")
+        .before_help(EXAMPLES)
+        .after_help(NOTES)
+        .arg(operate::switch("ready", "Ask whether it would take work, not only whether it lives"))
+        .arg(operate::timeout().default_value("3s").help("How long the answer may take"))
+        .args(needed)
+}
+
+/// Runs it.
+pub fn run(matches: &ArgMatches) -> ExitCode {
+    let settings = match common::settings(&common::sources(matches)) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let Some(address) = settings.http_addr else {
+        eprintln!("startjobs: http-addr is off, so the worker has no probe to ask");
+        return ExitCode::from(exit::CONFIG);
+    };
+    let path = if matches.get_flag("ready") { "/readyz" } else { "/livez" };
+    common::block_on(async move {
+        match ask(reachable(address), path, operate::limit(matches)).await {
+            Ok((true, body)) => {
+                common::print(&format!("{}\n", printable(&body)));
+                exit::DONE
+            }
+            Ok((false, body)) => {
+                eprintln!("startjobs: {path}: {}", printable(&body));
+                exit::FAILED
+            }
+            Err(error) => {
+                eprintln!("startjobs: {path} at {address}: {error}");
+                exit::FAILED
+            }
+        }
+    })
+}
+
+/// Where a listener on this address answers.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Whether the answer is yes, and its words.
+async fn ask(address: SocketAddr, path: &str, limit: Duration) -> Result<(bool, String), String> {
+    let asking = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut reply = Vec::new();
+        stream.take(ANSWER_MAX).read_to_end(&mut reply).await?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&reply).into_owned())
+    };
+    let reply = match timeout(limit, asking).await {
+        Ok(reply) => reply.map_err(|error| error.to_string())?,
+        Err(_) => return Err(format!("no answer within {}", humantime::format_duration(limit))),
+    };
+    let status = reply.split(' ').nth(1).filter(|_| reply.starts_with("HTTP/1."));
+    let (Some(status), Some((_, body))) = (status, reply.split_once("\r\n\r\n")) else {
+        return Err("the answer is no HTTP".to_owned());
+    };
+    Ok((status == "200", body.trim_end().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_every_interface_is_asked_on_this_machine() {
+        let asked = |text: &str| reachable(text.parse().expect("an address")).to_string();
+        assert_eq!(asked("0.0.0.0:9100"), "127.0.0.1:9100");
+        assert_eq!(asked("[::]:9100"), "[::1]:9100");
+        assert_eq!(asked("10.1.2.3:9100"), "10.1.2.3:9100");
+    }
+}

@@ -1,0 +1,114 @@
+//! The image: built by deploy/image.sh on a private dockerd, and run.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use startjobs::embedded::redis_server::RedisServer;
+
+use super::tools::debian;
+use super::{STARTJOBS, root, shown, temporary};
+use crate::support::dockerd::Dockerd;
+use crate::support::world::PATIENCE;
+
+const IMAGE: &str = "startjobs:test";
+
+/// The command line of docker, against the private engine.
+struct Docker {
+    program: PathBuf,
+    host: String,
+    home: tempfile::TempDir,
+}
+
+impl Docker {
+    fn output(&self, arguments: &[&str]) -> Output {
+        self.prepared(Command::new(&self.program).args(arguments))
+    }
+
+    fn prepared(&self, command: &mut Command) -> Output {
+        command.env("DOCKER_HOST", &self.host).env("HOME", self.home.path()).output().expect("it runs")
+    }
+
+    fn text(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
+        assert!(output.status.success(), "docker {arguments:?}: {}", shown(&output));
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+
+    fn inspect(&self, what: &str) -> Value {
+        let all: Value = serde_json::from_str(&self.text(&["inspect", what])).expect("JSON");
+        all[0].clone()
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+#[test]
+fn the_image_is_built_becomes_healthy_works_and_drains() {
+    let Some(dockerd) = Dockerd::start() else { return };
+    let Some(client) = debian("docker", "docker.io") else { return };
+    let docker = Docker { program: client.get_program().into(), host: dockerd.host(), home: temporary() };
+
+    // The binary of a test is dynamic: its libraries are what it is built over.
+    let base = "startjobs-base:test";
+    dockerd.import_image(base, Path::new(STARTJOBS), &[], &[]);
+    let script = root().join("deploy/image.sh");
+    let arguments = ["--tag", IMAGE, "--binary", STARTJOBS, "--base", base];
+    let built = docker.prepared(Command::new(script).args(arguments));
+    assert!(built.status.success(), "{}", shown(&built));
+    assert_eq!(String::from_utf8_lossy(&built.stdout).trim(), IMAGE);
+
+    let config = docker.inspect(IMAGE)["Config"].clone();
+    assert_eq!((&config["User"], &config["StopSignal"]), (&"65532:65532".into(), &"SIGTERM".into()));
+    assert_eq!(config["Entrypoint"], serde_json::json!(["/startjobs"]));
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(config["Labels"]["org.opencontainers.image.version"], version);
+    let said = docker.text(&["run", "--rm", "--network", "none", IMAGE, "--version"]);
+    assert_eq!(said, format!("startjobs {version}"));
+
+    let redis = RedisServer::start().expect("redis-server starts");
+    let url = redis.url();
+    let http = format!("127.0.0.1:{}", free_port());
+    let settings = [
+        format!("STARTJOBS_REDIS_URL={url}"),
+        format!("STARTJOBS_HTTP_ADDR={http}"),
+        "STARTJOBS_ENGINE=simulated".to_owned(),
+        "STARTJOBS_STRICT=on".to_owned(),
+    ];
+    let mut arguments = vec!["run", "--detach", "--name", "replica", "--network", "host", "--read-only"];
+    arguments.extend(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--health-interval", "500ms"]);
+    arguments.extend(settings.iter().flat_map(|setting| ["--env", setting]));
+    arguments.push(IMAGE);
+    docker.text(&arguments);
+    let logs = || shown(&docker.output(&["logs", "replica"]));
+    await_health(&docker, &logs);
+
+    let sent = Command::new(STARTJOBS)
+        .args(["send", "--redis-url", &url, "--game", "g1", "--image", "galaxy/engine:1", "--wait"])
+        .output()
+        .expect("the binary under test runs");
+    assert!(sent.status.success(), "{}\n{}", shown(&sent), logs());
+
+    let began = Instant::now();
+    docker.text(&["stop", "--time", "45", "replica"]);
+    let state = docker.inspect("replica")["State"].clone();
+    assert_eq!(state["ExitCode"], 0, "{state}\n{}", logs());
+    assert!(began.elapsed() < Duration::from_secs(20), "SIGTERM drains, and nothing was under way");
+    assert!(logs().contains("start jobs consumer stopped"), "{}", logs());
+}
+
+fn await_health(docker: &Docker, logs: &dyn Fn() -> String) {
+    let began = Instant::now();
+    loop {
+        let state = docker.inspect("replica")["State"].clone();
+        if state["Health"]["Status"] == "healthy" {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE && state["Running"] == true, "never healthy: {state}\n{}", logs());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

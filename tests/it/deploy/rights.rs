@@ -1,0 +1,215 @@
+//! The users of deploy/redis/users.acl.in: they may do all they need, and nothing else.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use startjobs::embedded::redis_server::RedisServer;
+use tempfile::TempDir;
+
+use super::tools::passes;
+use super::{Surroundings, files_below, root, shown, temporary, text_of};
+use crate::support::world::PATIENCE;
+
+const TEMPLATE: &str = "deploy/redis/users.acl.in";
+
+/// A redis-server with exactly these users, and an administrator of the test's own.
+struct Guarded {
+    redis: RedisServer,
+    secrets: TempDir,
+}
+
+impl Guarded {
+    fn start() -> Self {
+        let secrets = temporary();
+        let make = || passes(Command::new(root().join("deploy/redis/make-secrets.sh")).arg(secrets.path()));
+        make();
+        let file = secrets.path().join("users.acl");
+        let first = fs::read_to_string(&file).expect("the script makes it");
+        make();
+        assert_eq!(fs::read_to_string(&file).expect("text"), first, "a second run changes no password");
+
+        // The simulated engine's further commands, which the template names.
+        let template = text_of(TEMPLATE);
+        let simulated = template.lines().find_map(|line| line.strip_prefix("#simulated ")).expect("a line of its own");
+        let mut users: Vec<String> = first
+            .lines()
+            .map(|line| if line.starts_with("user startjobs ") { format!("{line} {simulated}") } else { line.into() })
+            .collect();
+        users.push("user admin on >admin allcommands allkeys allchannels".to_owned());
+        let file = secrets.path().join("test.acl");
+        fs::write(&file, users.join("\n")).expect("the folder is ours");
+        let options = ["--aclfile", file.to_str().expect("text")];
+        let redis = RedisServer::start_with(Path::new("redis-server"), &options).expect("redis-server takes the file");
+        Self { redis, secrets }
+    }
+
+    fn url(&self, user: &str) -> String {
+        format!("redis://{user}@127.0.0.1:{}", self.redis.port())
+    }
+
+    fn password_file(&self, user: &str) -> PathBuf {
+        self.secrets.path().join(format!("{user}-password"))
+    }
+
+    /// What redis-cli says as this user.
+    fn asks(&self, user: &str, words: &[&str]) -> String {
+        let password = match user {
+            "admin" => "admin".to_owned(),
+            _ => fs::read_to_string(self.password_file(user)).expect("the script made it"),
+        };
+        let output = Command::new("redis-cli")
+            .args(["-p", &self.redis.port().to_string(), "--user", user, "--no-auth-warning"])
+            .args(words)
+            .env("REDISCLI_AUTH", password)
+            .output()
+            .expect("redis-cli comes with redis-server");
+        assert!(output.status.success(), "{words:?}: {}", shown(&output));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// The commands that were refused to somebody, from the server's own log: `user: reason object`.
+    fn refused(&self) -> BTreeSet<String> {
+        let log = self.asks("admin", &["ACL", "LOG", "128"]);
+        let lines: Vec<&str> = log.lines().map(str::trim).collect();
+        let value = |at: usize, name: &str| {
+            let entry = &lines[at..];
+            entry.iter().position(|line| *line == name).and_then(|at| entry.get(at + 1)).copied().unwrap_or_default()
+        };
+        let starts = lines.iter().enumerate().filter(|(_, line)| **line == "count").map(|(at, _)| at);
+        starts.map(|at| format!("{}: {} {}", value(at, "username"), value(at, "reason"), value(at, "object"))).collect()
+    }
+}
+
+/// What commands of people ask although an ordinary user may not, and do without.
+const MAY_BE_REFUSED: &str = "operator: command acl|dryrun";
+
+#[test]
+fn replicas_and_people_have_the_rights_they_need_and_no_others() {
+    let guarded = Guarded::start();
+    let (url, password) = (guarded.url("startjobs"), guarded.password_file("startjobs"));
+    let mut fleet = Surroundings::new(&[
+        ("redis-url", &url),
+        ("redis-password-file", password.to_str().expect("text")),
+        ("strict", "on"),
+        ("trim-jobs", "on"),
+        ("results-retention", "1h"),
+        ("janitor-interval", "100ms"),
+        ("consumer-idle", "700ms"),
+        ("reconcile-interval", "200ms"),
+        ("reconcile-grace", "1s"),
+        ("retry-attempts", "2"),
+    ]);
+    fleet.replica();
+    fleet.replica();
+    let (url, password) = (guarded.url("operator"), guarded.password_file("operator"));
+    let operator = [("redis-url", url.as_str()), ("redis-password-file", password.to_str().expect("text"))];
+    let runs = |fleet: &Surroundings, line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        fleet.succeeds(&words, &operator)
+    };
+
+    runs(&fleet, "send --game g1 --image galaxy/engine:1 --wait");
+    let again = runs(&fleet, "send --game g1 --image galaxy/engine:1 --wait");
+    assert!(again.contains("replay_no_op"), "{again}");
+    // Lobby's own way, malformed: a dead letter.
+    guarded.asks("lobby", &["XADD", "runtime:start_jobs", "*", "game_id", "g2"]);
+    // One that is tried again until its budget is spent: a failure and another dead letter.
+    let spent = fleet.command(&["send", "--game", "g3", "--image", "sim/retry:1000", "--wait"], &operator);
+    assert!([Some(0), Some(1)].contains(&spent.status.code()), "{}", shown(&spent));
+    // One whose replica dies: claimed by the other, and the consumer removed later.
+    runs(&fleet, "send --game g4 --image sim/slow:2s");
+    await_that(&fleet, "g4 is held", || runs(&fleet, "pending").contains("g4"));
+    fleet.replicas[0].kill();
+    let lone = runs(&fleet, "send --game g5 --image galaxy/engine:1 --wait");
+    assert!(lone.contains("success"), "{lone}");
+    await_that(&fleet, "g4 is answered", || runs(&fleet, "inspect g4").contains("success"));
+    runs(&fleet, "pause --reason rehearsal");
+    runs(&fleet, "resume");
+
+    for line in ["status", "replicas", "pending", "inspect g1", "dead list", "audit", "doctor", "check --max-waiting 10"] {
+        runs(&fleet, line);
+    }
+    let dead = runs(&fleet, "dead list --json");
+    assert!(dead.contains("malformed"), "{dead}");
+    assert!(guarded.asks("lobby", &["XREAD", "STREAMS", "runtime:job_results", "0"]).contains("success"));
+    // Long enough for janitor and reconciler to have run more than once.
+    let consumers = || guarded.asks("startjobs", &["XINFO", "CONSUMERS", "runtime:start_jobs", "rtmanager.startjobs"]);
+    await_that(&fleet, "the dead consumer is removed", || consumers().matches("pending").count() == 1);
+    fleet.replicas.remove(0);
+    fleet.drain();
+
+    let refused: Vec<String> = guarded.refused().into_iter().filter(|one| one != MAY_BE_REFUSED).collect();
+    assert!(refused.is_empty(), "refused, and needed: {refused:?}");
+
+    // And no others.
+    let too_much: [(&str, &[&str]); 12] = [
+        ("startjobs", &["FLUSHALL"]),
+        ("startjobs", &["CONFIG", "GET", "*"]),
+        ("startjobs", &["KEYS", "*"]),
+        ("startjobs", &["XDEL", "runtime:start_jobs", "1-1"]),
+        ("startjobs", &["XGROUP", "DESTROY", "runtime:start_jobs", "rtmanager.startjobs"]),
+        ("startjobs", &["GET", "somebody:else"]),
+        ("startjobs", &["ACL", "LIST"]),
+        ("operator", &["XACK", "runtime:start_jobs", "rtmanager.startjobs", "1-1"]),
+        ("operator", &["FLUSHDB"]),
+        ("operator", &["SHUTDOWN"]),
+        ("lobby", &["XREADGROUP", "GROUP", "rtmanager.startjobs", "c", "STREAMS", "runtime:start_jobs", ">"]),
+        ("lobby", &["GET", "rtmanager:stream_offsets:startjobs"]),
+    ];
+    for (user, words) in too_much {
+        let said = guarded.asks(user, words);
+        assert!(said.starts_with("NOPERM"), "{user} may {words:?}: {said}");
+    }
+}
+
+fn await_that(fleet: &Surroundings, what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "never came true: {what}\n{}", fleet.logs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The rules of one user, as words.
+fn rules(user: &str) -> BTreeSet<String> {
+    let joined = text_of(TEMPLATE).replace("\\\n", "");
+    let line = joined.lines().find(|line| line.starts_with(&format!("user {user} "))).expect("a user of the file");
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The commands that a script calls, as rules.
+fn calls_of(script: &str) -> BTreeSet<String> {
+    let text = text_of(script);
+    let mut found = BTreeSet::new();
+    for (at, opening) in text.match_indices("call('") {
+        let mut words = text[at + opening.len()..].split('\'');
+        let name = words.next().expect("split answers at least one").to_lowercase();
+        let next = words.nth(1).filter(|_| text[at..].contains(", '")).map(str::to_lowercase).unwrap_or_default();
+        let with_word = ["xgroup", "xinfo"].contains(&name.as_str());
+        found.insert(if with_word { format!("+{name}|{next}") } else { format!("+{name}") });
+    }
+    found
+}
+
+#[test]
+fn every_command_of_a_script_is_allowed_to_whoever_runs_it() {
+    let (replica, operator) = (rules("startjobs"), rules("operator"));
+    let mut seen = 0;
+    for script in files_below("src").into_iter().filter(|path| path.ends_with(".lua")) {
+        // The bench runs on a server of its own, the simulated engine has a line of its own.
+        let people = script.starts_with("src/ops/") || script.starts_with("src/audit/");
+        let letters = script.ends_with("/requeue.lua") || script.ends_with("/remove_dead.lua");
+        let runs = if people || letters { &operator } else { &replica };
+        if script.starts_with("src/bench/") || script.starts_with("src/engine/") {
+            continue;
+        }
+        for call in calls_of(&script) {
+            assert!(runs.contains(&call), "{script} calls {call}, which its user may not");
+            seen += 1;
+        }
+    }
+    assert!(seen > 50, "the calls are found: {seen}");
+}
