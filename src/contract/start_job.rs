@@ -57,25 +57,30 @@ const REQUESTED_AT_MS: &str = "requested_at_ms";
 impl StartJob {
     /// Decodes an entry. Of repeated fields the last wins; unknown fields may hold any bytes.
     pub fn decode(fields: &Fields, max_field_bytes: usize) -> Result<Self, Malformed> {
-        let text = |name| trimmed(fields, name, max_field_bytes);
+        let (mut game_id, mut image_ref, mut requested_at_ms) = (None, None, None);
+        let (mut parent, mut state) = (None, None);
+        for (name, value) in fields {
+            match &name[..] {
+                b"game_id" => game_id = Some(value),
+                b"image_ref" => image_ref = Some(value),
+                b"requested_at_ms" => requested_at_ms = Some(value),
+                b"traceparent" => parent = Some(value),
+                b"tracestate" => state = Some(value),
+                _ => {}
+            }
+        }
+        let text = |value, name| trimmed(value, name, max_field_bytes);
         Ok(Self {
-            game_id: required(text(GAME_ID)?, GAME_ID)?,
-            image_ref: required(text(IMAGE_REF)?, IMAGE_REF)?,
-            requested_at_ms: requested_at(text(REQUESTED_AT_MS)?)?,
-            trace: Trace {
-                parent: opaque(fields, "traceparent", max_field_bytes),
-                state: opaque(fields, "tracestate", max_field_bytes),
-            },
+            game_id: required(text(game_id, GAME_ID)?, GAME_ID)?,
+            image_ref: required(text(image_ref, IMAGE_REF)?, IMAGE_REF)?,
+            requested_at_ms: requested_at(text(requested_at_ms, REQUESTED_AT_MS)?)?,
+            trace: Trace { parent: opaque(parent, max_field_bytes), state: opaque(state, max_field_bytes) },
         })
     }
 }
 
-fn last<'a>(fields: &'a Fields, name: &str) -> Option<&'a Bytes> {
-    fields.iter().rev().find(|(field, _)| field == name.as_bytes()).map(|(_, value)| value)
-}
-
-fn trimmed<'a>(fields: &'a Fields, name: &'static str, limit: usize) -> Result<&'a str, Malformed> {
-    let Some(value) = last(fields, name) else { return Ok("") };
+fn trimmed<'a>(value: Option<&'a Bytes>, name: &'static str, limit: usize) -> Result<&'a str, Malformed> {
+    let Some(value) = value else { return Ok("") };
     if value.len() > limit {
         return Err(Malformed::TooLarge { field: name, size: value.len(), limit });
     }
@@ -94,8 +99,8 @@ fn requested_at(text: &str) -> Result<i64, Malformed> {
     text.parse().map_err(|_| Malformed::RequestedAt(text.chars().take(64).collect()))
 }
 
-fn opaque(fields: &Fields, name: &str, limit: usize) -> Option<String> {
-    let value = last(fields, name).filter(|value| value.len() <= limit)?;
+fn opaque(value: Option<&Bytes>, limit: usize) -> Option<String> {
+    let value = value.filter(|value| value.len() <= limit)?;
     std::str::from_utf8(value).ok().map(str::to_owned)
 }
 

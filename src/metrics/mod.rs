@@ -218,9 +218,9 @@ impl Metrics {
         self.received.get_or_create(&[("origin", origin)]).inc_by(count(entries));
     }
 
-    /// An entry left our hands in a settle call.
-    pub fn settled(&self, result: &'static str) {
-        self.settled.get_or_create(&[("result", result)]).inc();
+    /// Entries left our hands in a settle call.
+    pub fn settled(&self, result: &'static str, entries: usize) {
+        self.settled.get_or_create(&[("result", result)]).inc_by(count(entries));
     }
 
     /// An outcome was published for an entry whose id is this old.

@@ -13,6 +13,8 @@ pub mod read;
 pub mod claim;
 // what is known about an entry before it is started
 pub mod past;
+// many strings as one argument
+mod packed;
 // keeping what we hold
 pub mod renew;
 // counting service failures
@@ -87,6 +89,7 @@ struct Scripts {
     hand_back: Script,
     leave: Script,
     janitor: Script,
+    past: Script,
 }
 
 impl Scripts {
@@ -101,6 +104,7 @@ impl Scripts {
             hand_back: script(include_str!("scripts/hand_back.lua")),
             leave: script(include_str!("scripts/leave.lua")),
             janitor: script(include_str!("scripts/janitor.lua")),
+            past: script(include_str!("scripts/past.lua")),
         }
     }
 }

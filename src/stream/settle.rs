@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::entry_id::EntryId;
+use super::packed::Strings;
 use super::{Group, count, millis};
 use crate::contract::dead_letter::DeadLetter;
 use crate::contract::job_result::{FIELDS, JobResult, ORIGINAL_FIELDS};
@@ -117,7 +118,7 @@ impl Group {
 
 /// The batch as one MessagePack array of byte strings: the ids, then each entry's verb and values.
 fn packed(batch: &[(EntryId, Ending)], outcome_values: usize) -> Result<Bytes, RedisError> {
-    let mut strings = Strings { count: 0, bytes: Vec::with_capacity(batch.len() * BYTES_EXPECTED) };
+    let mut strings = Strings::expecting(batch.len() * BYTES_EXPECTED);
     for (id, _) in batch {
         strings.push(id.to_string().as_bytes());
     }
@@ -126,16 +127,16 @@ fn packed(batch: &[(EntryId, Ending)], outcome_values: usize) -> Result<Bytes, R
             Ending::Known => strings.push(b"known"),
             Ending::Outcome(result) => {
                 strings.push(b"outcome");
-                strings.push_outcome(result, outcome_values);
+                push_outcome(&mut strings, result, outcome_values);
             }
             Ending::Dead(letter) => {
                 strings.push(b"dead");
-                strings.push_dead(letter);
+                push_dead(&mut strings, letter);
             }
             Ending::Both(result, letter) => {
                 strings.push(b"both");
-                strings.push_outcome(result, outcome_values);
-                strings.push_dead(letter);
+                push_outcome(&mut strings, result, outcome_values);
+                push_dead(&mut strings, letter);
             }
         }
     }
@@ -145,46 +146,24 @@ fn packed(batch: &[(EntryId, Ending)], outcome_values: usize) -> Result<Bytes, R
 /// What one ordinary entry packs to, roughly.
 const BYTES_EXPECTED: usize = 320;
 
-struct Strings {
-    count: u32,
-    bytes: Vec<u8>,
+fn push_outcome(strings: &mut Strings, result: &JobResult, outcome_values: usize) {
+    let mut left = outcome_values;
+    result.each_value(|value| {
+        if left > 0 {
+            strings.push(value);
+            left -= 1;
+        }
+    });
 }
 
-impl Strings {
-    fn push(&mut self, value: &[u8]) {
-        self.count += 1;
-        // The string type, not the binary one: the server's unpacker takes any bytes in it, and every version knows it.
-        // Redis refuses values beyond 512 MiB long before the length wraps; writing to a Vec cannot fail.
-        rmp::encode::write_str_len(&mut self.bytes, u32::try_from(value.len()).unwrap_or(u32::MAX)).ok();
-        self.bytes.extend_from_slice(value);
+fn push_dead(strings: &mut Strings, letter: &DeadLetter) {
+    for value in letter.head() {
+        strings.push(&value);
     }
-
-    fn push_outcome(&mut self, result: &JobResult, outcome_values: usize) {
-        let mut left = outcome_values;
-        result.each_value(|value| {
-            if left > 0 {
-                self.push(value);
-                left -= 1;
-            }
-        });
-    }
-
-    fn push_dead(&mut self, letter: &DeadLetter) {
-        for value in letter.head() {
-            self.push(&value);
-        }
-        self.push((letter.kept().len() * 2).to_string().as_bytes());
-        for (name, value) in letter.kept() {
-            self.push(name);
-            self.push(value);
-        }
-    }
-
-    fn into_array(self) -> Result<Bytes, RedisError> {
-        let mut array = Vec::with_capacity(self.bytes.len() + 5);
-        rmp::encode::write_array_len(&mut array, self.count).map_err(|_| RedisError::unexpected("batch length"))?;
-        array.extend_from_slice(&self.bytes);
-        Ok(array.into())
+    strings.push((letter.kept().len() * 2).to_string().as_bytes());
+    for (name, value) in letter.kept() {
+        strings.push(name);
+        strings.push(value);
     }
 }
 

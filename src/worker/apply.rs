@@ -228,25 +228,25 @@ impl Replica {
         };
         self.faults.reach(Point::AfterSettle);
         self.look_at_mirror(&reply);
+        let done = reply.settled.iter().filter(|&settled| *settled == Settled::Done).count();
+        if done > 0 {
+            self.metrics.settled(result_of(&Settled::Done), done);
+            self.metrics.last_outcome.set(unix_seconds());
+        }
         for ((held, ending), settled) in batch.into_iter().zip(reply.settled) {
             self.entry_settled(held, ending, settled);
         }
     }
 
     fn entry_settled(&mut self, held: Held, ending: Ending, settled: Settled) {
+        if settled == Settled::Done {
+            self.published(&held, &ending);
+            return self.let_go(held);
+        }
+        self.metrics.settled(result_of(&settled), 1);
         let (stream, stream_entry_id) = (&self.stream.jobs, held.id().to_string());
-        self.metrics.settled(result_of(&settled));
         match settled {
-            Settled::Done => {
-                if let Ending::Outcome(result) | Ending::Both(result, _) = &ending {
-                    self.metrics.outcome(result.answer.outcome(), code_label(&result.answer), age_of(held.id()));
-                    self.metrics.last_outcome.set(unix_seconds());
-                    log_processed(stream, self.engine, result);
-                }
-                if let Ending::Dead(letter) | Ending::Both(_, letter) = &ending {
-                    self.metrics.dead_letter(letter.reason.as_str());
-                }
-            }
+            Settled::Done => {}
             Settled::Duplicate => {
                 tracing::debug!(worker = WORKER, stream, stream_entry_id, "entry was settled before");
             }
@@ -286,6 +286,16 @@ impl Replica {
             Settled::Skipped => return self.endings.push_back((held, ending)),
         }
         self.let_go(held);
+    }
+
+    fn published(&self, held: &Held, ending: &Ending) {
+        if let Ending::Outcome(result) | Ending::Both(result, _) = ending {
+            self.metrics.outcome(result.answer.outcome(), code_label(&result.answer), age_of(held.id()));
+            log_processed(&self.stream.jobs, self.engine, result);
+        }
+        if let Ending::Dead(letter) | Ending::Both(_, letter) = ending {
+            self.metrics.dead_letter(letter.reason.as_str());
+        }
     }
 
     fn look_at_mirror(&mut self, reply: &SettleReply) {

@@ -91,37 +91,40 @@ impl Work {
     pub async fn run(&self, ticket: Ticket) -> Conclusion {
         let began = Instant::now();
         self.metrics.attempt_began(age_of(ticket.id));
-        let again = ticket.clone();
         // A bug, and no answer about the game: it counts, so that the job does not come back for ever.
-        let conclusion = match AssertUnwindSafe(self.conclude(ticket)).catch_unwind().await {
+        let conclusion = match AssertUnwindSafe(self.conclude(&ticket)).catch_unwind().await {
             Ok(conclusion) => conclusion,
-            Err(_) => self.engine_failed(&again, ErrorCode::InternalError, "the start panicked".to_owned()).await,
+            Err(_) => {
+                let message = "the start panicked".to_owned();
+                Box::pin(self.engine_failed(&ticket, ErrorCode::InternalError, message)).await
+            }
         };
         self.metrics.attempt_ended(began.elapsed());
         conclusion
     }
 
-    async fn conclude(&self, ticket: Ticket) -> Conclusion {
+    async fn conclude(&self, ticket: &Ticket) -> Conclusion {
         if ticket.crashes > self.crash_budget {
             let message = format!("the process died {} times while it worked on this job", ticket.crashes);
-            return self.give_up(&ticket, ErrorCode::Poison, message, Reason::Poison, None).await;
+            return Box::pin(self.give_up(ticket, ErrorCode::Poison, message, Reason::Poison, None)).await;
         }
         if let Some(message) = self.too_late(ticket.requested_at_ms) {
             let failure = Answer::failure(ErrorCode::StartDeadlineExceeded, message);
             return match self.service.give_up(&ticket.input, failure.into()).await {
-                Ok(answered) => concluded(&ticket, answered, None),
-                Err(error) => uncounted(&ticket, error, CALLS),
+                Ok(answered) => concluded(ticket, answered, None),
+                Err(error) => uncounted(ticket, error, CALLS),
             };
         }
         match self.service.handle(&ticket.input).await {
-            Ok(answered) => concluded(&ticket, answered, None),
+            Ok(answered) => concluded(ticket, answered, None),
             Err(StartError::InProgress { retry_after }) => {
                 // Never doubled: it must not wait for a dead replica's lease much longer than for its entry.
                 let after = retry_after.map_or(self.retry.min, |left| left.min(self.retry.min)).max(CALLS.min);
                 Conclusion::Again { after, counted: None, why: StartError::InProgress { retry_after } }
             }
-            Err(error @ (StartError::Fenced | StartError::Store(_))) => uncounted(&ticket, error, self.retry),
-            Err(StartError::Engine { code, message }) => self.engine_failed(&ticket, code, message).await,
+            Err(error @ (StartError::Fenced | StartError::Store(_))) => uncounted(ticket, error, self.retry),
+            // Boxed, as everything rare here: a start's future is moved about, and most starts need none of it.
+            Err(StartError::Engine { code, message }) => Box::pin(self.engine_failed(ticket, code, message)).await,
         }
     }
 

@@ -30,6 +30,8 @@ mod audit;
 mod dead;
 // the commands of operators
 mod ops;
+// what a worker shows of itself: HTTP, metrics, systemd, its log
+mod observability;
 // rules about the tree itself
 mod tidy;
 // claims, suspects, orphans, janitor, reconciler
@@ -40,3 +42,5 @@ mod commands;
 mod bench;
 // the fault matrix: refusals, wrong types, streams, budgets, upkeep
 mod fault_matrix;
+// the files of deploy/, and what its documents say
+mod deploy;
