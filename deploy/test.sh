@@ -32,7 +32,14 @@ install_missing() {
     has redis-server || missing+=(redis-server)
     has dockerd || missing+=(docker.io)
     has ip || missing+=(iproute2)
+    has promtool || missing+=(prometheus)
+    # Checkers of the files in deploy/.
+    has shellcheck || missing+=(shellcheck)
+    has systemd-analyze || missing+=(systemd)
+    has python3 && python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     if [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"; then
+        # Their tests say what is missing where this fails.
+        deploy/ci/tools.sh || true
         return 0
     fi
     # Without Docker the rest can still be tested.

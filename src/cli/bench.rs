@@ -158,6 +158,8 @@ fn drain_command() -> Command {
     Command::new("drain")
         .about("Fill a backlog while nobody reads, then measure how fast it is answered")
         .args(shared("1", "0ms", "warn"))
+        // As many as keep both sides busy when a start takes no time.
+        .mut_arg("slots", |slots| slots.default_value("256"))
         .arg(
             flag("jobs", "COUNT", "Entries of one drain")
                 .default_value("200000")

@@ -97,7 +97,9 @@ impl JobResult {
     /// Hands the values of [`FIELDS`] to `write`, in that order.
     pub fn each_value(&self, mut write: impl FnMut(&[u8])) {
         let (container_id, engine_endpoint, message) = match &self.answer {
-            Answer::Success { container_id, engine_endpoint, .. } => (container_id.as_str(), engine_endpoint.as_str(), ""),
+            Answer::Success { container_id, engine_endpoint, .. } => {
+                (container_id.as_str(), engine_endpoint.as_str(), "")
+            }
             Answer::Failure { message, .. } => ("", "", message.as_str()),
         };
         for text in [&self.game_id, self.answer.outcome(), container_id, engine_endpoint] {

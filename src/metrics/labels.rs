@@ -15,8 +15,7 @@ const OUTCOMES: [&str; 2] = ["success", "failure"];
 const SWEEPS: [&str; 6] = ["not_due", "found", "suspects", "nothing", "claimed", "error"];
 const CONDITIONS: [&str; 9] = ["redis", "read", "admit", "settle", "renew", "claim", "tidy", "group", "engine"];
 const REDIS_OPERATIONS: [&str; 7] = ["past", "settle", "renew", "claim", "hand_back", "janitor", "adopt"];
-const ENGINE_OPERATIONS: [&str; 8] =
-    ["ping", "ensure_image", "find", "create", "start", "unpause", "remove", "list"];
+const ENGINE_OPERATIONS: [&str; 8] = ["ping", "ensure_image", "find", "create", "start", "unpause", "remove", "list"];
 const SAMPLES: [&str; 2] = ["ok", "failed"];
 
 /// The labels of a metric by its name as it is exported, in the order in which they are exported; none for most.

@@ -101,22 +101,8 @@ pub enum Watermark {
 impl View {
     /// Looks.
     pub async fn look(&self) -> Result<Look, RedisError> {
-        let keys = &self.keys;
-        let all = [
-            &keys.jobs,
-            &keys.results,
-            &keys.dead,
-            &keys.mirror,
-            &keys.shadow,
-            &keys.attempts,
-            &keys.ledgers,
-            &keys.sweep,
-            &keys.replicas,
-            &keys.verified,
-            &keys.paused,
-        ]
-        .map(String::clone)
-        .to_vec();
+        let mut all = self.keys.listed();
+        all.push(self.keys.paused.clone());
         let args: Vec<Value> = vec![self.group.as_str().into()];
         let json: Bytes = self.scripts.look.run(&self.connection, all, args).await?.convert()?;
         // Consumer names and presence records are anybody's bytes.

@@ -50,4 +50,22 @@ impl Keys {
             paused: format!("{jobs}:paused"),
         }
     }
+
+    /// The keys that scripts take first, in the order in which the prelude names them.
+    pub fn listed(&self) -> Vec<String> {
+        [
+            &self.jobs,
+            &self.results,
+            &self.dead,
+            &self.mirror,
+            &self.shadow,
+            &self.attempts,
+            &self.ledgers,
+            &self.sweep,
+            &self.replicas,
+            &self.verified,
+        ]
+        .map(String::clone)
+        .to_vec()
+    }
 }

@@ -113,21 +113,8 @@ impl Group {
     /// The group of these settings, as `consumer` sees it. Touches nothing.
     pub fn new(settings: &StreamSettings, consumer: &str, commands: Arc<Connection>) -> Self {
         let keys = Keys::new(settings);
-        let key_list = [
-            &keys.jobs,
-            &keys.results,
-            &keys.dead,
-            &keys.mirror,
-            &keys.shadow,
-            &keys.attempts,
-            &keys.ledgers,
-            &keys.sweep,
-            &keys.replicas,
-            &keys.verified,
-            &keys.ledger_prefix,
-        ]
-        .map(String::clone)
-        .to_vec();
+        let mut key_list = keys.listed();
+        key_list.push(keys.ledger_prefix.clone());
         Self {
             keys: Arc::new(keys),
             key_list,

@@ -19,6 +19,8 @@ use crate::stream::claim::Aim;
 use crate::stream::renew::ReplicaState;
 use crate::stream::settle::{BATCH_MAX, Ending};
 
+/// A read that may bring fewer entries than this costs more than it brings.
+const READ_MIN: usize = 32;
 /// When nothing at all is due.
 const IDLE_WAKE: Duration = Duration::from_secs(60);
 
@@ -301,7 +303,7 @@ impl Replica {
         if !self.takes_work() || self.under_way.read.is_some() || now < self.due.read || !self.can_read() {
             return;
         }
-        let room = self.free_for_claims();
+        let room = self.free_for_claims().min(self.read_max());
         self.under_way.read = Some(now);
         self.under_way.read_is_overdue = false;
         let reader = Arc::clone(&self.reader);
@@ -317,6 +319,11 @@ impl Replica {
                 .met(Trouble::Read, "no return of the blocking read within three block times; connection dropped");
             self.reader.replace_connection();
         }
+    }
+
+    /// A read brings half of what we could hold, so that the next is under way while this one is being worked on.
+    fn read_max(&self) -> usize {
+        (self.settings.slots / 2).max(READ_MIN)
     }
 
     fn read_limit(&self) -> Duration {

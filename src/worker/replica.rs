@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::broadcast;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -177,7 +177,7 @@ impl std::fmt::Debug for Replica {
 }
 
 /// Batches under way at once: while one is with Redis, the next gathers and goes.
-pub(super) const SETTLES_MAX: usize = 2;
+pub(super) const SETTLES_MAX: usize = 4;
 
 impl Replica {
     /// A replica of these parts, with the group usable and the engine answering.

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::WORKER;
 use super::backoff::CALLS;
 use super::conditions::Trouble;
+use super::events::Event;
 use super::holdings::{Held, SUSPECT_CRASHES, Stage};
-use super::replica::Replica;
+use super::replica::{Mode, Replica};
 use crate::contract::dead_letter::Reason;
 use crate::redis::{Kind, RedisError};
 use crate::start::StartError;
@@ -17,7 +19,7 @@ use crate::stream::adopt::{Adoption, AdoptionState};
 use crate::stream::claim::{Aim, Sweep, Swept};
 use crate::stream::entry_id::EntryId;
 use crate::stream::janitor::Tidied;
-use crate::stream::renew::Renewal;
+use crate::stream::renew::{Renewal, ReplicaState};
 
 /// While the orphan walk has more before it.
 const TIDY_AGAIN: Duration = Duration::from_millis(300);
@@ -36,7 +38,7 @@ impl Replica {
                 words
             }
             Err(delay) => {
-                self.due.renew = self.due.renew.min(delay);
+                self.renew_later(delay.min(Instant::now() + self.settings.claim_idle / 3));
                 // Others' renewals fail with ours: nobody is to be taken for dead because Redis was away.
                 self.due.sweep = Instant::now() + self.settings.claim_idle;
                 return;
@@ -58,6 +60,22 @@ impl Replica {
                 Renewal::Other | Renewal::Settled => self.lost(id),
             }
         }
+    }
+
+    /// The renewal after one that failed. It counts as under way from now on: the client makes a new connection after
+    /// some refusals (READONLY), and every reconnection would renew at once, and be refused again, without end.
+    fn renew_later(&mut self, due: Instant) {
+        self.under_way.renew = true;
+        self.due.renew = due + self.settings.claim_idle / 3;
+        let state = if self.mode == Mode::Running { ReplicaState::Running } else { ReplicaState::Draining };
+        let (group, about) = (self.group.clone(), self.presence());
+        let ids = self.holdings.to_renew(due, self.settings.max_run);
+        let renew = async move {
+            tokio::time::sleep_until(due).await;
+            let (renewed, paused) = tokio::join!(group.renew(state, &about, &ids), group.is_paused());
+            Event::Renewed(renewed, paused)
+        };
+        self.operations.push(renew.boxed());
     }
 
     pub(super) fn look_at_pause(&mut self, result: Result<bool, RedisError>) {

@@ -132,10 +132,16 @@ fn settings_of(variables: &[(String, String)], whence: &str) -> Vec<(String, Str
     rows.collect()
 }
 
-/// Loads the settings as a worker would, its password file aside, and answers the drain timeout.
+/// Loads the settings as a worker would, with a password file that is there, and answers the drain timeout.
 fn drain_of(settings: &[(String, String)]) -> Duration {
-    let file = settings.iter().filter(|(name, _)| name != "redis-password-file");
-    load(&file.cloned().collect::<Vec<_>>()).worker.drain_timeout
+    let folder = temporary();
+    let file = folder.path().join("password");
+    fs::write(&file, "sesame").expect("the folder is ours");
+    let is_file = |name: &str| name == "redis-password-file";
+    let there = |(name, value): &(String, String)| {
+        (name.clone(), if is_file(name) { file.display().to_string() } else { value.clone() })
+    };
+    load(&settings.iter().map(there).collect::<Vec<_>>()).worker.drain_timeout
 }
 
 fn compose_variables(service: &Value) -> Vec<(String, String)> {
@@ -340,7 +346,9 @@ fn the_scaled_object_has_only_fields_of_keda_and_scales_on_our_backlog() {
     let query = metadata["query"].as_str().expect("text");
     let gauge = "startjobs_backlog";
     assert!(query.contains(&format!("max({gauge}{{")), "{query}");
-    let exported = startjobs::metrics::Metrics::new().render();
+    let metrics = startjobs::metrics::Metrics::new();
+    metrics.group.looked();
+    let exported = metrics.render();
     assert!(exported.contains(&format!("# TYPE {gauge} gauge")), "{gauge} is not exported");
     let slots = table::row("slots").expect("a setting").default.as_str();
     assert_eq!(metadata["threshold"], slots);

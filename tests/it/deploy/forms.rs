@@ -61,12 +61,7 @@ fn a_unix_socket_with_a_user_and_a_password_file() {
     let password = PASSWORD.replace(' ', "_");
     fs::write(&file, format!("{password}\n")).expect("the folder is ours");
     fs::write(&users, format!("user fleet on >{password} ~* &* +@all")).expect("the folder is ours");
-    let redis = server(&[
-        "--unixsocket",
-        socket.to_str().expect("text"),
-        "--aclfile",
-        users.to_str().expect("text"),
-    ]);
+    let redis = server(&["--unixsocket", socket.to_str().expect("text"), "--aclfile", users.to_str().expect("text")]);
     let settings = [
         ("redis-url", format!("redis+unix://fleet@{}", socket.display())),
         ("redis-password-file", file.display().to_string()),

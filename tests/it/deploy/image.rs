@@ -8,7 +8,7 @@ use serde_json::Value;
 use startjobs::embedded::redis_server::RedisServer;
 
 use super::tools::debian;
-use super::{STARTJOBS, root, shown, temporary};
+use super::{STARTJOBS, free_port, root, shown, temporary};
 use crate::support::dockerd::Dockerd;
 use crate::support::world::PATIENCE;
 
@@ -40,11 +40,6 @@ impl Docker {
         let all: Value = serde_json::from_str(&self.text(&["inspect", what])).expect("JSON");
         all[0].clone()
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod documents;
 mod migration;
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -52,12 +53,7 @@ fn files_below(folder: &str) -> Vec<String> {
 }
 
 fn shown(output: &Output) -> String {
-    format!(
-        "{}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
+    format!("{}\n{}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// Settings of one fleet as environment variables, and its replicas and commands.
@@ -81,9 +77,16 @@ impl Surroundings {
 
     /// Starts a replica.
     fn replica(&mut self) -> usize {
+        self.replica_with(&[])
+    }
+
+    /// Starts a replica with settings of its own.
+    fn replica_with(&mut self, settings: &[(&str, &str)]) -> usize {
         let number = self.replicas.len();
+        let own = settings.iter().map(|&(name, value)| (variable(name), value.to_owned()));
+        let variables: Vec<(String, String)> = self.variables.iter().cloned().chain(own).collect();
         let arguments = ["worker".to_owned()];
-        let replica = Process::start(Path::new(STARTJOBS), &arguments, &self.variables, &self.log(number));
+        let replica = Process::start(Path::new(STARTJOBS), &arguments, &variables, &self.log(number));
         self.replicas.push(replica.expect("the binary under test runs"));
         number
     }
@@ -123,6 +126,12 @@ impl Surroundings {
         let logs = fs::read_dir(self.folder.path()).expect("the folder is there").flatten();
         logs.map(|log| fs::read_to_string(log.path()).unwrap_or_default()).collect()
     }
+}
+
+/// A port of this machine that nobody uses just now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
 }
 
 fn variable(name: &str) -> String {

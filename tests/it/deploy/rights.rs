@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use startjobs::embedded::redis_server::RedisServer;
 use tempfile::TempDir;
 
 use super::tools::passes;
-use super::{Surroundings, files_below, root, shown, temporary, text_of};
+use super::{Surroundings, files_below, free_port, root, shown, temporary, text_of};
 use crate::support::world::PATIENCE;
 
 const TEMPLATE: &str = "deploy/redis/users.acl.in";
@@ -103,7 +105,9 @@ fn replicas_and_people_have_the_rights_they_need_and_no_others() {
         ("retry-attempts", "2"),
     ]);
     fleet.replica();
-    fleet.replica();
+    // One that is asked for metrics, and so looks at the streams for them.
+    let http = format!("127.0.0.1:{}", free_port());
+    fleet.replica_with(&[("http-addr", &http)]);
     let (url, password) = (guarded.url("operator"), guarded.password_file("operator"));
     let operator = [("redis-url", url.as_str()), ("redis-password-file", password.to_str().expect("text"))];
     let runs = |fleet: &Surroundings, line: &str| {
@@ -129,8 +133,14 @@ fn replicas_and_people_have_the_rights_they_need_and_no_others() {
     runs(&fleet, "pause --reason rehearsal");
     runs(&fleet, "resume");
 
-    for line in ["status", "replicas", "pending", "inspect g1", "dead list", "audit", "doctor", "check --max-waiting 10"] {
+    for line in
+        ["status", "replicas", "pending", "inspect g1", "dead list", "audit", "doctor", "check --max-waiting 10"]
+    {
         runs(&fleet, line);
+    }
+    // These are shown with the rights of a replica, too.
+    for line in ["status", "replicas", "pending"] {
+        fleet.succeeds(&[line], &[]);
     }
     let dead = runs(&fleet, "dead list --json");
     assert!(dead.contains("malformed"), "{dead}");
@@ -138,6 +148,7 @@ fn replicas_and_people_have_the_rights_they_need_and_no_others() {
     // Long enough for janitor and reconciler to have run more than once.
     let consumers = || guarded.asks("startjobs", &["XINFO", "CONSUMERS", "runtime:start_jobs", "rtmanager.startjobs"]);
     await_that(&fleet, "the dead consumer is removed", || consumers().matches("pending").count() == 1);
+    await_that(&fleet, "the backlog is exported", || page(&http, "/metrics").contains("\nstartjobs_backlog 0\n"));
     fleet.replicas.remove(0);
     fleet.drain();
 
@@ -163,6 +174,16 @@ fn replicas_and_people_have_the_rights_they_need_and_no_others() {
         let said = guarded.asks(user, words);
         assert!(said.starts_with("NOPERM"), "{user} may {words:?}: {said}");
     }
+}
+
+/// What a replica serves.
+fn page(address: &str, path: &str) -> String {
+    let mut answer = String::new();
+    let asked = TcpStream::connect(address).and_then(|mut stream| {
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+        stream.read_to_string(&mut answer)
+    });
+    asked.map_or_else(|error| error.to_string(), |_| answer)
 }
 
 fn await_that(fleet: &Surroundings, what: &str, holds: impl Fn() -> bool) {

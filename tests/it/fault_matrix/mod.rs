@@ -110,8 +110,8 @@ async fn said_once(world: &mut World, replicas: &[Watched], must: &[&str]) -> BT
         for line in log.with("condition ended") {
             let (times, lasted) = (line["times"].as_f64(), line["lasted_s"].as_f64());
             let (times, lasted) = (times.expect("a number"), lasted.expect("a number"));
-            // Two settle calls may be under way when it begins.
-            assert!(times <= 10.0 * lasted + 3.0, "tried {times} times in {lasted} s: {line}");
+            // A few calls are under way when it begins.
+            assert!(times <= 10.0 * lasted + 6.0, "tried {times} times in {lasted} s: {line}");
         }
         assert!(log.warnings() <= 20, "a flood of warnings: {}", log.text());
     }

@@ -157,14 +157,16 @@ async fn a_redis_that_is_busy_with_somebodys_script_is_waited_out() {
 #[tokio::test]
 async fn a_redis_that_stands_still_for_more_than_three_block_times_gets_new_connections() {
     let mut world = World::with(SLOW).await;
-    let replicas = under_load(&mut world, 400).await;
+    let replicas = under_load(&mut world, 40).await;
+    // While both wait in a read: a reader that is not reading has nothing to miss. Under load: see `outages`.
+    ends_well(&mut world).await;
     let readers = async |world: &World| -> Vec<String> {
         let list = world.redis(&["CLIENT", "LIST", "TYPE", "normal"]).await.as_string().unwrap_or_default();
-        let ours = list.lines().filter(|line| line.contains("name=startjobs:") && !line.contains("lobby"));
-        ours.filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
+        let reading = list.lines().filter(|line| line.contains(" cmd=xreadgroup "));
+        reading.filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
     };
+    world.eventually("both read", async |world: &World| readers(world).await.len() == 2).await;
     let before = readers(&world).await;
-    assert!(before.len() >= 4, "two of each replica: {before:?}");
     world.redis.pause();
     // BLOCK is 500 ms; the client's own limit for a read is BLOCK and 1.5 s.
     for replica in replicas {
@@ -178,13 +180,12 @@ async fn a_redis_that_stands_still_for_more_than_three_block_times_gets_new_conn
     tokio::time::sleep(LASTS).await;
     world.redis.resume();
     world.eventually("Redis answers", async |world: &World| world.try_redis(&["PING"]).await.is_ok()).await;
-    assert!(!world.account().await.lost.is_empty(), "the load was over");
     send(&mut world, "later", 20).await;
     ends_well(&mut world).await;
     said_once(&mut world, &replicas, &["redis"]).await;
-    let after = readers(&world).await;
-    assert_eq!(after.len(), before.len(), "{after:?}");
-    assert!(after.iter().all(|id| !before.contains(id)), "a silent connection was kept: {before:?} {after:?}");
+    let others = |after: &[String]| after.iter().filter(|id| !before.contains(id)).count();
+    world.eventually("both read on new connections", async |world: &World| others(&readers(world).await) == 2).await;
+    assert!(readers(&world).await.iter().all(|id| !before.contains(id)), "a silent connection was kept");
     for replica in replicas {
         world
             .eventually("it is ready", async |_: &World| {

@@ -74,8 +74,7 @@ async fn the_fleet_is_served_as_the_commands_print_it() {
         let printed = command(&world, &[name, "--json"]);
         let printed: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
         assert_eq!(timeless(served.json()), timeless(printed), "{name}");
-        let keys = |value: &Value| value.as_object().map(|members| members.keys().cloned().collect::<Vec<_>>());
-        assert_eq!(keys(&served.json()).expect("an object")[0], "schema_version");
+        assert!(served.body.starts_with("{\"schema_version\":1,"), "{served:?}");
     }
     assert_eq!(get(&address, "/api/v1/pending.json").await.json()["total"], 3);
 }
@@ -258,7 +257,10 @@ async fn a_container_asks_its_worker_through_the_binary() {
     let address = address_of(&mut world, 0).await;
     let check = |world: &World, more: &[&str]| {
         let output = command(world, &[&["healthcheck", "--http-addr", &address], more].concat());
-        (output.status.code(), [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("text")).concat())
+        (
+            output.status.code(),
+            [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("text")).concat(),
+        )
     };
     assert_eq!(check(&world, &[]), (Some(0), "live\n".to_owned()));
     assert_eq!(check(&world, &["--ready"]), (Some(0), "{\"ready\":true,\"failing\":{}}\n".to_owned()));

@@ -81,8 +81,10 @@ fn row(name: &str, family: &Family) -> String {
     let lists: Vec<String> = labels::of(name)
         .into_iter()
         .map(|(label, values)| {
-            let values: Vec<String> =
-                values.iter().map(|value| if value.is_empty() { "(empty)".to_owned() } else { format!("`{value}`") }).collect();
+            let values: Vec<String> = values
+                .iter()
+                .map(|value| if value.is_empty() { "(empty)".to_owned() } else { format!("`{value}`") })
+                .collect();
             format!("`{label}`: {}", values.join(", "))
         })
         .collect();
@@ -109,13 +111,11 @@ async fn the_table_is_exactly_what_is_exported() {
     }
     let document = document("docs/metrics.md");
     let begin = document.find("| metric |").expect("docs/metrics.md has the table");
-    let written: String = document[begin..].lines().take_while(|line| line.starts_with('|')).fold(
-        String::new(),
-        |mut text, line| {
+    let written: String =
+        document[begin..].lines().take_while(|line| line.starts_with('|')).fold(String::new(), |mut text, line| {
             writeln!(text, "{line}").expect("a text takes everything");
             text
-        },
-    );
+        });
     assert!(written == table, "docs/metrics.md must hold this table:\n{table}");
 }
 

@@ -111,7 +111,8 @@ fn promtool(arguments: &[&str], input: Option<&Path>) -> Option<Output> {
     match output {
         Ok(output) => Some(output),
         Err(error) => {
-            let said = format!("promtool cannot run ({error}): install the package that brings it (Debian: prometheus)");
+            let said =
+                format!("promtool cannot run ({error}): install the package that brings it (Debian: prometheus)");
             assert!(std::env::var_os("CI").is_none(), "{said}");
             eprintln!("TEST LEFT OUT: {said}");
             None

@@ -65,7 +65,8 @@ fn metrics_in(expression: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn every_metric_that_is_named_is_exported_or_recorded() {
     let mut known = BTreeSet::new();
-    for (name, kind) in families(&exposition().await).into_iter().map(|(name, family)| (name, family.kind().to_owned())) {
+    for (name, kind) in families(&exposition().await).into_iter().map(|(name, family)| (name, family.kind().to_owned()))
+    {
         if kind == "histogram" {
             known.extend(["_bucket", "_sum", "_count"].map(|suffix| format!("{name}{suffix}")));
         }
@@ -110,7 +111,8 @@ fn every_alert_says_what_is_to_be_done() {
         assert_eq!(alert["annotations"]["runbook_url"], expected.as_str());
         assert!(headings.contains(&name.to_lowercase()), "docs/runbooks.md has a section {name}");
     }
-    for section in runbooks.split("\n## ").skip(1).filter(|section| ALERTS.iter().any(|name| section.starts_with(name))) {
+    for section in runbooks.split("\n## ").skip(1).filter(|section| ALERTS.iter().any(|name| section.starts_with(name)))
+    {
         let name = section.lines().next().expect("a heading");
         for part in ["Means", "The fleet", "Look", "Do", "Call"] {
             assert!(section.contains(&format!("**{part}")), "{name} has no part {part}");
@@ -170,10 +172,7 @@ fn the_dashboard_is_complete() {
 
 #[test]
 fn promtool_takes_the_rules_and_they_fire_as_they_say() {
-    for (command, name) in [
-        ("rules", "deploy/monitoring/rules.yml"),
-        ("rules", "deploy/monitoring/alerts.yml"),
-    ] {
+    for (command, name) in [("rules", "deploy/monitoring/rules.yml"), ("rules", "deploy/monitoring/alerts.yml")] {
         let path = file(name);
         let Some(output) = promtool(&["check", command, path.to_str().expect("text")], None) else { return };
         assert!(output.status.success(), "{name}: {output:?}");

@@ -80,7 +80,7 @@ async fn systemd_hears_of_the_start_the_work_the_outage_and_the_end() {
     let mut world = World::new().await;
     world.redis.kill();
     let began = Instant::now();
-    let mut manager = Manager::start(&world, &[("simulated-latency", "1200ms")]);
+    let mut manager = Manager::start(&world, &[("simulated-latency", "3s")]);
     // Waiting for Redis is no failure to start: the time limit is extended, and the status says why.
     manager.hears(began, "the extension", |line| line == "EXTEND_TIMEOUT_USEC=30000000").await;
     manager.hears(began, "the trouble", |line| line == "STATUS=starting; trouble: redis").await;
