@@ -11,6 +11,7 @@ use super::{common, exit};
 use crate::observe::log::{self, Destination};
 use crate::observe::outlook::Outlook;
 use crate::observe::{http, sampler, systemd};
+use crate::ops::printable::printable;
 use crate::settings::table::Group;
 use crate::settings::{Settings, flags};
 use crate::worker::run::{Finish, Instruments, RunError, run as run_worker};
@@ -75,7 +76,12 @@ async fn worker(settings: Settings) -> u8 {
     match finished {
         Ok(Finish::Drained) => exit::DONE,
         Ok(Finish::DeadlinePassed) => exit::FAILED,
-        Err(error @ (RunError::BadOffset(_) | RunError::Strict(_) | RunError::Unusable(_))) => {
+        // The offset is anybody's text.
+        Err(RunError::BadOffset(found)) => {
+            eprintln!("startjobs: {}", RunError::BadOffset(printable(&found)));
+            exit::CONFIG
+        }
+        Err(error @ (RunError::Strict(_) | RunError::Unusable(_))) => {
             eprintln!("startjobs: {error}");
             exit::CONFIG
         }

@@ -92,12 +92,11 @@ impl Work {
         let began = Instant::now();
         self.metrics.attempt_began(age_of(ticket.id));
         // A bug, and no answer about the game: it counts, so that the job does not come back for ever.
-        let conclusion = match AssertUnwindSafe(self.conclude(&ticket)).catch_unwind().await {
-            Ok(conclusion) => conclusion,
-            Err(_) => {
-                let message = "the start panicked".to_owned();
-                Box::pin(self.engine_failed(&ticket, ErrorCode::InternalError, message)).await
-            }
+        let conclusion = if let Ok(conclusion) = AssertUnwindSafe(self.conclude(&ticket)).catch_unwind().await {
+            conclusion
+        } else {
+            let message = "the start panicked".to_owned();
+            Box::pin(self.engine_failed(&ticket, ErrorCode::InternalError, message)).await
         };
         self.metrics.attempt_ended(began.elapsed());
         conclusion

@@ -163,3 +163,30 @@ async fn a_trimmed_entry_whose_owner_died_is_dead_lettered_without_an_outcome() 
     assert!(outcomes.iter().all(|outcome| !lost.contains(outcome.source_ref.as_ref().expect("extended fields"))));
     assert_eq!(world.redis(&["EXISTS", ATTEMPTS]).await.as_i64(), Some(0));
 }
+
+#[tokio::test]
+async fn what_fell_out_of_the_group_with_its_consumer_is_put_back_and_counted() {
+    // With a living replica, by its renewal; with a dead one, by the janitor.
+    for (lives, interval) in [(true, "1h"), (false, "200ms")] {
+        let mut world = World::with(&[("janitor-interval", interval)]).await;
+        let latency = if lives { "1500ms" } else { "60s" };
+        let owner = watched(&mut world, &[("simulated-latency", latency)]).await;
+        send(&mut world, "g", 5).await;
+        world.eventually("all are held", async |world: &World| in_hand(world).await.len() == 5).await;
+        let consumer = in_hand(&world).await[0].consumer.clone();
+        if !lives {
+            world.fleet.replica(owner.number).process().kill();
+        }
+        let dropped = world.redis(&["XGROUP", "DELCONSUMER", JOBS, GROUP, &consumer]).await;
+        assert_eq!(dropped.as_i64(), Some(5));
+        let (by, counter) = if lives {
+            (owner, "startjobs_renewals_total{result=\"restored\"}")
+        } else {
+            (watched(&mut world, &[]).await, "startjobs_orphans_total")
+        };
+        world.settled().await;
+        world.at_rest().await;
+        assert!(by.metric(counter) >= 5.0, "{counter}");
+        assert!(said_once(&mut world, &[by], &[]).await.is_empty());
+    }
+}

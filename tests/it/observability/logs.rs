@@ -13,8 +13,11 @@ const EVIL: &str = "g\u{1b}[31m\r\n{\"level\":\"ERROR\",\"message\":\"forged\"}\
 /// A world in which everything that logs foreign text has logged some.
 async fn hostile(settings: &[(&str, &str)]) -> (World, String) {
     let mut world = World::with(settings).await;
-    world.replica(&[]);
-    world.replica(&[]);
+    for number in 0..2 {
+        world.replica(&[]);
+        let begun = "start jobs consumer started";
+        world.logged(number, begun, |log| log.text().contains(begun)).await;
+    }
     let good = world.send("game-1", "galaxy/engine:1").await.to_string();
     world.send("game-1", "galaxy/engine:1").await;
     world.send("game-2", "sim/missing").await;
@@ -91,6 +94,18 @@ async fn text_lines_escape_whatever_others_wrote() {
         let levels = [" INFO ", " WARN ", "ERROR "];
         assert!(levels.iter().any(|level| line.contains(level)) && line.starts_with("20"), "not a line: {line:?}");
     }
+}
+
+#[tokio::test]
+async fn an_offset_that_ends_the_worker_is_said_escaped() {
+    let mut world = World::new().await;
+    world.redis(&["SET", &world.settings.stream.offset_key, EVIL]).await;
+    world.replica(&[]);
+    assert_eq!(world.ended(0, std::time::Duration::from_secs(10)).await.code(), Some(78));
+    let text = text_of(&mut world);
+    let said = text.lines().last().expect("it said why");
+    assert!(said.starts_with("startjobs: ") && said.contains("\\u{1b}[31m"), "{text:?}");
+    assert!(!text.contains(|letter: char| (letter.is_control() && letter != '\n') || letter == '\u{202e}'), "{text:?}");
 }
 
 #[tokio::test]
