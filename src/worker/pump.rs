@@ -76,7 +76,7 @@ impl Replica {
         };
         let takes_work = self.takes_work();
         at(!self.under_way.renew, self.due.renew);
-        at(takes_work && !self.under_way.sweep && self.free_for_claims() > 0, self.due.sweep);
+        at(self.sweep_aim().is_some(), self.due.sweep);
         at(takes_work && self.under_way.read.is_none() && self.can_read(), self.due.read);
         at(self.mode == Mode::Running && !self.group_lost && !self.under_way.tidy, self.due.tidy);
         at(takes_work && !self.under_way.reconcile, self.due.reconcile);
@@ -91,7 +91,7 @@ impl Replica {
             at(!self.under_way.read_is_overdue, since + self.read_limit());
         }
         if let Some((&(due, _), _)) = self.backing_off.first_key_value() {
-            at(true, due);
+            at(self.engine_up, due);
         }
         if let Mode::Draining(deadline) = self.mode {
             at(true, deadline);
@@ -271,25 +271,29 @@ impl Replica {
         self.operations.push(async move { Event::Reconciled(reconciler.run_if_due(interval).await) }.boxed());
     }
 
+    /// What a sweep would be after now; nothing where there can be none.
+    fn sweep_aim(&self) -> Option<Aim> {
+        if !self.takes_work() || self.under_way.sweep || self.free_for_claims() == 0 {
+            return None;
+        }
+        match (self.claim_next, self.under_way.read.is_some()) {
+            // A suspect runs alone: it waits until everything else is finished and given back.
+            (Some(Aim::Alone), _) if !self.holdings.is_empty() => None,
+            // The read has been asked to make room, and has not returned yet.
+            (Some(_), true) => None,
+            (Some(aim), false) => Some(aim),
+            // The read under way may fill every slot that is free now: look first, take once it is back.
+            (None, true) => Some(Aim::Look),
+            (None, false) => Some(Aim::Take),
+        }
+    }
+
     fn sweep_due(&mut self, now: Instant) {
-        let room = self.free_for_claims();
-        if !self.takes_work()
-            || self.under_way.sweep
-            || room == 0
-            || (now < self.due.sweep && self.claim_next.is_none())
-        {
+        let Some(aim) = self.sweep_aim() else { return };
+        if now < self.due.sweep && self.claim_next.is_none() {
             return;
         }
-        let reading = self.under_way.read.is_some();
-        let aim = match self.claim_next {
-            // A suspect runs alone: it waits until everything else is finished and given back.
-            Some(Aim::Alone) if !self.holdings.is_empty() || reading => return,
-            Some(_) if reading => return,
-            Some(aim) => aim,
-            // The read under way may fill every slot that is free now: look first, take once it is back.
-            None if reading => Aim::Look,
-            None => Aim::Take,
-        };
+        let room = self.free_for_claims();
         let jitter = 0.8 + 0.4 * fastrand::f64();
         self.due.sweep = now + self.settings.sweep_interval.mul_f64(jitter);
         self.under_way.sweep = true;

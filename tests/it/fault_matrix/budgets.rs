@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::process::Signal;
+
 use super::{ATTEMPTS, GROUP, JOBS, begins, group_field, in_hand, said_once, send, sum, watched};
 use crate::support::world::{PATIENCE, World};
 
@@ -243,4 +245,28 @@ async fn a_replica_whose_own_engine_is_down_gives_everything_back_to_healthy_one
     said_once(&mut world, &[ill, healthy], &["engine"]).await;
     let (status, why) = crate::support::scrape::get(ill.port, "/readyz").expect("it answers");
     assert_eq!(status, 200, "{why}");
+}
+
+#[tokio::test]
+async fn a_replica_that_stood_still_learns_that_its_entries_are_anothers() {
+    let mut world = World::with(&[]).await;
+    let first = watched(&mut world, &[("simulated-latency", "60s")]).await;
+    send(&mut world, "g", 5).await;
+    world.eventually("all are held", async |world: &World| in_hand(world).await.len() == 5).await;
+    let of_first = in_hand(&world).await[0].consumer.clone();
+    let second = watched(&mut world, &[("simulated-latency", "3s")]).await;
+    world.signal(first.number, Signal::STOP);
+    world
+        .eventually("the second has them", async |world: &World| {
+            in_hand(world).await.iter().filter(|entry| entry.consumer != of_first).count() == 5
+        })
+        .await;
+    world.signal(first.number, Signal::CONT);
+    let other = "startjobs_renewals_total{result=\"other\"}";
+    world.eventually("the first learns it", async |_: &World| first.metric(other) >= 5.0).await;
+    assert!(second.metric("startjobs_entries_received_total{origin=\"claimed\"}") >= 5.0);
+    let account = world.settled().await;
+    assert_eq!(account.outcomes.values().sum::<usize>(), 5, "{account:?}");
+    assert!(world.log(first.number).processed().is_empty(), "it published a stale outcome");
+    world.at_rest().await;
 }
