@@ -40,6 +40,7 @@ install_missing() {
     if [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"; then
         # Their tests say what is missing where this fails.
         deploy/ci/tools.sh || true
+        deploy/ci/servers.sh || true
         return 0
     fi
     # Without Docker the rest can still be tested.

@@ -44,3 +44,5 @@ mod bench;
 mod fault_matrix;
 // the files of deploy/, and what its documents say
 mod deploy;
+// other versions of Redis
+mod versions;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use startjobs::settings::table;
 
 use super::tools::{debian, passes, pypi};
-use super::{STARTJOBS, files_below, root, temporary, text_of};
+use super::{STARTJOBS, files_below, has_extension, root, temporary, text_of};
 use crate::support::world::load;
 
 const COMPOSE: &[&str] = &["deploy/compose.yaml", "deploy/swarm.yaml"];
@@ -58,7 +58,7 @@ fn the_manifests_match_the_schemas_of_kubernetes() {
 #[test]
 fn shellcheck_finds_nothing() {
     let Some(mut shellcheck) = debian("shellcheck", "shellcheck") else { return };
-    let scripts = files_below("deploy").into_iter().filter(|path| path.ends_with(".sh"));
+    let scripts = files_below("deploy").into_iter().filter(|path| has_extension(path, "sh"));
     passes(shellcheck.current_dir(root()).arg("--external-sources").args(scripts));
 }
 

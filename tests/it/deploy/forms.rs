@@ -91,8 +91,8 @@ fn a_password_file_of_the_default_user() {
 #[test]
 fn a_password_in_the_url_and_the_name_of_valkey() {
     let redis = server(&["--requirepass", PASSWORD]);
-    let encoded: String = PASSWORD.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let url = format!("valkey://:{encoded}@127.0.0.1:{}/0", redis.port());
+    let encoded: Vec<String> = PASSWORD.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let url = format!("valkey://:{}@127.0.0.1:{}/0", encoded.concat(), redis.port());
     works(&redis, &[("redis-url", &url)], &["-a", PASSWORD]);
 }
 

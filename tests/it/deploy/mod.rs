@@ -52,6 +52,10 @@ fn files_below(folder: &str) -> Vec<String> {
     found
 }
 
+fn has_extension(path: &str, extension: &str) -> bool {
+    Path::new(path).extension().is_some_and(|one| one == extension)
+}
+
 fn shown(output: &Output) -> String {
     format!("{}\n{}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

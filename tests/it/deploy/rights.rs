@@ -12,7 +12,7 @@ use startjobs::embedded::redis_server::RedisServer;
 use tempfile::TempDir;
 
 use super::tools::passes;
-use super::{Surroundings, files_below, free_port, root, shown, temporary, text_of};
+use super::{Surroundings, files_below, free_port, has_extension, root, shown, temporary, text_of};
 use crate::support::world::PATIENCE;
 
 const TEMPLATE: &str = "deploy/redis/users.acl.in";
@@ -219,7 +219,7 @@ fn calls_of(script: &str) -> BTreeSet<String> {
 fn every_command_of_a_script_is_allowed_to_whoever_runs_it() {
     let (replica, operator) = (rules("startjobs"), rules("operator"));
     let mut seen = 0;
-    for script in files_below("src").into_iter().filter(|path| path.ends_with(".lua")) {
+    for script in files_below("src").into_iter().filter(|path| has_extension(path, "lua")) {
         // The bench runs on a server of its own, the simulated engine has a line of its own.
         let people = script.starts_with("src/ops/") || script.starts_with("src/audit/");
         let letters = script.ends_with("/requeue.lua") || script.ends_with("/remove_dead.lua");
@@ -233,4 +233,37 @@ fn every_command_of_a_script_is_allowed_to_whoever_runs_it() {
         }
     }
     assert!(seen > 50, "the calls are found: {seen}");
+}
+
+/// What the client itself says when it connects, and what selects a database.
+const HANDSHAKE: &[&str] = &["auth", "hello", "select", "client|id"];
+/// What `doctor` tries out, in the file that also lists what a replica needs.
+const TRIED: &[&str] = &["acl|whoami", "eval"];
+
+#[test]
+fn no_user_may_what_no_code_asks_for() {
+    let code: Vec<String> = files_below("src")
+        .iter()
+        .filter(|path| !path.starts_with("src/bench/") && !path.ends_with("/doctor/rights.rs"))
+        .map(|path| text_of(path).replace('\'', "\""))
+        .collect();
+    for user in ["startjobs", "operator"] {
+        for rule in rules(user).iter().filter_map(|rule| rule.strip_prefix('+')) {
+            let words: Vec<String> = rule.split('|').map(|word| format!("\"{}\"", word.to_uppercase())).collect();
+            // As words of a command, or as a typed call.
+            let typed = match rule {
+                "client|setname" => "client_setname::<".to_owned(),
+                "client|unblock" => "unblock_self(".to_owned(),
+                "script|load" => "self.0.load(".to_owned(),
+                "xgroup|create" => "xgroup_create".to_owned(),
+                _ => format!(".{rule}("),
+            };
+            let typed_with_type = typed.replace('(', "::<");
+            let asks = |text: &String| {
+                words.iter().all(|word| text.contains(word)) || text.contains(&typed) || text.contains(&typed_with_type)
+            };
+            let is_known = HANDSHAKE.contains(&rule) || (user == "operator" && TRIED.contains(&rule));
+            assert!(is_known || code.iter().any(asks), "nobody asks for {rule}, which {user} may");
+        }
+    }
 }

@@ -150,8 +150,10 @@ async fn tried_slowly(world: &World, lasts: Duration, replicas: f64) {
     let failed = failed_calls(world, lasts).await;
     println!("failed calls a second: {failed:?}");
     let rate = |name: &str| failed.iter().find(|(command, _)| command == name).map_or(0.0, |(_, rate)| *rate);
+    // A first try is no retry: one for each slot at most, where each entry came alone.
+    let most = 10.0 * replicas + 8.0 * replicas / lasts.as_secs_f64();
     for command in ["xreadgroup", "hmget", "smismember"] {
-        assert!(rate(command) <= 10.0 * replicas, "{command}: {} a second for {replicas} replicas", rate(command));
+        assert!(rate(command) <= most, "{command}: {} a second for {replicas} replicas", rate(command));
     }
     // A start begins with the one HINCRBY there is.
     let scripts = rate("evalsha") - rate("hincrby");

@@ -94,7 +94,8 @@ async fn every_metric_that_is_named_is_exported_or_recorded() {
 fn every_alert_says_what_is_to_be_done() {
     let alerts = rules(&yaml("deploy/monitoring/alerts.yml"));
     let names: Vec<&str> = alerts.iter().map(|alert| alert["alert"].as_str().expect("a name")).collect();
-    assert_eq!(BTreeSet::from_iter(names.iter().copied()), BTreeSet::from(ALERTS));
+    let distinct: BTreeSet<&str> = names.iter().copied().collect();
+    assert_eq!(distinct, BTreeSet::from(ALERTS));
     assert_eq!(names.len(), ALERTS.len());
     let runbooks = document("docs/runbooks.md");
     let headings: Vec<String> =
