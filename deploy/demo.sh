@@ -17,7 +17,7 @@ fi
 # Static, so that the binary can also be the one file of a container image.
 host=$(rustc -vV | sed -n 's/^host: //p')
 say "building a static binary for $host"
-RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target "$host" --bin startjobs
+RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile demo --locked --target "$host" --bin startjobs
 
 say "startjobs demo $*"
-exec "${CARGO_TARGET_DIR:-target}/$host/release/startjobs" demo "$@"
+exec "${CARGO_TARGET_DIR:-target}/$host/demo/startjobs" demo "$@"
