@@ -8,8 +8,9 @@ use fred::types::config::{Server, TcpConfig};
 use fred::types::{ClientUnblockFlag, ConnectHandle, CustomCommand};
 use socket2::TcpKeepalive;
 use tokio::sync::broadcast::Receiver;
+use tokio::sync::watch;
 
-use super::RedisError;
+use super::{Kind, RedisError};
 use crate::settings::RedisSettings;
 
 /// What a connection is for; its time limits follow from it.
@@ -38,14 +39,29 @@ const RECONNECT_MAX_MS: u32 = 1_000;
 #[derive(Debug)]
 pub struct Connection {
     client: Client,
-    /// The client's routing task, and since when answers have been missing without a break.
+    /// After this long an answer counts as lost.
+    timeout: Duration,
     router: Arc<Mutex<Router>>,
+    /// A replacement is under way: what is sent now would go out on the connection that is being dropped.
+    replacing: watch::Sender<bool>,
 }
 
+/// The client's routing task, and what is known of the connection behind it.
 #[derive(Debug)]
 struct Router {
     task: ConnectHandle,
+    /// Since when answers have been missing without a break.
     silent_since: Option<Instant>,
+    /// When the last replacement was connected.
+    replaced_at: Option<Instant>,
+}
+
+/// What is opened anew.
+#[derive(Debug, Clone, Copy)]
+enum Anew {
+    Connection,
+    /// The routing task too, and the connection with it.
+    Router,
 }
 
 /// When the routing task itself may be stuck (in a write to a peer that takes nothing, say) and is replaced too.
@@ -73,7 +89,10 @@ impl Connection {
         };
         // A name in CLIENT LIST is a courtesy to operators; a server that refuses it changes nothing.
         drop(client.client_setname::<String>(client_name(name)).await);
-        Ok(Self { client, router: Arc::new(Mutex::new(Router { task, silent_since: None })) })
+        let router = Router { task, silent_since: None, replaced_at: None };
+        let timeout = timeout_of(role);
+        let (replacing, _) = watch::channel(false);
+        Ok(Self { client, timeout, router: Arc::new(Mutex::new(router)), replacing })
     }
 
     /// The client, for this module's own files and typed commands beside it.
@@ -98,34 +117,56 @@ impl Connection {
     /// Drops the connection and opens a new one in the background. Whatever waits on it fails now, or is not sent.
     pub fn replace(&self) {
         let now = Instant::now();
-        let is_stuck = {
-            let mut router = self.lock_router();
-            let since = *router.silent_since.get_or_insert(now);
-            if now.duration_since(since) < ROUTER_STUCK_AFTER {
-                false
-            } else {
-                // Once per stretch of silence.
-                router.silent_since = Some(now);
-                true
-            }
-        };
-        let client = self.client.clone();
-        if !is_stuck {
-            // Not awaited: it returns only once connected.
-            drop(tokio::spawn(async move {
-                drop(client.force_reconnection().await);
-            }));
+        let mut router = self.lock_router();
+        let silent_for = now.duration_since(*router.silent_since.get_or_insert(now));
+        if silent_for >= ROUTER_STUCK_AFTER {
+            // Once per stretch of silence.
+            router.silent_since = Some(now);
+            router.task.abort();
+            drop(router);
+            self.open_anew(Anew::Router);
             return;
         }
-        let router = Arc::clone(&self.router);
-        self.lock_router().task.abort();
+        // An answer that is missing now may have been asked for before the last replacement.
+        let is_old_news = router.replaced_at.is_some_and(|at| now.duration_since(at) < self.timeout);
+        drop(router);
+        if !is_old_news && !*self.replacing.borrow() {
+            self.open_anew(Anew::Connection);
+        }
+    }
+
+    fn open_anew(&self, anew: Anew) {
+        self.replacing.send_replace(true);
+        let (client, router, replacing) = (self.client.clone(), Arc::clone(&self.router), self.replacing.clone());
         drop(tokio::spawn(async move {
-            if let Ok(task) = client.init().await {
+            // Both return only once connected.
+            let task = match anew {
+                Anew::Connection => client.force_reconnection().await.err().and(None),
+                Anew::Router => client.init().await.ok(),
+            };
+            {
                 let mut router = router.lock().unwrap_or_else(PoisonError::into_inner);
-                router.task = task;
-                router.silent_since = None;
+                if let Some(task) = task {
+                    router.task = task;
+                    router.silent_since = None;
+                }
+                router.replaced_at = Some(Instant::now());
             }
+            replacing.send_replace(false);
         }));
+    }
+
+    /// Waits for a replacement that is under way, for a moment.
+    pub(crate) async fn usable(&self) -> Result<(), RedisError> {
+        if !*self.replacing.borrow() {
+            return Ok(());
+        }
+        let mut replacing = self.replacing.subscribe();
+        let replaced = replacing.wait_for(|replacing| !replacing);
+        match tokio::time::timeout(CONNECT_TIMEOUT, replaced).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(RedisError { kind: Kind::Unreachable, text: "the connection is being replaced".to_owned() }),
+        }
     }
 
     /// The server has answered.
@@ -142,6 +183,7 @@ impl Connection {
         let Some((name, arguments)) = words.split_first() else {
             return Err(RedisError::unexpected("an empty command"));
         };
+        self.usable().await?;
         let command = CustomCommand::new((*name).to_owned(), None::<u16>, false);
         let arguments: Vec<Value> = arguments.iter().map(|&word| word.into()).collect();
         self.client.custom(command, arguments).await.map_err(|error| self.failed(error))
@@ -178,14 +220,18 @@ fn build(settings: &RedisSettings, role: Role) -> Result<Client, RedisError> {
             ..TcpConfig::default()
         };
     });
-    let timeout = match role {
-        Role::Reader(block) => block + BLOCK_GRACE,
-        Role::Commands => COMMAND_TIMEOUT,
-    };
+    let timeout = timeout_of(role);
     builder.with_performance_config(|performance| performance.default_command_timeout = timeout);
     // 0 attempts: for ever.
     builder.set_policy(ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2));
     Ok(builder.build()?)
+}
+
+fn timeout_of(role: Role) -> Duration {
+    match role {
+        Role::Reader(block) => block + BLOCK_GRACE,
+        Role::Commands => COMMAND_TIMEOUT,
+    }
 }
 
 /// Redis refuses names with white space or control characters.

@@ -23,6 +23,7 @@ impl Script {
         A: TryInto<MultipleValues> + Send,
         A::Error: Into<fred::error::Error> + Send,
     {
+        connection.usable().await?;
         let client = connection.client();
         let keys: MultipleKeys = keys.into();
         let args: MultipleValues = args.try_into().map_err(|error| RedisError::from(error.into()))?;

@@ -41,6 +41,7 @@ impl Reader {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         // Rounded up: BLOCK 0 would wait for ever.
         let block = u64::try_from(self.block.as_millis()).unwrap_or(u64::MAX).max(1);
+        self.connection.usable().await?;
         let reply: Reply = self
             .connection
             .client()

@@ -336,18 +336,16 @@ impl Replica {
     }
 
     /// Asks what is known about entries that have just come into our hands.
-    pub(super) fn admit(&mut self, helds: Vec<Held>) {
+    pub(super) fn admit(&mut self, mut helds: Vec<Held>) {
         if helds.is_empty() {
             return;
         }
         self.under_way.admissions += 1;
+        helds.sort_by_key(Held::id);
         let group = self.group.clone();
         self.begin("past", async move {
             let ids: Vec<_> = helds.iter().map(Held::id).collect();
             let past = group.past(&ids).await;
-            if past.is_err() {
-                tokio::time::sleep(CALLS.min).await;
-            }
             Event::Admitted(helds, past)
         });
     }
