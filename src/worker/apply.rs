@@ -144,6 +144,7 @@ impl Replica {
         if job.lost && !matches!(conclusion, Conclusion::Answered(_) | Conclusion::GivenUp { .. }) {
             return self.let_go(job.held);
         }
+        self.look_at_store(&conclusion);
         match conclusion {
             Conclusion::Answered(answer) => {
                 let result = outcome(&job, answer);
@@ -164,6 +165,25 @@ impl Replica {
                 self.engine_went_down(&err);
             }
             Conclusion::NotOurs => self.let_go(job.held),
+        }
+    }
+
+    /// The breaker of the start service's store.
+    fn look_at_store(&mut self, conclusion: &Conclusion) {
+        match conclusion {
+            Conclusion::Again { why: StartError::Store(error), .. } if error.kind != Kind::WrongType => {
+                let trouble = if error.kind == Kind::Unreachable { Trouble::Redis } else { Trouble::Store };
+                let times = self.conditions.met(trouble, &error.text);
+                self.store_down = Some(Instant::now() + CALLS.delay(times, fastrand::f64()));
+                if self.under_way.read.is_some() {
+                    self.unblock_reader();
+                }
+            }
+            Conclusion::NotOurs | Conclusion::EngineDown(_) => {}
+            Conclusion::Again { .. } | Conclusion::Answered(_) | Conclusion::GivenUp { .. } => {
+                self.store_down = None;
+                self.conditions.over(Trouble::Store);
+            }
         }
     }
 

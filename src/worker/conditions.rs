@@ -19,6 +19,8 @@ pub enum Trouble {
     Read,
     /// Asking the ledger and the attempts about new entries is refused.
     Admit,
+    /// The start service's store refuses or is away.
+    Store,
     /// Settling is refused.
     Settle,
     /// Renewing is refused.
@@ -40,6 +42,7 @@ impl Trouble {
             Self::Redis => "redis",
             Self::Read => "read",
             Self::Admit => "admit",
+            Self::Store => "store",
             Self::Settle => "settle",
             Self::Renew => "renew",
             Self::Claim => "claim",

@@ -29,7 +29,7 @@ impl Replica {
         let now = Instant::now();
         self.conditions.say_ended(now);
         self.wake_backed_off(now);
-        self.start_ready();
+        self.start_ready(now);
         self.settle_ready(now);
         self.hand_back_ready(now);
         self.renew_due(now);
@@ -84,6 +84,9 @@ impl Replica {
         at(!self.to_hand_back.is_empty(), self.due.hand_back);
         at(!self.engine_up && !self.under_way.probe, self.due.probe);
         at(self.group_lost && !self.under_way.adopt, self.due.adopt);
+        if let Some(due) = self.store_down {
+            at(self.running.is_empty() && due > now, due);
+        }
         if let Some(end) = self.conditions.next_end() {
             at(true, end);
         }
@@ -100,7 +103,11 @@ impl Replica {
     }
 
     fn takes_work(&self) -> bool {
-        self.mode == Mode::Running && self.engine_up && !self.group_lost && self.paused == Some(false)
+        self.mode == Mode::Running
+            && self.engine_up
+            && !self.group_lost
+            && self.store_down.is_none()
+            && self.paused == Some(false)
     }
 
     /// Slots that no held entry takes; a read under way may still fill them. None while too many entries back off, or
@@ -138,8 +145,23 @@ impl Replica {
         }
     }
 
-    fn start_ready(&mut self) {
-        while self.running.len() < self.settings.slots && self.engine_up {
+    /// How many starts may be under way now.
+    fn starts_allowed(&mut self, now: Instant) -> usize {
+        let Some(due) = self.store_down else { return self.settings.slots };
+        if now < due {
+            return 0;
+        }
+        let in_hand = [Stage::Waiting, Stage::Running, Stage::BackingOff];
+        if in_hand.into_iter().all(|stage| self.holdings.count(stage) == 0) {
+            // Nothing in hand to try with: what is read next tells.
+            self.store_down = None;
+        }
+        1
+    }
+
+    fn start_ready(&mut self, now: Instant) {
+        let allowed = self.starts_allowed(now);
+        while self.running.len() < allowed && self.engine_up {
             let Some(job) = self.games.take_next() else { break };
             self.holdings.enter(&job.held, Stage::Running);
             let ticket = Ticket {

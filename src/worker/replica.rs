@@ -160,6 +160,9 @@ pub struct Replica {
     pub(super) engine_up: bool,
     /// An operator holds the fleet; unknown until the first renewal, and until then nothing is taken.
     pub(super) paused: Option<bool>,
+    /// The start service's store refuses: until this moment nothing is started, and then one job at a time, until one
+    /// of them gets through. The store is everybody's, so giving entries back would help nobody.
+    pub(super) store_down: Option<Instant>,
     /// The group has to be made usable before anything is read or claimed.
     pub(super) group_lost: bool,
     /// What the next sweep is after, where one has said that it should follow at once.
@@ -222,6 +225,7 @@ impl Replica {
             operations: FuturesUnordered::new(),
             engine_up: true,
             paused: None,
+            store_down: None,
             group_lost: false,
             claim_next: None,
             alone: None,

@@ -12,6 +12,7 @@ use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::Answer;
 use crate::metrics::Metrics;
+use crate::redis::Kind;
 use crate::start::{Answered, StartError, StartInput, StartService};
 use crate::stream::Group;
 use crate::stream::entry_id::EntryId;
@@ -120,6 +121,10 @@ impl Work {
                 // Never doubled: it must not wait for a dead replica's lease much longer than for its entry.
                 let after = retry_after.map_or(self.retry.min, |left| left.min(self.retry.min)).max(CALLS.min);
                 Conclusion::Again { after, counted: None, why: StartError::InProgress { retry_after } }
+            }
+            // The loop's breaker decides when it is tried; it must be there when the store is back.
+            Err(StartError::Store(error)) if error.kind != Kind::WrongType => {
+                uncounted(ticket, StartError::Store(error), CALLS)
             }
             Err(error @ (StartError::Fenced | StartError::Store(_))) => uncounted(ticket, error, self.retry),
             // Boxed, as everything rare here: a start's future is moved about, and most starts need none of it.
