@@ -172,9 +172,14 @@ impl Replica {
     fn look_at_store(&mut self, conclusion: &Conclusion) {
         match conclusion {
             Conclusion::Again { why: StartError::Store(error), .. } if error.kind != Kind::WrongType => {
+                let now = Instant::now();
+                if self.store_down.is_some_and(|due| now < due) {
+                    // It was under way when the breaker opened, and says nothing new.
+                    return;
+                }
                 let trouble = if error.kind == Kind::Unreachable { Trouble::Redis } else { Trouble::Store };
                 let times = self.conditions.met(trouble, &error.text);
-                self.store_down = Some(Instant::now() + CALLS.delay(times, fastrand::f64()));
+                self.store_down = Some(now + CALLS.delay(times, fastrand::f64()));
                 if self.under_way.read.is_some() {
                     self.unblock_reader();
                 }
