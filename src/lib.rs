@@ -1,18 +1,46 @@
 //! startjobs: a fleet of replicas that start game engine containers from a Redis stream, one outcome per job.
+//!
+//! The way of an entry, and where each step stands:
+//!
+//! ```text
+//! runtime:start_jobs                                                     runtime:job_results
+//!   │ stream::read, stream::claim                                                 ▲
+//!   ▼                                                                             │
+//! Delivery ─► Held ─► past ─► decode ─► start ─────────────────► Conclusion ─► settle
+//!             worker  stream  contract  worker::work, start, engine   worker   stream (one script)
+//! ```
+//!
+//! Imports run one way, downwards in the list below; `tests/it/tidy.rs` proves it. `docs/architecture.md` is the long form.
 
-pub mod audit;
-pub mod bench;
-pub mod cli;
+// the wire: pure, knows nobody
 pub mod contract;
-pub mod embedded;
-pub mod engine;
-pub mod faults;
-pub mod lobby;
-pub mod metrics;
-pub mod observe;
-pub mod ops;
-pub mod redis;
+// everything an operator decides
 pub mod settings;
-pub mod start;
+// places where a process can be made to die or stop, for tests
+pub mod faults;
+// the only place that knows the Redis client
+pub mod redis;
+// the consumer group: every step an entry takes in Redis
 pub mod stream;
+// containers: Docker, or simulated
+pub mod engine;
+// one game's engine container, started exactly once in effect
+pub mod start;
+// what a process counts
+pub mod metrics;
+// one replica
 pub mod worker;
+// probes, log lines, systemd
+pub mod observe;
+// the other side of the contract, as Lobby sees it
+pub mod lobby;
+// a fleet on this machine
+pub mod embedded;
+// what the fleet looks like, for operators
+pub mod ops;
+// the proof that nothing was lost or answered twice
+pub mod audit;
+// the load generator
+pub mod bench;
+// the command line
+pub mod cli;
