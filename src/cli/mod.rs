@@ -63,12 +63,12 @@ pub mod exit {
 }
 
 const EXAMPLES: &str = "Examples:
-  startjobs dev                                            a whole fleet on this machine, until Ctrl-C
+  startjobs dev                                            a fleet on this machine
   startjobs worker --redis-url redis://redis:6379          one replica
   startjobs send --game g1 --image galaxy/engine:1 --wait  one job, followed to its outcome
   startjobs status                                         how the fleet is doing
-  startjobs inspect game-17                                what happened to a game, or to one job by its entry id
-  startjobs config show --origin                           every setting and where it comes from";
+  startjobs inspect game-17                                the story of a game or a job
+  startjobs config show --origin                           settings and their origins";
 
 /// The whole command line.
 pub fn command() -> Command {
