@@ -122,7 +122,9 @@ async fn eight_jobs(point: &str) {
     let a = world.replica(&[("crash-at", point)]);
     world.killed(a).await;
     let left = world.lobby.pending().await.expect("the group is there");
-    assert!(left.len() > 4, "too few in flight: {left:?}");
+    // After the first settled batch as many are left as were not in it.
+    assert!(left.len() > 4 || point == "after_settle", "too few in flight: {left:?}");
+    assert!(left.len() < jobs.len() || point != "after_settle", "nothing was settled: {left:?}");
 
     world.replica(&[]);
     all_end_well(&mut world, point, &jobs).await;

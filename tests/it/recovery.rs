@@ -132,13 +132,23 @@ async fn rolling_restarts_and_hand_backs_bring_no_entry_nearer_to_the_dead_lette
     assert!(world.lobby.all_dead().await.expect("dead letters").is_empty());
 }
 
+/// Ten thousand entries, in one step.
+const FILL: &str = "for i = 1, 10000 do redis.call('XADD', KEYS[1], '*', 'game_id', 'l' .. i, 'image_ref', 'e:1') end";
+
+/// Renews everything that the consumer `living` holds, a few thousand at a time: Lua passes no more arguments.
+const RENEW_ALL: &str = "
+local all = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 20000, 'living')
+for first = 1, #all, 4000 do
+  local ids = {}
+  for i = first, math.min(first + 3999, #all) do ids[#ids + 1] = all[i][1] end
+  redis.call('XCLAIM', KEYS[1], ARGV[1], 'living', 0, unpack(ids))
+end";
+
 #[tokio::test]
-async fn a_sweep_reaches_a_dead_entry_behind_thousands_of_living_ones() {
+async fn a_sweep_reaches_a_dead_entry_behind_ten_thousand_living_ones() {
     let mut world = World::with(&[("slots", "1"), ("claim-idle", "2s"), ("sweep-interval", "20ms")]).await;
     world.redis(&["XGROUP", "CREATE", "runtime:start_jobs", "rtmanager.startjobs", "0", "MKSTREAM"]).await;
-    for number in 0..3_000 {
-        world.lobby.append(&format!("l{number}"), "galaxy/engine:1", 0).await.expect("appended");
-    }
+    world.redis(&["EVAL", FILL, "1", "runtime:start_jobs"]).await;
     let dead = world.send("dead", "galaxy/engine:1").await;
     world
         .redis(&[
@@ -147,7 +157,7 @@ async fn a_sweep_reaches_a_dead_entry_behind_thousands_of_living_ones() {
             "rtmanager.startjobs",
             "living",
             "COUNT",
-            "3000",
+            "10000",
             "STREAMS",
             "runtime:start_jobs",
             ">",
@@ -184,7 +194,7 @@ async fn a_sweep_reaches_a_dead_entry_behind_thousands_of_living_ones() {
     let began = Instant::now();
     loop {
         assert!(began.elapsed() < PATIENCE, "{}", world.logs());
-        world.redis(&["EVAL", "local ids = {} for _, p in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 4000, 'living')) do ids[#ids+1] = p[1] end redis.call('XCLAIM', KEYS[1], ARGV[1], 'living', 0, unpack(ids)) return #ids", "1", "runtime:start_jobs", "rtmanager.startjobs"]).await;
+        world.redis(&["EVAL", RENEW_ALL, "1", "runtime:start_jobs", "rtmanager.startjobs"]).await;
         let outcomes = world.lobby.all_outcomes().await.expect("outcomes");
         if outcomes.iter().any(|outcome| outcome.source_ref.as_deref() == Some(&dead.to_string())) {
             assert_eq!(outcomes.len(), 1, "only the dead one was taken");

@@ -138,8 +138,8 @@ async fn a_draining_replica_is_not_ready_and_answers_until_its_end() {
     let address = address_of(&mut world, 0).await;
     world.send("game-1", "galaxy/engine:1").await;
     world
-        .eventually("it is in flight", async |world: &World| {
-            world.lobby.pending().await.is_ok_and(|pending| pending.len() == 1)
+        .eventually("it is being started", async |world: &World| {
+            world.redis(&["EXISTS", "rtm:{game-1}:rec"]).await.as_i64() == Some(1)
         })
         .await;
     world.signal(0, Signal::TERM);

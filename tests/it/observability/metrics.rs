@@ -125,6 +125,7 @@ fn every_condition_has_its_series() {
         Trouble::Redis,
         Trouble::Read,
         Trouble::Admit,
+        Trouble::Store,
         Trouble::Settle,
         Trouble::Renew,
         Trouble::Claim,
