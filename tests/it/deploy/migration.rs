@@ -1,10 +1,11 @@
 //! docs/migration.md, followed step by step, with a stand-in for the original worker and a Lobby that never stops.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use startjobs::embedded::redis_server::RedisServer;
 use startjobs::lobby::client::Lobby;
 use startjobs::redis::Value;
+use startjobs::stream::entry_id::EntryId;
 
 use super::Surroundings;
 use super::documents::{Block, Shell, blocks};
@@ -22,6 +23,7 @@ struct Rehearsal {
     fleet: Surroundings,
     original_runs: bool,
     games: usize,
+    answered_above: BTreeSet<String>,
 }
 
 impl Rehearsal {
@@ -56,6 +58,18 @@ impl Rehearsal {
         }
     }
 
+    /// What the fleet had answered above the key when it stopped: the original worker answers it once more, as the
+    /// document says, because something older was handed back unanswered.
+    async fn note_answers_above(&mut self) {
+        let mirror: EntryId = self.lobby.mirror().await.expect("a reply").expect("a key").parse().expect("an id");
+        for outcome in self.lobby.all_outcomes().await.expect("outcomes") {
+            let source = outcome.source_ref.and_then(|source| source.parse::<EntryId>().ok());
+            if source.is_some_and(|source| source > mirror) {
+                self.answered_above.insert(outcome.game_id);
+            }
+        }
+    }
+
     /// Does what the document's block says.
     async fn follow(&mut self, block: &Block) {
         let text = &block.text;
@@ -74,7 +88,10 @@ impl Rehearsal {
                 assert!(self.fleet.replicas.is_empty(), "never both at once");
                 self.original_runs = true;
             }
-            Some("systemd.") if text.contains("systemctl stop startjobs.target") => self.fleet.drain(),
+            Some("systemd.") if text.contains("systemctl stop startjobs.target") => {
+                self.fleet.drain();
+                self.note_answers_above().await;
+            }
             Some("systemd.") => {
                 assert!(!self.original_runs, "never both at once");
                 for _ in text.matches("startjobs@") {
@@ -92,7 +109,7 @@ async fn the_document_is_followed_and_every_job_is_answered_once() {
     let fleet = Surroundings::new(&[("redis-url", &redis.url())]);
     let settings = load(&[("redis-url".to_owned(), redis.url())]);
     let lobby = Lobby::connect(&settings.redis, &settings.stream).await.expect("a connection");
-    let mut rehearsal = Rehearsal { lobby, fleet, original_runs: true, games: 0 };
+    let mut rehearsal = Rehearsal { lobby, fleet, original_runs: true, games: 0, answered_above: BTreeSet::new() };
     rehearsal.asks_for(10).await;
     rehearsal.original_answers(7).await;
 
@@ -115,7 +132,9 @@ async fn the_document_is_followed_and_every_job_is_answered_once() {
             assert_eq!(outcome.outcome, "success", "{outcome:?}");
             *answers.entry(outcome.game_id).or_default() += 1;
         }
-        let twice: Vec<_> = answers.iter().filter(|(_, count)| **count > 1).collect();
+        let above = &rehearsal.answered_above;
+        let allowed = |game: &String| if above.contains(game) { 2 } else { 1 };
+        let twice: Vec<_> = answers.iter().filter(|(game, count)| **count > allowed(game)).collect();
         assert!(twice.is_empty(), "answered more than once: {twice:?}\n{}", rehearsal.fleet.logs());
         // The games of Lobby, and the probe.
         if answers.len() == wanted {
