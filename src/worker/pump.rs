@@ -240,16 +240,22 @@ impl Replica {
         if now < self.due.renew || self.under_way.renew {
             return;
         }
+        let renewal = self.next_renewal(now);
+        self.begin("renew", renewal);
+    }
+
+    /// The renewal of this moment; it counts as under way from now on.
+    pub(super) fn next_renewal(&mut self, at: Instant) -> impl Future<Output = Event> + Send + use<> {
         self.under_way.renew = true;
-        self.due.renew = now + self.settings.claim_idle / 3;
+        self.due.renew = at + self.settings.claim_idle / 3;
         let state = if self.mode == Mode::Running { ReplicaState::Running } else { ReplicaState::Draining };
         let (group, about) = (self.group.clone(), self.presence());
-        let ids = self.holdings.to_renew(now, self.settings.max_run);
-        self.begin("renew", async move {
+        let ids = self.holdings.to_renew(at, self.settings.max_run);
+        async move {
             // Both go out at once.
             let (renewed, paused) = tokio::join!(group.renew(state, &about, &ids), group.is_paused());
             Event::Renewed(renewed, paused)
-        });
+        }
     }
 
     fn adopt_due(&mut self, now: Instant) {

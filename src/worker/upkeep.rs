@@ -8,9 +8,8 @@ use tokio::time::Instant;
 use super::WORKER;
 use super::backoff::CALLS;
 use super::conditions::Trouble;
-use super::events::Event;
 use super::holdings::{Held, SUSPECT_CRASHES, Stage};
-use super::replica::{Mode, Replica};
+use super::replica::Replica;
 use crate::contract::dead_letter::Reason;
 use crate::redis::{Kind, RedisError};
 use crate::start::StartError;
@@ -19,7 +18,7 @@ use crate::stream::adopt::{Adoption, AdoptionState};
 use crate::stream::claim::{Aim, Sweep, Swept};
 use crate::stream::entry_id::EntryId;
 use crate::stream::janitor::Tidied;
-use crate::stream::renew::{Renewal, ReplicaState};
+use crate::stream::renew::Renewal;
 
 /// While the orphan walk has more before it.
 const TIDY_AGAIN: Duration = Duration::from_millis(300);
@@ -65,17 +64,12 @@ impl Replica {
     /// The renewal after one that failed. It counts as under way from now on: the client makes a new connection after
     /// some refusals (READONLY), and every reconnection would renew at once, and be refused again, without end.
     fn renew_later(&mut self, due: Instant) {
-        self.under_way.renew = true;
-        self.due.renew = due + self.settings.claim_idle / 3;
-        let state = if self.mode == Mode::Running { ReplicaState::Running } else { ReplicaState::Draining };
-        let (group, about) = (self.group.clone(), self.presence());
-        let ids = self.holdings.to_renew(due, self.settings.max_run);
-        let renew = async move {
+        let renewal = self.next_renewal(due);
+        let later = async move {
             tokio::time::sleep_until(due).await;
-            let (renewed, paused) = tokio::join!(group.renew(state, &about, &ids), group.is_paused());
-            Event::Renewed(renewed, paused)
+            renewal.await
         };
-        self.operations.push(renew.boxed());
+        self.operations.push(later.boxed());
     }
 
     pub(super) fn look_at_pause(&mut self, result: Result<bool, RedisError>) {
