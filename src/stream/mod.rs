@@ -158,6 +158,11 @@ fn count(number: usize) -> Value {
     i64::try_from(number).unwrap_or(i64::MAX).into()
 }
 
+/// The group's last-delivered id as the scripts answer it: empty where there is no group.
+fn delivered_of(text: &str) -> Result<Option<EntryId>, RedisError> {
+    if text.is_empty() { Ok(None) } else { id_of(text).map(Some) }
+}
+
 fn id_of(text: &str) -> Result<EntryId, RedisError> {
     text.parse().map_err(|_| RedisError::unexpected(&format!("entry id {text:?}")))
 }

@@ -1,6 +1,5 @@
-//! What is known about entries before anything is started: asked once for every batch that comes into our hands, so
-//! that what was answered or condemned never runs again, and a suspect never beside others, even after the group was
-//! lost and everything is delivered as new.
+//! What is known about entries before anything is started, so that what was answered or condemned never runs again, and
+//! a suspect never beside others, even after the group was lost and everything is delivered as new.
 
 use super::Group;
 use super::entry_id::EntryId;

@@ -1,7 +1,7 @@
 //! Keeping what we hold: idle times back to zero, and our presence refreshed, in one owner-checked step.
 
 use super::entry_id::EntryId;
-use super::{Group, count};
+use super::{Group, count, delivered_of};
 use crate::redis::{RedisError, Value};
 
 /// What became of one entry that this process believes to hold.
@@ -53,24 +53,34 @@ impl ReplicaState {
     }
 }
 
+/// The answer to a renewal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewed {
+    /// The group's last-delivered id; nothing where there is no group.
+    pub delivered: Option<EntryId>,
+    /// What became of each entry, in order.
+    pub entries: Vec<(EntryId, Renewal)>,
+}
+
 impl Group {
-    /// Renews the presence of this replica and the entries it holds; answers one word per id, in order.
+    /// Renews the presence of this replica and the entries it holds.
     pub async fn renew(
         &self,
         state: ReplicaState,
         about: &str,
         held: &[EntryId],
-    ) -> Result<Vec<(EntryId, Renewal)>, RedisError> {
+    ) -> Result<Renewed, RedisError> {
         let mut args: Vec<Value> = vec![state.as_str().into(), about.into(), count(held.len().saturating_add(64))];
         if let (Some(first), Some(last)) = (held.iter().min(), held.iter().max()) {
             args.extend([first.to_string().into(), last.to_string().into()]);
             args.extend(held.iter().map(|id| Value::from(id.to_string())));
         }
-        let words: Vec<String> = self.call(&self.scripts.renew, args).await?.convert()?;
-        if words.len() != held.len() {
+        let reply: Vec<String> = self.call(&self.scripts.renew, args).await?.convert()?;
+        let Some((delivered, words)) = reply.split_first().filter(|(_, words)| words.len() == held.len()) else {
             return Err(RedisError::unexpected("renewal count"));
-        }
-        held.iter().zip(words).map(|(&id, word)| Ok((id, renewal_of(&word)?))).collect()
+        };
+        let entries = held.iter().zip(words).map(|(&id, word)| Ok((id, renewal_of(word)?)));
+        Ok(Renewed { delivered: delivered_of(delivered)?, entries: entries.collect::<Result<_, RedisError>>()? })
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::entry_id::EntryId;
 use super::packed::Strings;
-use super::{Group, count, millis};
+use super::{Group, count, delivered_of, millis};
 use crate::contract::dead_letter::DeadLetter;
 use crate::contract::job_result::{FIELDS, JobResult, ORIGINAL_FIELDS};
 use crate::redis::{RedisError, Value};
@@ -63,6 +63,8 @@ pub struct SettleReply {
     pub mirror: String,
     /// What it held, where somebody else had written it.
     pub foreign: Option<String>,
+    /// The group's last-delivered id.
+    pub delivered: Option<EntryId>,
     /// One per entry, in order.
     pub settled: Vec<Settled>,
 }
@@ -94,7 +96,8 @@ impl Group {
             Value::Bytes(packed(batch, outcome_values)?),
         ];
         let reply = self.call(&self.scripts.settle, args).await?;
-        let (mirror_move, mirror, foreign, statuses): (String, String, String, Vec<String>) = reply.convert()?;
+        let (mirror_move, mirror, foreign, delivered, statuses): (String, String, String, String, Vec<String>) =
+            reply.convert()?;
         let settled: Vec<Settled> = if statuses.is_empty() {
             vec![Settled::Done; batch.len()]
         } else {
@@ -111,6 +114,7 @@ impl Group {
             },
             mirror,
             foreign: Some(foreign).filter(|text| !text.is_empty()),
+            delivered: delivered_of(&delivered)?,
             settled,
         })
     }

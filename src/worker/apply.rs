@@ -22,6 +22,7 @@ use crate::redis::{Kind, RedisError};
 use crate::start::StartError;
 use crate::stream::Delivery;
 use crate::stream::claim::Aim;
+use crate::stream::entry_id::EntryId;
 use crate::stream::past::Past;
 use crate::stream::settle::{Ending, MirrorMove, SettleReply, Settled};
 
@@ -58,6 +59,7 @@ impl Replica {
             Ok(deliveries) => {
                 self.metrics.last_read.set(unix_seconds());
                 self.metrics.received("new", deliveries.len());
+                self.saw_delivered(deliveries.last().map(|delivery| delivery.id));
                 self.take_in(deliveries);
             }
             Err(delay) => self.due.read = delay,
@@ -83,18 +85,27 @@ impl Replica {
             Err(delay) if self.mode == Mode::Running => return self.admit_later(helds, delay),
             Err(_) => vec![Past::default(); helds.len()],
         };
-        for (mut held, past) in helds.into_iter().zip(pasts) {
-            held.crashes = held.crashes.max(past.crashes);
-            held.failures = held.failures.max(past.failures);
-            let is_suspect = held.is_suspect() && self.alone != Some(held.id());
-            if past.is_settled {
-                self.end(held, Ending::Known);
-            } else if self.mode != Mode::Running || !self.engine_up || self.paused == Some(true) || is_suspect {
-                self.give_back(held);
-            } else {
-                self.decode(held);
-            }
+        for (held, past) in helds.into_iter().zip(pasts) {
+            self.take_on(held, past);
         }
+    }
+
+    pub(super) fn take_on(&mut self, mut held: Held, past: Past) {
+        held.crashes = held.crashes.max(past.crashes);
+        held.failures = held.failures.max(past.failures);
+        let is_suspect = held.is_suspect() && self.alone != Some(held.id());
+        if past.is_settled {
+            self.end(held, Ending::Known);
+        } else if self.mode != Mode::Running || !self.engine_up || self.paused == Some(true) || is_suspect {
+            self.give_back(held);
+        } else {
+            self.decode(held);
+        }
+    }
+
+    /// Somebody has been given this entry, and everything before it.
+    pub(super) fn saw_delivered(&mut self, id: Option<EntryId>) {
+        self.delivered = self.delivered.max(id);
     }
 
     /// Asks again when the back-off is over. Reads and sweeps wait for longer than that: whatever they brought would ask
@@ -252,6 +263,7 @@ impl Replica {
             }
         };
         self.faults.reach(Point::AfterSettle);
+        self.saw_delivered(reply.delivered);
         self.look_at_mirror(&reply);
         let done = reply.settled.iter().filter(|&settled| *settled == Settled::Done).count();
         if done > 0 {

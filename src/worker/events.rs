@@ -7,10 +7,9 @@ use crate::start::reconcile::Reconciled;
 use crate::stream::Delivery;
 use crate::stream::adopt::Adoption;
 use crate::stream::claim::Swept;
-use crate::stream::entry_id::EntryId;
 use crate::stream::janitor::Tidied;
 use crate::stream::past::Past;
-use crate::stream::renew::Renewal;
+use crate::stream::renew::Renewed;
 use crate::stream::settle::{Ending, SettleReply};
 
 /// The end of one operation.
@@ -23,7 +22,7 @@ pub(super) enum Event {
     /// A batch was settled, or not.
     Settled(Vec<(Held, Ending)>, Result<SettleReply, RedisError>),
     /// What we hold was renewed, or not; and whether an operator holds the fleet.
-    Renewed(Result<Vec<(EntryId, Renewal)>, RedisError>, Result<bool, RedisError>),
+    Renewed(Result<Renewed, RedisError>, Result<bool, RedisError>),
     /// A look for claimable entries, or a claim sweep.
     Swept(Result<Swept, RedisError>),
     /// A janitor's run.

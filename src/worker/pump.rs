@@ -15,7 +15,9 @@ use super::replica::{Mode, Replica, SETTLES_MAX};
 use super::work::Ticket;
 use crate::faults::Point;
 use crate::start::{OP_SOURCE, StartInput};
+use crate::stream::Origin;
 use crate::stream::claim::Aim;
+use crate::stream::past::Past;
 use crate::stream::renew::ReplicaState;
 use crate::stream::settle::{BATCH_MAX, Ending};
 
@@ -337,6 +339,7 @@ impl Replica {
         }
         let room = self.free_for_claims().min(self.read_max());
         self.under_way.read = Some(now);
+        self.under_way.read_above = self.delivered;
         self.under_way.read_is_overdue = false;
         let reader = Arc::clone(&self.reader);
         self.operations.push(async move { Event::Read(reader.read(room).await) }.boxed());
@@ -363,8 +366,15 @@ impl Replica {
         (self.settings.block * 3).max(self.settings.block + Duration::from_secs(3))
     }
 
-    /// Asks what is known about entries that have just come into our hands.
-    pub(super) fn admit(&mut self, mut helds: Vec<Held>) {
+    /// Takes entries on that have just come into our hands; about those that may have been anybody's before, what is
+    /// known is asked first. Nothing is known of what a read brought from above all that had ever been delivered.
+    pub(super) fn admit(&mut self, helds: Vec<Held>) {
+        let above = self.under_way.read_above;
+        let is_first = |held: &Held| held.origin == Origin::New && above.is_some_and(|above| held.id() > above);
+        let (fresh, mut helds): (Vec<Held>, Vec<Held>) = helds.into_iter().partition(is_first);
+        for held in fresh {
+            self.take_on(held, Past::default());
+        }
         if helds.is_empty() {
             return;
         }

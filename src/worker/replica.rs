@@ -66,6 +66,8 @@ pub(super) struct Due {
 pub(super) struct UnderWay {
     /// Since when a blocking read is under way.
     pub(super) read: Option<Instant>,
+    /// What was known to be delivered when it was sent: what it brings lies above, unless the group went back.
+    pub(super) read_above: Option<EntryId>,
     /// The watchdog has dropped its connection.
     pub(super) read_is_overdue: bool,
     pub(super) admissions: usize,
@@ -171,6 +173,8 @@ pub struct Replica {
     pub(super) alone: Option<EntryId>,
     /// When the last renewal went through.
     pub(super) renewed_at: Instant,
+    /// The largest id known to have been delivered to anybody; never lowered, not even when the group goes back.
+    pub(super) delivered: Option<EntryId>,
 }
 
 impl std::fmt::Debug for Replica {
@@ -230,6 +234,7 @@ impl Replica {
             claim_next: None,
             alone: None,
             renewed_at: now,
+            delivered: None,
         }
     }
 

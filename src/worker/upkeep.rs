@@ -18,23 +18,23 @@ use crate::stream::adopt::{Adoption, AdoptionState};
 use crate::stream::claim::{Aim, Sweep, Swept};
 use crate::stream::entry_id::EntryId;
 use crate::stream::janitor::Tidied;
-use crate::stream::renew::Renewal;
+use crate::stream::renew::{Renewal, Renewed};
 
 /// While the orphan walk has more before it.
 const TIDY_AGAIN: Duration = Duration::from_millis(300);
 
 impl Replica {
-    pub(super) fn renewed(&mut self, result: Result<Vec<(EntryId, Renewal)>, RedisError>) {
+    pub(super) fn renewed(&mut self, result: Result<Renewed, RedisError>) {
         self.under_way.renew = false;
-        let words = match self.checked(Trouble::Renew, result) {
-            Ok(words) => {
+        let Renewed { delivered, entries } = match self.checked(Trouble::Renew, result) {
+            Ok(renewed) => {
                 let now = Instant::now();
                 if now.duration_since(self.renewed_at) > self.settings.claim_idle {
                     // Something held us up, and if that was Redis, then everybody.
                     self.due.sweep = self.due.sweep.max(now + self.settings.claim_idle);
                 }
                 self.renewed_at = now;
-                words
+                renewed
             }
             Err(delay) => {
                 self.renew_later(delay.min(Instant::now() + self.settings.claim_idle / 3));
@@ -43,7 +43,8 @@ impl Replica {
                 return;
             }
         };
-        for (id, renewal) in words {
+        self.saw_delivered(delivered);
+        for (id, renewal) in entries {
             self.metrics.renewal(renewal.as_str());
             match renewal {
                 Renewal::Mine | Renewal::Trimmed | Renewal::Absent => {}

@@ -1,7 +1,7 @@
 -- Renews what this process holds, and its presence. Owner-checked: never takes an entry from somebody else.
 --
 -- ARGV: group, me, state, JSON about the replica, entries held, smallest and largest id, then the ids.
--- Answers one word per id: mine; other (another consumer has it); trimmed (ours, its payload is gone: left alone,
+-- Answers the group's last-delivered id ('' where there is no group), then one word per id: mine; other (another consumer has it); trimmed (ours, its payload is gone: left alone,
 -- because XCLAIM of 7.0 and later would drop the record); restored (it had fallen out of the pending list and was put
 -- back); settled (by somebody else meanwhile); absent (not pending and not settled, and not to be put back: its
 -- payload is gone, or the group went back before it).
@@ -9,11 +9,11 @@ local held_max = tonumber(ARGV[5])
 local refused = wrong_type(REPLICAS, 'hash')
 if refused then return refused end
 be_present(ARGV[3], ARGV[4])
-if #ARGV < 8 then return {} end
-
 local delivered, missing = last_delivered()
+if #ARGV < 8 then return { delivered or '' } end
+
 if not delivered then return redis.error_reply(missing) end
-local mine, words, refresh, absent = {}, {}, {}, {}
+local mine, words, refresh, absent = {}, { delivered }, {}, {}
 for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, ARGV[6], ARGV[7], held_max, ME)) do
   mine[pending[1]] = true
 end

@@ -10,7 +10,7 @@
 --   `outcome`  the values of the outcome's fields
 --   `dead`     8 values of the dead letter's head, m, m original names and values
 --   `both`     as `outcome`, then as `dead`
--- Answers: move of the mirror, watermark, foreign mirror value or '', then nothing where every entry is ok, else one
+-- Answers: move of the mirror, watermark, foreign mirror value or '', last-delivered id, then nothing where every entry is ok, else one
 -- status per entry, in order:
 --   ok; dup (settled before); lost (another consumer has it); expired (put back: too old for the ledger to tell
 --   whether it was settled); skipped (not reached); or Redis's error text.
@@ -120,4 +120,4 @@ if #acknowledge > 0 then
   forget_attempts(acknowledge)
 end
 local move, mark, foreign = write_mirror(delivered)
-return { move, mark, foreign, all_ok and {} or statuses }
+return { move, mark, foreign, delivered, all_ok and {} or statuses }
