@@ -150,8 +150,9 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// Creates a container and answers its id; does not start it.
     fn create<'a>(&'a self, spec: &'a ContainerSpec) -> Reply<'a, String>;
 
-    /// Starts a created container; one that runs already is a success.
-    fn start<'a>(&'a self, id: &'a str) -> Reply<'a, ()>;
+    /// Starts a created container; one that runs already is a success. Answers the container where the engine shows it
+    /// with the start; otherwise the caller looks.
+    fn start<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Container>>;
 
     /// Thaws a paused container.
     fn unpause<'a>(&'a self, id: &'a str) -> Reply<'a, ()>;

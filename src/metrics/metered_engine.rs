@@ -69,7 +69,7 @@ impl Engine for MeteredEngine {
         self.timed("create", self.engine.create(spec))
     }
 
-    fn start<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
+    fn start<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Container>> {
         self.timed("start", self.engine.start(id))
     }
 

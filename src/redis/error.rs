@@ -32,6 +32,11 @@ pub enum Kind {
 }
 
 impl RedisError {
+    /// An error as a script caught it.
+    pub fn of_text(text: &str) -> Self {
+        Self { kind: kind_of(text), text: text.to_owned() }
+    }
+
     /// A reply of another shape than this version expects.
     pub fn unexpected(what: &str) -> Self {
         Self { kind: Kind::Unexpected, text: format!("unexpected reply from Redis: {what}") }

@@ -11,7 +11,12 @@ pub mod error;
 pub mod server;
 // Lua, loaded once and called by hash
 pub mod script;
+// many calls of one script as one
+pub mod coalesce;
+// many strings as one argument
+pub mod packed;
 
+pub use coalesce::Coalescer;
 pub use connection::{Connection, Role};
 pub use error::{Kind, RedisError};
 pub use fred::types::Value;

@@ -125,11 +125,22 @@ impl Attempt<'_> {
         let name = self.game.container_name();
         let (began, mut recreated) = (Instant::now(), 0);
         let mut kind = FOUND;
+        // What is there, where it need not be asked. A game of which no record says that it ever began is taken to have
+        // no container; where it has one all the same (Redis lost the record), the engine refuses the name.
+        let mut known = self.fenced.is_first().then_some(None);
         for _ in 0..STEPS_MAX {
-            let found = self.engine.find(&name).await.map_err(undecided)?;
+            let was_assumed = known == Some(None);
+            let found = match known.take() {
+                Some(known) => known,
+                None => self.engine.find(&name).await.map_err(undecided)?,
+            };
             match self.next_step(found) {
                 Step::Create => match self.create(&name).await {
-                    Ok(()) => kind = SuccessKind::Started,
+                    Ok(started) => {
+                        kind = SuccessKind::Started;
+                        known = started.map(Some);
+                    }
+                    Err(StepError::NameTaken) if was_assumed => {}
                     Err(StepError::NameTaken) if began.elapsed() >= NAME_STUCK_AFTER => {
                         let message = format!("the name {name} is taken, but the engine shows no such container");
                         return Err(StartError::Engine { code: ErrorCode::ContainerNameStuck, message });
@@ -140,8 +151,9 @@ impl Attempt<'_> {
                     Err(StepError::Stop(error)) => return Err(error),
                 },
                 Step::Start(id) => match self.start(&id).await {
-                    Ok(()) => {
+                    Ok(started) => {
                         kind = SuccessKind::Started;
+                        known = started.map(Some);
                         self.faults.reach(Point::AfterStart);
                     }
                     Err(StepError::NameTaken) => {}
@@ -202,7 +214,8 @@ impl Attempt<'_> {
         }
     }
 
-    async fn create(&self, name: &str) -> Result<(), StepError> {
+    /// Creates and starts; answers the container where the engine shows it with the start.
+    async fn create(&self, name: &str) -> Result<Option<Container>, StepError> {
         let _permit = self.engine.permit().await;
         self.still_fenced().await?;
         let id = match self.engine.create(&self.spec(name)).await {
@@ -217,19 +230,22 @@ impl Attempt<'_> {
         self.faults.reach(Point::AfterCreate);
         self.still_fenced().await?;
         match self.engine.start(&id).await {
-            Ok(()) => self.faults.reach(Point::AfterStart),
+            Ok(started) => {
+                self.faults.reach(Point::AfterStart);
+                Ok(started)
+            }
             // The next look finds out what became of it.
-            Err(EngineError::NoSuchContainer) => {}
-            Err(error) => return Err(self.failed_start(&id, error).await),
+            Err(EngineError::NoSuchContainer) => Ok(None),
+            Err(error) => Err(self.failed_start(&id, error).await),
         }
-        Ok(())
     }
 
-    async fn start(&self, id: &str) -> Result<(), StepError> {
+    async fn start(&self, id: &str) -> Result<Option<Container>, StepError> {
         let _permit = self.engine.permit().await;
         self.still_fenced().await?;
         match self.engine.start(id).await {
-            Ok(()) | Err(EngineError::NoSuchContainer) => Ok(()),
+            Ok(started) => Ok(started),
+            Err(EngineError::NoSuchContainer) => Ok(None),
             Err(error) => Err(StepError::Decided(decided(error)?)),
         }
     }

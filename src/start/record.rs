@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fred::interfaces::{HashesInterface, KeysInterface, StreamsInterface};
+use fred::interfaces::{KeysInterface, StreamsInterface};
 use fred::types::{Expiration, SetOptions};
 use serde::{Deserialize, Serialize};
 
@@ -13,14 +13,26 @@ use super::reconcile::Action;
 use super::{Answered, OP_SOURCE};
 use crate::contract::dead_letter::Reason;
 use crate::contract::job_result::{Answer, REPLAY_NO_OP, SuccessKind};
-use crate::redis::{Connection, RedisError, Script, Value};
+use crate::redis::{Coalescer, Connection, RedisError, Value};
 
-const SHARED: &str = include_str!("scripts/record.lua");
+/// One verb a file, behind what they share.
+const VERBS: &str = concat!(
+    include_str!("scripts/record.lua"),
+    include_str!("scripts/begin.lua"),
+    include_str!("scripts/fence.lua"),
+    include_str!("scripts/renew_lease.lua"),
+    include_str!("scripts/release_lease.lua"),
+    include_str!("scripts/condemn.lua"),
+    include_str!("scripts/disown.lua"),
+    include_str!("scripts/commit.lua"),
+    include_str!("scripts/abandon.lua"),
+    include_str!("scripts/reap.lua"),
+);
 
 /// The records of all games.
 #[derive(Debug, Clone)]
 pub struct Records {
-    connection: Arc<Connection>,
+    calls: Coalescer,
     /// Stands before every key.
     prefix: String,
     /// The jobs stream and its group: entry ids are unique per stream only, and a blocked game is freed when its
@@ -30,19 +42,6 @@ pub struct Records {
     /// The consumer name of this process: who holds leases.
     owner: String,
     lease: Duration,
-    scripts: Arc<Scripts>,
-}
-
-#[derive(Debug)]
-struct Scripts {
-    begin: Script,
-    renew: Script,
-    release: Script,
-    condemn: Script,
-    disown: Script,
-    commit: Script,
-    abandon: Script,
-    reap: Script,
 }
 
 /// What [`Records::begin`] found.
@@ -80,6 +79,13 @@ pub struct Fenced {
     pub host: String,
     /// A container that must go first.
     pub condemned: Option<String>,
+}
+
+impl Fenced {
+    /// Is this the first attempt on its game that the record knows of?
+    pub fn is_first(&self) -> bool {
+        self.fence == "1" && self.condemned.is_none()
+    }
 }
 
 /// What [`Records::abandon`] found.
@@ -122,25 +128,13 @@ impl Records {
         owner: &str,
         lease: Duration,
     ) -> Self {
-        let script = |own: &str| Script::new(&format!("{SHARED}{own}"));
-        let scripts = Scripts {
-            begin: script(include_str!("scripts/begin.lua")),
-            renew: script(include_str!("scripts/renew_lease.lua")),
-            release: script(include_str!("scripts/release_lease.lua")),
-            condemn: script(include_str!("scripts/condemn.lua")),
-            disown: script(include_str!("scripts/disown.lua")),
-            commit: script(include_str!("scripts/commit.lua")),
-            abandon: script(include_str!("scripts/abandon.lua")),
-            reap: script(include_str!("scripts/reap.lua")),
-        };
         Self {
-            connection,
+            calls: Coalescer::new(connection, VERBS),
             prefix: prefix.to_owned(),
             jobs: jobs.to_owned(),
             group: group.to_owned(),
             owner: owner.to_owned(),
             lease,
-            scripts: Arc::new(scripts),
         }
     }
 
@@ -164,7 +158,8 @@ impl Records {
         dead: Option<&str>,
         gone: Option<&str>,
     ) -> Result<Begun, RedisError> {
-        let args = [
+        let words = [
+            "begin",
             job.source,
             &self.field(job.source),
             job.image.as_str(),
@@ -176,7 +171,7 @@ impl Records {
             gone.unwrap_or(""),
             OP_SOURCE,
         ];
-        let words = self.call(&self.scripts.begin, job.game, &args).await?;
+        let words = self.call(job.game, &words).await?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let placed = |id: &str, host: &str| Placed { container_id: id.to_owned(), host: host.to_owned() };
         Ok(match words.as_slice() {
@@ -193,33 +188,27 @@ impl Records {
     /// Renews the lease; false where the attempt is fenced.
     pub async fn renew(&self, game: &GameId, fence: &str) -> Result<bool, RedisError> {
         let ttl = self.lease.as_millis().to_string();
-        self.yes(&self.scripts.renew, game, &[fence, &self.owner, &ttl]).await
+        self.yes(game, &["renew", fence, &self.owner, &ttl]).await
     }
 
     /// Gives the lease up.
     pub async fn release(&self, game: &GameId, fence: &str) -> Result<(), RedisError> {
-        self.yes(&self.scripts.release, game, &[fence, &self.owner]).await.map(drop)
+        self.yes(game, &["release", fence, &self.owner]).await.map(drop)
     }
 
     /// Is this token still the game's fence? Asked directly before every engine call that changes something.
     pub async fn is_ours(&self, game: &GameId, fence: &str) -> Result<bool, RedisError> {
-        let held: Option<String> = self
-            .connection
-            .client()
-            .hget(self.key(game, "rec"), "fence")
-            .await
-            .map_err(|error| self.connection.failed(error))?;
-        Ok(held.as_deref() == Some(fence))
+        self.yes(game, &["fence", fence]).await
     }
 
     /// Names a container that is about to be removed; false where the attempt is fenced.
     pub async fn condemn(&self, game: &GameId, fence: &str, container_id: &str) -> Result<bool, RedisError> {
-        self.yes(&self.scripts.condemn, game, &[fence, container_id]).await
+        self.yes(game, &["condemn", fence, container_id]).await
     }
 
     /// May a fenced attempt remove the container it made itself?
     pub async fn disown(&self, game: &GameId, container_id: &str) -> Result<bool, RedisError> {
-        self.yes(&self.scripts.disown, game, &[container_id]).await
+        self.yes(game, &["disown", container_id]).await
     }
 
     /// Ends an attempt with its answer; false where it is fenced.
@@ -233,8 +222,7 @@ impl Records {
         let answer = text_of(ended.answer, None);
         let field = self.field(job.source);
         let condemned = ended.still_condemned.unwrap_or("");
-        let args = [fence, state, container, endpoint, &field, &answer, condemned];
-        self.yes(&self.scripts.commit, job.game, &args).await
+        self.yes(job.game, &["commit", fence, state, container, endpoint, &field, &answer, condemned]).await
     }
 
     /// Gives a job up for good, with this answer; the game's container, where one was found, is condemned with it.
@@ -245,14 +233,15 @@ impl Records {
         failure: &Answered,
         container_id: Option<&str>,
     ) -> Result<Abandoned, RedisError> {
-        let args = [
+        let words = [
+            "abandon",
             source,
             &self.field(source),
             &self.owner,
             &text_of(&failure.answer, failure.given_up),
             container_id.unwrap_or(""),
         ];
-        let words = self.call(&self.scripts.abandon, game, &args).await?;
+        let words = self.call(game, &words).await?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Ok(match words.as_slice() {
             ["stored", answer] => Abandoned::Stored(answer_of(answer)?),
@@ -271,50 +260,45 @@ impl Records {
         action: Action,
     ) -> Result<bool, RedisError> {
         let only_ask = if action == Action::DryRun { "1" } else { "0" };
-        self.yes(&self.scripts.reap, game, &[container_id, fence, only_ask]).await
+        self.yes(game, &["reap", container_id, fence, only_ask]).await
     }
 
     /// Takes the reconciler's tick for this host, if nobody has within `interval`.
     pub async fn take_tick(&self, host: &str, interval: Duration) -> Result<bool, RedisError> {
         let key = format!("{}reconciled:{host}", self.prefix);
         let millis = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
-        let taken: Option<String> = self
-            .connection
+        let connection = self.calls.connection();
+        let taken: Option<String> = connection
             .client()
             .set(key, self.owner.as_str(), Some(Expiration::PX(millis)), Some(SetOptions::NX), false)
             .await
-            .map_err(|error| self.connection.failed(error))?;
+            .map_err(|error| connection.failed(error))?;
         Ok(taken.is_some())
     }
 
     /// Is the entry of this job pending in the group?
     pub async fn is_pending(&self, source: &str) -> Result<bool, RedisError> {
+        let connection = self.calls.connection();
         let pending: Result<Vec<Value>, _> =
-            self.connection.client().xpending(self.jobs.as_str(), self.group.as_str(), (source, source, 1_u64)).await;
-        pending.map(|list| !list.is_empty()).map_err(|error| self.connection.failed(error))
-    }
-
-    fn key(&self, game: &GameId, part: &str) -> String {
-        format!("{}{{{}}}:{part}", self.prefix, game.as_str())
+            connection.client().xpending(self.jobs.as_str(), self.group.as_str(), (source, source, 1_u64)).await;
+        pending.map(|list| !list.is_empty()).map_err(|error| connection.failed(error))
     }
 
     fn field(&self, source: &str) -> String {
         format!("{}/{source}", self.jobs)
     }
 
-    async fn run(&self, script: &Script, game: &GameId, args: &[&str]) -> Result<Value, RedisError> {
-        let keys: Vec<String> = ["rec", "lease", "res"].iter().map(|part| self.key(game, part)).collect();
-        let args: Vec<Value> = args.iter().map(|&arg| arg.into()).collect();
-        script.run(&self.connection, keys, args).await
+    /// Calls a verb, the first word, on the game's record.
+    async fn call(&self, game: &GameId, words: &[&str]) -> Result<Vec<String>, RedisError> {
+        self.calls.call(format!("{}{{{}}}:rec", self.prefix, game.as_str()), words).await
     }
 
-    async fn call(&self, script: &Script, game: &GameId, args: &[&str]) -> Result<Vec<String>, RedisError> {
-        Ok(self.run(script, game, args).await?.convert()?)
-    }
-
-    async fn yes(&self, script: &Script, game: &GameId, args: &[&str]) -> Result<bool, RedisError> {
-        let reply: i64 = self.run(script, game, args).await?.convert()?;
-        Ok(reply == 1)
+    async fn yes(&self, game: &GameId, words: &[&str]) -> Result<bool, RedisError> {
+        match self.call(game, words).await?.as_slice() {
+            [word] if word == "1" => Ok(true),
+            [word] if word == "0" => Ok(false),
+            _ => Err(RedisError::unexpected(words.first().unwrap_or(&"nothing"))),
+        }
     }
 }
 

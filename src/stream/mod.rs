@@ -13,8 +13,6 @@ pub mod read;
 pub mod claim;
 // what is known about an entry before it is started
 pub mod past;
-// many strings as one argument
-mod packed;
 // keeping what we hold
 pub mod renew;
 // counting service failures

@@ -3,7 +3,7 @@
 
 use super::Group;
 use super::entry_id::EntryId;
-use super::packed::Strings;
+use crate::redis::packed::Strings;
 use crate::redis::{RedisError, Value};
 
 /// What is known about one entry.

@@ -64,12 +64,7 @@ pub struct Renewed {
 
 impl Group {
     /// Renews the presence of this replica and the entries it holds.
-    pub async fn renew(
-        &self,
-        state: ReplicaState,
-        about: &str,
-        held: &[EntryId],
-    ) -> Result<Renewed, RedisError> {
+    pub async fn renew(&self, state: ReplicaState, about: &str, held: &[EntryId]) -> Result<Renewed, RedisError> {
         let mut args: Vec<Value> = vec![state.as_str().into(), about.into(), count(held.len().saturating_add(64))];
         if let (Some(first), Some(last)) = (held.iter().min(), held.iter().max()) {
             args.extend([first.to_string().into(), last.to_string().into()]);

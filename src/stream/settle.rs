@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::entry_id::EntryId;
-use super::packed::Strings;
 use super::{Group, count, delivered_of, millis};
 use crate::contract::dead_letter::DeadLetter;
 use crate::contract::job_result::{FIELDS, JobResult, ORIGINAL_FIELDS};
+use crate::redis::packed::Strings;
 use crate::redis::{RedisError, Value};
 use crate::settings::OutcomeFields;
 

@@ -154,13 +154,13 @@ impl DockerEngine {
         Ok(created.id)
     }
 
-    async fn start_once(&self, id: &str) -> Result<(), EngineError> {
+    async fn start_once(&self, id: &str) -> Result<Option<Container>, EngineError> {
         request::check_name(id)?;
         let answer = self.client.call("start", self.limits.start, |docker| async move {
             docker.start_container(id, None::<StartContainerOptions>).await
         });
-        // The client library takes 304, "already started", for a success.
-        answer.await.map_err(|failure| classify(Call::Start, &failure))
+        // The client library takes 304, "already started", for a success. The reply is empty.
+        answer.await.map(|()| None).map_err(|failure| classify(Call::Start, &failure))
     }
 
     async fn thaw(&self, id: &str) -> Result<(), EngineError> {
@@ -242,7 +242,7 @@ impl Engine for DockerEngine {
         Box::pin(self.create_once(spec))
     }
 
-    fn start<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
+    fn start<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Container>> {
         Box::pin(self.start_once(id))
     }
 

@@ -6,7 +6,7 @@
 // images that act, and jobs that fail by lot
 mod behaviour;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -18,22 +18,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Container, ContainerSpec, ContainerState, Engine, EngineError, Listed, PullStep, Readiness, Reply, label};
 use crate::contract::error_code::ErrorCode;
-use crate::redis::{Connection, RedisError, Script, Value};
+use crate::redis::{Coalescer, Connection, RedisError};
 use crate::settings::SimulatedSettings;
 use behaviour::{Act, Lot};
 
 /// Images a process remembers as present; beyond this it asks Redis again.
 const KNOWN_IMAGES_MAX: usize = 1_024;
+/// Containers a process remembers between creating and starting them; beyond this it asks Redis again.
+const MADE_HERE_MAX: usize = 1_024;
 
 /// An engine whose containers live under the record prefix.
 #[derive(Debug)]
 pub struct SimulatedEngine {
-    connection: Arc<Connection>,
+    calls: Coalescer,
     prefix: String,
+    log: String,
     settings: SimulatedSettings,
-    script: Script,
     permits: Arc<Semaphore>,
     known_images: Mutex<HashSet<String>>,
+    /// Created by this process and not started yet, by id: what it knows itself it need not ask Redis.
+    made_here: Mutex<HashMap<String, Stored>>,
 }
 
 /// A container as it stands in Redis.
@@ -60,27 +64,24 @@ impl SimulatedEngine {
     /// An engine under `prefix`; replicas that share the prefix share the engine.
     pub fn new(connection: Arc<Connection>, prefix: &str, settings: SimulatedSettings, concurrency: usize) -> Self {
         Self {
-            connection,
+            calls: Coalescer::new(connection, include_str!("engine.lua")),
             prefix: prefix.to_owned(),
+            log: format!("{prefix}sim:log"),
             settings,
-            script: Script::new(include_str!("engine.lua")),
             permits: Arc::new(Semaphore::new(concurrency)),
             known_images: Mutex::new(HashSet::new()),
+            made_here: Mutex::new(HashMap::new()),
         }
     }
 
-    async fn call(&self, name: &str, verb: &str, args: &[&str]) -> Result<Value, EngineError> {
-        let keys = vec![format!("{}sim:{{{name}}}", self.prefix), format!("{}sim:log", self.prefix)];
-        let mut argv: Vec<Value> = vec![verb.into(), now_ms().to_string().into()];
-        argv.extend(args.iter().map(|&arg| Value::from(arg)));
-        self.script.run(&self.connection, keys, argv).await.map_err(|error| store(&error))
+    /// Calls a verb, the first word, on the containers of one name.
+    async fn call(&self, name: &str, words: &[&str]) -> Result<Vec<String>, EngineError> {
+        self.calls.call(format!("{}sim:{{{name}}}", self.prefix), words).await.map_err(|error| store(&error))
     }
 
     async fn find_stored(&self, name_or_id: &str) -> Result<Option<(String, Stored)>, EngineError> {
         let name = name_of(name_or_id);
-        let reply = self.call(name, "find", &[]).await?;
-        let words: Vec<String> =
-            reply.convert().map_err(|error: fred::error::Error| store(&RedisError::from(error)))?;
+        let words = self.call(name, &["find"]).await?;
         let [id, json] = words.as_slice() else { return Ok(None) };
         if name_or_id != name && name_or_id != id {
             return Ok(None);
@@ -92,8 +93,8 @@ impl SimulatedEngine {
     }
 
     async fn change(&self, id: &str, stored: &Stored, event: &str) -> Result<(), EngineError> {
-        let reply = self.call(&stored.name, "change", &[id, &text_of(stored), event]).await?;
-        if reply.as_i64() == Some(1) { Ok(()) } else { Err(EngineError::NoSuchContainer) }
+        let reply = self.call(&stored.name, &["change", &self.log, id, &text_of(stored), event]).await?;
+        if is_yes(&reply) { Ok(()) } else { Err(EngineError::NoSuchContainer) }
     }
 
     async fn bring_image(&self, image: &str, progress: &(dyn Fn(PullStep) + Send + Sync)) -> Result<(), EngineError> {
@@ -106,7 +107,7 @@ impl SimulatedEngine {
             return Err(EngineError::failed(ErrorCode::ImageNotFound, message));
         }
         let key = format!("{}sim:images", self.prefix);
-        let client = self.connection.client();
+        let client = self.calls.connection().client();
         let present: bool = client.sismember(key.as_str(), image).await.map_err(|error| self.lost(error))?;
         if !present {
             progress(PullStep::Begins);
@@ -141,8 +142,16 @@ impl SimulatedEngine {
             created_at_ms: now_ms(),
             labels: spec.labels.clone(),
         };
-        let reply = self.call(&spec.name, "create", &[&id, &text_of(&stored)]).await?;
-        if reply.as_i64() == Some(1) { Ok(id) } else { Err(EngineError::NameTaken) }
+        let reply = self.call(&spec.name, &["create", &self.log, &id, &text_of(&stored)]).await?;
+        if !is_yes(&reply) {
+            return Err(EngineError::NameTaken);
+        }
+        let mut made_here = self.lock_made_here();
+        if made_here.len() >= MADE_HERE_MAX {
+            made_here.clear();
+        }
+        made_here.insert(id.clone(), stored);
+        Ok(id)
     }
 
     /// Finds every name by SCAN: the engine keeps no list of its own, and nothing on an entry's way needs one.
@@ -152,7 +161,7 @@ impl SimulatedEngine {
         let (mut cursor, mut listed) = ("0".to_owned(), Vec::new());
         loop {
             let words = ["SCAN", &cursor, "MATCH", &pattern, "COUNT", "1000"];
-            let reply = self.connection.raw(&words).await.map_err(|error| store(&error))?;
+            let reply = self.calls.connection().raw(&words).await.map_err(|error| store(&error))?;
             let (next, keys): (String, Vec<String>) =
                 reply.convert().map_err(|error: fred::error::Error| store(&RedisError::from(error)))?;
             for key in keys {
@@ -169,10 +178,14 @@ impl SimulatedEngine {
         }
     }
 
-    async fn start_container(&self, id: &str) -> Result<(), EngineError> {
-        let Some((id, mut stored)) = self.find_stored(id).await? else { return Err(EngineError::NoSuchContainer) };
+    async fn start_container(&self, id: &str) -> Result<Option<Container>, EngineError> {
+        let made_here = self.lock_made_here().remove(id);
+        let mut stored = match made_here {
+            Some(stored) => stored,
+            None => self.find_stored(id).await?.ok_or(EngineError::NoSuchContainer)?.1,
+        };
         if stored.state == StoredState::Running {
-            return Ok(());
+            return Ok(Some(shown(id.to_owned(), stored)));
         }
         let act = Act::of(&stored.image);
         if act == Act::Retry {
@@ -189,7 +202,8 @@ impl SimulatedEngine {
         let exits = act == Act::Exit;
         stored.state = if exits { StoredState::Exited } else { StoredState::Running };
         stored.exit_code = i64::from(exits);
-        self.change(&id, &stored, if exits { "exit" } else { "start" }).await
+        self.change(id, &stored, if exits { "exit" } else { "start" }).await?;
+        Ok(Some(shown(id.to_owned(), stored)))
     }
 
     fn latency(&self, act: &Act, source: &str) -> Duration {
@@ -204,8 +218,12 @@ impl SimulatedEngine {
         self.known_images.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lock_made_here(&self) -> std::sync::MutexGuard<'_, HashMap<String, Stored>> {
+        self.made_here.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lost(&self, error: fred::error::Error) -> EngineError {
-        store(&self.connection.failed(error))
+        store(&self.calls.connection().failed(error))
     }
 }
 
@@ -230,7 +248,7 @@ impl Engine for SimulatedEngine {
         self.create_container(spec).boxed()
     }
 
-    fn start<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
+    fn start<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Container>> {
         self.start_container(id).boxed()
     }
 
@@ -239,7 +257,7 @@ impl Engine for SimulatedEngine {
     }
 
     fn remove<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
-        async move { self.call(name_of(id), "remove", &[id]).await.map(drop) }.boxed()
+        async move { self.call(name_of(id), &["remove", &self.log, id]).await.map(drop) }.boxed()
     }
 
     fn is_ready<'a>(&'a self, container: &'a Container, _readiness: &'a Readiness) -> BoxFuture<'a, bool> {
@@ -277,6 +295,10 @@ fn name_of(name_or_id: &str) -> &str {
 
 fn text_of(stored: &Stored) -> String {
     serde_json::to_string(stored).expect("strings and numbers are always JSON")
+}
+
+fn is_yes(words: &[String]) -> bool {
+    words.first().is_some_and(|word| word == "1")
 }
 
 /// The store of this engine is Redis: its troubles are never the game's fault.

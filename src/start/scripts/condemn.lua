@@ -1,5 +1,7 @@
--- Names a container that is to be removed, before it is: nobody adopts it from here on. ARGV: fence, container.
+-- Names a container that is to be removed, before it is: nobody adopts it from here on. fence, container.
 -- Answers 1, or 0 where the attempt is fenced and must not remove anything.
-if not is_fence(ARGV[1]) then return 0 end
-redis.call('HSET', REC, 'condemned', ARGV[2], 'updated_at_ms', now_ms())
-return 1
+function verbs.condemn(rec, call)
+  if not is_fence(rec, call[2]) then return NO end
+  redis.call('HSET', rec, 'condemned', call[3], 'updated_at_ms', now_ms())
+  return YES
+end

@@ -1,29 +1,28 @@
--- What every script of a game's record shares. Each script is this text followed by its own.
+-- What the verbs of a game's record share.
 --
--- KEYS: record (HASH), lease (STRING `owner:fence`, expiring), results (HASH, answer by source entry). The lease says
--- only that somebody is alive; what makes a write safe is `fence` in the record, and the record is never deleted.
-local REC, LEASE, RES = KEYS[1], KEYS[2], KEYS[3]
+-- The key of each call is the record (HASH, `...:rec`). Beside it stand the lease (STRING `owner:fence`, expiring) and
+-- the results (HASH, answer by source entry). The lease says only that somebody is alive; what makes a write safe is
+-- `fence` in the record, and the record is never deleted.
 local RESULTS_KEPT_MS, RESULTS_MAX = 604800000, 64
+-- Beyond this a fencing token would not rise any more: Lua's numbers are doubles.
+local FENCE_MAX = 9007199254740990
+local YES, NO = { '1' }, { '0' }
 
-local function now_ms()
-  local time = redis.call('TIME')
-  return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-end
+local function beside(rec, part) return string.sub(rec, 1, -4) .. part end
 
-if redis.replicate_commands then redis.replicate_commands() end
-
-local function is_fence(token)
-  return redis.call('HGET', REC, 'fence') == token
+local function is_fence(rec, token)
+  return redis.call('HGET', rec, 'fence') == token
 end
 
 -- Keeps an answer for redeliveries of its entry; of too many, the oldest go.
-local function store_result(field, answer)
-  redis.call('HSET', RES, field, answer)
-  redis.call('PEXPIRE', RES, RESULTS_KEPT_MS)
-  if redis.call('HLEN', RES) > RESULTS_MAX then
-    local fields = redis.call('HKEYS', RES)
+local function store_result(rec, field, answer)
+  local results = beside(rec, 'res')
+  redis.call('HSET', results, field, answer)
+  redis.call('PEXPIRE', results, RESULTS_KEPT_MS)
+  if redis.call('HLEN', results) > RESULTS_MAX then
+    local fields = redis.call('HKEYS', results)
     -- `stream/ms-seq`: ids of one age have one length, and an order that is off by little harms nothing here.
     table.sort(fields)
-    redis.call('HDEL', RES, fields[1] == field and fields[2] or fields[1])
+    redis.call('HDEL', results, fields[1] == field and fields[2] or fields[1])
   end
 end

@@ -1,3 +1,6 @@
--- Gives the lease up so that the next attempt need not wait for it to run out. ARGV: fence, owner.
-if redis.call('GET', LEASE) == ARGV[2] .. ':' .. ARGV[1] then redis.call('DEL', LEASE) end
-return 1
+-- Gives the lease up so that the next attempt need not wait for it to run out. fence, owner.
+function verbs.release(rec, call)
+  local lease = beside(rec, 'lease')
+  if redis.call('GET', lease) == call[3] .. ':' .. call[2] then redis.call('DEL', lease) end
+  return YES
+end

@@ -1,4 +1,7 @@
--- Renews the lease of an attempt that still has the fence. ARGV: fence, owner, lease ms. Answers 1 or 0.
-if not is_fence(ARGV[1]) or redis.call('HGET', REC, 'state') ~= 'starting' then return 0 end
-redis.call('SET', LEASE, ARGV[2] .. ':' .. ARGV[1], 'PX', ARGV[3])
-return 1
+-- Renews the lease of an attempt that still has the fence. fence, owner, lease ms. Answers 1 or 0.
+function verbs.renew(rec, call)
+  local fence, state = unpack(redis.call('HMGET', rec, 'fence', 'state'))
+  if fence ~= call[2] or state ~= 'starting' then return NO end
+  redis.call('SET', beside(rec, 'lease'), call[3] .. ':' .. call[2], 'PX', call[4])
+  return YES
+end

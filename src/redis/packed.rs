@@ -1,0 +1,104 @@
+//! Many strings as one argument or one reply: Redis and the client pay for every one alone, and a batch has hundreds.
+//!
+//! MessagePack, which scripts take apart and put together with `cmsgpack`.
+
+use bytes::Bytes;
+use rmp::{decode, encode};
+
+use super::RedisError;
+
+/// Byte strings that become one array.
+#[derive(Debug)]
+pub struct Strings {
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+/// The longest header of an array.
+const HEADER_MAX: usize = 5;
+
+impl Strings {
+    /// None yet, with room for so many bytes.
+    pub fn expecting(bytes: usize) -> Self {
+        Self { count: 0, bytes: Vec::with_capacity(bytes) }
+    }
+
+    /// One more string.
+    pub fn push(&mut self, value: &[u8]) {
+        self.count += 1;
+        push_string(&mut self.bytes, value);
+    }
+
+    /// One more element, which is itself an array of strings.
+    pub fn push_array(&mut self, values: &[&str]) {
+        self.count += 1;
+        // Writing to a Vec cannot fail.
+        encode::write_array_len(&mut self.bytes, u32::try_from(values.len()).unwrap_or(u32::MAX)).ok();
+        for value in values {
+            push_string(&mut self.bytes, value.as_bytes());
+        }
+    }
+
+    /// The array as one argument.
+    pub fn into_array(self) -> Result<Bytes, RedisError> {
+        let mut array = Vec::with_capacity(self.bytes.len() + HEADER_MAX);
+        encode::write_array_len(&mut array, self.count).map_err(|_| RedisError::unexpected("batch length"))?;
+        array.extend_from_slice(&self.bytes);
+        Ok(array.into())
+    }
+}
+
+/// The string type, not the binary one: the server's unpacker takes any bytes in it, and every version knows it. Redis
+/// refuses values beyond 512 MiB long before the length wraps.
+fn push_string(bytes: &mut Vec<u8>, value: &[u8]) {
+    encode::write_str_len(bytes, u32::try_from(value.len()).unwrap_or(u32::MAX)).ok();
+    bytes.extend_from_slice(value);
+}
+
+/// Takes an array of arrays of strings apart; nothing where it is anything else.
+pub fn arrays_of(mut bytes: &[u8]) -> Option<Vec<Vec<String>>> {
+    let bytes = &mut bytes;
+    let count = array_len(bytes)?;
+    let mut arrays = Vec::with_capacity(count);
+    for _ in 0..count {
+        let length = array_len(bytes)?;
+        arrays.push((0..length).map(|_| string(bytes)).collect::<Option<_>>()?);
+    }
+    bytes.is_empty().then_some(arrays)
+}
+
+/// Every element takes at least one byte: a longer length than that is no reply of a script of ours.
+fn array_len(bytes: &mut &[u8]) -> Option<usize> {
+    let length = decode::read_array_len(bytes).ok()? as usize;
+    (length <= bytes.len()).then_some(length)
+}
+
+fn string(bytes: &mut &[u8]) -> Option<String> {
+    let length = decode::read_str_len(bytes).ok()? as usize;
+    let (text, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    String::from_utf8(text.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn arrays_come_back(arrays in proptest::collection::vec(proptest::collection::vec(".{0,300}", 0..5), 0..20)) {
+            let mut strings = Strings::expecting(0);
+            for array in &arrays {
+                let words: Vec<&str> = array.iter().map(String::as_str).collect();
+                strings.push_array(&words);
+            }
+            prop_assert_eq!(arrays_of(&strings.into_array().expect("short")), Some(arrays));
+        }
+
+        #[test]
+        fn any_bytes_are_taken_apart_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = arrays_of(&bytes);
+        }
+    }
+}
