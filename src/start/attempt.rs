@@ -329,7 +329,11 @@ impl Attempt<'_> {
         Ok(())
     }
 
+    /// Directly before every engine call that changes something.
     async fn still_fenced(&self) -> Result<(), StartError> {
+        if self.fenced.proved_at.elapsed() < self.records.proof_stands() {
+            return Ok(());
+        }
         if self.records.is_ours(self.game, &self.fenced.fence).await? { Ok(()) } else { Err(StartError::Fenced) }
     }
 

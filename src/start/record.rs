@@ -6,6 +6,7 @@ use std::time::Duration;
 use fred::interfaces::{KeysInterface, StreamsInterface};
 use fred::types::{Expiration, SetOptions};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::game_id::GameId;
 use super::image_ref::ImageRef;
@@ -79,6 +80,8 @@ pub struct Fenced {
     pub host: String,
     /// A container that must go first.
     pub condemned: Option<String>,
+    /// When the call that proved it was sent.
+    pub proved_at: Instant,
 }
 
 impl Fenced {
@@ -171,6 +174,7 @@ impl Records {
             gone.unwrap_or(""),
             OP_SOURCE,
         ];
+        let sent_at = Instant::now();
         let words = self.call(job.game, &words).await?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let placed = |id: &str, host: &str| Placed { container_id: id.to_owned(), host: host.to_owned() };
@@ -180,7 +184,7 @@ impl Records {
             ["conflict", image, id, host] => Begun::Conflict(placed(id, host), (*image).to_owned()),
             ["busy", ms] => Begun::Busy(Duration::from_millis(ms.parse().unwrap_or(0))),
             ["blocked", source] => Begun::Blocked((*source).to_owned()),
-            ["go", fence, host, condemned] => Begun::Go(fenced(fence, host, condemned)),
+            ["go", fence, host, condemned] => Begun::Go(fenced(fence, host, condemned, sent_at)),
             _ => return Err(RedisError::unexpected("begin")),
         })
     }
@@ -196,7 +200,13 @@ impl Records {
         self.yes(game, &["release", fence, &self.owner]).await.map(drop)
     }
 
-    /// Is this token still the game's fence? Asked directly before every engine call that changes something.
+    /// For so long a proof of the fence stands: until the lease runs out only an `abandon` can take it, and what that
+    /// leaves to chance is no more than between asking and the engine's own doing.
+    pub fn proof_stands(&self) -> Duration {
+        self.lease / 50
+    }
+
+    /// Is this token still the game's fence?
     pub async fn is_ours(&self, game: &GameId, fence: &str) -> Result<bool, RedisError> {
         self.yes(game, &["fence", fence]).await
     }
@@ -302,9 +312,9 @@ impl Records {
     }
 }
 
-fn fenced(fence: &str, host: &str, condemned: &str) -> Fenced {
+fn fenced(fence: &str, host: &str, condemned: &str, proved_at: Instant) -> Fenced {
     let condemned = Some(condemned).filter(|id| !id.is_empty()).map(str::to_owned);
-    Fenced { fence: fence.to_owned(), host: host.to_owned(), condemned }
+    Fenced { fence: fence.to_owned(), host: host.to_owned(), condemned, proved_at }
 }
 
 /// An answer as it stands in Redis; the outcome's own field names.

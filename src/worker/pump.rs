@@ -23,6 +23,8 @@ use crate::stream::settle::{BATCH_MAX, Ending};
 
 /// A read that may bring fewer entries than this costs more than it brings.
 const READ_MIN: usize = 32;
+/// So many entries in hand are few: there is time between them.
+const FEW: usize = 4;
 /// When nothing at all is due.
 const IDLE_WAKE: Duration = Duration::from_secs(60);
 
@@ -342,7 +344,15 @@ impl Replica {
         self.under_way.read_above = self.delivered;
         self.under_way.read_is_overdue = false;
         let reader = Arc::clone(&self.reader);
-        self.operations.push(async move { Event::Read(reader.read(room).await) }.boxed());
+        // With little in hand its latency counts: the read goes out after whatever can be settled at once.
+        let after_the_rest = self.holdings.len() <= FEW;
+        let read = async move {
+            if after_the_rest {
+                tokio::task::yield_now().await;
+            }
+            Event::Read(reader.read(room).await)
+        };
+        self.operations.push(read.boxed());
     }
 
     /// A read that has not returned within three BLOCK times, not even with nothing, never will.

@@ -132,7 +132,7 @@ impl SimulatedEngine {
                 return Err(EngineError::failed(ErrorCode::SimulatedError, "simulated: this attempt fails by lot"));
             }
         }
-        let id = format!("simulated.{}.{}", spec.name, uuid::Uuid::new_v4().simple());
+        let id = format!("simulated.{}.{:012x}", spec.name, fastrand::u64(..1 << 48));
         let stored = Stored {
             engine: "simulated".to_owned(),
             name: spec.name.clone(),
@@ -279,7 +279,7 @@ impl Engine for SimulatedEngine {
 }
 
 fn shown(id: String, stored: Stored) -> Container {
-    let endpoint = Some(format!("http://{}.simulated.invalid:8080", stored.name));
+    let endpoint = Some(format!("http://{}.sim.invalid:8080", stored.name));
     let state = match stored.state {
         StoredState::Created => ContainerState::Created,
         StoredState::Running => ContainerState::Running,
