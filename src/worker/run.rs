@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::WORKER;
 
@@ -111,7 +112,12 @@ async fn run_as(
         "start jobs consumer started"
     );
     vitals.started();
-    let ended = replica.run(stop).await;
+    // A task among the others: what it waits for wakes it in its turn. The future that a runtime blocks on is polled
+    // only when every task has run and the sockets have been looked at, twice or three times an entry.
+    let ended = match AbortOnDropHandle::new(tokio::spawn(replica.run(stop))).await {
+        Ok(ended) => ended,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
     match ended {
         Ended::Drained => tracing::info!(worker = WORKER, stream = jobs, "start jobs consumer stopped"),
         Ended::DeadlinePassed(entries) => {
