@@ -1,6 +1,7 @@
 //! Creating the group where it is missing, and taking over what the legacy worker did while the fleet was stopped.
 
-use super::{Group, millis};
+use super::entry_id::EntryId;
+use super::{Group, id_of, millis};
 use crate::redis::RedisError;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ pub struct Adoption {
     pub mirror: String,
     /// Entries the legacy worker had answered, acknowledged without an outcome.
     pub acknowledged: u64,
+    /// The largest id that may have been delivered before.
+    pub delivered: EntryId,
 }
 
 /// What was done to make the group usable.
@@ -44,7 +47,7 @@ impl Group {
     /// Makes the group usable. Safe to run at any time, by any number of replicas.
     pub async fn adopt(&self, claim_idle: Duration) -> Result<Adoption, RedisError> {
         let reply = self.call(&self.scripts.adopt, [millis(claim_idle)]).await?;
-        let (state, mirror, acknowledged): (String, String, u64) = reply.convert()?;
+        let (state, mirror, acknowledged, delivered): (String, String, u64, String) = reply.convert()?;
         let state = match state.as_str() {
             "created" => AdoptionState::Created,
             "adopted" => AdoptionState::Adopted,
@@ -52,6 +55,6 @@ impl Group {
             "exists" => AdoptionState::Existed,
             other => return Err(RedisError::unexpected(other)),
         };
-        Ok(Adoption { state, mirror, acknowledged })
+        Ok(Adoption { state, mirror, acknowledged, delivered: id_of(&delivered)? })
     }
 }

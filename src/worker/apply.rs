@@ -105,7 +105,7 @@ impl Replica {
 
     /// Somebody has been given this entry, and everything before it.
     pub(super) fn saw_delivered(&mut self, id: Option<EntryId>) {
-        self.delivered = self.delivered.max(id);
+        self.delivered = self.delivered.max(id.unwrap_or(self.delivered));
     }
 
     /// Asks again when the back-off is over. Reads and sweeps wait for longer than that: whatever they brought would ask
@@ -287,8 +287,9 @@ impl Replica {
             Settled::Duplicate => {
                 tracing::debug!(worker = WORKER, stream, stream_entry_id, "entry was settled before");
             }
+            // The job's one line from this replica. Nothing is wrong with it: the other answers.
             Settled::Lost => {
-                tracing::warn!(
+                tracing::info!(
                     worker = WORKER,
                     stream,
                     stream_entry_id,

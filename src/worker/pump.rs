@@ -81,7 +81,7 @@ impl Replica {
         let takes_work = self.takes_work();
         at(!self.under_way.renew, self.due.renew);
         at(self.sweep_aim().is_some(), self.due.sweep);
-        at(takes_work && self.under_way.read.is_none() && self.can_read(), self.due.read);
+        at(takes_work && self.under_way.read.is_none() && !self.read_waits && self.can_read(), self.due.read);
         at(self.mode == Mode::Running && !self.group_lost && !self.under_way.tidy, self.due.tidy);
         at(takes_work && !self.under_way.reconcile, self.due.reconcile);
         at(!self.endings.is_empty() && self.under_way.settles < SETTLES_MAX, self.due.settle);
@@ -336,23 +336,21 @@ impl Replica {
     }
 
     fn read_due(&mut self, now: Instant) {
+        let waited = std::mem::replace(&mut self.read_waits, false);
         if !self.takes_work() || self.under_way.read.is_some() || now < self.due.read || !self.can_read() {
+            return;
+        }
+        // With little in hand its latency counts: the read goes out after whatever can be settled at once.
+        if !waited && (1..=FEW).contains(&self.holdings.count(Stage::Running)) {
+            self.read_waits = true;
             return;
         }
         let room = self.free_for_claims().min(self.read_max());
         self.under_way.read = Some(now);
-        self.under_way.read_above = self.delivered;
+        self.read_above = self.delivered;
         self.under_way.read_is_overdue = false;
         let reader = Arc::clone(&self.reader);
-        // With little in hand its latency counts: the read goes out after whatever can be settled at once.
-        let after_the_rest = self.holdings.len() <= FEW;
-        let read = async move {
-            if after_the_rest {
-                tokio::task::yield_now().await;
-            }
-            Event::Read(reader.read(room).await)
-        };
-        self.operations.push(read.boxed());
+        self.operations.push(async move { Event::Read(reader.read(room).await) }.boxed());
     }
 
     /// A read that has not returned within three BLOCK times, not even with nothing, never will.
@@ -379,8 +377,8 @@ impl Replica {
     /// Takes entries on that have just come into our hands; about those that may have been anybody's before, what is
     /// known is asked first. Nothing is known of what a read brought from above all that had ever been delivered.
     pub(super) fn admit(&mut self, helds: Vec<Held>) {
-        let above = self.under_way.read_above;
-        let is_first = |held: &Held| held.origin == Origin::New && above.is_some_and(|above| held.id() > above);
+        let above = self.read_above;
+        let is_first = |held: &Held| held.origin == Origin::New && held.id() > above;
         let (fresh, mut helds): (Vec<Held>, Vec<Held>) = helds.into_iter().partition(is_first);
         for held in fresh {
             self.take_on(held, Past::default());

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::broadcast;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -66,8 +66,6 @@ pub(super) struct Due {
 pub(super) struct UnderWay {
     /// Since when a blocking read is under way.
     pub(super) read: Option<Instant>,
-    /// What was known to be delivered when it was sent: what it brings lies above, unless the group went back.
-    pub(super) read_above: Option<EntryId>,
     /// The watchdog has dropped its connection.
     pub(super) read_is_overdue: bool,
     pub(super) admissions: usize,
@@ -129,6 +127,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Signs of life.
     pub vitals: Arc<Vitals>,
+    /// The largest id that may have been delivered before.
+    pub delivered: EntryId,
 }
 
 /// One replica.
@@ -173,8 +173,12 @@ pub struct Replica {
     pub(super) alone: Option<EntryId>,
     /// When the last renewal went through.
     pub(super) renewed_at: Instant,
-    /// The largest id known to have been delivered to anybody; never lowered, not even when the group goes back.
-    pub(super) delivered: Option<EntryId>,
+    /// The largest id that may have been delivered to anybody; never lowered, not even when the group goes back.
+    pub(super) delivered: EntryId,
+    /// The same when the last read was sent: what that brings lies above, unless the group went back.
+    pub(super) read_above: EntryId,
+    /// A read could go out, and lets whatever can be settled at once go first.
+    pub(super) read_waits: bool,
 }
 
 impl std::fmt::Debug for Replica {
@@ -234,7 +238,9 @@ impl Replica {
             claim_next: None,
             alone: None,
             renewed_at: now,
-            delivered: None,
+            delivered: parts.delivered,
+            read_above: parts.delivered,
+            read_waits: false,
         }
     }
 
@@ -255,6 +261,7 @@ impl Replica {
                 Some(ended) = self.starts.join_next_with_id(), if !self.starts.is_empty() => self.start_ended(ended),
                 Some(event) = self.operations.next(), if !self.operations.is_empty() => self.apply(event),
                 again = reconnections.recv() => self.reconnected(&again),
+                () = yield_now(), if self.read_waits => {}
                 () = sleep_until(wake) => {}
             }
             self.take_in_ready();

@@ -186,6 +186,7 @@ async fn start(
         conditions,
         metrics,
         vitals,
+        delivered: adoption.delivered,
     };
     Ok(Started { replica: Replica::new(parts), mirror: adoption.mirror })
 }

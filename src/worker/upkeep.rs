@@ -269,6 +269,7 @@ impl Replica {
                 self.metrics.adopted(adoption.state.as_str());
                 self.due.settle = Instant::now();
                 log_adoption(&self.stream.jobs, &adoption);
+                self.saw_delivered(Some(adoption.delivered));
             }
             Err(delay) => self.due.adopt = delay,
         }

@@ -1,3 +1,4 @@
+-- Runs the calls, each by itself. Stands behind the verbs.
 local replies = {}
 for position, call in ipairs(cmsgpack.unpack(ARGV[1])) do
   local fine, reply = pcall(verbs[call[1]], KEYS[position], call)

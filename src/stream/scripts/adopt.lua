@@ -1,7 +1,9 @@
 -- Makes the group usable: creates it where it is missing, and takes over what the legacy worker did while the fleet
 -- was stopped.
 --
--- ARGV: group, me, claim idle in ms. Answers: what was done, mirror, entries acknowledged without an outcome.
+-- ARGV: group, me, claim idle in ms. Answers: what was done, mirror, entries acknowledged without an outcome, and the
+-- largest id that may have been delivered before: where anything is known about any entry, the stream's last one, because
+-- the group may have been set back or lost meanwhile.
 --   created   the group was missing; it begins right after the answered id
 --   adopted   somebody moved the mirror forward: everything up to it counts as answered
 --   foreign   somebody moved the mirror while other replicas run: nothing was taken over
@@ -28,6 +30,11 @@ local function last_generated()
   if info.err then return '0-0' end
   for i = 1, #info, 2 do if info[i] == 'last-generated-id' then return info[i + 1] end end
   return '0-0'
+end
+
+local function delivered_before(delivered)
+  if redis.call('EXISTS', LEDGERS, ATTEMPTS) > 0 then return last_generated() end
+  return delivered
 end
 
 local function others_present()
@@ -61,7 +68,7 @@ if not delivered then
   if type(created) == 'table' and created.err then return redis.error_reply(created.err) end
   redis.call('MSET', MIRROR, start, SHADOW, start, VERIFIED, start)
   redis.call('DEL', SWEEP)
-  return { 'created', start, 0 }
+  return { 'created', start, 0, delivered_before(start) }
 end
 
 local moved_forward = held and held ~= shadow and (not shadow or compare_ids(held, shadow) > 0)
@@ -69,9 +76,9 @@ local moved_forward = held and held ~= shadow and (not shadow or compare_ids(hel
 if not moved_forward then
   local _, mark = write_mirror(delivered)
   if redis.call('EXISTS', VERIFIED) == 0 then redis.call('SET', VERIFIED, mark) end
-  return { 'exists', mark, 0 }
+  return { 'exists', mark, 0, delivered_before(delivered) }
 end
-if others_present() then return { 'foreign', held, 0 } end
+if others_present() then return { 'foreign', held, 0, delivered_before(delivered) } end
 
 local acknowledged = acknowledge_up_to(held)
 if compare_ids(held, delivered) > 0 then
@@ -81,4 +88,4 @@ end
 local verified = redis.call('GET', VERIFIED)
 if not verified or not id_parts(verified) or compare_ids(held, verified) > 0 then redis.call('SET', VERIFIED, held) end
 local _, mark = write_mirror(delivered)
-return { 'adopted', mark, acknowledged }
+return { 'adopted', mark, acknowledged, delivered_before(delivered) }

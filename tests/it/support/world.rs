@@ -188,8 +188,12 @@ impl World {
         let prefix = &self.settings.engine.record_prefix;
         let (name, log) = (format!("{prefix}sim:{{rtm-{game}}}"), format!("{prefix}sim:log"));
         let id = self.redis(&["HGET", &name, "current"]).await.as_string().expect("the game has a container");
-        let script = include_str!("../../../src/engine/simulated/engine.lua");
-        self.redis(&["EVAL", script, "2", &name, &log, "remove", "0", &id]).await;
+        let script = concat!(
+            include_str!("../../../src/redis/scripts/coalesced_head.lua"),
+            include_str!("../../../src/engine/simulated/engine.lua"),
+            "return verbs.remove(KEYS[1], { 'remove', KEYS[2], ARGV[1] })",
+        );
+        self.redis(&["EVAL", script, "2", &name, &log, &id]).await;
         id
     }
 
