@@ -14,6 +14,8 @@
 
 // the wire: pure, knows nobody
 pub mod contract;
+// encrypted connections, to Redis and to a Docker Engine
+pub mod tls;
 // everything an operator decides
 pub mod settings;
 // places where a process can be made to die or stop, for tests

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use bollard::API_DEFAULT_VERSION;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -16,6 +15,7 @@ use super::read::{Reader, entries_of};
 use super::report::{Containers, Listed, Report, Scope};
 use crate::redis::{Connection, RedisError, Role};
 use crate::settings::{EngineKind, EngineSettings, Settings};
+use crate::tls::docker_client;
 
 /// How long Redis may take to answer at all.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -227,12 +227,8 @@ async fn containers(
 async fn docker_games(engine: &EngineSettings) -> Result<Vec<String>, String> {
     const GAME_LABEL: &str = "rtm.game_id";
     const HOST_LABEL: &str = "rtm.host";
-    let host = engine.docker_host.as_str();
-    let seconds = DOCKER_WITHIN.as_secs();
-    let made = match host.strip_prefix("unix://") {
-        Some(path) => bollard::Docker::connect_with_unix(path, seconds, API_DEFAULT_VERSION),
-        None => bollard::Docker::connect_with_http(host, seconds, API_DEFAULT_VERSION),
-    };
+    let tls = engine.docker_tls.as_ref();
+    let made = docker_client(&engine.docker_host, tls, DOCKER_WITHIN.as_secs());
     let docker = made.map_err(|error| error.to_string())?;
     let filters: HashMap<String, Vec<String>> = HashMap::from([
         ("label".to_owned(), vec![GAME_LABEL.to_owned(), format!("{HOST_LABEL}={}", engine.host_id)]),
@@ -243,7 +239,10 @@ async fn docker_games(engine: &EngineSettings) -> Result<Vec<String>, String> {
         docker.list_containers(Some(ListContainersOptionsBuilder::new().filters(&filters).build())).await
     };
     let listed = timeout(DOCKER_WITHIN, listing).await.map_err(|_| format!("nothing within {DOCKER_WITHIN:?}"))?;
-    let listed = listed.map_err(|error| error.to_string())?;
+    let explained = |error: bollard::errors::Error| {
+        tls.and_then(|tls| tls.explain_causes(&error)).unwrap_or_else(|| error.to_string())
+    };
+    let listed = listed.map_err(explained)?;
     Ok(listed.into_iter().filter_map(|container| container.labels?.remove(GAME_LABEL)).collect())
 }
 

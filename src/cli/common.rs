@@ -11,7 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::exit;
 use crate::embedded::process::own_variables;
 use crate::redis::RedisError;
-use crate::settings::{Report, Settings, Sources, Values, flags};
+use crate::settings::{Loaded, Report, Settings, Sources, Values, flags};
+use crate::tls::Tls;
 
 /// An argument that cannot be right; the argument parser's own code.
 pub(super) const USAGE: u8 = 2;
@@ -44,12 +45,37 @@ pub(super) fn settings_of(pairs: &[(String, String)]) -> Result<Settings, Report
     Settings::load(&Sources::new(Values::new(), environment)).map(|loaded| loaded.settings)
 }
 
+/// The variables that say where the user's Docker Engine is and how it is reached: ours, and Docker's own.
+const DOCKER_VARIABLES: [&str; 4] = [
+    "STARTJOBS_DOCKER_HOST",
+    "STARTJOBS_DOCKER_TLS_CA_FILE",
+    "STARTJOBS_DOCKER_TLS_CERT_FILE",
+    "STARTJOBS_DOCKER_TLS_KEY_FILE",
+];
+const DOCKERS_OWN_VARIABLES: [&str; 5] =
+    ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG", "HOME"];
+
+/// The user's Docker Engine.
+pub(super) struct UsersDocker {
+    /// Where it answers.
+    pub(super) host: String,
+    /// How the connection is encrypted.
+    pub(super) tls: Option<Tls>,
+    /// Both as settings of a replica.
+    pub(super) settings: Vec<(String, String)>,
+}
+
 /// Where the user's Docker Engine answers, whatever else the environment says.
-pub(super) fn docker_host() -> Result<String, Report> {
-    let wanted = ["STARTJOBS_DOCKER_HOST", "DOCKER_HOST"];
-    let environment = wanted.into_iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
+pub(super) fn docker() -> Result<UsersDocker, Report> {
+    let wanted = DOCKER_VARIABLES.iter().chain(&DOCKERS_OWN_VARIABLES);
+    let environment = wanted.filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
     let engine = Values::from([("engine", "docker".to_owned())]);
-    Settings::load(&Sources::new(engine, environment)).map(|loaded| loaded.settings.engine.docker_host)
+    let Loaded { settings, resolved, .. } = Settings::load(&Sources::new(engine, environment))?;
+    let of_docker =
+        resolved.into_iter().filter(|setting| setting.name.starts_with("docker-") && setting.value != "none");
+    let settings_of_replicas = of_docker.map(|setting| (setting.name.to_owned(), setting.value)).collect();
+    let engine = settings.engine;
+    Ok(UsersDocker { host: engine.docker_host, tls: engine.docker_tls, settings: settings_of_replicas })
 }
 
 /// Names and values of settings, from texts.
@@ -76,7 +102,7 @@ pub(super) fn program_as_typed() -> String {
 /// Settings in the environment that a fleet on this machine does not take over.
 pub(super) fn say_ignored_variables() {
     let names: Vec<String> = own_variables()
-        .filter(|name| name != "STARTJOBS_DOCKER_HOST")
+        .filter(|name| !DOCKER_VARIABLES.iter().any(|one| name == one))
         .map(|name| name.to_string_lossy().into_owned())
         .collect();
     if !names.is_empty() {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use tokio::time::{Instant, sleep};
 
-use super::{common, exit};
+use super::common::{self, UsersDocker};
+use super::exit;
 use crate::embedded::docker::DockerAdmin;
 use crate::embedded::fleet::{Fleet, FleetOptions};
 use crate::embedded::image;
@@ -89,8 +90,10 @@ fn leftovers_of(matches: &ArgMatches) -> Leftovers {
 
 fn clean_up(matches: &ArgMatches) -> ExitCode {
     let leftovers = leftovers_of(matches);
+    // The files stand where the parent found them: in the environment.
+    let tls = common::docker().ok().and_then(|docker| docker.tls);
     common::block_on(async move {
-        match leftovers::remove_after_parent(&leftovers).await {
+        match leftovers::remove_after_parent(&leftovers, tls.as_ref()).await {
             Ok(()) => exit::DONE,
             Err(text) => {
                 eprintln!("startjobs: {text}");
@@ -153,11 +156,11 @@ fn failed(what: &str, error: &std::io::Error) -> u8 {
 
 /// Connects to the engine, and brings an image that it can start at once if this program can be one.
 async fn bring_docker(site: &Site) -> Result<Docker, u8> {
-    let docker_host = common::docker_host().map_err(|report| {
+    let UsersDocker { host: docker_host, tls, mut settings } = common::docker().map_err(|report| {
         eprintln!("{report}");
         exit::CONFIG
     })?;
-    let admin = DockerAdmin::connect(&docker_host).await.map_err(|error| {
+    let admin = DockerAdmin::connect(&docker_host, tls.as_ref()).await.map_err(|error| {
         eprintln!("startjobs: no Docker Engine answers at {docker_host}: {error}");
         exit::UNAVAILABLE
     })?;
@@ -165,7 +168,7 @@ async fn bring_docker(site: &Site) -> Result<Docker, u8> {
     let image = image::is_static(&program).then(|| ENGINE_IMAGE.to_owned());
     // A label of this run's own, so that nobody else's container is ever removed.
     let host_id = format!("startjobs-dev-{}", uuid::Uuid::new_v4());
-    let on_engine = OnEngine { docker_host: docker_host.clone(), host_id: host_id.clone(), image: image.clone() };
+    let on_engine = OnEngine { docker_host, host_id: host_id.clone(), image: image.clone() };
     let leftovers = Leftovers { directory: None, engine: Some(on_engine) };
     let guard = site.guard(&leftovers).map_err(|error| failed("cannot start the clean-up", &error))?;
     if let Some(image) = &image {
@@ -174,11 +177,7 @@ async fn bring_docker(site: &Site) -> Result<Docker, u8> {
             exit::UNAVAILABLE
         })?;
     }
-    let settings = common::pairs([
-        ("engine", "docker"),
-        ("docker-host", docker_host.as_str()),
-        ("engine-host-id", host_id.as_str()),
-    ]);
+    settings.extend(common::pairs([("engine", "docker"), ("engine-host-id", host_id.as_str())]));
     Ok(Docker { settings, image, guard })
 }
 

@@ -55,6 +55,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 
 async fn examine(settings: &Settings, warnings: &[String], image: Option<&str>, limit: Duration) -> Report {
     let mut findings = doctor::settings(warnings);
+    findings.push(doctor::encryption(&settings.redis));
     match Session::open(settings, limit).await {
         Ok(session) => findings.extend(doctor::redis(&session.view, limit).await),
         Err(error) => findings.push(doctor::no_redis(&settings.redis.display_url, &error.text)),

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
-use bollard::API_DEFAULT_VERSION;
 use bollard::errors::Error;
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
@@ -14,6 +13,7 @@ use futures_util::StreamExt;
 
 use super::image;
 use crate::engine::label;
+use crate::tls::{Tls, docker_client};
 
 /// How long the engine may take to say that it is there.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
@@ -27,15 +27,16 @@ pub struct DockerAdmin {
 }
 
 impl DockerAdmin {
-    /// The engine behind `unix:///path` or `tcp://host:port`; the error says why there is none.
-    pub async fn connect(host: &str) -> Result<Self, String> {
-        let seconds = DONE_WITHIN.as_secs();
-        let made = match host.strip_prefix("unix://") {
-            Some(path) => bollard::Docker::connect_with_unix(path, seconds, API_DEFAULT_VERSION),
-            None => bollard::Docker::connect_with_http(host, seconds, API_DEFAULT_VERSION),
-        };
+    /// The engine behind `unix:///path` or `tcp://host:port`, the latter with or without TLS; the error says why there is
+    /// none.
+    pub async fn connect(host: &str, tls: Option<&Tls>) -> Result<Self, String> {
+        let made = docker_client(host, tls, DONE_WITHIN.as_secs());
         let docker = made.map_err(|error| error.to_string())?;
-        let docker = within(ANSWERS_WITHIN, docker.negotiate_version()).await?;
+        // Of a handshake the library says less than it knows.
+        let negotiated = tokio::time::timeout(ANSWERS_WITHIN, docker.negotiate_version()).await;
+        let docker = negotiated
+            .map_err(|_| format!("no answer within {ANSWERS_WITHIN:?}"))?
+            .map_err(|error| tls.and_then(|tls| tls.explain_causes(&error)).unwrap_or_else(|| text_of(&error)))?;
         within(ANSWERS_WITHIN, docker.ping()).await?;
         Ok(Self { docker })
     }

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::docker::DockerAdmin;
+use crate::tls::Tls;
 
 /// Directories of other names are never removed.
 const DIRECTORY_PREFIX: &str = "startjobs-";
@@ -92,12 +93,12 @@ impl Guard {
     }
 }
 
-/// Waits until the parent ends or lets go, then removes. Answers what stayed behind.
-pub async fn remove_after_parent(leftovers: &Leftovers) -> Result<(), String> {
+/// Waits until the parent ends or lets go, then removes; `tls` is of the engine. Answers what stayed behind.
+pub async fn remove_after_parent(leftovers: &Leftovers, tls: Option<&Tls>) -> Result<(), String> {
     // Nothing is ever written: this returns when the other end is closed.
     drop(io::stdin().read_to_end(&mut Vec::new()));
     let engine = match &leftovers.engine {
-        Some(engine) => remove_from(engine).await,
+        Some(engine) => remove_from(engine, tls).await,
         None => Ok(()),
     };
     let directory = match &leftovers.directory {
@@ -107,9 +108,9 @@ pub async fn remove_after_parent(leftovers: &Leftovers) -> Result<(), String> {
     engine.and(directory)
 }
 
-async fn remove_from(engine: &OnEngine) -> Result<(), String> {
+async fn remove_from(engine: &OnEngine, tls: Option<&Tls>) -> Result<(), String> {
     let said = |error: String| format!("containers of {} may be left behind: {error}", engine.host_id);
-    let docker = DockerAdmin::connect(&engine.docker_host).await.map_err(said)?;
+    let docker = DockerAdmin::connect(&engine.docker_host, tls).await.map_err(said)?;
     let deadline = Instant::now() + CONTAINERS_PATIENCE;
     // A create that was under way when its process was killed may still produce a container: look twice.
     let mut empty_looks = 0;

@@ -1,17 +1,19 @@
 //! Connections. One process has two: one that blocks in XREADGROUP and one for everything else.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use fred::prelude::*;
-use fred::types::config::{Server, TcpConfig};
+use fred::types::config::{Server, TcpConfig, TlsConnector};
 use fred::types::{ClientUnblockFlag, ConnectHandle, CustomCommand};
 use socket2::TcpKeepalive;
 use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 use super::{Kind, RedisError};
 use crate::settings::RedisSettings;
+use crate::tls::Tls;
 
 /// What a connection is for; its time limits follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,9 @@ struct Router {
     silent_since: Option<Instant>,
     /// When the last replacement was connected.
     replaced_at: Option<Instant>,
+    /// Why no encrypted connection came about, until one has: calls fail for no other reason meanwhile, and say only
+    /// that there is no connection.
+    tls_refusal: Option<String>,
 }
 
 /// What is opened anew.
@@ -77,6 +82,7 @@ impl Connection {
         mut on_error: impl FnMut(&RedisError),
     ) -> Result<Self, RedisError> {
         let client = build(settings, role)?;
+        let tls = settings.tls.as_ref();
         // A failed handshake (wrong password, say) appears nowhere else.
         let mut errors = client.error_rx();
         let connecting = client.clone();
@@ -84,15 +90,19 @@ impl Connection {
         let task = loop {
             tokio::select! {
                 task = &mut init => break task?,
-                Ok((error, _)) = errors.recv() => on_error(&RedisError::from(error)),
+                Ok((error, _)) = errors.recv() => on_error(&RedisError::from(error).explained(tls)),
             }
         };
         // A name in CLIENT LIST is a courtesy to operators; a server that refuses it changes nothing.
         drop(client.client_setname::<String>(client_name(name)).await);
-        let router = Router { task, silent_since: None, replaced_at: None };
+        let router = Router { task, silent_since: None, replaced_at: None, tls_refusal: None };
+        let router = Arc::new(Mutex::new(router));
+        if let Some(tls) = tls {
+            drop(tokio::spawn(keep_refusals(errors, tls.clone(), Arc::downgrade(&router))));
+        }
         let timeout = timeout_of(role);
         let (replacing, _) = watch::channel(false);
-        Ok(Self { client, timeout, router: Arc::new(Mutex::new(router)), replacing })
+        Ok(Self { client, timeout, router, replacing })
     }
 
     /// The client, for this module's own files and typed commands beside it.
@@ -111,7 +121,13 @@ impl Connection {
         if *error.kind() == ErrorKind::Timeout {
             self.replace();
         }
-        RedisError::from(error)
+        let mut error = RedisError::from(error);
+        if error.kind == Kind::Unreachable
+            && let Some(refusal) = &self.lock_router().tls_refusal
+        {
+            error.text.clone_from(refusal);
+        }
+        error
     }
 
     /// Drops the connection and opens a new one in the background. Whatever waits on it fails now, or is not sent.
@@ -171,7 +187,9 @@ impl Connection {
 
     /// The server has answered.
     pub(crate) fn answered(&self) {
-        self.lock_router().silent_since = None;
+        let mut router = self.lock_router();
+        router.silent_since = None;
+        router.tls_refusal = None;
     }
 
     fn lock_router(&self) -> MutexGuard<'_, Router> {
@@ -196,8 +214,27 @@ impl Connection {
     }
 }
 
+/// Notes each handshake that fails while the client reconnects. Ends with the connection.
+async fn keep_refusals(mut errors: Receiver<(Error, Option<Server>)>, tls: Tls, router: Weak<Mutex<Router>>) {
+    loop {
+        let refusal = match errors.recv().await {
+            Ok((error, _)) => tls.explain(error.details()),
+            Err(RecvError::Lagged(_)) => None,
+            Err(RecvError::Closed) => return,
+        };
+        let Some(router) = router.upgrade() else { return };
+        if refusal.is_some() {
+            router.lock().unwrap_or_else(PoisonError::into_inner).tls_refusal = refusal;
+        }
+    }
+}
+
 fn build(settings: &RedisSettings, role: Role) -> Result<Client, RedisError> {
-    let mut config = Config::from_url(settings.url.expose())?;
+    // The client would read the system's authorities anew for each URL that says TLS; it is told of TLS below.
+    let url = settings.url.expose();
+    let unencrypted = url.replacen("rediss://", "redis://", 1).replacen("valkeys://", "valkey://", 1);
+    let mut config = Config::from_url(if settings.tls.is_some() { &unencrypted } else { url })?;
+    config.tls = settings.tls.as_ref().map(|tls| TlsConnector::from((*tls.config()).clone()).into());
     // Keep trying when the server is down at start.
     config.fail_fast = false;
     let mut builder = Builder::from_config(config);

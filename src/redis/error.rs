@@ -2,6 +2,8 @@
 
 use fred::error::{Error, ErrorKind};
 
+use crate::tls::Tls;
+
 /// A failed Redis call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
@@ -41,6 +43,14 @@ impl RedisError {
     pub fn unexpected(what: &str) -> Self {
         Self { kind: Kind::Unexpected, text: format!("unexpected reply from Redis: {what}") }
     }
+
+    /// In words that name what to check, where it is a failed handshake.
+    pub(super) fn explained(self, tls: Option<&Tls>) -> Self {
+        match tls.and_then(|tls| tls.explain(&self.text)) {
+            Some(text) => Self { kind: Kind::Unreachable, text },
+            None => self,
+        }
+    }
 }
 
 /// Server errors are told apart by their first word: the client leaves most of them without a kind. Scripts of 6.2
@@ -76,9 +86,12 @@ impl From<Error> for RedisError {
     fn from(error: Error) -> Self {
         let text = error.details().to_owned();
         let kind = match error.kind() {
-            ErrorKind::IO | ErrorKind::Timeout | ErrorKind::Canceled | ErrorKind::Backpressure | ErrorKind::Routing => {
-                Kind::Unreachable
-            }
+            ErrorKind::IO
+            | ErrorKind::Tls
+            | ErrorKind::Timeout
+            | ErrorKind::Canceled
+            | ErrorKind::Backpressure
+            | ErrorKind::Routing => Kind::Unreachable,
             ErrorKind::Auth => Kind::Denied,
             ErrorKind::Parse | ErrorKind::Protocol => Kind::Unexpected,
             _ => kind_of(&text),

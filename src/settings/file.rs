@@ -85,6 +85,14 @@ fn understand(key: &str, value: &Value) -> Result<(&'static str, String), String
 
 /// The whole file as a text, or why not, as the rest of a sentence that begins with the setting.
 pub(super) fn read_text(path: &str, bytes_max: u64) -> Result<String, String> {
+    String::from_utf8(read_bytes(path, bytes_max)?).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        format!("is not UTF-8 text in line {}", count_lines(valid))
+    })
+}
+
+/// The whole file, or why not.
+pub(super) fn read_bytes(path: &str, bytes_max: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
@@ -92,10 +100,7 @@ pub(super) fn read_text(path: &str, bytes_max: u64) -> Result<String, String> {
     if bytes.len() as u64 > bytes_max {
         return Err(format!("is longer than {bytes_max} bytes; is it the right file?"));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        format!("is not UTF-8 text in line {}", count_lines(valid))
-    })
+    Ok(bytes)
 }
 
 fn line_of(text: &str, span: Option<Range<usize>>) -> usize {

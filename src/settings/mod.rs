@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::engine::Readiness;
+use crate::tls::Tls;
 
 pub use report::{Problem, Report};
 pub use source::{Origin, Sources, Values};
@@ -55,8 +56,12 @@ pub struct Settings {
 pub struct RedisSettings {
     /// The URL without its password: safe to print.
     pub display_url: String,
-    /// The URL as the client takes it, password included (from the URL, or from `redis-password-file`).
+    /// The URL, password included (from the URL, or from `redis-password-file`).
     pub url: Secret,
+    /// How the connection is encrypted (`redis-tls-*`); none: it is not, or is a socket of this machine.
+    pub tls: Option<Tls>,
+    /// Does nothing of it leave this machine?
+    pub is_local: bool,
 }
 
 /// The streams, the group and the keys beside them.
@@ -144,6 +149,8 @@ pub struct EngineSettings {
     pub kind: EngineKind,
     /// `docker-host`, else `DOCKER_HOST`, else the local socket; a `unix://` or `tcp://` URL.
     pub docker_host: String,
+    /// How the connection to it is encrypted (`docker-tls-*`); none: it is not.
+    pub docker_tls: Option<Tls>,
     /// `engine-host-id`
     pub host_id: String,
     /// `engine-port`: where a game engine listens inside its container.

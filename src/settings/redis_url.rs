@@ -1,11 +1,13 @@
 //! The Redis URL: which forms there are, and how one is shown without its password.
 
+use std::net::IpAddr;
+
 use super::Secret;
 use super::secret::STARS;
 use super::url::{host_and_port, percent_decode, percent_encode};
 
 /// What may be said about the forms that work.
-const SUPPORTED: &str = "supported are redis://, valkey:// and redis+unix://";
+const SUPPORTED: &str = "supported are redis://, rediss:// (TLS) and redis+unix://, and the same with valkey";
 /// The port of a URL that names none.
 const PORT: u16 = 6379;
 
@@ -15,8 +17,8 @@ const SCHEMES: &[(&str, bool)] = &[
     ("valkey", true),
     ("redis+unix", true),
     ("valkey+unix", true),
-    ("rediss", false),
-    ("valkeys", false),
+    ("rediss", true),
+    ("valkeys", true),
     ("redis-sentinel", false),
     ("rediss-sentinel", false),
     ("valkey-sentinel", false),
@@ -70,6 +72,22 @@ impl RedisUrl {
         let (user, password, server) = credentials(authority)?;
         let address = if scheme.ends_with("+unix") { unix(server, path)? } else { tcp(server, path)? };
         Ok(Self { scheme, user, password, address })
+    }
+
+    /// Is the connection made with TLS?
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self.scheme, "rediss" | "valkeys")
+    }
+
+    /// A socket or a loopback address.
+    pub(super) fn is_local(&self) -> bool {
+        match &self.address {
+            Address::Unix { .. } => true,
+            Address::Tcp { host, .. } => {
+                let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+                host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+            }
+        }
     }
 
     pub(super) fn has_password(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::path::Path;
 
 use super::file;
 use super::nearest::nearest;
@@ -15,6 +16,12 @@ pub type Values = BTreeMap<&'static str, String>;
 
 /// Docker's own variable, which its command line obeys too.
 const DOCKER_HOST: &str = "DOCKER_HOST";
+/// Docker's own switch for TLS, its folder of certificates, and where those are unless told otherwise.
+const DOCKER_TLS_VERIFY: &str = "DOCKER_TLS_VERIFY";
+const DOCKER_CERT_PATH: &str = "DOCKER_CERT_PATH";
+/// Our settings and the files that Docker's conventions name.
+const DOCKER_TLS: [(&str, &str); 3] =
+    [("docker-tls-ca-file", "ca.pem"), ("docker-tls-cert-file", "cert.pem"), ("docker-tls-key-file", "key.pem")];
 /// Where a Docker Engine listens unless told otherwise.
 const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
 
@@ -163,6 +170,7 @@ impl Sources {
                 .unwrap_or_else(|| Raw::default(DOCKER_SOCKET));
             collected.values.insert("docker-host", raw);
         }
+        self.fill_in_docker_tls(collected);
         for row in TABLE {
             let default = match (self.defaults.get(row.name), row.default) {
                 (Some(own), _) => own.as_str(),
@@ -170,6 +178,35 @@ impl Sources {
                 (None, DefaultValue::Computed(_)) => continue,
             };
             collected.values.entry(row.name).or_insert_with(|| Raw::default(default));
+        }
+    }
+
+    /// Docker's own variables, where an engine behind TCP is meant and nothing of ours says how it is encrypted.
+    fn fill_in_docker_tls(&self, collected: &mut Collected) {
+        let is_tcp = collected.values.get("docker-host").is_some_and(|host| host.text.starts_with("tcp://"));
+        if !is_tcp || DOCKER_TLS.iter().any(|(name, _)| collected.values.contains_key(name)) {
+            return;
+        }
+        let problems = &mut collected.problems;
+        // As with Docker: any text turns it on.
+        if self.variable(DOCKER_TLS[0].0, DOCKER_TLS_VERIFY.to_owned(), problems).is_none() {
+            return;
+        }
+        let mut named = |variable: &str| self.variable(DOCKER_TLS[0].0, variable.to_owned(), problems);
+        // Never without TLS because a folder is not known: then the missing file is the problem.
+        let below = |home: Option<Raw>| Raw {
+            text: format!("{}.docker", home.map_or_else(String::new, |home| home.text + "/")),
+            origin: Origin::Environment(DOCKER_TLS_VERIFY.to_owned()),
+        };
+        let folder = named(DOCKER_CERT_PATH).or_else(|| named("DOCKER_CONFIG"));
+        let folder = folder.unwrap_or_else(|| below(named("HOME")));
+        for (name, file) in DOCKER_TLS {
+            let path = Path::new(&folder.text).join(file);
+            // As with Docker: an engine may demand no client certificate.
+            if file == "ca.pem" || path.exists() {
+                let text = path.to_string_lossy().into_owned();
+                collected.values.insert(name, Raw { text, origin: folder.origin.clone() });
+            }
         }
     }
 

@@ -152,10 +152,16 @@ table! {
             "A TOML file with settings, one flat key each.";
     }
     Redis {
-        "redis-url" = Text("redis://127.0.0.1:6379"), form("URL", "`redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` or `redis+unix://[[USER]:PASSWORD@]/PATH`."),
+        "redis-url" = Text("redis://127.0.0.1:6379"), form("URL", "`redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, the same with `rediss://` for TLS, or `redis+unix://[[USER]:PASSWORD@]/PATH`."),
             "Where Redis (or Valkey) answers.";
         "redis-password-file" = Text("none"), form("FILE", ""),
             "A file that holds the Redis password, so that it stands neither in a flag nor in the environment.";
+        "redis-tls-ca-file" = Text("none"), form("FILE", "PEM."),
+            "The authorities that may have signed the certificate of a Redis behind rediss://; none: those that the system trusts.";
+        "redis-tls-cert-file" = Text("none"), form("FILE", "PEM."),
+            "The client certificate that Redis is shown, with those between it and the authority.";
+        "redis-tls-key-file" = Text("none"), form("FILE", "PEM, without a passphrase."),
+            "The private key of the client certificate that Redis is shown.";
     }
     Streams {
         "jobs-stream" = Text("runtime:start_jobs"), Shape::Text,
@@ -220,6 +226,12 @@ table! {
             "What starts containers.";
         "docker-host" = Computed("DOCKER_HOST, else unix:///var/run/docker.sock"), form("URL", "`unix:///PATH` or `tcp://HOST:PORT`."),
             "Where the Docker Engine answers.";
+        "docker-tls-ca-file" = Computed("with DOCKER_TLS_VERIFY: ca.pem in DOCKER_CERT_PATH; else none"), form("FILE", "PEM."),
+            "The authorities that may have signed the certificate of a Docker Engine behind tcp://; setting it turns TLS on.";
+        "docker-tls-cert-file" = Computed("likewise cert.pem"), form("FILE", "PEM."),
+            "The client certificate that the Docker Engine is shown.";
+        "docker-tls-key-file" = Computed("likewise key.pem"), form("FILE", "PEM, without a passphrase."),
+            "The private key of the client certificate that the Docker Engine is shown.";
         "engine-host-id" = Text("default"), Shape::Text,
             "The name of the engine in records and labels.";
         "engine-port" = Text("8080"), count(1, 65_535),

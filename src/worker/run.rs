@@ -233,8 +233,13 @@ fn engine(settings: &Settings, commands: &Arc<Connection>) -> Result<Arc<dyn Eng
     let engine = &settings.engine;
     Ok(match engine.kind {
         EngineKind::Docker => Arc::new(
-            DockerEngine::connect(&engine.docker_host, engine.port, engine.start_concurrency)
-                .map_err(|error| RunError::Unusable(error.to_string()))?,
+            DockerEngine::connect_with(
+                &engine.docker_host,
+                engine.docker_tls.clone(),
+                engine.port,
+                engine.start_concurrency,
+            )
+            .map_err(|error| RunError::Unusable(error.to_string()))?,
         ),
         EngineKind::Simulated => Arc::new(SimulatedEngine::new(
             Arc::clone(commands),

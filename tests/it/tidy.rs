@@ -12,29 +12,32 @@ use startjobs::faults::Point;
 /// item. `cli` stands on top.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("contract", &[]),
-    ("settings", &["engine::Readiness", "faults::Point"]),
+    ("tls", &[]),
+    ("settings", &["engine::Readiness", "faults::Point", "tls"]),
     ("faults", &["settings::FaultSettings"]),
-    ("redis", &["settings"]),
+    ("redis", &["settings", "tls"]),
     ("stream", &["contract", "redis", "settings"]),
-    ("engine", &["contract", "faults", "redis", "settings"]),
+    ("engine", &["contract", "faults", "redis", "settings", "tls"]),
     ("start", &["contract", "engine", "faults", "redis", "settings"]),
     ("metrics", &["contract", "engine", "settings", "stream"]),
     ("observe", &["contract", "metrics", "ops", "redis", "settings", "stream", "worker"]),
     ("worker", &["contract", "engine", "faults", "metrics", "redis", "settings", "start", "stream"]),
     ("lobby", &["contract", "redis", "settings", "stream"]),
-    ("embedded", &["engine::label"]),
+    ("embedded", &["engine::label", "tls"]),
     // Shares nothing with what it audits; its tests hold its reading of the contract against ours.
-    ("audit", &["contract::start_job", "redis", "settings"]),
-    ("ops", &["contract", "redis", "settings", "start::game_id", "stream"]),
+    ("audit", &["contract::start_job", "redis", "settings", "tls"]),
+    ("ops", &["contract", "redis", "settings", "start::game_id", "stream", "tls"]),
     ("bench", &BENCH),
     ("cli", &CLI),
 ];
 
-const BENCH: [&str; 11] =
-    ["contract", "embedded", "engine", "faults", "lobby", "metrics", "redis", "settings", "start", "stream", "worker"];
-const CLI: [&str; 15] = [
+const BENCH: [&str; 12] = [
+    "contract", "embedded", "engine", "faults", "lobby", "metrics", "redis", "settings", "start", "stream", "tls",
+    "worker",
+];
+const CLI: [&str; 16] = [
     "audit", "bench", "contract", "embedded", "engine", "faults", "lobby", "metrics", "observe", "ops", "redis",
-    "settings", "start", "stream", "worker",
+    "settings", "start", "stream", "tls", "worker",
 ];
 
 /// Files that may know less than their module: the module they are in, what only they may name, and where they are.

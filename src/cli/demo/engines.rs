@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use crate::cli::common;
+use crate::cli::common::{self, UsersDocker};
 use crate::cli::dev::ENGINE_IMAGE;
 use crate::contract::job_result::REPLAY_NO_OP;
 use crate::embedded::docker::DockerAdmin;
@@ -99,11 +99,11 @@ pub(super) async fn show(site: &mut Site, count: u16, guard: &mut Option<Guard>)
     if count == 0 {
         return left_out("--docker-containers is 0".to_owned());
     }
-    let docker_host = match common::docker_host() {
-        Ok(host) => host,
+    let UsersDocker { host: docker_host, tls, mut settings } = match common::docker() {
+        Ok(docker) => docker,
         Err(report) => return left_out(report.to_string()),
     };
-    let admin = match DockerAdmin::connect(&docker_host).await {
+    let admin = match DockerAdmin::connect(&docker_host, tls.as_ref()).await {
         Ok(admin) => admin,
         Err(error) => {
             return left_out(format!("no Docker Engine answers at {docker_host}: {error}"));
@@ -125,12 +125,11 @@ pub(super) async fn show(site: &mut Site, count: u16, guard: &mut Option<Guard>)
     if let Err(error) = admin.import(ENGINE_IMAGE, &program).await {
         return left_out(format!("the Docker Engine does not take the image {ENGINE_IMAGE}: {error}"));
     }
-    let settings = common::pairs([
+    settings.extend(common::pairs([
         ("engine", "docker"),
-        ("docker-host", docker_host.as_str()),
         ("engine-host-id", namespace.as_str()),
         ("readiness", "http:/"),
-    ]);
+    ]));
     let mut stage = Stage::open(site, &namespace, settings).await?;
     let ran = start_all(&mut stage, count, run, docker_host).await?;
     stage.fleet.stop(STOPPED_WITHIN).await;

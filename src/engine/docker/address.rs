@@ -17,6 +17,9 @@ pub enum ConnectError {
     /// A `tcp://` URL whose host or port cannot be one.
     #[error("`{0}` names no host and port")]
     HostAndPort(String),
+    /// TLS to a socket of this machine.
+    #[error("`{0}` is a socket, which is not encrypted")]
+    EncryptedSocket(String),
     /// Port 0 cannot be published.
     #[error("the game engine's port must not be 0")]
     EnginePort,

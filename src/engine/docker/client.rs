@@ -4,10 +4,11 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::Docker;
 
 use super::address::Address;
 use super::classify::Failure;
+use crate::tls::{Tls, docker_client, variant};
 
 /// How long each kind of call may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +51,15 @@ const LIBRARY_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug)]
 pub(super) struct Client {
     address: Address,
+    /// Only of an engine behind TCP.
+    tls: Option<Tls>,
     ready: Mutex<Option<Docker>>,
 }
 
 impl Client {
     /// No connection is made yet.
-    pub(super) fn new(address: Address) -> Self {
-        Self { address, ready: Mutex::new(None) }
+    pub(super) fn new(address: Address, tls: Option<Tls>) -> Self {
+        Self { address, tls, ready: Mutex::new(None) }
     }
 
     /// Where the engine is.
@@ -76,7 +79,12 @@ impl Client {
         Failure: From<E>,
     {
         let bounded = tokio::time::timeout(limit, async { run(self.docker().await?).await.map_err(Failure::from) });
-        let answer = bounded.await.unwrap_or_else(|_| Err(timed_out(what, limit)));
+        let mut answer = bounded.await.unwrap_or_else(|_| Err(timed_out(what, limit)));
+        if let Err(Failure::Unreachable(text)) = &mut answer
+            && let Some(explained) = self.tls.as_ref().and_then(|tls| tls.explain(text))
+        {
+            *text = explained;
+        }
         if let Err(failure @ Failure::Unreachable(_)) = &answer {
             tracing::debug!(engine = %self.address, what, error = ?failure, "engine connection lost");
             self.forget();
@@ -90,12 +98,7 @@ impl Client {
             return Ok(docker);
         }
         let seconds = LIBRARY_TIMEOUT.as_secs();
-        let made = match &self.address {
-            Address::Unix { path } => Docker::connect_with_unix(path, seconds, API_DEFAULT_VERSION),
-            address @ Address::Tcp { .. } => {
-                Docker::connect_with_http(&address.to_string(), seconds, API_DEFAULT_VERSION)
-            }
-        };
+        let made = docker_client(&self.address.to_string(), self.tls.as_ref(), seconds);
         // An engine older than the library refuses every call made with the library's own version.
         let docker = made?.negotiate_version().await.map_err(|error| match Failure::from(error) {
             // Its status says something about this question, not about the call that waits behind it.
@@ -141,7 +144,7 @@ impl From<bollard::errors::Error> for Failure {
 }
 
 /// The error and what caused it: the outermost text of a connection error names neither.
-fn with_causes(error: &dyn std::error::Error) -> String {
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -151,6 +154,10 @@ fn with_causes(error: &dyn std::error::Error) -> String {
             text.push_str(&inner_text);
         }
         cause = inner.source();
+    }
+    if let Some(variant) = variant(error) {
+        text.push_str(": ");
+        text.push_str(&variant);
     }
     text
 }

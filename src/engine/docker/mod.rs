@@ -32,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::contract::error_code::ErrorCode;
 use crate::engine::{Container, ContainerSpec, Engine, EngineError, Listed, PullStep, Readiness, Reply, label};
+use crate::tls::Tls;
 
 pub use self::address::ConnectError;
 pub use self::client::Limits;
@@ -62,7 +63,20 @@ impl DockerEngine {
     /// The engine behind `host` (`unix:///path` or `tcp://host[:port]`), whose containers listen on `port`. Nothing
     /// is sent yet.
     pub fn connect(host: &str, port: u16, start_concurrency: usize) -> Result<Self, ConnectError> {
+        Self::connect_with(host, None, port, start_concurrency)
+    }
+
+    /// The same, encrypted where `tls` says how.
+    pub fn connect_with(
+        host: &str,
+        tls: Option<Tls>,
+        port: u16,
+        start_concurrency: usize,
+    ) -> Result<Self, ConnectError> {
         let address = Address::parse(host)?;
+        if tls.is_some() && matches!(address, Address::Unix { .. }) {
+            return Err(ConnectError::EncryptedSocket(host.to_owned()));
+        }
         if port == 0 {
             return Err(ConnectError::EnginePort);
         }
@@ -70,7 +84,7 @@ impl DockerEngine {
             return Err(ConnectError::Concurrency);
         }
         Ok(Self {
-            client: Arc::new(Client::new(address)),
+            client: Arc::new(Client::new(address, tls)),
             limits: Limits::default(),
             port,
             flights: Flights::default(),

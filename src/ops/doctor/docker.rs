@@ -3,33 +3,31 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::Docker;
 
 use super::Finding;
 use crate::ops::printable::printable;
+use crate::settings::EngineSettings;
+use crate::tls::{Tls, docker_client};
 
 /// A data root with less room than this will soon fail a pull.
 const FREE_MIN: u64 = 2 << 30;
 
-/// Looks at the engine at `host`; each call within `limit`.
-pub(super) async fn docker(host: &str, image: Option<&str>, limit: Duration) -> Vec<Finding> {
+/// Looks at the engine; each call within `limit`.
+pub(super) async fn docker(settings: &EngineSettings, image: Option<&str>, limit: Duration) -> Vec<Finding> {
+    let (host, tls) = (settings.docker_host.as_str(), settings.docker_tls.as_ref());
     let seconds = limit.as_secs().max(1);
-    let made = match host.strip_prefix("unix://") {
-        Some(path) => {
-            if let Some(finding) = no_socket(path) {
-                return vec![finding];
-            }
-            Docker::connect_with_unix(path, seconds, API_DEFAULT_VERSION)
-        }
-        None => Docker::connect_with_http(host, seconds, API_DEFAULT_VERSION),
-    };
+    if let Some(finding) = host.strip_prefix("unix://").and_then(no_socket) {
+        return vec![finding];
+    }
+    let made = docker_client(host, tls, seconds);
     let remedy = "start the Docker Engine, or correct docker-host; the user needs the right to use its socket";
     let docker = match made {
         Ok(docker) => docker,
         Err(error) => return vec![Finding::fail("docker", format!("{host}: {error}"), remedy)],
     };
     // An engine older than the library refuses every call made with the library's own version.
-    let asked = bounded(limit, async {
+    let asked = bounded(limit, tls, async {
         let docker = docker.negotiate_version().await?;
         let version = docker.version().await?;
         Ok((docker, version))
@@ -40,12 +38,26 @@ pub(super) async fn docker(host: &str, image: Option<&str>, limit: Duration) -> 
     };
     let text = |text: Option<String>| text.map_or_else(|| "unknown".to_owned(), |text| printable(&text));
     let found = format!("{host}: version {}, API {}", text(version.version), text(version.api_version));
-    let mut findings = vec![Finding::ok("docker", found)];
-    findings.extend(disk(&docker, host, limit).await);
+    let mut findings = vec![Finding::ok("docker", found), encryption(host, tls)];
+    findings.extend(disk(&docker, host, tls, limit).await);
     if let Some(image) = image {
-        findings.push(present(&docker, image, limit).await);
+        findings.push(present(&docker, image, tls, limit).await);
     }
     findings
+}
+
+/// Whoever reaches an engine that asks for nothing is root there.
+fn encryption(host: &str, tls: Option<&Tls>) -> Finding {
+    const ABOUT: &str = "docker-tls";
+    match tls {
+        Some(tls) => Finding::ok(ABOUT, tls.to_string()),
+        None if host.starts_with("unix://") => Finding::ok(ABOUT, "a socket of this machine"),
+        None => Finding::warn(
+            ABOUT,
+            "neither encrypted nor authenticated: whoever reaches that port is root on the engine's machine",
+            "serve it with --tlsverify and set docker-tls-ca-file, docker-tls-cert-file and docker-tls-key-file",
+        ),
+    }
 }
 
 fn no_socket(path: &str) -> Option<Finding> {
@@ -55,10 +67,14 @@ fn no_socket(path: &str) -> Option<Finding> {
 
 async fn bounded<T>(
     limit: Duration,
+    tls: Option<&Tls>,
     call: impl Future<Output = Result<T, bollard::errors::Error>>,
 ) -> Result<T, String> {
     match tokio::time::timeout(limit, call).await {
         Ok(answer) => answer.map_err(|error| {
+            if let Some(explained) = tls.and_then(|tls| tls.explain_causes(&error)) {
+                return explained;
+            }
             let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
             printable(&format!("{error}{cause}"))
         }),
@@ -67,8 +83,8 @@ async fn bounded<T>(
 }
 
 /// Room in the data root, where that is on this machine and readable.
-async fn disk(docker: &Docker, host: &str, limit: Duration) -> Option<Finding> {
-    let info = bounded(limit, docker.info()).await.ok()?;
+async fn disk(docker: &Docker, host: &str, tls: Option<&Tls>, limit: Duration) -> Option<Finding> {
+    let info = bounded(limit, tls, docker.info()).await.ok()?;
     let root = info.docker_root_dir?;
     if !host.starts_with("unix://") {
         return None;
@@ -83,9 +99,9 @@ async fn disk(docker: &Docker, host: &str, limit: Duration) -> Option<Finding> {
     })
 }
 
-async fn present(docker: &Docker, image: &str, limit: Duration) -> Finding {
+async fn present(docker: &Docker, image: &str, tls: Option<&Tls>, limit: Duration) -> Finding {
     let shown = printable(image);
-    match bounded(limit, docker.inspect_image(image)).await {
+    match bounded(limit, tls, docker.inspect_image(image)).await {
         Ok(_) => Finding::ok("image", format!("{shown} is present")),
         Err(error) if error.to_lowercase().contains("no such image") => Finding::warn(
             "image",

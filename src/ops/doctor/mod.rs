@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::connect::within;
 use super::{SCHEMA_VERSION, View};
-use crate::settings::{EngineKind, Settings};
+use crate::settings::{EngineKind, RedisSettings, Settings};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -94,6 +94,20 @@ pub fn no_redis(url: &str, error: &str) -> Finding {
     )
 }
 
+/// Is what goes over the network to Redis for everybody to read?
+pub fn encryption(redis: &RedisSettings) -> Finding {
+    const ABOUT: &str = "redis-tls";
+    match &redis.tls {
+        Some(tls) => Finding::ok(ABOUT, tls.to_string()),
+        None if redis.is_local => Finding::ok(ABOUT, "not encrypted, and does not leave this machine"),
+        None => Finding::warn(
+            ABOUT,
+            "not encrypted: the password and every job can be read on the way",
+            "use rediss://, or encrypt the network in between",
+        ),
+    }
+}
+
 /// Everything in and about Redis; each part within `limit`.
 pub async fn redis(view: &View, limit: Duration) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -118,7 +132,7 @@ pub async fn redis(view: &View, limit: Duration) -> Vec<Finding> {
 /// The container engine and this machine; each call within `limit`.
 pub async fn engine(settings: &Settings, image: Option<&str>, limit: Duration) -> Vec<Finding> {
     let mut findings = match settings.engine.kind {
-        EngineKind::Docker => docker::docker(&settings.engine.docker_host, image, limit).await,
+        EngineKind::Docker => docker::docker(&settings.engine, image, limit).await,
         EngineKind::Simulated => vec![Finding::ok("engine", "simulated: containers exist only in Redis")],
     };
     findings.extend(machine::machine(settings.worker.slots));

@@ -1,9 +1,10 @@
 //! Which engine starts containers, and how.
 
-use super::{Check, parse};
+use super::{Check, Read, parse, tls};
 use crate::settings::secret::without_credentials;
 use crate::settings::source::Origin;
 use crate::settings::{EngineKind, EngineSettings, SimulatedSettings};
+use crate::tls::Tls;
 
 /// A Docker Engine serialises most of a start: more at once only makes each of them slower.
 const DOCKER_CONCURRENCY: usize = 4;
@@ -15,6 +16,7 @@ const HOST_ID_CHARS_MAX: usize = 64;
 pub(super) fn settings(check: &mut Check, slots: Option<usize>) -> Option<EngineSettings> {
     let kind = check.choice("engine", &[("docker", EngineKind::Docker), ("simulated", EngineKind::Simulated)]);
     let docker_host = docker_host(check, kind);
+    let docker_tls = docker_tls(check, kind, docker_host.as_deref());
     let host_id = check.parsed("engine-host-id", host_id);
     let port = check.number("engine-port");
     let start_concurrency = start_concurrency(check, kind, slots);
@@ -27,6 +29,7 @@ pub(super) fn settings(check: &mut Check, slots: Option<usize>) -> Option<Engine
     Some(EngineSettings {
         kind: kind?,
         docker_host: docker_host?,
+        docker_tls: docker_tls?,
         host_id: host_id?,
         port: port?,
         start_concurrency: start_concurrency?,
@@ -41,11 +44,40 @@ pub(super) fn settings(check: &mut Check, slots: Option<usize>) -> Option<Engine
 
 fn docker_host(check: &mut Check, kind: Option<EngineKind>) -> Option<String> {
     // DOCKER_HOST was set for other programs; where no Docker is used, a form we do not support harms nobody.
-    let unasked = check.origin("docker-host") == Origin::Environment("DOCKER_HOST".to_owned());
-    if unasked && kind != Some(EngineKind::Docker) {
+    if is_dockers_own(&check.origin("docker-host")) && kind != Some(EngineKind::Docker) {
         return Some(without_credentials(&check.text_of("docker-host")));
     }
     check.parsed("docker-host", parse::docker_host)
+}
+
+/// Does a value come from one of Docker's own variables?
+fn is_dockers_own(origin: &Origin) -> bool {
+    matches!(origin, Origin::Environment(variable) if variable.starts_with("DOCKER_"))
+}
+
+/// An engine's certificate is signed by an authority of one's own, so the file that names it is what turns TLS on.
+fn docker_tls(check: &mut Check, kind: Option<EngineKind>, docker_host: Option<&str>) -> Read<Option<Tls>> {
+    let files = tls::DOCKER;
+    for name in [files.ca, files.cert, files.key] {
+        if !check.is_set(name) {
+            check.show(name, "none");
+        }
+    }
+    let Some(name) = files.given(check) else { return Some(None) };
+    if is_dockers_own(&check.origin(name)) && kind != Some(EngineKind::Docker) {
+        return Some(None);
+    }
+    // A host that cannot be read is the problem to solve first.
+    if !docker_host?.starts_with("tcp://") {
+        let host = check.quoted("docker-host");
+        check.refuse(name, format!("is for an engine behind tcp://, and {host} is a socket; correct one of them"));
+        return None;
+    }
+    if name != files.ca {
+        check.refuse(name, format!("needs {} beside it: the authority that signed the engine's certificate", files.ca));
+        return None;
+    }
+    files.read(check).map(Some)
 }
 
 fn start_concurrency(check: &mut Check, kind: Option<EngineKind>, slots: Option<usize>) -> Option<usize> {

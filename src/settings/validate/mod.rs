@@ -9,6 +9,7 @@ mod parse;
 mod engine;
 mod redis;
 mod streams;
+mod tls;
 mod worker;
 
 use std::collections::BTreeMap;

@@ -1,9 +1,10 @@
 //! How to reach Redis. Nothing here may put a password into a problem.
 
-use super::Check;
+use super::{Check, Read, tls};
 use crate::settings::RedisSettings;
 use crate::settings::file::read_text;
 use crate::settings::redis_url::{RedisUrl, masked};
+use crate::tls::Tls;
 
 /// No password is longer; a larger file is a mistake in the path.
 const PASSWORD_BYTES_MAX: u64 = 16 << 10;
@@ -11,6 +12,7 @@ const PASSWORD_BYTES_MAX: u64 = 16 << 10;
 pub(super) fn settings(check: &mut Check) -> Option<RedisSettings> {
     let url = url(check);
     let password = check.parsed("redis-password-file", password);
+    let tls = redis_tls(check, url.as_ref());
     let (mut url, password) = (url?, password?);
     match password {
         Some(_) if url.has_password() => {
@@ -30,7 +32,21 @@ pub(super) fn settings(check: &mut Check) -> Option<RedisSettings> {
         None => {}
     }
     check.show("redis-url", url.display());
-    Some(RedisSettings { display_url: url.display(), url: url.client() })
+    Some(RedisSettings { display_url: url.display(), url: url.client(), tls: tls?, is_local: url.is_local() })
+}
+
+fn redis_tls(check: &mut Check, url: Option<&RedisUrl>) -> Read<Option<Tls>> {
+    let files = tls::REDIS;
+    // A URL that cannot be read is the problem to solve first.
+    let url = url?;
+    if url.is_encrypted() {
+        return files.read(check).map(Some);
+    }
+    let Some(name) = files.given(check) else { return Some(None) };
+    // The URL is not quoted: what stands for its user may be a password.
+    check
+        .refuse(name, "is for an encrypted connection, and redis-url makes none; write rediss:// there, or unset this");
+    None
 }
 
 fn url(check: &mut Check) -> Option<RedisUrl> {

@@ -1,0 +1,115 @@
+//! What a handshake that failed means, in words that name what to check.
+//!
+//! The Redis client hands on such an error as a text alone, so it is told by the names that the TLS library's error
+//! variants have; `tests/it/encrypted` sees each of the common ones from a real server.
+
+use std::error::Error;
+
+use super::Tls;
+
+/// What is to be looked at.
+#[derive(Debug, Clone, Copy)]
+enum Check {
+    /// The trusted authorities.
+    Authority,
+    /// Host name and subjectAltName.
+    Name,
+    /// The server's own files; the text says it all.
+    Server,
+    /// Our certificate, or that there is none.
+    Identity,
+    /// The port, and whether TLS is spoken there.
+    Port,
+}
+
+/// The first that occurs in an error decides: those with more to say stand first.
+const MEANINGS: &[(&str, &str, Check)] = &[
+    ("UnknownIssuer", "the server's certificate is signed by nobody who is trusted here", Check::Authority),
+    ("BadSignature", "the server's certificate is not signed by the authority it names", Check::Authority),
+    ("NotValidForName", "the server's certificate is for another name than the host that was asked for", Check::Name),
+    ("NotValidYet", "the server's certificate is not valid yet: look at it, and at both clocks", Check::Server),
+    (
+        "InvalidCertificate(Expired",
+        "the server's certificate has expired: renew it, and look at both clocks",
+        Check::Server,
+    ),
+    (
+        "CaUsedAsEndEntity",
+        "the server shows the certificate of an authority as its own: give it one of its own",
+        Check::Server,
+    ),
+    (
+        "UnsupportedCertVersion",
+        "the server's certificate is of version 1, without a subjectAltName: make it anew",
+        Check::Server,
+    ),
+    (
+        "InvalidPurpose",
+        "the server's certificate is not made for servers (extendedKeyUsage): make it anew",
+        Check::Server,
+    ),
+    ("InvalidCertificate", "the server's certificate cannot be accepted", Check::Server),
+    ("AlertReceived(CertificateRequired", "the server", Check::Identity),
+    ("AlertReceived(UnknownCA", "the server", Check::Identity),
+    ("AlertReceived(BadCertificate", "the server", Check::Identity),
+    ("AlertReceived(CertificateUnknown", "the server", Check::Identity),
+    ("AlertReceived(CertificateExpired", "the server", Check::Identity),
+    ("AlertReceived(CertificateRevoked", "the server", Check::Identity),
+    ("AlertReceived(UnsupportedCertificate", "the server", Check::Identity),
+    ("AlertReceived(AccessDenied", "the server", Check::Identity),
+    // TLS 1.2 has no word of its own for a missing client certificate.
+    ("AlertReceived(HandshakeFailure", "the server", Check::Identity),
+    ("AlertReceived(ProtocolVersion", "the server speaks no TLS of version 1.2 or 1.3", Check::Server),
+    ("AlertReceived(", "the server refused the handshake", Check::Server),
+    ("PeerIncompatible", "the server and this program have no version or cipher in common", Check::Server),
+    ("InvalidContentType", "what answers there does not speak TLS", Check::Port),
+    ("CorruptMessage", "what answers there does not speak TLS", Check::Port),
+    ("tls handshake eof", "the connection was closed during the handshake", Check::Port),
+    ("PeerMisbehaved", "what answers there breaks the rules of TLS", Check::Port),
+    ("InvalidMessage", "what answers there does not speak TLS", Check::Port),
+];
+
+impl Tls {
+    /// What this error of a connection means, if it is one of TLS.
+    pub fn explain(&self, error: &str) -> Option<String> {
+        let (name, what, check) = MEANINGS.iter().find(|(name, _, _)| error.contains(name))?;
+        let (prefix, place) = (self.peer.prefix(), self.peer.place());
+        let advice = match check {
+            Check::Authority if self.has_own_roots => format!("{what}; check {prefix}-tls-ca-file"),
+            Check::Authority => format!("{what}; name its authority with {prefix}-tls-ca-file"),
+            Check::Name => format!("{what}; check {place}, or make the certificate with that name as subjectAltName"),
+            Check::Server => (*what).to_owned(),
+            Check::Identity if self.has_identity => format!(
+                "{what} does not accept our certificate; check {prefix}-tls-cert-file, and which authority the server \
+                 trusts for clients"
+            ),
+            Check::Identity => {
+                format!("{what} demands a client certificate; set {prefix}-tls-cert-file and {prefix}-tls-key-file")
+            }
+            Check::Port => format!("{what}; check the port in {place}, and that the server has TLS on"),
+        };
+        let name = name.trim_end_matches('(').replace("AlertReceived(", "alert ").replace("InvalidCertificate(", "");
+        Some(format!("the TLS handshake failed ({name}): {advice}"))
+    }
+
+    /// The same of a typed error.
+    pub fn explain_causes(&self, error: &(dyn Error + 'static)) -> Option<String> {
+        variant(error).and_then(|variant| self.explain(&variant))
+    }
+}
+
+/// The TLS library's own error among the causes of another, by the name of its variant: what it says of itself is worded
+/// otherwise.
+pub fn variant(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(inner) = cause {
+        // An I/O error does not name the error that it was made of as its source.
+        let made_of = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let of_tls = inner.downcast_ref::<rustls::Error>().or_else(|| made_of.and_then(|error| error.downcast_ref()));
+        if let Some(error) = of_tls {
+            return Some(format!("{error:?}"));
+        }
+        cause = inner.source();
+    }
+    None
+}

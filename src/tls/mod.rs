@@ -1,0 +1,105 @@
+//! Encrypted connections: which certificates are trusted and shown, and what a handshake that failed means.
+//!
+//! One place for Redis and for a Docker Engine, so that both have the same forms of files, the same implementation of
+//! the cryptography and the same words for the same trouble. Files are read once, when the settings are: whoever renews
+//! a certificate restarts the replica.
+
+// from files to a configuration
+mod files;
+// what a failed handshake means
+mod handshake;
+// a Docker Engine, encrypted or not
+mod docker;
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+pub use docker::docker_client;
+pub use files::{FileError, certificates, private_key};
+pub use handshake::variant;
+
+/// Where a connection leads. Names of settings and texts about trouble begin with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// `redis-url`
+    Redis,
+    /// `docker-host`
+    Docker,
+}
+
+/// Whose signature a server's certificate must carry.
+#[derive(Debug)]
+pub enum Roots {
+    /// Of these authorities and no other.
+    Own(Vec<CertificateDer<'static>>),
+    /// Of those that the system trusts.
+    System,
+}
+
+/// What shows a server who we are.
+#[derive(Debug)]
+pub struct Identity {
+    /// Our certificate, then those between it and the authority.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its private key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// Everything a connection needs to be encrypted. Cheap to clone.
+#[derive(Clone)]
+pub struct Tls {
+    peer: Peer,
+    config: Arc<ClientConfig>,
+    has_own_roots: bool,
+    has_identity: bool,
+}
+
+impl Tls {
+    /// Puts it together.
+    pub fn new(peer: Peer, roots: Roots, identity: Option<Identity>) -> Result<Self, FileError> {
+        let (has_own_roots, has_identity) = (matches!(roots, Roots::Own(_)), identity.is_some());
+        let config = Arc::new(files::config(roots, identity)?);
+        Ok(Self { peer, config, has_own_roots, has_identity })
+    }
+
+    /// For the client that makes the connection.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
+    }
+}
+
+impl fmt::Debug for Tls {
+    /// The configuration holds a private key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tls").field(&self.to_string()).finish()
+    }
+}
+
+impl fmt::Display for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let roots = if self.has_own_roots { "an authority of one's own" } else { "the system's authorities" };
+        let identity = if self.has_identity { "with a client certificate" } else { "without a client certificate" };
+        write!(f, "TLS, trusting {roots}, {identity}")
+    }
+}
+
+impl Peer {
+    /// What the names of its settings begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Docker => "docker",
+        }
+    }
+
+    /// The setting that says where it is.
+    fn place(self) -> &'static str {
+        match self {
+            Self::Redis => "redis-url",
+            Self::Docker => "docker-host",
+        }
+    }
+}
