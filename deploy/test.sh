@@ -32,6 +32,7 @@ install_missing() {
     has redis-server || missing+=(redis-server)
     has dockerd || missing+=(docker.io)
     has ip || missing+=(iproute2)
+    has openssl || missing+=(openssl)
     has promtool || missing+=(prometheus)
     # Checkers of the files in deploy/.
     has shellcheck || missing+=(shellcheck)

@@ -223,8 +223,12 @@ async fn keep_refusals(mut errors: Receiver<(Error, Option<Server>)>, tls: Tls, 
             Err(RecvError::Closed) => return,
         };
         let Some(router) = router.upgrade() else { return };
-        if refusal.is_some() {
-            router.lock().unwrap_or_else(PoisonError::into_inner).tls_refusal = refusal;
+        let Some(refusal) = refusal else { continue };
+        let mut router = router.lock().unwrap_or_else(PoisonError::into_inner);
+        // Said once, although it is met with every reconnection.
+        if router.tls_refusal.as_ref() != Some(&refusal) {
+            tracing::warn!(err = refusal, "redis handshake failed");
+            router.tls_refusal = Some(refusal);
         }
     }
 }

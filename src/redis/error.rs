@@ -44,10 +44,16 @@ impl RedisError {
         Self { kind: Kind::Unexpected, text: format!("unexpected reply from Redis: {what}") }
     }
 
-    /// In words that name what to check, where it is a failed handshake.
+    /// Of a connection that did not come about: in words that name what to check, where it is a failed handshake.
     pub(super) fn explained(self, tls: Option<&Tls>) -> Self {
-        match tls.and_then(|tls| tls.explain(&self.text)) {
+        let Some(tls) = tls else { return self };
+        match tls.explain(&self.text) {
             Some(text) => Self { kind: Kind::Unreachable, text },
+            // A server without TLS waits for the end of what it takes for a command.
+            None if self.text.contains("timed out") => {
+                let text = format!("{} Does the server have TLS on, on the port in redis-url?", self.text);
+                Self { text, ..self }
+            }
             None => self,
         }
     }
@@ -96,7 +102,12 @@ impl From<Error> for RedisError {
             ErrorKind::Parse | ErrorKind::Protocol => Kind::Unexpected,
             _ => kind_of(&text),
         };
-        let text = if text.is_empty() { format!("{:?}", error.kind()) } else { text };
+        let text = match text {
+            empty if empty.is_empty() => format!("{:?}", error.kind()),
+            // What a server that is killed looks like; the library's words are about attackers and a page of its manual.
+            long if long.contains("without sending TLS close_notify") => "the server closed the connection".to_owned(),
+            text => text,
+        };
         Self { kind, text }
     }
 }

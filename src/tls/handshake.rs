@@ -25,7 +25,8 @@ enum Check {
 /// The first that occurs in an error decides: those with more to say stand first.
 const MEANINGS: &[(&str, &str, Check)] = &[
     ("UnknownIssuer", "the server's certificate is signed by nobody who is trusted here", Check::Authority),
-    ("BadSignature", "the server's certificate is not signed by the authority it names", Check::Authority),
+    // By one of the same name, made anew, say.
+    ("BadSignature", "the server's certificate is signed by nobody who is trusted here", Check::Authority),
     ("NotValidForName", "the server's certificate is for another name than the host that was asked for", Check::Name),
     ("NotValidYet", "the server's certificate is not valid yet: look at it, and at both clocks", Check::Server),
     (
@@ -103,13 +104,15 @@ impl Tls {
 pub fn variant(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(inner) = cause {
-        // An I/O error does not name the error that it was made of as its source.
-        let made_of = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let of_tls = inner.downcast_ref::<rustls::Error>().or_else(|| made_of.and_then(|error| error.downcast_ref()));
-        if let Some(error) = of_tls {
+        if let Some(error) = inner.downcast_ref::<rustls::Error>() {
             return Some(format!("{error:?}"));
         }
-        cause = inner.source();
+        // An I/O error does not name the error that it was made of as its source.
+        let made_of = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = match made_of {
+            Some(made_of) => Some(made_of),
+            None => inner.source(),
+        };
     }
     None
 }

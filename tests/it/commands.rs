@@ -135,7 +135,7 @@ fn send_without_redis_says_where_it_looked_and_exits_69() {
 #[test]
 fn send_refuses_bad_settings_with_78_and_bad_usage_with_2() {
     let code = |url, arguments: &[&str]| send(url, arguments).status.code();
-    assert_eq!(code("rediss://h", &["--game", "g1", "--image", "i"]), Some(78));
+    assert_eq!(code("redis-cluster://h", &["--game", "g1", "--image", "i"]), Some(78));
     assert_eq!(code("redis://h", &["--game", "g1", "--image", "i", "--results-stream", ""]), Some(78));
     assert_eq!(code("redis://h", &["--game", "g1"]), Some(2));
     assert_eq!(code("redis://h", &["--game", "g1", "--image", "i", "--slots", "4"]), Some(2));

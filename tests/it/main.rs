@@ -14,6 +14,8 @@ mod zombies;
 mod legacy_offset;
 // Redis goes away and comes back
 mod outages;
+// encrypted connections, and every way in which they are refused
+mod encrypted;
 // replicas that are told to stop
 mod shutdown;
 // what the start service promises, and entries of every shape

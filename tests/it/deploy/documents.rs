@@ -104,7 +104,7 @@ fn every_file_that_the_documents_name_is_there() {
             }
             let name: String = text[at..].chars().take_while(|c| is_part(*c)).collect();
             let name = name.trim_end_matches(['.', '/']);
-            // Made by make-secrets.sh; and a resource of Kubernetes.
+            // Made by make-secrets.sh and make-certificates.sh; and a resource of Kubernetes.
             let is_made = name.starts_with("deploy/secrets");
             assert!(is_made || root().join(name).exists(), "{document} names {name}");
         }

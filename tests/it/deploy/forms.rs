@@ -1,4 +1,4 @@
-//! Every form of a Redis connection that the settings accept, with a replica and commands on a real server.
+//! Every form of an unencrypted Redis connection that the settings accept, with a replica and commands on a real server.
 
 use std::fs;
 use std::path::Path;
@@ -97,11 +97,11 @@ fn a_password_in_the_url_and_the_name_of_valkey() {
 }
 
 #[test]
-fn an_encrypted_connection_is_refused_for_now() {
-    let fleet = Surroundings::new(&[("redis-url", "rediss://127.0.0.1:6379")]);
+fn sentinels_are_refused_for_now() {
+    let fleet = Surroundings::new(&[("redis-url", "redis-sentinel://127.0.0.1:26379")]);
     for command in [&["worker"][..], &["status"], &["send", "--game", "g", "--image", "i:1"]] {
         let output = fleet.command(command, &[]);
         assert_eq!(output.status.code(), Some(78), "{command:?}: {}", shown(&output));
-        assert!(shown(&output).contains("rediss://"), "{}", shown(&output));
+        assert!(shown(&output).contains("redis-sentinel://"), "{}", shown(&output));
     }
 }

@@ -51,6 +51,12 @@ fn the_spec_names_every_setting_and_its_default() {
         ("max-backing-off", "256"),
         ("max-field-bytes", "64KiB"),
         ("redis-password-file", "none"),
+        ("redis-tls-ca-file", "none"),
+        ("redis-tls-cert-file", "none"),
+        ("redis-tls-key-file", "none"),
+        ("docker-tls-ca-file", "none"),
+        ("docker-tls-cert-file", "none"),
+        ("docker-tls-key-file", "none"),
         ("start-deadline", "off"),
         ("ready-timeout", "30s"),
         ("consumer-idle", "1h"),
@@ -88,7 +94,7 @@ fn the_documentation_holds_the_current_table() {
 #[test]
 fn the_documentation_shows_a_real_report() {
     let flags = [("slots", "many"), ("claim-idle", "5")];
-    let environment = [("STARTJOBS_REDIS_URL", "rediss://:sesame@redis.internal"), ("STARTJOBS_BLOCK", "0s")];
+    let environment = [("STARTJOBS_REDIS_URL", "redis-cluster://:sesame@redis.internal"), ("STARTJOBS_BLOCK", "0s")];
     let report = load(&flags, &environment).expect_err("all four are wrong").to_string();
     assert!(documentation().contains(&report), "docs/configuration.md should show:\n{report}");
 }

@@ -12,7 +12,7 @@ use super::{file, load, problems};
 /// Setting, value, and words its one problem must hold.
 const REFUSED: &[(&str, &str, &str)] = &[
     ("redis-url", "localhost:6379", "write redis://HOST:PORT"),
-    ("redis-url", "rediss://h", "rediss://, which is not supported yet; supported are redis://"),
+    ("redis-url", "rediss-sentinel://h", "rediss-sentinel://, which is not supported yet; supported are redis://"),
     ("redis-url", "redis-sentinel://h", "not supported yet"),
     ("redis-url", "redis-cluster://h", "not supported yet"),
     ("redis-url", "http://h", "not supported yet"),
@@ -25,6 +25,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("redis-url", "redis://user@h", "redis-password-file"),
     ("redis-url", "redis+unix://tmp/r.sock", "three slashes"),
     ("redis-password-file", "/no/such/file", "cannot be read"),
+    ("redis-tls-ca-file", "/no/such/file", "write rediss:// there, or unset this"),
+    ("redis-tls-cert-file", "/no/such/file", "write rediss:// there, or unset this"),
+    ("redis-tls-key-file", "/no/such/file", "write rediss:// there, or unset this"),
     ("jobs-stream", "  ", "stream must not be empty"),
     ("results-stream", "", "stream must not be empty"),
     ("dead-stream", "", "stream must not be empty"),
@@ -61,6 +64,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("docker-host", "ssh://h", "not supported yet"),
     ("docker-host", "tcp://h", "no port"),
     ("docker-host", "unix://x", "absolute path"),
+    ("docker-tls-ca-file", "/no/such/file", "is for an engine behind tcp://"),
+    ("docker-tls-cert-file", "/no/such/file", "is for an engine behind tcp://"),
+    ("docker-tls-key-file", "/no/such/file", "is for an engine behind tcp://"),
     ("engine-host-id", "a b", "letters"),
     ("engine-port", "65536", "65535"),
     ("start-concurrency", "0", "from 1"),

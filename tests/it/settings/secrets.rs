@@ -12,6 +12,8 @@ fn redis_urls_reach_the_client_whole_and_are_shown_without_password() {
         ("REDIS://[::1]:7/3", "redis://[::1]:7/3", "redis://[::1]:7/3"),
         ("valkey://u:a%40b@h/", "valkey://u:a%40b@h:6379", "valkey://u:***@h:6379"),
         ("redis://:a@b:c@h:1", "redis://:a%40b%3Ac@h:1", "redis://:***@h:1"),
+        ("rediss://:a@h/1", "rediss://:a@h:6379/1", "rediss://:***@h:6379/1"),
+        ("VALKEYS://u:a@h", "valkeys://u:a@h:6379", "valkeys://u:***@h:6379"),
         ("redis+unix:///run/r.sock", "redis+unix:///run/r.sock", "redis+unix:///run/r.sock"),
         (
             "redis+unix://:x@/run/r.sock",

@@ -62,7 +62,9 @@ impl World {
         let directory = tempfile::Builder::new().prefix("startjobs-test-").tempdir().expect("a temporary directory");
         let mut all: Vec<(String, String)> =
             FAST.iter().chain(settings).map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        all.push(("redis-url".to_owned(), redis.url()));
+        if !settings.iter().any(|&(name, _)| name == "redis-url") {
+            all.push(("redis-url".to_owned(), redis.url()));
+        }
         let typed = load(&all);
         let lobby = Lobby::connect(&typed.redis, &typed.stream).await.expect("a connection");
         let fleet = Fleet::new(FleetOptions {

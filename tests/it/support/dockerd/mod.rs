@@ -35,6 +35,8 @@ const PREFIX: &str = "sjd";
 pub struct Dockerd {
     dir: TempDir,
     bridge: Bridge,
+    /// Further arguments of its command line.
+    arguments: Vec<String>,
     daemon: Option<Daemon>,
 }
 
@@ -42,7 +44,12 @@ impl Dockerd {
     /// Starts one and waits until it answers. None where there is no Docker here: the caller returns, and the test
     /// counts as passed with a loud line on stderr; where the environment demands Docker, it panics instead.
     pub fn start() -> Option<Self> {
-        match Self::try_start() {
+        Self::start_with(&[])
+    }
+
+    /// The same, with further arguments.
+    pub fn start_with(arguments: &[&str]) -> Option<Self> {
+        match Self::try_start(arguments) {
             Ok(dockerd) => Some(dockerd),
             Err(reason) => {
                 let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -58,7 +65,7 @@ impl Dockerd {
         }
     }
 
-    fn try_start() -> Result<Self, String> {
+    fn try_start(arguments: &[&str]) -> Result<Self, String> {
         for (program, package) in [("dockerd", "docker.io"), ("ip", "iproute2"), ("setpriv", "util-linux")] {
             if find_program(program).is_none() {
                 return Err(format!("`{program}` is not installed (package {package})"));
@@ -69,7 +76,8 @@ impl Dockerd {
         // Short, because a socket's path has at most 107 bytes.
         let prefix = format!("{PREFIX}-{}-", std::process::id());
         let dir = tempfile::Builder::new().prefix(&prefix).tempdir().map_err(|error| error.to_string())?;
-        let mut dockerd = Self { dir, bridge, daemon: None };
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut dockerd = Self { dir, bridge, arguments, daemon: None };
         dockerd.bring_up()?;
         Ok(dockerd)
     }
@@ -172,7 +180,7 @@ impl Dockerd {
     }
 
     fn bring_up(&mut self) -> Result<(), String> {
-        let daemon = Daemon::spawn(self.dir.path(), &self.bridge.name)?;
+        let daemon = Daemon::spawn(self.dir.path(), &self.bridge.name, &self.arguments)?;
         self.daemon = Some(daemon);
         let patience = Instant::now() + PATIENCE;
         while self.daemon.as_ref().is_some_and(|daemon| !daemon.has_ended()) && Instant::now() < patience {
@@ -212,7 +220,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn spawn(dir: &Path, bridge: &str) -> Result<Self, String> {
+    fn spawn(dir: &Path, bridge: &str, arguments: &[String]) -> Result<Self, String> {
         let log = fs::File::options().create(true).append(true).open(dir.join("log"));
         let log = log.map_err(|error| error.to_string())?;
         // Left behind by an engine that was killed.
@@ -223,6 +231,7 @@ impl Daemon {
             .args(["--pdeathsig", "TERM", "dockerd", "--host", &format!("unix://{}", path("sock"))])
             .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
             .args(["--iptables=false", "--ip6tables=false", "--bridge", bridge])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);

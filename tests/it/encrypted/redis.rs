@@ -1,0 +1,64 @@
+//! Jobs and commands over TLS, and a server that goes away.
+
+use startjobs::redis::Value;
+
+use super::{Certificates, borrowed, command, redis, said};
+use crate::support::world::World;
+
+#[tokio::test]
+async fn a_fleet_works_over_tls_and_survives_a_restart_of_redis() {
+    let certificates = Certificates::new(&["localhost", "127.0.0.1"]);
+    let (server, port) = redis(&certificates, &["--requirepass", "s3same"]);
+    let mut settings = certificates.settings("redis");
+    settings.push(("redis-url".to_owned(), format!("rediss://:s3same@localhost:{port}/2")));
+    let mut world = World::on(server, &borrowed(&settings)).await;
+    world.replica(&[]);
+    world.replica(&[]);
+    for game in 0..10 {
+        world.send(&format!("before-{game}"), "galaxy/engine:1").await;
+    }
+    world.settled().await;
+
+    world.redis.kill();
+    world.redis.start_again().expect("redis-server starts again");
+    world.eventually("Redis answers again", async |world: &World| world.try_redis(&["PING"]).await.is_ok()).await;
+    for game in 0..10 {
+        world.send(&format!("after-{game}"), "galaxy/engine:1").await;
+    }
+    world.settled().await;
+    world.at_rest().await;
+
+    let url = settings.pop().expect("the URL").1;
+    settings.push(("redis-url".to_owned(), url.replace("//", "//default").replace("rediss", "valkeys")));
+    settings.push(("engine".to_owned(), "simulated".to_owned()));
+    for arguments in [
+        &["status"][..],
+        &["check", "--min-replicas", "2"],
+        &["replicas"],
+        &["send", "--game", "by-hand", "--image", "galaxy/engine:1", "--wait"],
+        &["audit", "--since", "0"],
+        &["dead", "list"],
+        &["doctor"],
+    ] {
+        let output = command(arguments, &settings, &[]);
+        let said = said(&output);
+        assert!(output.status.success() && !said.contains("s3same"), "{arguments:?}: {said}");
+        if arguments == ["doctor"] {
+            assert!(said.contains("TLS, trusting an authority of one's own, with a client certificate"), "{said}");
+        }
+    }
+    assert_all_encrypted(&world, port).await;
+    assert!(!world.logs().contains("s3same"), "{}", world.logs());
+}
+
+/// Nobody came in by the other port, which is there for the test's own look at the server.
+async fn assert_all_encrypted(world: &World, port: u16) {
+    let reply = world.redis(&["CLIENT", "LIST"]).await;
+    let Value::String(list) = reply else { panic!("not a text: {reply:?}") };
+    let ours: Vec<&str> = list.lines().filter(|line| line.contains(" db=2 ")).collect();
+    // Two connections of each replica, two of the lobby.
+    assert!(ours.len() >= 6, "{list}");
+    for line in ours {
+        assert!(line.contains(&format!("laddr=127.0.0.1:{port} ")), "{line}");
+    }
+}
