@@ -36,7 +36,8 @@ pub struct Place {
     directory: TempDir,
     guard: Guard,
     program: PathBuf,
-    url: String,
+    /// `redis-url`, and what goes with it.
+    redis: Pairs,
     tag: String,
     /// What has been made known of the server.
     pub server: Server,
@@ -58,20 +59,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAGE: &str = "1000";
 
 impl Place {
-    /// A place with a redis-server of its own, or on the one behind `url`.
-    pub fn open(url: Option<&str>, aof: Aof) -> Result<Self, Error> {
+    /// A place with a redis-server of its own, or on the one that these settings name.
+    pub fn open(redis: Option<Pairs>, aof: Aof) -> Result<Self, Error> {
         let program = std::env::current_exe()?;
         let directory = tempfile::Builder::new().prefix("startjobs-bench-").tempdir()?;
         let leftovers = Leftovers { directory: Some(directory.path().to_owned()), engine: None };
         let guard = Guard::start(&program, &leftovers.arguments())?;
-        let own = match url {
+        let own = match redis {
             Some(_) => None,
             None => Some(RedisServer::start_below(directory.path(), Path::new("redis-server"), aof_options(aof))?),
         };
-        let url = url.map_or_else(|| own.as_ref().map(RedisServer::url).unwrap_or_default(), str::to_owned);
+        let of_own = || own.iter().map(|server| ("redis-url".to_owned(), server.url())).collect();
+        let redis = redis.unwrap_or_else(of_own);
         let server = Server { version: String::new(), aof: "unknown".to_owned(), own: own.is_some() };
         let tag = format!("bench:{}", uuid::Uuid::new_v4().simple());
-        let mut place = Self { own, directory, guard, program, url, tag, server };
+        let mut place = Self { own, directory, guard, program, redis, tag, server };
         place.server = place.look()?;
         Ok(place)
     }
@@ -118,15 +120,14 @@ impl Place {
 
     /// The server, for bare connections.
     pub fn target(&self) -> Result<Target, Error> {
-        let settings = settings_of(&vec![("redis-url".to_owned(), self.url.clone())])?;
+        let settings = settings_of(&self.redis)?;
         Ok(Target::of(&settings.redis)?)
     }
 
     /// Settings of a fleet on streams and records of its own, then `more`.
     pub fn settings(&self, part: &str, more: &[(String, String)]) -> Pairs {
         let name = format!("{}:{part}", self.tag);
-        let mut pairs: Pairs = [
-            ("redis-url", self.url.clone()),
+        let own: Pairs = [
             ("jobs-stream", format!("{name}:start_jobs")),
             ("results-stream", format!("{name}:job_results")),
             ("offset-key", format!("{name}:offset:{{label}}")),
@@ -136,8 +137,7 @@ impl Place {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
-        pairs.extend_from_slice(more);
-        pairs
+        [self.redis.as_slice(), own.as_slice(), more].concat()
     }
 
     /// Removes every key of this run, or of one part of it.

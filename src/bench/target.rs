@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use crate::settings::RedisSettings;
+use crate::tls::Tls;
 
 /// A server and how to log in.
 #[derive(Clone)]
@@ -15,6 +16,8 @@ pub struct Target {
     pub credentials: Option<(String, String)>,
     /// Which database.
     pub database: u8,
+    /// How the connection is encrypted, and for which host the server's certificate must be.
+    pub tls: Option<(Tls, String)>,
 }
 
 impl std::fmt::Debug for Target {
@@ -47,12 +50,14 @@ impl Target {
         });
         if scheme.ends_with("+unix") {
             let path = rest.find('/').map(|slash| PathBuf::from(decoded(&rest[slash..]))).ok_or_else(bad)?;
-            return Ok(Self { address: Address::Unix(path), credentials, database: 0 });
+            return Ok(Self { address: Address::Unix(path), credentials, database: 0, tls: None });
         }
         let (server, database) = rest.split_once('/').unwrap_or((rest, ""));
         let database = if database.is_empty() { 0 } else { database.parse().map_err(|_| bad())? };
         let address = server.to_socket_addrs()?.next().ok_or_else(bad)?;
-        Ok(Self { address: Address::Tcp(address), credentials, database })
+        let host = server.rsplit_once(':').map_or(server, |(host, _)| host).trim_matches(['[', ']']);
+        let tls = settings.tls.clone().map(|tls| (tls, host.to_owned()));
+        Ok(Self { address: Address::Tcp(address), credentials, database, tls })
     }
 }
 

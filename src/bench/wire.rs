@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::target::{Address, Target};
+use crate::tls::blocking::Stream;
 
 /// One token of a reply. An array's elements follow it as tokens of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub enum Token {
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<Stream>),
 }
 
 impl Socket {
@@ -35,6 +37,7 @@ impl Socket {
         Ok(match self {
             Self::Tcp(stream) => Self::Tcp(stream.try_clone()?),
             Self::Unix(stream) => Self::Unix(stream.try_clone()?),
+            Self::Tls(stream) => Self::Tls(Box::new(stream.try_clone()?)),
         })
     }
 
@@ -42,6 +45,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
         }
     }
 
@@ -49,6 +53,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.write_all(bytes),
             Self::Unix(stream) => stream.write_all(bytes),
+            Self::Tls(stream) => stream.write_all(bytes),
         }
     }
 }
@@ -99,7 +104,10 @@ impl Wire {
                 let stream = TcpStream::connect_timeout(address, CONNECT_WITHIN)?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(patience))?;
-                Socket::Tcp(stream)
+                match &target.tls {
+                    Some((tls, host)) => Socket::Tls(Box::new(Stream::connect(tls, host, stream)?)),
+                    None => Socket::Tcp(stream),
+                }
             }
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
@@ -186,6 +194,7 @@ impl Sender {
         drop(match &self.socket {
             Socket::Tcp(stream) => stream.shutdown(std::net::Shutdown::Both),
             Socket::Unix(stream) => stream.shutdown(std::net::Shutdown::Both),
+            Socket::Tls(stream) => stream.shutdown(),
         });
     }
 

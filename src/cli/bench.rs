@@ -41,6 +41,7 @@ Latency counts from when an entry was to be sent. Exit codes: 0 done; 1 failed; 
 missed; 69 there is no Redis; 78 a setting of the replicas is wrong.";
 
 const SUBJECTS: [&str; 4] = ["worker", "noop", "floor", "floor-pipeline"];
+const REDIS: [&str; 4] = ["redis-url", "redis-tls-ca-file", "redis-tls-cert-file", "redis-tls-key-file"];
 const REAL_STREAMS: [&str; 4] = ["jobs-stream", "results-stream", "dead-stream", "group"];
 const SHARES: [(&str, &str); 6] = [
     ("malformed", "Share of entries that are no job"),
@@ -192,6 +193,9 @@ pub(super) fn shared(replicas: &'static str, latency: &'static str, level: &'sta
             .default_value(level)
             .value_parser(["error", "warn", "info", "debug"]),
         flag("redis-url", "URL", "A Redis to use instead of a private redis-server"),
+        flag("redis-tls-ca-file", "FILE", "The authorities of a Redis behind rediss://").requires("redis-url"),
+        flag("redis-tls-cert-file", "FILE", "The client certificate that it is shown").requires("redis-url"),
+        flag("redis-tls-key-file", "FILE", "The private key of the client certificate").requires("redis-url"),
         flag("aof", "MODE", "The private redis-server's append-only file").value_parser(["off", "everysec", "always"]),
         Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON"),
     ]
@@ -439,7 +443,9 @@ fn print_json(report: &impl serde::Serialize) {
 }
 
 fn open(matches: &ArgMatches, aof: Aof) -> Result<Place, u8> {
-    Place::open(matches.get_one::<String>("redis-url").map(String::as_str), aof).map_err(|error| say(&error))
+    let given = |name: &str| Some((name.to_owned(), matches.get_one::<String>(name)?.clone()));
+    let redis: Pairs = REDIS.iter().filter_map(|name| given(name)).collect();
+    Place::open(Some(redis).filter(|redis| !redis.is_empty()), aof).map_err(|error| say(&error))
 }
 
 fn subject(matches: &ArgMatches) -> Option<Subject> {
@@ -469,7 +475,7 @@ pub(super) fn settings(matches: &ArgMatches) -> Result<Pairs, u8> {
         let Some((name, value)) = pair.split_once('=') else {
             return usage(&format!("--set takes NAME=VALUE, not {pair}"));
         };
-        if name == "engine" || name == "redis-url" || REAL_STREAMS.contains(&name) {
+        if name == "engine" || REDIS.contains(&name) || REAL_STREAMS.contains(&name) {
             return usage(&format!("--set {name} would lead out of the bench"));
         }
         pairs.push((name.to_owned(), value.to_owned()));

@@ -29,7 +29,8 @@ pub fn command() -> Command {
                 .conflicts_with_all(["kills", "poison"]),
         )
         .args(shared("3", "100ms", "info").into_iter().filter(|arg| {
-            !["subject", "engine-latency", "redis-url", "json", "log-level"].contains(&arg.get_id().as_str())
+            let name = arg.get_id().as_str();
+            !["subject", "engine-latency", "json", "log-level"].contains(&name) && !name.starts_with("redis-")
         }))
 }
 

@@ -10,6 +10,8 @@ mod files;
 mod handshake;
 // a Docker Engine, encrypted or not
 mod docker;
+// without a runtime, for the bench
+pub mod blocking;
 
 use std::fmt;
 use std::sync::Arc;

@@ -62,3 +62,21 @@ async fn assert_all_encrypted(world: &World, port: u16) {
         assert!(line.contains(&format!("laddr=127.0.0.1:{port} ")), "{line}");
     }
 }
+
+#[test]
+fn the_bench_measures_a_server_behind_tls() {
+    let certificates = Certificates::new(&["localhost"]);
+    let (_server, port) = redis(&certificates, &[]);
+    let mut arguments = ["bench", "drain", "--jobs", "500", "--redis-url"].map(str::to_owned).to_vec();
+    arguments.push(format!("rediss://localhost:{port}"));
+    arguments.extend(certificates.settings("redis").into_iter().flat_map(|(name, value)| [format!("--{name}"), value]));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = command(&arguments, &[], &[("PATH", &std::env::var("PATH").unwrap_or_default())]);
+    let told = said(&output);
+    assert!(output.status.success() && told.contains("every entry was answered exactly once"), "{told}");
+
+    // Without its certificate and key.
+    let output = command(&arguments[..arguments.len() - 4], &[], &[]);
+    let told = said(&output);
+    assert!(told.contains("demands a client certificate; set redis-tls-cert-file"), "{told}");
+}
