@@ -196,7 +196,7 @@ pub(super) fn docker_host(text: &str) -> Result<String, String> {
     }
     match host_and_port(authority.trim_end_matches('/'))? {
         (host, Some(port)) => Ok(format!("tcp://{host}:{port}")),
-        (_, None) => Err(format!("has no port; {FORMS}, usually 2375")),
+        (_, None) => Err(format!("has no port; {FORMS}, usually 2375, or 2376 with TLS")),
     }
 }
 
