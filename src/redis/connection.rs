@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use fred::prelude::*;
-use fred::types::config::{Server, TcpConfig, TlsConnector};
+use fred::types::config::{Server, ServerConfig, TcpConfig, TlsConnector};
 use fred::types::{ClientUnblockFlag, ConnectHandle, CustomCommand};
 use socket2::TcpKeepalive;
 use tokio::sync::broadcast::Receiver;
@@ -98,7 +98,7 @@ impl Connection {
         let router = Router { task, silent_since: None, replaced_at: None, tls_refusal: None };
         let router = Arc::new(Mutex::new(router));
         if let Some(tls) = tls {
-            drop(tokio::spawn(keep_refusals(errors, tls.clone(), Arc::downgrade(&router))));
+            drop(tokio::spawn(keep_refusals(errors, client.reconnect_rx(), tls.clone(), Arc::downgrade(&router))));
         }
         let timeout = timeout_of(role);
         let (replacing, _) = watch::channel(false);
@@ -187,9 +187,7 @@ impl Connection {
 
     /// The server has answered.
     pub(crate) fn answered(&self) {
-        let mut router = self.lock_router();
-        router.silent_since = None;
-        router.tls_refusal = None;
+        self.lock_router().silent_since = None;
     }
 
     fn lock_router(&self) -> MutexGuard<'_, Router> {
@@ -214,22 +212,35 @@ impl Connection {
     }
 }
 
-/// Notes each handshake that fails while the client reconnects. Ends with the connection.
-async fn keep_refusals(mut errors: Receiver<(Error, Option<Server>)>, tls: Tls, router: Weak<Mutex<Router>>) {
+/// Notes each handshake that fails while the client reconnects, until one succeeds. Ends with the connection.
+async fn keep_refusals(
+    mut errors: Receiver<(Error, Option<Server>)>,
+    mut reconnections: Receiver<Server>,
+    tls: Tls,
+    router: Weak<Mutex<Router>>,
+) {
     loop {
-        let refusal = match errors.recv().await {
-            Ok((error, _)) => tls.explain(error.details()),
-            Err(RecvError::Lagged(_)) => None,
-            Err(RecvError::Closed) => return,
+        let refusal = tokio::select! {
+            error = errors.recv() => match error {
+                Ok((error, _)) => match tls.explain(error.details()) {
+                    Some(refusal) => Some(refusal),
+                    None => continue,
+                },
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            },
+            reconnected = reconnections.recv() => match reconnected {
+                Ok(_) | Err(RecvError::Lagged(_)) => None,
+                Err(RecvError::Closed) => return,
+            },
         };
         let Some(router) = router.upgrade() else { return };
-        let Some(refusal) = refusal else { continue };
         let mut router = router.lock().unwrap_or_else(PoisonError::into_inner);
-        // Said once, although it is met with every reconnection.
-        if router.tls_refusal.as_ref() != Some(&refusal) {
+        // Said once, although it is met with every attempt.
+        if let Some(refusal) = refusal.as_ref().filter(|&refusal| router.tls_refusal.as_ref() != Some(refusal)) {
             tracing::warn!(err = refusal, "redis handshake failed");
-            router.tls_refusal = Some(refusal);
         }
+        router.tls_refusal = refusal;
     }
 }
 
@@ -238,7 +249,13 @@ fn build(settings: &RedisSettings, role: Role) -> Result<Client, RedisError> {
     let url = settings.url.expose();
     let unencrypted = url.replacen("rediss://", "redis://", 1).replacen("valkeys://", "valkey://", 1);
     let mut config = Config::from_url(if settings.tls.is_some() { &unencrypted } else { url })?;
-    config.tls = settings.tls.as_ref().map(|tls| TlsConnector::from((*tls.config()).clone()).into());
+    if let Some(tls) = &settings.tls {
+        config.tls = Some(TlsConnector::from((*tls.config()).clone()).into());
+        if let ServerConfig::Centralized { server } = &mut config.server {
+            // An IPv6 address stands in a certificate without the brackets it has in a URL.
+            server.tls_server_name = Some(server.host.trim_matches(['[', ']']).into());
+        }
+    }
     // Keep trying when the server is down at start.
     config.fail_fast = false;
     let mut builder = Builder::from_config(config);

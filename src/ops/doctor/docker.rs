@@ -111,3 +111,15 @@ async fn present(docker: &Docker, image: &str, tls: Option<&Tls>, limit: Duratio
         Err(error) => Finding::warn("image", format!("{shown}: {error}"), "look at the engine"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::doctor::Level;
+
+    #[test]
+    fn a_port_that_is_open_to_everybody_is_warned_of() {
+        assert_eq!(encryption("tcp://10.0.0.1:2375", None).level, Level::Warn);
+        assert_eq!(encryption("unix:///var/run/docker.sock", None).level, Level::Ok);
+    }
+}

@@ -138,3 +138,16 @@ pub async fn engine(settings: &Settings, image: Option<&str>, limit: Duration) -
     findings.extend(machine::machine(settings.worker.slots));
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Secret;
+
+    #[test]
+    fn a_password_on_its_way_for_everybody_to_read_is_warned_of() {
+        let redis = |is_local| RedisSettings { display_url: String::new(), url: Secret::new(""), tls: None, is_local };
+        assert_eq!(encryption(&redis(false)).level, Level::Warn);
+        assert_eq!(encryption(&redis(true)).level, Level::Ok);
+    }
+}

@@ -42,6 +42,19 @@ fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
 }
 
 #[test]
+fn what_leaves_this_machine_is_told_from_what_does_not() {
+    let local = |url| good(&[("redis-url", url)], &[]).settings.redis.is_local;
+    for url in
+        ["redis://127.0.0.1", "redis://127.9.9.9", "redis://[::1]:7", "redis://LOCALHOST", "redis+unix:///r.sock"]
+    {
+        assert!(local(url), "{url}");
+    }
+    for url in ["redis://10.0.0.1", "redis://redis.internal", "redis://[fd00::1]", "redis://localhost.example"] {
+        assert!(!local(url), "{url}");
+    }
+}
+
+#[test]
 fn docker_host_falls_back_to_dockers_own_variable() {
     let docker = ("DOCKER_HOST", "tcp://10.0.0.1:2375");
     let loaded = good(&[], &[docker]);
