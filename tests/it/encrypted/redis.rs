@@ -47,20 +47,24 @@ async fn a_fleet_works_over_tls_and_survives_a_restart_of_redis() {
             assert!(said.contains("TLS, trusting an authority of one's own, with a client certificate"), "{said}");
         }
     }
-    assert_all_encrypted(&world, port).await;
+    assert_all_encrypted(&mut world, port).await;
     assert!(!world.logs().contains("s3same"), "{}", world.logs());
 }
 
-/// Nobody came in by the other port, which is there for the test's own look at the server.
-async fn assert_all_encrypted(world: &World, port: u16) {
-    let reply = world.redis(&["CLIENT", "LIST"]).await;
-    let Value::String(list) = reply else { panic!("not a text: {reply:?}") };
-    let ours: Vec<&str> = list.lines().filter(|line| line.contains(" db=2 ")).collect();
-    // Two connections of each replica, two of the lobby.
-    assert!(ours.len() >= 6, "{list}");
-    for line in ours {
+/// Nobody came in by the other port, which is there for the start of the server.
+async fn assert_all_encrypted(world: &mut World, port: u16) {
+    // Two connections of each replica, two of the lobby; each comes back in its own time.
+    world.eventually("everybody is back", async |world: &World| connected(world).await.len() >= 6).await;
+    for line in connected(world).await {
         assert!(line.contains(&format!("laddr=127.0.0.1:{port} ")), "{line}");
     }
+}
+
+/// Who uses the database of the fleet.
+async fn connected(world: &World) -> Vec<String> {
+    let reply = world.redis(&["CLIENT", "LIST"]).await;
+    let Value::String(list) = reply else { panic!("not a text: {reply:?}") };
+    list.lines().filter(|line| line.contains(" db=2 ")).map(str::to_owned).collect()
 }
 
 #[test]
