@@ -12,6 +12,8 @@
 //!
 //! Imports run one way, downwards in the list below; `tests/it/tidy.rs` proves it. `docs/architecture.md` is the long form.
 
+// which build this is
+pub mod version;
 // the wire: pure, knows nobody
 pub mod contract;
 // encrypted connections, to Redis and to a Docker Engine

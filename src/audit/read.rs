@@ -159,14 +159,23 @@ impl<'a> Reader<'a> {
         let flat: Vec<String> =
             reply::list(self.ask_flat(&["HGETALL", &key]).await?)?.into_iter().map(reply::text).collect();
         let now_ms = self.facts.moments.last().map_or(0, |moment| moment.now_ms);
-        let claim_idle_ms = self.facts.claim_idle_ms;
-        let is_live = |presence: &str| {
-            let mut words = presence.splitn(3, ' ');
+        let ours = millis(self.settings.worker.claim_idle);
+        let mut claim_idle_ms = None;
+        self.live.clear();
+        for pair in flat.chunks_exact(2) {
+            let mut words = pair[1].splitn(3, ' ');
             let seen: u64 = words.next().and_then(|seen| seen.parse().ok()).unwrap_or(0);
-            words.next() != Some("left") && seen.saturating_add(claim_idle_ms) >= now_ms
-        };
-        let pairs = flat.chunks_exact(2);
-        self.live = pairs.filter(|pair| is_live(&pair[1])).map(|pair| pair[0].clone()).collect();
+            let has_left = words.next() == Some("left");
+            // A replica's own setting, where its record says it: ours may be another.
+            let about = words.next().and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok());
+            let own = about.and_then(|about| about["claim_idle_ms"].as_u64());
+            if !has_left && seen.saturating_add(own.unwrap_or(ours)) >= now_ms {
+                self.live.insert(pair[0].clone());
+                claim_idle_ms = claim_idle_ms.max(own);
+            }
+        }
+        // The longest of those that live: until it has passed, nobody need have claimed.
+        self.facts.claim_idle_ms = claim_idle_ms.unwrap_or(ours);
         Ok(())
     }
 

@@ -185,14 +185,14 @@ async fn bring_docker(site: &Site) -> Result<Docker, u8> {
 async fn watch(site: &mut Site, fleet: &mut Fleet, options: &FleetOptions, docker: Option<&Docker>) -> u8 {
     await_up(fleet, options).await;
     common::print(&banner(site, fleet, docker));
-    let mut dead = HashSet::new();
+    let (mut dead, url) = (HashSet::new(), site.redis().url());
     loop {
         let mut living = 0;
         for (number, replica) in fleet.replicas().enumerate() {
             let process = replica.process();
             match process.ended() {
                 None => living += 1,
-                Some(status) if dead.insert(number) => say_death(number, process.id(), status),
+                Some(status) if dead.insert(number) => say_death(number, process.id(), status, &url),
                 Some(_) => {}
             }
         }
@@ -207,9 +207,16 @@ async fn watch(site: &mut Site, fleet: &mut Fleet, options: &FleetOptions, docke
     }
 }
 
-fn say_death(number: usize, pid: u32, status: ExitStatus) {
+/// And which commands tell the rest, ready to be pasted where nothing is set.
+fn say_death(number: usize, pid: u32, status: ExitStatus, url: &str) {
+    let program = common::program_as_typed();
     eprintln!(
-        "startjobs: replica {number} (pid {pid}) has ended ({status}) and is not started again; the others take over what it held"
+        "startjobs: replica {number} (pid {pid}) has ended ({status}) and is not started again; the others take over what it held\n  \
+         export STARTJOBS_REDIS_URL={url}\n  \
+         {program} replicas        it is lost once claim-idle (5s) has passed\n  \
+         {program} alerts          which alert that raises, and its runbook\n  \
+         {program} pending         what is in whose hands\n  \
+         {program} inspect JOB     what became of a job: its entry id or its game"
     );
 }
 
@@ -252,9 +259,10 @@ fn banner(site: &mut Site, fleet: &mut Fleet, docker: Option<&Docker>) -> String
         ("  pids", &pids.join(" ")),
     ]);
     let first = pids.first().map_or("", String::as_str);
-    let send = format!("{program} send --redis-url {url} --image {image} --wait --game");
+    let send = format!("{program} send --image {image} --wait --game");
     format!(
-        "{} replicas are running.\n{facts}\nTry, in another terminal:\n  {send} g1\n  kill -9 {first}; {send} g2\n  \
+        "{} replicas are running.\n{facts}\nTry, in another terminal:\n  export STARTJOBS_REDIS_URL={url}\n  {send} g1\n  \
+         kill -9 {first}; {send} g2\n  {program} status; {program} alerts; {program} inspect g2\n  \
          redis-cli -p {port} XLEN runtime:job_results\n\nCtrl-C stops and removes everything.\n",
         pids.len()
     )

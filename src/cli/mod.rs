@@ -11,6 +11,7 @@ pub mod audit;
 // what nobody could answer
 pub mod dead;
 // how the fleet is doing
+pub mod alerts;
 pub mod check;
 pub mod doctor;
 pub mod inspect;
@@ -42,6 +43,8 @@ use std::process::ExitCode;
 
 use clap::Command;
 
+use crate::version;
+
 /// The exit codes that users script against.
 pub mod exit {
     /// Done, or drained.
@@ -67,13 +70,15 @@ const EXAMPLES: &str = "Examples:
   startjobs worker --redis-url redis://redis:6379          one replica
   startjobs send --game g1 --image galaxy/engine:1 --wait  one job, followed to its outcome
   startjobs status                                         how the fleet is doing
+  startjobs alerts                                         what would be alerted, and its runbook
   startjobs inspect game-17                                the story of a game or a job
   startjobs config show --origin                           settings and their origins";
 
 /// The whole command line.
 pub fn command() -> Command {
     Command::new("startjobs")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(version::VERSION)
+        .long_version(version::LONG)
         .about("Starts game engine containers from a Redis stream: one outcome per job, whatever dies")
         .before_help(EXAMPLES)
         .subcommand_required(true)
@@ -81,6 +86,7 @@ pub fn command() -> Command {
         .subcommand(worker::command())
         .subcommand(send::command())
         .subcommand(status::command())
+        .subcommand(alerts::command())
         .subcommand(replicas::command())
         .subcommand(pending::command())
         .subcommand(inspect::command())
@@ -108,6 +114,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(("worker", matches)) => worker::run(matches),
         Some(("send", matches)) => send::run(matches),
         Some(("status", matches)) => status::run(matches),
+        Some(("alerts", matches)) => alerts::run(matches),
         Some(("replicas", matches)) => replicas::run(matches),
         Some(("pending", matches)) => pending::run(matches),
         Some(("inspect", matches)) => inspect::run(matches),

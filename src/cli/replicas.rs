@@ -19,7 +19,8 @@ held); left (ended as it should); unknown (a consumer of the group that is no re
 
 Exit codes: 0 shown; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
 
-const HEADINGS: [&str; 9] = ["name", "host", "version", "up", "state", "slots", "in use", "pending", "last seen"];
+const HEADINGS: [&str; 10] =
+    ["name", "host", "pid", "version", "up", "state", "slots", "in use", "pending", "last seen"];
 
 /// The command and its flags.
 pub fn command() -> Command {
@@ -48,12 +49,13 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
     })
 }
 
-fn row(replica: &Replica) -> [String; 9] {
+fn row(replica: &Replica) -> [String; 10] {
     let text = |text: &Option<String>| or_dash(text.as_deref().map(printable));
     let number = |number: Option<u64>| or_dash(number.map(|number| number.to_string()));
     [
         printable(&replica.name),
         text(&replica.host),
+        number(replica.pid),
         text(&replica.version),
         or_dash(replica.up_ms.map(span)),
         replica.state.as_str().to_owned(),

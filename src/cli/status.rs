@@ -95,7 +95,7 @@ fn text(overview: &Overview) -> String {
         Health::Paused => Colour::Yellow,
         Health::Degraded => Colour::Red,
     };
-    let lines = [
+    let mut lines = vec![
         ("waiting", waiting(overview)),
         ("in flight", in_flight(overview)),
         ("dead letters", overview.dead_letters.to_string()),
@@ -107,7 +107,16 @@ fn text(overview: &Overview) -> String {
         ("redis", printable(&overview.redis.text())),
         ("paused", if overview.paused.is_some() { "yes" } else { "no" }.to_owned()),
     ];
+    if let Some(alerts) = alerts(overview) {
+        lines.push(("alerts", alerts));
+    }
     format!("{}\n\n{}", paint(&overview.sentence, colour), common::aligned(&lines))
+}
+
+/// Said only when there is something to say.
+fn alerts(overview: &Overview) -> Option<String> {
+    let named: Vec<&str> = overview.alerts.iter().map(|alert| alert.soon.as_str()).collect();
+    (!named.is_empty()).then(|| format!("{}: see `startjobs alerts`", named.join(", ")))
 }
 
 fn waiting(overview: &Overview) -> String {

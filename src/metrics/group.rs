@@ -32,6 +32,8 @@ pub struct GroupGauges {
     pub dead_letters: Gauge,
     /// Replicas present.
     pub replicas: Gauge,
+    /// Replicas that ended without a goodbye.
+    pub replicas_lost: Gauge,
     /// 1 while XINFO's own lag is known.
     pub lag_known: Gauge,
     /// XINFO's own lag, 0 where it is not known.
@@ -58,6 +60,10 @@ impl Default for GroupGauges {
             ),
             dead_letters: table.add("dead_letter_entries", "Entries in the dead-letter stream"),
             replicas: table.add("replicas", "Replicas that are present, running or draining"),
+            replicas_lost: table.add(
+                "replicas_lost",
+                "Replicas that ended without a goodbye, for as long as they are remembered (consumer-idle)",
+            ),
             lag_known: table.add("stream_lag_known", "1 while XINFO GROUPS knows its lag, 0 while it answers null"),
             lag: table.add(
                 "stream_lag",

@@ -5,6 +5,7 @@ use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::REPLAY_NO_OP;
 use crate::stream::adopt::AdoptionState;
 use crate::stream::renew::Renewal;
+use crate::version::{REVISION, RUSTC, VERSION};
 
 /// A label's name and its values.
 pub type Label = (&'static str, Vec<&'static str>);
@@ -50,7 +51,9 @@ pub fn of(metric: &str) -> Vec<Label> {
             vec![("operation", ENGINE_OPERATIONS.to_vec()), ("result", results)]
         }
         "startjobs_group_samples_total" => vec![("result", SAMPLES.to_vec())],
-        "startjobs_build_info" => vec![("version", vec![env!("CARGO_PKG_VERSION")])],
+        "startjobs_build_info" => {
+            vec![("version", vec![VERSION]), ("revision", vec![REVISION]), ("rustc", vec![RUSTC])]
+        }
         _ => Vec::new(),
     }
 }

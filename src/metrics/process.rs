@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 
+use crate::version::{REVISION, RUSTC, VERSION};
+
 /// Appends `process_*` and `startjobs_build_info` in the exposition format. What cannot be read is left out.
 pub fn render(text: &mut String) {
     let mut gauge = |name: &str, kind: &str, help: &str, value: Option<f64>| {
@@ -30,10 +32,10 @@ pub fn render(text: &mut String) {
     );
     gauge("process_open_fds", "gauge", "Open file descriptors", open_files());
     gauge("process_max_fds", "gauge", "Open file descriptors allowed", open_files_max());
-    let version = env!("CARGO_PKG_VERSION");
+    let name = "startjobs_build_info";
     write!(
         text,
-        "# HELP startjobs_build_info Which build this is.\n# TYPE startjobs_build_info gauge\nstartjobs_build_info{{version=\"{version}\"}} 1\n"
+        "# HELP {name} Which build this is.\n# TYPE {name} gauge\n{name}{{version=\"{VERSION}\",revision=\"{REVISION}\",rustc=\"{RUSTC}\"}} 1\n"
     )
     .ok();
 }

@@ -19,6 +19,7 @@ use super::connections;
 use super::outlook::Outlook;
 use crate::ops::SCHEMA_VERSION;
 use crate::redis::RedisError;
+use crate::version::{REVISION, RUSTC, VERSION};
 use crate::worker::run::Instruments;
 
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -92,7 +93,7 @@ async fn metrics(State(instruments): State<Instruments>) -> Response {
 }
 
 async fn version() -> Response {
-    Json(json!({ "name": "startjobs", "version": env!("CARGO_PKG_VERSION") })).into_response()
+    Json(json!({ "name": "startjobs", "version": VERSION, "revision": REVISION, "rustc": RUSTC })).into_response()
 }
 
 async fn status(State(outlook): State<Arc<Outlook>>) -> Response {

@@ -43,13 +43,18 @@ fn show(sample: &Sample, metrics: &Metrics, mirror: &mut MirrorWatch) {
     group.pending.set(number(look.pending.count));
     group.oldest_pending.set(age(look.pending.oldest.as_ref()));
     group.dead_letters.set(number(look.dead));
-    let is_present = |state: State| matches!(state, State::Running | State::Draining);
-    let present = replicas.replicas.iter().filter(|replica| is_present(replica.state)).count();
-    group.replicas.set(i64::try_from(present).unwrap_or(i64::MAX));
+    let replicas = &replicas.replicas;
+    let lost = replicas.iter().filter(|replica| replica.state == State::Lost);
+    group.replicas.set(size(replicas.iter().filter(|replica| replica.is_alive()).count()));
+    group.replicas_lost.set(size(lost.count()));
     let lag = look.group.as_ref().and_then(|group| group.lag);
     group.lag_known.set(i64::from(lag.is_some()));
     group.lag.set(number(lag.unwrap_or_default()));
     group.mirror_held.set(mirror.held(look.mirror.as_deref(), look.pending.count, Instant::now()).as_secs_f64());
+}
+
+fn size(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn seconds(ms: u64) -> f64 {

@@ -146,7 +146,7 @@ impl Look {
     }
 }
 
-fn id_of(text: &str) -> Option<EntryId> {
+pub(super) fn id_of(text: &str) -> Option<EntryId> {
     text.parse().ok()
 }
 

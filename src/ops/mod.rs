@@ -17,6 +17,8 @@ pub mod pending;
 pub mod overview;
 pub mod server;
 pub mod verdict;
+// which alerts fire
+pub mod alerts;
 // limits, and whether they hold
 pub mod thresholds;
 // one job, one game
@@ -56,6 +58,7 @@ struct Scripts {
     look: Script,
     count: Script,
     pending: Script,
+    dead: Script,
 }
 
 impl View {
@@ -72,6 +75,7 @@ impl View {
                 look: Script::new(include_str!("scripts/look.lua")),
                 count: Script::new(include_str!("scripts/count.lua")),
                 pending: Script::new(include_str!("scripts/pending.lua")),
+                dead: Script::new(include_str!("scripts/dead.lua")),
             }),
             // As nobody: no call that is made for a consumer is made through this.
             as_group: Group::new(&settings.stream, "", Arc::clone(&connection)),

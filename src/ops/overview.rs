@@ -1,9 +1,11 @@
 //! The whole fleet in one form: what `status` shows.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Serialize;
 
+use super::alerts::{self, Alerts, Raised};
 use super::backlog::Waiting;
 use super::look::{Look, Watermark};
 use super::replicas::{Replica, State};
@@ -50,6 +52,8 @@ pub struct Overview {
     pub redis: Server,
     /// Who has paused the fleet, if somebody has.
     pub paused: Option<Pause>,
+    /// Alerts that fire or are about to, as far as Redis tells.
+    pub alerts: Vec<Raised>,
 }
 
 /// What waits.
@@ -119,15 +123,27 @@ pub struct Mirror {
 impl View {
     /// Looks, and counts at most `counted_max` waiting entries one by one.
     pub async fn overview(&self, counted_max: u64) -> Result<Overview, RedisError> {
-        let look = self.look().await?;
-        let waiting = self.waiting(&look, counted_max).await?;
-        let server = self.server().await?;
-        Ok(self.overview_of(&look, waiting, server))
+        Ok(self.overview_with_alerts(counted_max).await?.0)
     }
 
-    fn overview_of(&self, look: &Look, waiting: Waiting, redis: Server) -> Overview {
-        let listed = self.replicas(look).replicas;
-        let alive = |replica: &&Replica| matches!(replica.state, State::Running | State::Draining);
+    /// The same, with all alerts, which are made of the same facts.
+    pub(super) async fn overview_with_alerts(&self, counted_max: u64) -> Result<(Overview, Alerts), RedisError> {
+        let look = self.look().await?;
+        let waiting = self.waiting(&look, counted_max).await?;
+        let dead = self.lately_dead(&look).await?;
+        let server = self.server().await?;
+        let replicas = self.replicas(&look).replicas;
+        let mut overview = self.overview_of(&look, waiting, server, &replicas);
+        let alerts = Alerts::new(look.now_ms, alerts::judge(&overview, &replicas, &dead));
+        overview.alerts = alerts.raised().map(Raised::of).collect();
+        Ok((overview, alerts))
+    }
+
+    fn overview_of(&self, look: &Look, waiting: Waiting, redis: Server, listed: &[Replica]) -> Overview {
+        let alive = |replica: &&Replica| replica.is_alive();
+        // The fleet's own limit where it says so, whatever this process's settings are.
+        let max_run = listed.iter().filter(alive).filter_map(|replica| replica.max_run_ms).max();
+        let max_run = max_run.map_or(self.max_run, Duration::from_millis);
         let waiting_id = look.oldest_waiting.clone().filter(|_| waiting.count > 0);
         let mut overview = Overview {
             schema_version: SCHEMA_VERSION,
@@ -147,7 +163,7 @@ impl View {
             },
             dead_letters: look.dead,
             outcomes: look.results,
-            replicas: counts(&listed),
+            replicas: counts(listed),
             lag: lag(look, waiting),
             mirror: mirror(look),
             has_group: look.group.is_some(),
@@ -155,8 +171,9 @@ impl View {
             versions: listed.iter().filter(alive).filter_map(|replica| replica.version.clone()).collect(),
             redis,
             paused: look.pause(),
+            alerts: Vec::new(),
         };
-        judge(&mut overview, &self.wrong_types(look), self.max_run);
+        judge(&mut overview, &self.wrong_types(look), max_run);
         overview
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::look::Look;
+use super::printable::span;
 use super::{SCHEMA_VERSION, View};
 
 /// What a replica is up to. In the order in which they are listed.
@@ -63,6 +64,10 @@ pub struct Replica {
     pub last_seen_ms: Option<u64>,
     /// How long ago that was.
     pub last_seen_ago_ms: Option<u64>,
+    /// After how long without a sign of life it is lost: its own `claim-idle`, or ours where it does not say.
+    pub claim_idle_ms: Option<u64>,
+    /// How long it lets a start take, where it says so.
+    pub max_run_ms: Option<u64>,
 }
 
 /// All of them, as JSON shows them.
@@ -87,8 +92,31 @@ struct About {
     engine: Option<String>,
     slots: Option<u64>,
     in_flight: Option<u64>,
-    /// What the replica's own presence lasts, where it says so.
+    /// What the replica's own presence lasts; records of older versions do not say.
     claim_idle_ms: Option<u64>,
+    /// As above.
+    max_run_ms: Option<u64>,
+}
+
+impl Replica {
+    /// It runs or drains.
+    pub fn is_alive(&self) -> bool {
+        matches!(self.state, State::Running | State::Draining)
+    }
+
+    /// Its name, host and process, and when it was last seen.
+    pub fn named(&self) -> String {
+        let host = self.host.as_deref().map_or_else(String::new, |host| format!(" on {host}"));
+        let pid = self.pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+        let seen = self.last_seen_ago_ms.map_or_else(String::new, |ago| format!(", last seen {} ago", span(ago)));
+        format!("{}{host}{pid}{seen}", self.name)
+    }
+
+    /// Since when it is lost, Unix milliseconds of the server's clock.
+    pub fn lost_since_ms(&self) -> Option<u64> {
+        let seen = self.last_seen_ms.filter(|_| self.state == State::Lost)?;
+        Some(seen.saturating_add(self.claim_idle_ms.unwrap_or_default()))
+    }
 }
 
 impl View {
@@ -142,6 +170,8 @@ fn of_record(name: &str, record: &str, now_ms: u64, claim_idle: Duration) -> Rep
         pending: 0,
         last_seen_ms: Some(seen),
         last_seen_ago_ms: Some(now_ms.saturating_sub(seen)),
+        claim_idle_ms: Some(lasts_ms),
+        max_run_ms: about.max_run_ms,
     }
 }
 
@@ -159,6 +189,8 @@ fn unknown(name: &str) -> Replica {
         pending: 0,
         last_seen_ms: None,
         last_seen_ago_ms: None,
+        claim_idle_ms: None,
+        max_run_ms: None,
     }
 }
 
@@ -179,7 +211,9 @@ mod tests {
         let lost = of(&format!("8000 running {json}"));
         assert_eq!((lost.state, lost.up_ms, lost.in_flight), (State::Lost, Some(4_000), None));
         assert_eq!(of("1 left {}").state, State::Left);
-        assert_eq!(of(r#"8000 running {"claim_idle_ms":5000}"#).state, State::Running);
+        let other = of(r#"8000 running {"claim_idle_ms":5000}"#);
+        assert_eq!((other.state, other.claim_idle_ms), (State::Running, Some(5_000)), "its own claim-idle counts");
+        assert_eq!((lost.claim_idle_ms, lost.lost_since_ms()), (Some(1_000), Some(9_000)), "ours, where it is silent");
     }
 
     #[test]

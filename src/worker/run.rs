@@ -171,7 +171,7 @@ async fn start(
 
     let reader = Reader::new(reader, &group, settings.worker.block);
     let work = work(settings, service, group.clone(), Arc::clone(&metrics));
-    let about = about(engine_kind, &host);
+    let about = about(settings, engine_kind, &host);
     let parts = Parts {
         group,
         reader,
@@ -279,14 +279,18 @@ fn work(settings: &Settings, service: Arc<dyn StartService>, group: Group, metri
     }
 }
 
-/// JSON members of the presence record, without braces.
-fn about(engine: &str, host: &str) -> String {
+/// JSON members of the presence record, without braces. Whoever looks from outside may have other settings: what a
+/// reader judges us by stands here.
+fn about(settings: &Settings, engine: &str, host: &str) -> String {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let about = serde_json::json!({
         "host": host,
         "pid": std::process::id(),
         "version": env!("CARGO_PKG_VERSION"),
         "started_at_ms": now_ms(),
         "engine": engine,
+        "claim_idle_ms": millis(settings.worker.claim_idle),
+        "max_run_ms": millis(settings.worker.max_run),
     })
     .to_string();
     about.trim_start_matches('{').trim_end_matches('}').to_owned()

@@ -1,26 +1,17 @@
 //! The commands for people, as processes: what they print, how they end, and that they leave nothing behind.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpStream;
+use std::io::BufRead;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::path::Path;
+use std::process::Output;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use startjobs::embedded::redis_server::RedisServer;
 use startjobs::lobby::client::Lobby;
-use tempfile::TempDir;
 
+use crate::support::dev::{Dev, assert_empty, signal, startjobs, value};
 use crate::support::world::{PATIENCE, World, load};
-
-/// The program, with nothing of the user's environment but where programs are.
-fn startjobs() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_startjobs"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command
-}
 
 /// Runs `startjobs send`.
 fn send(url: &str, arguments: &[&str]) -> Output {
@@ -33,12 +24,6 @@ fn stdout(output: &Output) -> String {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("stderr is text")
-}
-
-/// The value on the line of this name.
-fn value<'a>(text: &'a str, name: &str) -> &'a str {
-    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no line {name} in {text}")).trim()
 }
 
 fn wait_for(what: &str, mut state: impl FnMut() -> bool) {
@@ -194,7 +179,7 @@ fn without_redis_server_dev_and_demo_name_the_package_and_exit_69() {
 
 #[test]
 fn dev_answers_jobs_tells_who_died_and_leaves_nothing_behind_on_sigterm() {
-    let mut dev = Dev::start();
+    let mut dev = Dev::start(2);
     let output = send(&dev.url, &["--game", "g1", "--image", "galaxy/engine:1", "--wait"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     signal(dev.pids[0], Signal::KILL);
@@ -211,89 +196,9 @@ fn dev_answers_jobs_tells_who_died_and_leaves_nothing_behind_on_sigterm() {
 
 #[test]
 fn nothing_outlives_a_dev_that_is_killed() {
-    let mut dev = Dev::start();
+    let mut dev = Dev::start(2);
     signal(dev.child.id(), Signal::KILL);
     dev.child.wait().expect("it ends");
     wait_for("everything went with it", || dev.is_gone());
     dev.assert_gone();
-}
-
-/// A running `startjobs dev`, as its banner describes it.
-struct Dev {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-    url: String,
-    pids: Vec<u32>,
-    directory: TempDir,
-}
-
-impl Dev {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut child = startjobs()
-            .env("TMPDIR", directory.path())
-            .args(["dev", "--replicas", "2"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary under test runs");
-        let mut banner = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        while !banner.contains("Ctrl-C stops") {
-            let read = stdout.read_line(&mut banner).expect("the banner is text");
-            assert!(read > 0, "the banner breaks off: {banner}");
-        }
-        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        let url = value(&banner, "redis").to_owned();
-        let pids: Vec<u32> = value(&banner, "pids").split(' ').map(|pid| pid.parse().expect("a number")).collect();
-        assert_eq!(pids.len(), 2);
-        assert!(banner.contains(&format!("send --redis-url {url}")) && banner.contains("kill -9"), "{banner}");
-        Self { child, stderr, url, pids, directory }
-    }
-
-    fn redis_answers(&self) -> bool {
-        TcpStream::connect(self.url.trim_start_matches("redis://")).is_ok()
-    }
-
-    fn is_gone(&self) -> bool {
-        !self.redis_answers()
-            && !self.pids.iter().any(|&pid| is_running(pid))
-            && entries(self.directory.path()).is_empty()
-    }
-
-    fn assert_gone(&mut self) {
-        let mut said = String::new();
-        self.stderr.read_to_string(&mut said).expect("text");
-        assert!(!self.redis_answers(), "redis-server still answers: {said}");
-        for &pid in &self.pids {
-            assert!(!is_running(pid), "replica {pid} still runs: {said}");
-        }
-        assert_empty(self.directory.path());
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn signal(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
-    kill_process(pid, signal).expect("it still runs");
-}
-
-/// Not gone, and not only waiting for its parent to notice.
-fn is_running(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
-}
-
-fn entries(directory: &Path) -> Vec<PathBuf> {
-    fs::read_dir(directory).expect("it exists").map(|entry| entry.expect("an entry").path()).collect()
-}
-
-fn assert_empty(directory: &Path) {
-    assert_eq!(entries(directory), Vec::<PathBuf>::new());
 }

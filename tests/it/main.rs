@@ -40,6 +40,8 @@ mod tidy;
 mod recovery;
 // the commands for people
 mod commands;
+// a replica dies, and the terminal tells what happened
+mod first_night;
 // the load generator as a command
 mod bench;
 // the fault matrix: refusals, wrong types, streams, budgets, upkeep

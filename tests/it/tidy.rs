@@ -13,14 +13,17 @@ use startjobs::faults::Point;
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("contract", &[]),
     ("tls", &[]),
+    // The build script and what it tells.
+    ("build", &[]),
+    ("version", &[]),
     ("settings", &["engine::Readiness", "faults::Point", "tls"]),
     ("faults", &["settings::FaultSettings"]),
     ("redis", &["settings", "tls"]),
     ("stream", &["contract", "redis", "settings"]),
     ("engine", &["contract", "faults", "redis", "settings", "tls"]),
     ("start", &["contract", "engine", "faults", "redis", "settings"]),
-    ("metrics", &["contract", "engine", "settings", "stream"]),
-    ("observe", &["contract", "metrics", "ops", "redis", "settings", "stream", "worker"]),
+    ("metrics", &["contract", "engine", "settings", "stream", "version"]),
+    ("observe", &["contract", "metrics", "ops", "redis", "settings", "stream", "version", "worker"]),
     ("worker", &["contract", "engine", "faults", "metrics", "redis", "settings", "start", "stream"]),
     ("lobby", &["contract", "redis", "settings", "stream"]),
     ("embedded", &["engine::label", "tls"]),
@@ -35,9 +38,9 @@ const BENCH: [&str; 12] = [
     "contract", "embedded", "engine", "faults", "lobby", "metrics", "redis", "settings", "start", "stream", "tls",
     "worker",
 ];
-const CLI: [&str; 16] = [
+const CLI: [&str; 17] = [
     "audit", "bench", "contract", "embedded", "engine", "faults", "lobby", "metrics", "observe", "ops", "redis",
-    "settings", "start", "stream", "tls", "worker",
+    "settings", "start", "stream", "tls", "version", "worker",
 ];
 
 /// Files that may know less than their module: the module they are in, what only they may name, and where they are.

@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::takeover::{Facts, Takeover};
 use super::{Moment, Record, Stored};
 use crate::contract::Fields;
 use crate::contract::start_job::StartJob;
 use crate::ops::look::Look;
 use crate::ops::printable::span;
+use crate::ops::replicas::Replica;
 use crate::ops::{SCHEMA_VERSION, View};
 use crate::redis::RedisError;
 use crate::stream::entry_id::EntryId;
@@ -55,6 +57,8 @@ pub struct EntryStory {
     pub crashes: u64,
     /// How often the start service failed with it, as far as it is not settled.
     pub failures: u64,
+    /// Its replica died, and who took over.
+    pub takeover: Option<Takeover>,
     /// It is in the ledger: settled, and never answered again.
     pub in_ledger: bool,
     /// The record of its game.
@@ -115,6 +119,7 @@ impl View {
             pending,
             crashes: past.crashes,
             failures: past.failures,
+            takeover: None,
             in_ledger: past.is_settled,
             record: None,
             stored: None,
@@ -130,7 +135,9 @@ impl View {
             story.stored = self.stored(&game).await?.into_iter().find(|stored| stored.source_ref == story.entry_id);
         }
         story.stage = stage(&story, id, &look);
-        story.moments = moments(&story);
+        let replicas = self.replicas(&look).replicas;
+        story.takeover = takeover(&story, &replicas);
+        story.moments = moments(&story, &replicas);
         story.sentence = sentence(&story);
         Ok(story)
     }
@@ -242,7 +249,7 @@ fn stage(story: &EntryStory, id: EntryId, look: &Look) -> Stage {
     if verified.is_some_and(|verified| id <= verified) { Stage::Forgotten } else { Stage::Orphaned }
 }
 
-fn moments(story: &EntryStory) -> Vec<Moment> {
+fn moments(story: &EntryStory, replicas: &[Replica]) -> Vec<Moment> {
     let mut moments = Vec::new();
     let mut add = |at_ms: u64, what, detail: String| moments.push(Moment { at_ms, what, detail });
     if let Some(payload) = &story.payload {
@@ -260,6 +267,13 @@ fn moments(story: &EntryStory) -> Vec<Moment> {
     if let Some(holder) = &story.pending {
         let at = story.at_ms.saturating_sub(holder.idle_ms);
         add(at, "touched", format!("by {}, delivery {}", holder.replica, holder.deliveries));
+    }
+    if let Some(takeover) = &story.takeover {
+        for gone in &takeover.from {
+            let of = replicas.iter().find(|replica| replica.name == gone.replica);
+            let claim_idle = of.and_then(|replica| replica.claim_idle_ms).unwrap_or_default();
+            add(gone.last_seen_ms, "replica died", takeover.detail(gone, claim_idle));
+        }
     }
     if let Some(record) = story.record.as_ref().filter(|record| record.source_ref == story.entry_id) {
         let container = Some(&record.container_id).filter(|id| !id.is_empty());
@@ -279,6 +293,8 @@ fn moments(story: &EntryStory) -> Vec<Moment> {
             }
             other => format!("{other}: {}: {}", field("error_code"), field("error_message")),
         };
+        let again = field("attempt").parse().is_ok_and(|attempt: u64| attempt > 1);
+        let detail = if again { format!("{detail}, delivery {}", field("attempt")) } else { detail };
         add(ms_of(&field("outcome_id")), "outcome", detail);
     }
     if let Some(dead) = &story.dead_letter {
@@ -297,6 +313,23 @@ fn moments(story: &EntryStory) -> Vec<Moment> {
     moments
 }
 
+/// Who died with it, and who took over.
+fn takeover(story: &EntryStory, replicas: &[Replica]) -> Option<Takeover> {
+    let count = |map: Option<&Map>, name| text(map, name).parse::<u64>().ok();
+    let deliveries = story.pending.as_ref().map(|holder| holder.deliveries);
+    let told = || count(story.outcome.as_ref(), "attempt").or_else(|| count(story.dead_letter.as_ref(), "deliveries"));
+    let end = [(story.outcome.as_ref(), "outcome_id"), (story.dead_letter.as_ref(), "dead_letter_id")];
+    let buried_by = text(story.dead_letter.as_ref(), "consumer");
+    let facts = Facts {
+        story,
+        replicas,
+        deliveries: deliveries.or_else(told),
+        answered_ms: end.into_iter().map(|(map, name)| ms_of(&text(map, name))).find(|&ms| ms > 0),
+        buried_by: Some(buried_by).filter(|name| !name.is_empty()),
+    };
+    facts.takeover()
+}
+
 fn ms_of(id: &str) -> u64 {
     id.parse::<EntryId>().map_or(0, |id| id.ms)
 }
@@ -307,13 +340,20 @@ fn sentence(story: &EntryStory) -> String {
         (crashes, failures) => format!("; crashes {crashes}, failures {failures}"),
     };
     let age = span(story.at_ms.saturating_sub(story.appended_at_ms));
+    let behind = match &story.takeover {
+        Some(takeover) if story.stage != Stage::Settled => format!("{behind}; {}", takeover.sentence()),
+        _ => behind,
+    };
     match story.stage {
         Stage::Waiting => format!("waiting for {age}: nobody has read it yet{behind}"),
         Stage::Pending => story.pending.as_ref().map_or_else(String::new, |holder| {
             let (by, idle) = (&holder.replica, span(holder.idle_ms));
             format!("in flight for {age}: held by {by}, touched {idle} ago, delivery {}{behind}", holder.deliveries)
         }),
-        Stage::Settled => settled(story),
+        Stage::Settled => match &story.takeover {
+            Some(takeover) => format!("{}; {}", settled(story), takeover.sentence()),
+            None => settled(story),
+        },
         Stage::Orphaned => {
             format!("delivered, but neither held nor answered{behind}: the fleet puts it back within seconds")
         }

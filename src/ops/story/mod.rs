@@ -4,6 +4,8 @@
 pub mod entry;
 // one game
 pub mod game;
+// who died with an entry, and who took it over
+pub mod takeover;
 // streams, from a moment on, within a bound
 mod scan;
 

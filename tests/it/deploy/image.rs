@@ -63,7 +63,7 @@ fn the_image_is_built_becomes_healthy_works_and_drains() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(config["Labels"]["org.opencontainers.image.version"], version);
     let said = docker.text(&["run", "--rm", "--network", "none", IMAGE, "--version"]);
-    assert_eq!(said, format!("startjobs {version}"));
+    assert_eq!(said, format!("startjobs {}", startjobs::version::LONG));
 
     let redis = RedisServer::start().expect("redis-server starts");
     let url = redis.url();

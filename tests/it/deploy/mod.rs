@@ -11,7 +11,7 @@ mod rights;
 // every form of a Redis connection
 mod forms;
 // the commands that the documents show
-mod documents;
+pub mod documents;
 // from the original worker to the fleet and back
 mod migration;
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use startjobs::version::{REVISION, RUSTC, VERSION};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -171,7 +172,10 @@ async fn only_questions_without_a_body_are_answered_whoever_they_are_addressed_t
         assert_eq!(get(&address, path).await.status, 404, "{path}");
     }
     let version = get(&address, "/version").await.json();
-    assert_eq!(version, serde_json::json!({"name": "startjobs", "version": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(
+        version,
+        serde_json::json!({"name": "startjobs", "version": VERSION, "revision": REVISION, "rustc": RUSTC})
+    );
     // A body, or the announcement of one.
     for request in [
         "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",

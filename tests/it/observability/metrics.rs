@@ -85,7 +85,9 @@ fn row(name: &str, family: &Family) -> String {
                 .iter()
                 .map(|value| if value.is_empty() { "(empty)".to_owned() } else { format!("`{value}`") })
                 .collect();
-            format!("`{label}`: {}", values.join(", "))
+            // What every build has another of.
+            let is_of_the_build = name == "startjobs_build_info" && label != "version";
+            format!("`{label}`: {}", if is_of_the_build { "the build's".to_owned() } else { values.join(", ") })
         })
         .collect();
     let labels = if lists.is_empty() { "-".to_owned() } else { lists.join("; ") };

@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use startjobs::ops::alerts::rules::ALL;
 
 use super::metrics::{exposition, families};
 use super::{document, file, promtool};
 
-const ALERTS: [&str; 14] = [
+const ALERTS: [&str; 15] = [
     "NoReplicas",
+    "ReplicaLost",
     "BacklogGrowing",
     "OldestWaitingTooOld",
     "DeadLettersGrowing",
@@ -132,6 +134,57 @@ fn every_command_of_the_runbooks_is_one() {
         let words = std::iter::once("startjobs").chain(ours.split_whitespace());
         let parsed = startjobs::cli::command().try_get_matches_from(words);
         assert!(parsed.is_ok(), "{command}: {:?}", parsed.err().map(|error| error.to_string()));
+    }
+}
+
+/// Every comparison with a number in an expression, in order.
+fn comparisons(expression: &str) -> Vec<(&'static str, f64)> {
+    let mut found = Vec::new();
+    let mut rest = expression;
+    while let Some((at, sign)) =
+        [">", "<", "=="].into_iter().filter_map(|sign| Some((rest.find(sign)?, sign))).min_by_key(|(at, _)| *at)
+    {
+        rest = &rest[at + sign.len()..];
+        let word = rest.trim_start().split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
+        // Two metrics with each other are no limit.
+        found.extend(word.parse().ok().map(|number| (sign, number)));
+    }
+    found
+}
+
+/// The minutes in `[10m]`, `[10m:1m]` and `[1h]`, once each.
+fn windows(expression: &str) -> Vec<u64> {
+    let mut found = Vec::new();
+    for part in expression.split('[').skip(1) {
+        let first = part.split([':', ']']).next().expect("a part");
+        let minutes = humantime::parse_duration(first).expect("a duration").as_secs() / 60;
+        if !found.contains(&minutes) {
+            found.push(minutes);
+        }
+    }
+    found
+}
+
+/// `startjobs alerts` says what Prometheus would: the program's table is that of the file.
+#[test]
+fn the_commands_table_of_alerts_is_the_file() {
+    let alerts = rules(&yaml("deploy/monitoring/alerts.yml"));
+    let written: Vec<&str> = alerts.iter().filter_map(|alert| alert["alert"].as_str()).collect();
+    let known: Vec<&str> = ALL.iter().map(|rule| rule.name).collect();
+    assert_eq!(known, written);
+    for (rule, alert) in ALL.iter().zip(&alerts) {
+        let (name, expression) = (rule.name, alert["expr"].as_str().expect("an expression"));
+        let held_for = humantime::parse_duration(alert["for"].as_str().expect("a for")).expect("a duration");
+        assert_eq!(rule.held_for, held_for, "{name}");
+        assert_eq!(alert["labels"]["severity"], rule.severity, "{name}");
+        assert_eq!(alert["annotations"]["summary"], rule.summary, "{name}");
+        assert_eq!(alert["annotations"]["runbook_url"], rule.runbook(), "{name}");
+        let limits: Vec<(&str, f64)> = rule.limits.iter().map(|limit| (limit.sign, limit.value)).collect();
+        assert_eq!(limits, comparisons(expression), "{name}: {expression}");
+        for limit in rule.limits {
+            assert!(metrics_in(expression).contains(limit.metric), "{name} asks for {}", limit.metric);
+        }
+        assert_eq!(rule.windows_min, windows(expression), "{name}: {expression}");
     }
 }
 

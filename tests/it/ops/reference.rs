@@ -29,7 +29,7 @@ fn every_command_begins_its_help_with_examples_that_its_own_parser_takes() {
         let text = String::from_utf8(help.stdout).expect("text");
         assert!(text.starts_with("Examples:\n  startjobs "), "{name}: {text}");
     }
-    for name in ["status", "replicas", "pending", "inspect", "check", "doctor", "pause", "resume", "man"] {
+    for name in ["status", "alerts", "replicas", "pending", "inspect", "check", "doctor", "pause", "resume", "man"] {
         let command = root.find_subcommand(name).expect("the command");
         let examples = command.get_before_help().expect("examples").to_string();
         for line in examples.lines().skip(1) {

@@ -2,6 +2,8 @@
 
 // a redis-server, a fleet of replicas of this binary, and Lobby's side of the streams
 pub mod world;
+// a running `startjobs dev`
+pub mod dev;
 // a private dockerd
 pub mod dockerd;
 // a registry that answers what a test wants

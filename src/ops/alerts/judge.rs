@@ -1,0 +1,259 @@
+//! Facts in, states out. Pure: the clock is the look's.
+
+use std::collections::BTreeMap;
+
+use super::rules::{self, Rule};
+use super::{Alert, Dead, State, alert, millis};
+use crate::contract::dead_letter::Reason;
+use crate::ops::overview::Overview;
+use crate::ops::printable::span;
+use crate::ops::replicas::{Replica, State as Life};
+
+/// What is seen of a fleet.
+struct Seen<'a> {
+    now_ms: u64,
+    overview: &'a Overview,
+    replicas: &'a [Replica],
+    dead: &'a [Dead],
+}
+
+/// Every alert, in the order of the file.
+pub(in crate::ops) fn judge(overview: &Overview, replicas: &[Replica], dead: &[Dead]) -> Vec<Alert> {
+    let seen = Seen { now_ms: overview.at_ms, overview, replicas, dead };
+    let others = [
+        seen.replica_lost(),
+        seen.backlog_growing(),
+        seen.oldest_waiting(),
+        seen.dead_letters(),
+        unknown(
+            &rules::CLAIM_STORM,
+            "needs what was claimed and read in 10 minutes; `pending` shows deliveries above 1",
+        ),
+        seen.lag_unknown(),
+        seen.redis_down(),
+        unknown(
+            &rules::ENGINE_DOWN,
+            "each replica knows its own engine: its /readyz, or `startjobs doctor` on its machine",
+        ),
+        seen.worker_stuck(),
+        seen.restart_loop(),
+        seen.mirror_held(),
+        seen.foreign_offset(),
+        unknown(&rules::ORPHANS, "needs what was put back in 15 minutes; `audit` finds what has not been put back"),
+        seen.entries_lost(),
+    ];
+    let is_exported = overview.replicas.alive > 0;
+    let others = others.into_iter().map(|alert| if is_exported { alert } else { unexported(alert) });
+    [seen.no_replicas()].into_iter().chain(others).collect()
+}
+
+/// Metrics come from replicas: where none is left, nothing but their absence can be an alert.
+fn unexported(alert: Alert) -> Alert {
+    let seen = if alert.is_raised() { format!(" (seen from here: {})", alert.detail) } else { String::new() };
+    let detail = format!("no replica is there to export its metric; NoReplicas stands for it{seen}");
+    Alert { state: State::Unknown, true_for_ms: None, detail, ..alert }
+}
+
+fn quiet(rule: &Rule, value: Option<f64>, detail: impl Into<String>) -> Alert {
+    Alert { value, detail: detail.into(), ..alert(rule) }
+}
+
+fn unknown(rule: &Rule, why: impl Into<String>) -> Alert {
+    Alert { state: State::Unknown, detail: why.into(), ..alert(rule) }
+}
+
+/// Its condition is true; for how long, as far as that is known.
+fn raised(rule: &Rule, value: f64, true_for_ms: Option<u64>, detail: impl Into<String>) -> Alert {
+    let is_held = true_for_ms.is_some_and(|held| held >= millis(rule.held_for));
+    let state = if is_held { State::Firing } else { State::Pending };
+    Alert { state, value: Some(value), true_for_ms, detail: detail.into(), ..alert(rule) }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts and milliseconds are far below 2^53")]
+fn number(count: u64) -> f64 {
+    count as f64
+}
+
+fn seconds(ms: u64) -> f64 {
+    number(ms) / 1_000.0
+}
+
+impl Seen<'_> {
+    fn since(&self, at_ms: u64) -> u64 {
+        self.now_ms.saturating_sub(at_ms)
+    }
+
+    fn lost(&self) -> Vec<&Replica> {
+        self.replicas.iter().filter(|replica| replica.state == Life::Lost).collect()
+    }
+
+    fn no_replicas(&self) -> Alert {
+        let (rule, alive) = (&rules::NO_REPLICAS, self.overview.replicas.alive);
+        if number(alive) >= rule.limit().value {
+            return quiet(rule, Some(number(alive)), format!("{alive} alive"));
+        }
+        // The last one to go.
+        let gone = |replica: &Replica| match replica.state {
+            Life::Lost => replica.lost_since_ms(),
+            Life::Left => replica.last_seen_ms,
+            _ => None,
+        };
+        let Some(last) = self.replicas.iter().filter_map(gone).max() else {
+            return raised(rule, 0.0, None, "none alive, and none is remembered");
+        };
+        let ago = self.since(last);
+        raised(rule, 0.0, Some(ago), format!("none alive, the last one gone for {}", span(ago)))
+    }
+
+    fn replica_lost(&self) -> Alert {
+        let (rule, lost) = (&rules::REPLICA_LOST, self.lost());
+        let Some(first) = lost.iter().filter_map(|replica| replica.lost_since_ms()).min() else {
+            return quiet(rule, Some(0.0), "none lost");
+        };
+        let names: Vec<String> = lost.iter().take(3).map(|replica| replica.named()).collect();
+        let more =
+            if lost.len() > names.len() { format!(" and {} more", lost.len() - names.len()) } else { String::new() };
+        let held: u64 = lost.iter().map(|replica| replica.pending).sum();
+        let holds = match held {
+            0 => "; others have taken over whatever it held".to_owned(),
+            held => format!("; {held} entries are still in its name, until others take them over"),
+        };
+        let count = u64::try_from(lost.len()).unwrap_or(u64::MAX);
+        raised(rule, number(count), Some(self.since(first)), format!("{}{more}{holds}", names.join(", ")))
+    }
+
+    fn backlog_growing(&self) -> Alert {
+        let (rule, waiting) = (&rules::BACKLOG_GROWING, self.overview.waiting.waiting);
+        let value = Some(number(waiting.count));
+        if self.overview.paused.is_some() {
+            return quiet(rule, value, "the fleet is paused");
+        }
+        if number(waiting.count) <= rule.limit().value {
+            return quiet(rule, value, format!("{} waiting", waiting.text()));
+        }
+        let why =
+            format!("{} waiting, which is above the limit; whether that grows, 10 minutes of it tell", waiting.text());
+        Alert { value, ..unknown(rule, why) }
+    }
+
+    fn oldest_waiting(&self) -> Alert {
+        let (rule, age) = (&rules::OLDEST_WAITING, self.overview.waiting.oldest_age_ms.unwrap_or_default());
+        let limit_ms = seconds_to_ms(rule.limit().value);
+        if self.overview.paused.is_some() {
+            return quiet(rule, Some(seconds(age)), "the fleet is paused");
+        }
+        if age <= limit_ms {
+            return quiet(rule, Some(seconds(age)), "no entry has waited long");
+        }
+        // Whatever was read before it had waited longer still: so long at least.
+        let id = self.overview.waiting.oldest_id.as_deref().unwrap_or_default();
+        raised(rule, seconds(age), Some(age - limit_ms), format!("entry {id} has waited for {}", span(age)))
+    }
+
+    fn dead_of(&self, rule: &Rule, is_one: impl Fn(&Dead) -> bool) -> Alert {
+        let of: Vec<&Dead> = self.dead.iter().filter(|dead| is_one(dead)).collect();
+        let Some(first) = of.iter().map(|dead| dead.first_ms).min() else {
+            return quiet(rule, Some(0.0), "none in 15 minutes");
+        };
+        let told: Vec<String> = of.iter().map(|dead| format!("{} {}", dead.count, dead.reason)).collect();
+        let count = of.iter().map(|dead| dead.count).sum();
+        raised(rule, number(count), Some(self.since(first)), format!("in 15 minutes: {}", told.join(", ")))
+    }
+
+    fn dead_letters(&self) -> Alert {
+        self.dead_of(&rules::DEAD_LETTERS, |_| true)
+    }
+
+    fn entries_lost(&self) -> Alert {
+        self.dead_of(&rules::ENTRIES_LOST, |dead| dead.reason == Reason::EntryLost.as_str())
+    }
+
+    fn lag_unknown(&self) -> Alert {
+        let rule = &rules::LAG_UNKNOWN;
+        if self.overview.lag.known {
+            return quiet(rule, Some(1.0), "XINFO GROUPS knows it");
+        }
+        let why = if self.overview.has_group { "XINFO GROUPS answers none" } else { "there is no consumer group" };
+        raised(rule, 0.0, None, why)
+    }
+
+    fn redis_down(&self) -> Alert {
+        let (rule, lost) = (&rules::REDIS_DOWN, self.lost());
+        if lost.is_empty() {
+            return quiet(rule, Some(0.0), "Redis answers here, and every replica has been heard of");
+        }
+        let why = "Redis answers here; a lost replica whose process still runs is cut off from it: see its /readyz";
+        unknown(rule, why)
+    }
+
+    fn worker_stuck(&self) -> Alert {
+        let rule = &rules::WORKER_STUCK;
+        if self.overview.waiting.waiting.count == 0 {
+            return quiet(rule, None, "nothing waits");
+        }
+        if self.overview.paused.is_some() {
+            return quiet(rule, None, "the fleet is paused");
+        }
+        let is_full = |replica: &Replica| replica.in_flight.zip(replica.slots).is_some_and(|(used, all)| used >= all);
+        if self.replicas.iter().filter(|replica| replica.state == Life::Running).all(is_full) {
+            return quiet(rule, None, "every slot is in use");
+        }
+        unknown(rule, "entries wait and slots are free; when each replica last read, it alone knows")
+    }
+
+    /// A process that never reached Redis is not seen here.
+    fn restart_loop(&self) -> Alert {
+        let rule = &rules::RESTART_LOOP;
+        let from = self.now_ms.saturating_sub(millis(rule.window()));
+        let mut hosts: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        for replica in self.replicas {
+            let (Some(seen), Some(up)) = (replica.last_seen_ms, replica.up_ms) else { continue };
+            let (began, ended) = hosts.entry(replica.host.as_deref().unwrap_or("-")).or_default();
+            let until = if replica.is_alive() { self.now_ms } else { seen };
+            *began += u64::from(until.saturating_sub(up) >= from);
+            *ended += u64::from(!replica.is_alive() && seen >= from);
+        }
+        // A restart is an end and a begin.
+        let worst = hosts.into_iter().map(|(host, (began, ended))| (began.min(ended), host)).max().unwrap_or_default();
+        let (restarts, host) = worst;
+        if number(restarts) <= rule.limit().value {
+            return quiet(
+                rule,
+                Some(number(restarts)),
+                format!("{restarts} restarts on one host in 15 minutes at most"),
+            );
+        }
+        let why = format!(
+            "{restarts} restarts on host {host} in 15 minutes; whether of one replica, its own start times tell"
+        );
+        Alert { value: Some(number(restarts)), ..unknown(rule, why) }
+    }
+
+    fn mirror_held(&self) -> Alert {
+        let (rule, oldest) = (&rules::MIRROR_HELD, self.overview.in_flight.oldest_age_ms.unwrap_or_default());
+        // It was not pending before it was appended.
+        if seconds(oldest) <= rule.limit().value {
+            return quiet(rule, Some(seconds(oldest)), "no entry in flight is that old");
+        }
+        let id = self.overview.in_flight.oldest_id.as_deref().unwrap_or_default();
+        let why = format!(
+            "entry {id} is in flight and was appended {} ago; since when it is pending is not kept",
+            span(oldest)
+        );
+        unknown(rule, why)
+    }
+
+    fn foreign_offset(&self) -> Alert {
+        let (rule, mirror) = (&rules::FOREIGN_OFFSET, &self.overview.mirror);
+        if mirror.foreign {
+            let id = mirror.id.as_deref().unwrap_or("nothing");
+            return raised(rule, 1.0, None, format!("the mirror holds {id}, which the fleet did not write"));
+        }
+        unknown(rule, "not just now; whether it was in the last 15 minutes is not kept")
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "limits are small and positive")]
+fn seconds_to_ms(seconds: f64) -> u64 {
+    (seconds * 1_000.0) as u64
+}

@@ -1,0 +1,248 @@
+//! The alerts of deploy/monitoring/alerts.yml as this program knows them: names, limits, and for how long a limit must be
+//! passed. A test holds every line of it against that file.
+
+use std::time::Duration;
+
+/// One alert.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rule {
+    /// Its name in the file; in small letters its heading in docs/runbooks.md.
+    pub name: &'static str,
+    /// `critical`, `warning` or `info`.
+    pub severity: &'static str,
+    /// In one sentence.
+    pub summary: &'static str,
+    /// For how long its condition must be true before it fires.
+    pub held_for: Duration,
+    /// Every comparison with a number in its expression, in order.
+    pub limits: &'static [Limit],
+    /// Over what time its expression looks back, in minutes, in order and once each.
+    pub windows_min: &'static [u64],
+}
+
+/// A comparison with a number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit {
+    /// What is compared.
+    pub metric: &'static str,
+    /// `>`, `<` or `==`
+    pub sign: &'static str,
+    /// With what.
+    pub value: f64,
+}
+
+impl Rule {
+    /// What decides it, and what stands beside the value that was found.
+    pub fn limit(&self) -> Limit {
+        self.limits[0]
+    }
+
+    /// How far it looks back.
+    pub fn window(&self) -> Duration {
+        Duration::from_secs(60 * self.windows_min.first().copied().unwrap_or_default())
+    }
+
+    /// Where it says what to do.
+    pub fn runbook(&self) -> String {
+        format!("docs/runbooks.md#{}", self.name.to_lowercase())
+    }
+}
+
+const fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
+const fn above(metric: &'static str, value: f64) -> Limit {
+    Limit { metric, sign: ">", value }
+}
+
+const fn below(metric: &'static str, value: f64) -> Limit {
+    Limit { metric, sign: "<", value }
+}
+
+const fn is(metric: &'static str, value: f64) -> Limit {
+    Limit { metric, sign: "==", value }
+}
+
+const PAUSED: Limit = is("startjobs_paused", 1.0);
+const START: &str = "process_start_time_seconds";
+
+/// Nobody is there.
+pub const NO_REPLICAS: Rule = Rule {
+    name: "NoReplicas",
+    severity: "critical",
+    summary: "No startjobs replica is there",
+    held_for: minutes(2),
+    limits: &[below("startjobs_replicas", 1.0)],
+    windows_min: &[60],
+};
+
+/// Somebody has died.
+pub const REPLICA_LOST: Rule = Rule {
+    name: "ReplicaLost",
+    severity: "warning",
+    summary: "A replica ended without a goodbye",
+    held_for: minutes(1),
+    limits: &[above("startjobs_replicas_lost", 0.0)],
+    windows_min: &[],
+};
+
+/// More arrives than is taken.
+pub const BACKLOG_GROWING: Rule = Rule {
+    name: "BacklogGrowing",
+    severity: "warning",
+    summary: "The backlog of start jobs grows",
+    held_for: minutes(10),
+    limits: &[above("startjobs_backlog", 100.0), above("startjobs_backlog", 0.0), PAUSED],
+    windows_min: &[10],
+};
+
+/// Somebody waits too long.
+pub const OLDEST_WAITING: Rule = Rule {
+    name: "OldestWaitingTooOld",
+    severity: "critical",
+    summary: "A start job has waited too long",
+    held_for: minutes(2),
+    limits: &[above("startjobs_oldest_waiting_seconds", 60.0), PAUSED],
+    windows_min: &[],
+};
+
+/// Jobs are given up.
+pub const DEAD_LETTERS: Rule = Rule {
+    name: "DeadLettersGrowing",
+    severity: "warning",
+    summary: "Start jobs end as dead letters",
+    held_for: minutes(1),
+    limits: &[above("startjobs_dead_letters_total", 0.0)],
+    windows_min: &[15],
+};
+
+/// Entries go from hand to hand.
+pub const CLAIM_STORM: Rule = Rule {
+    name: "ClaimStorm",
+    severity: "warning",
+    summary: "Replicas keep taking over each other's entries",
+    held_for: minutes(10),
+    limits: &[above("startjobs_entries_received_total", 20.0), above("startjobs_entries_received_total", 0.5)],
+    windows_min: &[10],
+};
+
+/// What scales on the lag stands still.
+pub const LAG_UNKNOWN: Rule = Rule {
+    name: "LagUnknown",
+    severity: "info",
+    summary: "Redis does not know the group's lag",
+    held_for: minutes(15),
+    limits: &[is("startjobs_stream_lag_known", 0.0)],
+    windows_min: &[],
+};
+
+/// No Redis.
+pub const REDIS_DOWN: Rule = Rule {
+    name: "RedisDown",
+    severity: "critical",
+    summary: "Redis does not answer the workers",
+    held_for: minutes(1),
+    limits: &[is("startjobs_condition", 1.0)],
+    windows_min: &[],
+};
+
+/// No engine.
+pub const ENGINE_DOWN: Rule = Rule {
+    name: "EngineDown",
+    severity: "critical",
+    summary: "The container engine does not answer the workers",
+    held_for: minutes(2),
+    limits: &[is("startjobs_condition", 1.0)],
+    windows_min: &[],
+};
+
+/// A replica that should read and does not.
+pub const WORKER_STUCK: Rule = Rule {
+    name: "WorkerStuck",
+    severity: "critical",
+    summary: "A replica does not read although entries wait",
+    held_for: minutes(5),
+    limits: &[
+        above("startjobs_last_read_timestamp_seconds", 120.0),
+        above("startjobs_backlog", 0.0),
+        PAUSED,
+        is("startjobs_draining", 1.0),
+        is("startjobs_condition", 1.0),
+    ],
+    windows_min: &[],
+};
+
+/// A replica that does not stay up.
+pub const RESTART_LOOP: Rule = Rule {
+    name: "RestartLoop",
+    severity: "warning",
+    summary: "A replica is restarted again and again",
+    held_for: minutes(1),
+    limits: &[above(START, 3.0)],
+    windows_min: &[15],
+};
+
+/// One entry holds the way back.
+pub const MIRROR_HELD: Rule = Rule {
+    name: "MirrorHeldBack",
+    severity: "warning",
+    summary: "The offset mirror does not move",
+    held_for: minutes(5),
+    limits: &[above("startjobs_mirror_held_seconds", 1200.0)],
+    windows_min: &[],
+};
+
+/// Somebody else is at work.
+pub const FOREIGN_OFFSET: Rule = Rule {
+    name: "ForeignOffset",
+    severity: "critical",
+    summary: "Somebody else writes the legacy offset",
+    held_for: minutes(1),
+    limits: &[
+        above("startjobs_mirror_foreign_total", 0.0),
+        above("startjobs_adoptions_total", 0.0),
+        below(START, 900.0),
+        above("startjobs_adoptions_total", 0.0),
+    ],
+    windows_min: &[15],
+};
+
+/// Entries fell out of the group.
+pub const ORPHANS: Rule = Rule {
+    name: "OrphansFound",
+    severity: "warning",
+    summary: "Entries had fallen out of the consumer group",
+    held_for: minutes(1),
+    limits: &[above("startjobs_orphans_total", 0.0), above("startjobs_renewals_total", 0.0)],
+    windows_min: &[15],
+};
+
+/// Payloads are gone.
+pub const ENTRIES_LOST: Rule = Rule {
+    name: "EntriesLost",
+    severity: "critical",
+    summary: "Entries were deleted from the stream while pending",
+    held_for: minutes(1),
+    limits: &[above("startjobs_entries_lost_total", 0.0)],
+    windows_min: &[15],
+};
+
+/// All of them, in the order of the file.
+pub const ALL: [Rule; 15] = [
+    NO_REPLICAS,
+    REPLICA_LOST,
+    BACKLOG_GROWING,
+    OLDEST_WAITING,
+    DEAD_LETTERS,
+    CLAIM_STORM,
+    LAG_UNKNOWN,
+    REDIS_DOWN,
+    ENGINE_DOWN,
+    WORKER_STUCK,
+    RESTART_LOOP,
+    MIRROR_HELD,
+    FOREIGN_OFFSET,
+    ORPHANS,
+    ENTRIES_LOST,
+];

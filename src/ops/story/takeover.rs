@@ -1,0 +1,127 @@
+//! Who died with an entry, and who took it over: from what Redis still holds once the entry is with somebody else.
+//!
+//! Nothing writes down whom an entry was claimed from. But a replica that dies stays on record as lost, its last sign of
+//! life has a time, and a game's record names who worked on it last.
+
+use serde::Serialize;
+
+use super::entry::EntryStory;
+use crate::ops::printable::span;
+use crate::ops::replicas::{Replica, State};
+
+/// An entry changed hands because its replica died.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Takeover {
+    /// Who died; more than one where the times allow several.
+    pub from: Vec<Gone>,
+    /// The game's record or the pending list names who died; otherwise the times do: nobody else was lost meanwhile.
+    pub is_on_record: bool,
+    /// Who has the entry now or answered it; none while nobody has it, or where that is not kept.
+    pub to: Option<String>,
+}
+
+/// A replica that is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gone {
+    /// Its consumer name.
+    pub replica: String,
+    /// Its machine or container.
+    pub host: Option<String>,
+    /// Its process there.
+    pub pid: Option<u64>,
+    /// Its last sign of life, Unix milliseconds of the server's clock.
+    pub last_seen_ms: u64,
+}
+
+impl Gone {
+    fn of(replica: &Replica) -> Option<Self> {
+        let Replica { name, host, pid, .. } = replica;
+        let last_seen_ms = replica.last_seen_ms.filter(|_| replica.state == State::Lost)?;
+        Some(Self { replica: name.clone(), host: host.clone(), pid: *pid, last_seen_ms })
+    }
+
+    /// Its name, and where its process was.
+    pub fn named(&self) -> String {
+        let host = self.host.as_deref().map(|host| format!("on {host}"));
+        let pid = self.pid.map(|pid| format!("pid {pid}"));
+        let place: Vec<String> = host.into_iter().chain(pid).collect();
+        if place.is_empty() { self.replica.clone() } else { format!("{} ({})", self.replica, place.join(", ")) }
+    }
+}
+
+/// What is known of an entry's ways.
+pub(super) struct Facts<'a> {
+    pub(super) story: &'a EntryStory,
+    pub(super) replicas: &'a [Replica],
+    /// How often it was delivered, where that is known.
+    pub(super) deliveries: Option<u64>,
+    /// When it was answered.
+    pub(super) answered_ms: Option<u64>,
+    /// Who wrote its dead letter.
+    pub(super) buried_by: Option<String>,
+}
+
+impl Facts<'_> {
+    fn gone(&self, name: &str) -> Option<Gone> {
+        self.replicas.iter().find(|replica| replica.name == name).and_then(Gone::of)
+    }
+
+    /// Lost at a time at which they can have held the entry.
+    fn lost_meanwhile(&self) -> Vec<Gone> {
+        let end = self.answered_ms.unwrap_or(self.story.at_ms);
+        let lost = self.replicas.iter().filter_map(|replica| Some((replica.lost_since_ms()?, Gone::of(replica)?)));
+        // Whoever read the entry may have shown itself for the last time just before.
+        let can_have_held = |since: u64, gone: &Gone| since >= self.story.appended_at_ms && gone.last_seen_ms <= end;
+        lost.filter(|(since, gone)| can_have_held(*since, gone)).map(|(_, gone)| gone).collect()
+    }
+
+    /// The takeover there was or is to be.
+    pub(super) fn takeover(&self) -> Option<Takeover> {
+        let story = self.story;
+        let holder = story.pending.as_ref().map(|holder| holder.replica.as_str());
+        if let Some(gone) = holder.and_then(|holder| self.gone(holder)) {
+            return Some(Takeover { from: vec![gone], is_on_record: true, to: None });
+        }
+        let owner = story.record.as_ref().filter(|record| record.source_ref == story.entry_id);
+        let owner = owner.map(|record| record.owner.as_str()).filter(|owner| !owner.is_empty());
+        let of_owner = owner.and_then(|owner| self.gone(owner));
+        // It may have died later, with the entry answered long before.
+        let of_owner = of_owner.filter(|gone| self.answered_ms.is_none_or(|answered| gone.last_seen_ms <= answered));
+        if self.deliveries.is_some_and(|deliveries| deliveries < 2) {
+            return None;
+        }
+        if let Some(gone) = of_owner.filter(|_| self.deliveries.is_some()) {
+            let to = holder.map(str::to_owned).or_else(|| self.buried_by.clone());
+            return Some(Takeover { from: vec![gone], is_on_record: true, to });
+        }
+        self.deliveries?;
+        let from = self.lost_meanwhile();
+        let to = holder.or(owner).map(str::to_owned).or_else(|| self.buried_by.clone());
+        (!from.is_empty()).then_some(Takeover { from, is_on_record: false, to })
+    }
+}
+
+impl Takeover {
+    /// For the sentence at the top.
+    pub(super) fn sentence(&self) -> String {
+        let names: Vec<String> = self.from.iter().map(Gone::named).collect();
+        let who = match &names[..] {
+            [one] => format!("its first replica {one} died"),
+            several => format!("its first replica died, one of {}", several.join(", ")),
+        };
+        match &self.to {
+            Some(to) => format!("{who}, {to} took over"),
+            None => who,
+        }
+    }
+
+    /// For the moment of a death.
+    pub(super) fn detail(&self, gone: &Gone, claim_idle_ms: u64) -> String {
+        let how = match (self.is_on_record, self.from.len()) {
+            (true, _) => "it held this entry",
+            (false, 1) => "it held this entry, by the times: nobody else was lost meanwhile",
+            (false, _) => "it may have held this entry, by the times",
+        };
+        format!("last sign of {}; {how}; others may take over {} later", gone.named(), span(claim_idle_ms))
+    }
+}
