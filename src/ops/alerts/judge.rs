@@ -49,9 +49,8 @@ pub(in crate::ops) fn judge(overview: &Overview, replicas: &[Replica], dead: &[D
 
 /// Metrics come from replicas: where none is left, nothing but their absence can be an alert.
 fn unexported(alert: Alert) -> Alert {
-    let seen = if alert.is_raised() { format!(" (seen from here: {})", alert.detail) } else { String::new() };
-    let detail = format!("no replica is there to export its metric; NoReplicas stands for it{seen}");
-    Alert { state: State::Unknown, true_for_ms: None, detail, ..alert }
+    let detail = "no replica is there to export it: NoReplicas stands for it".to_owned();
+    Alert { state: State::Quiet, true_for_ms: None, detail, ..alert }
 }
 
 fn quiet(rule: &Rule, value: Option<f64>, detail: impl Into<String>) -> Alert {

@@ -272,7 +272,7 @@ fn moments(story: &EntryStory, replicas: &[Replica]) -> Vec<Moment> {
         for gone in &takeover.from {
             let of = replicas.iter().find(|replica| replica.name == gone.replica);
             let claim_idle = of.and_then(|replica| replica.claim_idle_ms).unwrap_or_default();
-            add(gone.last_seen_ms, "replica died", takeover.detail(gone, claim_idle));
+            add(gone.last_seen_ms, "replica lost", takeover.detail(gone, claim_idle));
         }
     }
     if let Some(record) = story.record.as_ref().filter(|record| record.source_ref == story.entry_id) {

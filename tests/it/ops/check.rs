@@ -64,6 +64,7 @@ async fn every_exit_code_is_the_one_that_is_documented() {
     let away = ["--redis-url", "redis://127.0.0.1:1", "--timeout", "300ms"];
     for command in [
         &["status"][..],
+        &["alerts"],
         &["replicas"],
         &["pending"],
         &["inspect", "g"],

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use super::{json, line, run, stderr, stdout, text};
-use crate::support::world::World;
+use crate::support::world::{PATIENCE, World};
 
 /// Starts that do not end while a test looks.
 const SLOW: (&str, &str) = ("simulated-latency", "60s");
@@ -113,6 +113,30 @@ async fn a_killed_replica_is_lost_and_what_it_held_is_named() {
     world.settled().await;
     let story = json(&world, &["inspect", &id.to_string()]);
     assert_eq!((&story["stage"], &story["outcome"]["attempt"]), (&"settled".into(), &"2".into()), "{story}");
+}
+
+#[tokio::test]
+async fn a_replica_is_judged_by_its_own_settings() {
+    let mut world = World::new().await;
+    // The commands here run with a claim-idle of 600ms, after which this one would be lost most of the time.
+    world.replica(&[("claim-idle", "9s"), ("max-run", "7m")]);
+    world.begun(0).await;
+    let mut seen = serde_json::Value::Null;
+    let began = std::time::Instant::now();
+    while seen["last_seen_ago_ms"].as_u64().is_none_or(|ago| ago < 1_000) {
+        assert!(began.elapsed() < PATIENCE, "it renews every three seconds: {seen}");
+        seen = json(&world, &["replicas"])["replicas"][0].clone();
+        assert!(seen.is_null() || seen["state"] == "running", "{seen}");
+    }
+    assert_eq!((&seen["claim_idle_ms"], &seen["max_run_ms"]), (&9_000.into(), &420_000.into()), "{seen}");
+    let audit = run(&world, &["audit", "--json"]);
+    let audit: serde_json::Value = serde_json::from_slice(&audit.stdout).expect("JSON");
+    assert_eq!(audit["live_replicas"], 1, "{audit}");
+    // Records of older versions do not say.
+    let record = format!("{} running {{\"host\":\"old\"}}", u64::MAX / 2);
+    world.redis(&["HSET", &format!("{}:replicas", world.settings.stream.jobs), "old", &record]).await;
+    let old = json(&world, &["replicas"])["replicas"][0].clone();
+    assert_eq!((&old["state"], &old["claim_idle_ms"]), (&"running".into(), &600.into()), "{old}");
 }
 
 #[tokio::test]

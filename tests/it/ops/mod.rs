@@ -4,6 +4,8 @@
 mod backlog;
 // what is shown of a fleet that works, is held, has lost somebody, or is not there
 mod fleets;
+// which alerts fire
+mod alerts;
 // one job's whole story
 mod stories;
 // limits, and what is wrong with the surroundings
