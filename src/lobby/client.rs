@@ -8,7 +8,8 @@ use bytes::Bytes;
 use fred::interfaces::{HashesInterface, KeysInterface, StreamsInterface};
 use serde::Serialize;
 
-use crate::redis::{Connection, Kind, RedisError, Role};
+use crate::ops::connect::open_within;
+use crate::redis::{Connection, RedisError, Role};
 use crate::settings::{RedisSettings, StreamSettings};
 use crate::stream::entry_id::EntryId;
 
@@ -87,26 +88,7 @@ impl Lobby {
         streams: &StreamSettings,
         limit: Duration,
     ) -> Result<Self, RedisError> {
-        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-        let opening = Self::open(redis, streams, move |error| {
-            // Nobody listens any more once the outcome is decided.
-            drop(tell.send(error.clone()));
-        });
-        let mut opening = std::pin::pin!(opening);
-        let deadline = tokio::time::Instant::now() + limit;
-        let mut last = RedisError { kind: Kind::Unreachable, text: "no answer".to_owned() };
-        loop {
-            tokio::select! {
-                opened = &mut opening => return opened,
-                Some(error) = told.recv() => {
-                    if error.kind == Kind::Denied {
-                        return Err(error);
-                    }
-                    last = error;
-                }
-                () = tokio::time::sleep_until(deadline) => return Err(last),
-            }
-        }
+        open_within(limit, |report| Self::open(redis, streams, report), || {}).await
     }
 
     async fn open(

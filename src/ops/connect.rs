@@ -1,4 +1,4 @@
-//! A connection within a time limit: operators wait for an answer, not for a server to come up.
+//! Connections within a time limit: operators wait for an answer, not for a server to come up.
 
 use std::time::Duration;
 
@@ -11,6 +11,9 @@ use crate::settings::RedisSettings;
 /// How long a connection may take before `on_slow` is told.
 const SLOW: Duration = Duration::from_secs(1);
 
+/// What is told of a try that failed.
+pub type Report = Box<dyn FnMut(&RedisError) + Send>;
+
 /// Connects within `limit`; the error is the last thing that went wrong. Wrong credentials end it at once.
 pub async fn connect(
     settings: &RedisSettings,
@@ -18,11 +21,24 @@ pub async fn connect(
     limit: Duration,
     on_slow: impl FnOnce(),
 ) -> Result<Connection, RedisError> {
+    let open = |report: Report| Connection::open(settings, Role::Commands, name, report);
+    open_within(limit, open, on_slow).await
+}
+
+/// Opens whatever reports each failed try and goes on for ever, but within `limit`.
+pub async fn open_within<T, F>(
+    limit: Duration,
+    open: impl FnOnce(Report) -> F,
+    on_slow: impl FnOnce(),
+) -> Result<T, RedisError>
+where
+    F: Future<Output = Result<T, RedisError>>,
+{
     let (tell, mut told) = mpsc::unbounded_channel();
-    let opening = Connection::open(settings, Role::Commands, name, move |error| {
+    let opening = open(Box::new(move |error| {
         // Nobody listens any more once the outcome is decided.
         drop(tell.send(error.clone()));
-    });
+    }));
     let mut opening = std::pin::pin!(opening);
     let began = Instant::now();
     let mut on_slow = Some(on_slow);

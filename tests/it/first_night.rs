@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use startjobs::lobby::client::Lobby;
 
-use crate::deploy::documents::{Block, blocks};
+use crate::deploy::{Block, blocks};
 use crate::support::dev::{Dev, signal, startjobs};
 use crate::support::world::{PATIENCE, load};
 

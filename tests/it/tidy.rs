@@ -25,7 +25,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("metrics", &["contract", "engine", "settings", "stream", "version"]),
     ("observe", &["contract", "metrics", "ops", "redis", "settings", "stream", "version", "worker"]),
     ("worker", &["contract", "engine", "faults", "metrics", "redis", "settings", "start", "stream"]),
-    ("lobby", &["contract", "redis", "settings", "stream"]),
+    ("lobby", &["contract", "ops::connect", "redis", "settings", "stream"]),
     ("embedded", &["engine::label", "tls"]),
     // Shares nothing with what it audits; its tests hold its reading of the contract against ours.
     ("audit", &["contract::start_job", "redis", "settings", "tls"]),

@@ -4,6 +4,8 @@
 mod tools;
 // every file through its checker, and against each other
 mod files;
+// which build a program is of
+mod build;
 // the image, built and run
 mod image;
 // a replica and the commands under the rights that deploy/redis gives them
@@ -11,9 +13,11 @@ mod rights;
 // every form of a Redis connection
 mod forms;
 // the commands that the documents show
-pub mod documents;
+mod documents;
 // from the original worker to the fleet and back
 mod migration;
+
+pub use self::documents::{Block, blocks};
 
 use std::fs;
 use std::net::TcpListener;
