@@ -10,7 +10,7 @@ use startjobs::audit::finding::Kind;
 use startjobs::audit::report::Report;
 use startjobs::audit::{Options, Since, audit};
 
-use crate::support::world::World;
+use crate::support::world::{PATIENCE, World};
 
 const OPTIONS: Options = Options { since: Since::Ledger, stuck_after: Duration::from_secs(60), list_max: 20 };
 
@@ -39,14 +39,15 @@ fn assert_only(report: &Report, kind: Kind, entry: &str) {
     );
 }
 
-/// Ends every replica in order, so that nothing repairs what a broken worker does next.
-async fn drained(world: &mut World, replicas: usize) {
-    for number in 0..replicas {
-        world.signal(number, Signal::TERM);
-    }
-    for number in 0..replicas {
-        world.ended(number, Duration::from_secs(30)).await;
-    }
+/// A fleet that has answered one job and has ended in order, so that nothing repairs what a broken worker does next.
+async fn after_a_fleet() -> World {
+    let mut world = World::new().await;
+    let replica = world.replica(&[]);
+    world.send("before", "galaxy/engine:1").await;
+    world.settled().await;
+    world.signal(replica, Signal::TERM);
+    world.ended(replica, PATIENCE).await;
+    world
 }
 
 /// What a worker without any care publishes.
@@ -80,14 +81,19 @@ async fn publish(world: &World, game: &str, source: &str) -> String {
     world.redis(&words).await.as_string().expect("an id")
 }
 
-/// Reads one new entry as this consumer does.
-async fn read_as(world: &World, consumer: &str, count: &str) {
-    let (jobs, group) = (&world.settings.stream.jobs, &world.settings.stream.group);
-    world.redis(&["XREADGROUP", "GROUP", group, consumer, "COUNT", count, "STREAMS", jobs, ">"]).await;
-}
-
 async fn acknowledge(world: &World, id: &str) {
     world.redis(&["XACK", &world.settings.stream.jobs, &world.settings.stream.group, id]).await;
+}
+
+async fn note_in_ledger(world: &World, id: &str) {
+    let hour = startjobs::audit::id::Id::parse(id).expect("an id").hour();
+    world.redis(&["SADD", &format!("{}:ledger:{hour}", world.settings.stream.jobs), id]).await;
+}
+
+/// With its shadow, as a fleet does it.
+async fn move_mirror(world: &World, id: &str) {
+    let mirror = &world.settings.stream.offset_key;
+    world.redis(&["MSET", mirror, id, &format!("{mirror}:shadow"), id]).await;
 }
 
 #[tokio::test]
@@ -127,9 +133,7 @@ async fn a_fleet_whose_group_and_consumers_are_destroyed_under_load_is_clean() {
     }
     let (jobs, group) = (world.settings.stream.jobs.clone(), world.settings.stream.group.clone());
     for round in 0..3 {
-        for number in 0..60 {
-            world.send(&format!("game-{round}-{number}"), "galaxy/engine:1").await;
-        }
+        world.send_games(&format!("game-{round}-"), 60).await;
         if round == 1 {
             world.redis(&["XGROUP", "DESTROY", &jobs, &group]).await;
         } else {
@@ -175,14 +179,10 @@ async fn poison_and_spent_budgets_are_told_from_plain_answers() {
 
 #[tokio::test]
 async fn a_worker_without_a_fence_is_caught() {
-    let mut world = World::new().await;
-    world.replica(&[]);
-    world.send("before", "galaxy/engine:1").await;
-    world.settled().await;
-    drained(&mut world, 1).await;
+    let mut world = after_a_fleet().await;
     let job = world.send("game", "galaxy/engine:1").await.to_string();
     // It reads, is slow for longer than claim idle, and another replica claims and answers.
-    read_as(&world, "careless", "1").await;
+    world.read_as("careless", "1").await;
     let b = world.replica(&[]);
     world.settled().await;
     world.at_rest().await;
@@ -198,13 +198,9 @@ async fn a_worker_without_a_fence_is_caught() {
 
 #[tokio::test]
 async fn a_worker_that_answers_unscripted_is_caught_before_anything_doubles() {
-    let mut world = World::new().await;
-    world.replica(&[]);
-    world.send("before", "galaxy/engine:1").await;
-    world.settled().await;
-    drained(&mut world, 1).await;
+    let mut world = after_a_fleet().await;
     let job = world.send("game", "galaxy/engine:1").await.to_string();
-    read_as(&world, "careless", "1").await;
+    world.read_as("careless", "1").await;
     // It dies between the two: the next owner would answer again.
     publish(&world, "game", &job).await;
     assert_only(&audited(&world).await, Kind::NotInLedger, &job);
@@ -212,41 +208,30 @@ async fn a_worker_that_answers_unscripted_is_caught_before_anything_doubles() {
 
 #[tokio::test]
 async fn a_worker_that_acknowledges_first_and_dies_is_caught() {
-    let mut world = World::new().await;
-    world.replica(&[]);
-    world.send("before", "galaxy/engine:1").await;
-    world.settled().await;
-    drained(&mut world, 1).await;
+    let mut world = after_a_fleet().await;
     let job = world.send("game", "galaxy/engine:1").await.to_string();
-    let (mirror, jobs) = (world.settings.stream.offset_key.clone(), world.settings.stream.jobs.clone());
-    read_as(&world, "careless", "1").await;
+    world.read_as("careless", "1").await;
     acknowledge(&world, &job).await;
-    world.redis(&["MSET", &mirror, &job, &format!("{mirror}:shadow"), &job]).await;
+    move_mirror(&world, &job).await;
     assert_only(&audited(&world).await, Kind::Orphan, &job);
     // A careless one that keeps the ledger as carelessly.
-    let hour = startjobs::audit::id::Id::parse(&job).expect("an id").hour();
-    world.redis(&["SADD", &format!("{jobs}:ledger:{hour}"), &job]).await;
+    note_in_ledger(&world, &job).await;
     assert_only(&audited(&world).await, Kind::NoOutcome, &job);
 }
 
 #[tokio::test]
 async fn a_worker_that_raises_the_mirror_too_far_is_caught() {
-    let mut world = World::new().await;
-    world.replica(&[]);
-    world.send("before", "galaxy/engine:1").await;
-    world.settled().await;
-    drained(&mut world, 1).await;
+    let mut world = after_a_fleet().await;
     let first = world.send("slow", "galaxy/engine:1").await.to_string();
     let second = world.send("quick", "galaxy/engine:1").await.to_string();
-    let (mirror, jobs) = (world.settings.stream.offset_key.clone(), world.settings.stream.jobs.clone());
-    read_as(&world, "careless", "2").await;
+    let mirror = world.settings.stream.offset_key.clone();
+    world.read_as("careless", "2").await;
     assert_clean(&audited(&world).await);
     // It answers the second, properly, and moves the mirror to what it answered last.
     publish(&world, "quick", &second).await;
-    let hour = startjobs::audit::id::Id::parse(&second).expect("an id").hour();
-    world.redis(&["SADD", &format!("{jobs}:ledger:{hour}"), &second]).await;
+    note_in_ledger(&world, &second).await;
     acknowledge(&world, &second).await;
-    world.redis(&["MSET", &mirror, &second, &format!("{mirror}:shadow"), &second]).await;
+    move_mirror(&world, &second).await;
     assert_only(&audited(&world).await, Kind::MirrorAhead, &first);
     // And one that writes the mirror alone is caught twice.
     world.redis(&["SET", &mirror, "99999999999999-0"]).await;

@@ -72,6 +72,14 @@ async fn conditions_over(world: &mut World, replicas: &[usize]) {
     }
 }
 
+/// Both of it, for every replica.
+async fn all_said_once(world: &mut World, replicas: &[usize], outages: usize, must: &[&str]) {
+    conditions_over(world, replicas).await;
+    for &replica in replicas {
+        said_once(&world.log(replica), outages, must);
+    }
+}
+
 #[tokio::test]
 async fn a_worker_that_starts_while_redis_is_down_begins_when_it_comes() {
     let mut world = World::new().await;
@@ -85,8 +93,7 @@ async fn a_worker_that_starts_while_redis_is_down_begins_when_it_comes() {
     back(&mut world).await;
     more_jobs(&mut world, "first").await;
     ends_well(&mut world).await;
-    conditions_over(&mut world, &[a]).await;
-    said_once(&world.log(a), 1, &["redis"]);
+    all_said_once(&mut world, &[a], 1, &["redis"]).await;
 }
 
 #[tokio::test]
@@ -115,10 +122,7 @@ async fn redis_is_killed_under_load_and_comes_back_with_all_it_had_acknowledged(
         more_jobs(&mut world, &format!("after-{kill}")).await;
     }
     ends_well(&mut world).await;
-    for replica in replicas {
-        conditions_over(&mut world, &[replica]).await;
-        said_once(&world.log(replica), KILLS, &["redis"]);
-    }
+    all_said_once(&mut world, &replicas, KILLS, &["redis"]).await;
 }
 
 #[tokio::test]
@@ -132,10 +136,7 @@ async fn redis_stands_still_for_four_seconds_under_load() {
     back(&mut world).await;
     more_jobs(&mut world, "later").await;
     ends_well(&mut world).await;
-    for replica in replicas {
-        conditions_over(&mut world, &[replica]).await;
-        said_once(&world.log(replica), 1, &["redis"]);
-    }
+    all_said_once(&mut world, &replicas, 1, &["redis"]).await;
     let dead = world.lobby.all_dead().await.expect("dead letters");
     assert!(dead.iter().all(|letter| letter.reason == "malformed"), "{dead:?}");
 }
@@ -159,10 +160,7 @@ async fn every_connection_is_cut_again_and_again_under_load() {
         more_jobs(&mut world, &format!("after-{cut}")).await;
     }
     ends_well(&mut world).await;
-    for replica in replicas {
-        conditions_over(&mut world, &[replica]).await;
-        said_once(&world.log(replica), CUTS, &[]);
-    }
+    all_said_once(&mut world, &replicas, CUTS, &[]).await;
 }
 
 #[tokio::test]
@@ -200,46 +198,37 @@ async fn the_group_is_destroyed_again_and_again_under_load() {
         more_jobs(&mut world, &format!("after-{time}")).await;
     }
     ends_well(&mut world).await;
-    for replica in replicas {
-        conditions_over(&mut world, &[replica]).await;
-        said_once(&world.log(replica), TIMES, &[]);
-    }
+    all_said_once(&mut world, &replicas, TIMES, &[]).await;
     let created = |log: &Log| log.count("consumer group created");
     let by_a = created(&world.log(replicas[0]));
     assert_eq!(by_a + created(&world.log(replicas[1])), TIMES + 1, "{}", world.logs());
 }
 
-#[tokio::test]
-async fn the_jobs_stream_is_deleted_while_all_is_quiet_and_begins_anew() {
+/// A fleet at rest whose jobs stream has just been deleted.
+async fn without_its_jobs_stream() -> (World, [usize; 2]) {
     let mut world = World::new().await;
     let replicas = under_load(&mut world).await;
     world.settled().await;
     world.at_rest().await;
-    let jobs = world.settings.stream.jobs.clone();
-    world.redis(&["DEL", &jobs]).await;
+    world.redis(&["DEL", &world.settings.stream.jobs.clone()]).await;
+    (world, replicas)
+}
+
+#[tokio::test]
+async fn the_jobs_stream_is_deleted_while_all_is_quiet_and_begins_anew() {
+    let (mut world, replicas) = without_its_jobs_stream().await;
     more_jobs(&mut world, "later").await;
     ends_well(&mut world).await;
-    for replica in replicas {
-        conditions_over(&mut world, &[replica]).await;
-        said_once(&world.log(replica), 1, &[]);
-    }
+    all_said_once(&mut world, &replicas, 1, &[]).await;
 }
 
 #[tokio::test]
 async fn the_jobs_stream_is_deleted_and_stays_away_for_a_while() {
-    let mut world = World::new().await;
-    let replicas = under_load(&mut world).await;
-    world.settled().await;
-    world.at_rest().await;
-    let jobs = world.settings.stream.jobs.clone();
-    world.redis(&["DEL", &jobs]).await;
+    let (mut world, replicas) = without_its_jobs_stream().await;
     world.eventually("the group is there again", async |world: &World| world.lobby.pending().await.is_ok()).await;
     more_jobs(&mut world, "later").await;
     ends_well(&mut world).await;
-    for replica in replicas {
-        conditions_over(&mut world, &[replica]).await;
-        said_once(&world.log(replica), 1, &[]);
-    }
+    all_said_once(&mut world, &replicas, 1, &[]).await;
 }
 
 #[tokio::test]
@@ -266,10 +255,9 @@ async fn a_results_key_of_another_type_holds_everything_up_and_loses_nothing() {
     assert_eq!(world.redis(&["GET", &results]).await.as_string().as_deref(), Some("not a stream"));
     world.redis(&["EVAL", repair, "2", &results, &aside]).await;
     ends_well(&mut world).await;
+    all_said_once(&mut world, &replicas, 1, &["settle"]).await;
     for replica in replicas {
-        conditions_over(&mut world, &[replica]).await;
         let log = world.log(replica);
-        said_once(&log, 1, &["settle"]);
         assert_eq!(log.conditions().len(), 1, "{}", log.text());
     }
 }

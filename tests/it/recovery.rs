@@ -1,6 +1,5 @@
 //! Whatever dies, the fleet finishes the work, and nothing is condemned unjustly.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -12,25 +11,17 @@ async fn attempts(world: &World, id: &str) -> Option<String> {
     world.redis(&["HGET", "runtime:start_jobs:attempts", id]).await.as_string()
 }
 
-/// How many entries each consumer holds.
-async fn pending_by_consumer(world: &World) -> HashMap<String, usize> {
-    let mut by: HashMap<String, usize> = HashMap::new();
-    for pending in world.lobby.pending().await.unwrap_or_default() {
-        *by.entry(pending.consumer).or_default() += 1;
-    }
-    by
+/// Who holds the oldest pending entry.
+async fn holder(world: &World) -> String {
+    world.lobby.pending().await.expect("the group is there").remove(0).consumer
 }
 
 #[tokio::test]
 async fn entries_of_a_killed_replica_are_finished_by_others_within_claim_idle_and_a_second() {
     let mut world = World::with(&[("slots", "16"), ("simulated-latency", "50ms")]).await;
     world.replica(&[("simulated-latency", "60s")]);
-    for number in 0..16 {
-        world.send(&format!("g{number}"), "galaxy/engine:1").await;
-    }
-    world
-        .eventually("all of them are held", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 16)
-        .await;
+    world.send_games("g", 16).await;
+    world.held(16).await;
     world.replica(&[]);
     world.replica(&[]);
     world.fleet.replica(0).process().kill();
@@ -113,18 +104,12 @@ async fn rolling_restarts_and_hand_backs_bring_no_entry_nearer_to_the_dead_lette
     world.replica(&[]);
     world.replica(&[]);
     for round in 0..6 {
-        for number in 0..20 {
-            world.send(&format!("g{round}-{number}"), "galaxy/engine:1").await;
-        }
+        world.send_games(&format!("g{round}-"), 20).await;
         let next = world.replica(&[]);
-        let began = Instant::now();
-        while !world.fleet.replica(next - 2).log().contains("consumer started") {
-            assert!(began.elapsed() < PATIENCE, "{}", world.logs());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        world.fleet.replica(next - 2).process().signal(Signal::TERM);
-        let end = world.fleet.replica(next - 2).process().wait_async(PATIENCE).await;
-        assert_eq!(end.and_then(|status| status.code()), Some(0), "{}", world.logs());
+        world.begun(next - 2).await;
+        world.signal(next - 2, Signal::TERM);
+        let end = world.ended(next - 2, PATIENCE).await;
+        assert_eq!(end.code(), Some(0), "{}", world.logs());
     }
     world.settled().await;
     world.at_rest().await;
@@ -147,35 +132,11 @@ end";
 #[tokio::test]
 async fn a_sweep_reaches_a_dead_entry_behind_ten_thousand_living_ones() {
     let mut world = World::with(&[("slots", "1"), ("claim-idle", "2s"), ("sweep-interval", "20ms")]).await;
-    world.redis(&["XGROUP", "CREATE", "runtime:start_jobs", "rtmanager.startjobs", "0", "MKSTREAM"]).await;
+    world.create_group().await;
     world.redis(&["EVAL", FILL, "1", "runtime:start_jobs"]).await;
     let dead = world.send("dead", "galaxy/engine:1").await;
-    world
-        .redis(&[
-            "XREADGROUP",
-            "GROUP",
-            "rtmanager.startjobs",
-            "living",
-            "COUNT",
-            "10000",
-            "STREAMS",
-            "runtime:start_jobs",
-            ">",
-        ])
-        .await;
-    world
-        .redis(&[
-            "XREADGROUP",
-            "GROUP",
-            "rtmanager.startjobs",
-            "gone",
-            "COUNT",
-            "1",
-            "STREAMS",
-            "runtime:start_jobs",
-            ">",
-        ])
-        .await;
+    world.read_as("living", "10000").await;
+    world.read_as("gone", "1").await;
     world
         .redis(&[
             "XCLAIM",
@@ -208,13 +169,9 @@ async fn a_sweep_reaches_a_dead_entry_behind_ten_thousand_living_ones() {
 async fn entries_of_a_deleted_consumer_are_put_back_and_finished() {
     let mut world = World::with(&[("janitor-interval", "200ms")]).await;
     let victim = world.replica(&[("simulated-latency", "60s")]);
-    for number in 0..10 {
-        world.send(&format!("g{number}"), "galaxy/engine:1").await;
-    }
-    world
-        .eventually("all of them are held", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 10)
-        .await;
-    let consumer = pending_by_consumer(&world).await.into_keys().next().expect("a consumer");
+    world.send_games("g", 10).await;
+    world.held(10).await;
+    let consumer = holder(&world).await;
     world.fleet.replica(victim).process().kill();
     let dropped = world.redis(&["XGROUP", "DELCONSUMER", "runtime:start_jobs", "rtmanager.startjobs", &consumer]).await;
     assert_eq!(dropped.as_i64(), Some(10), "the consumer held them");
@@ -228,17 +185,12 @@ async fn entries_of_a_deleted_consumer_are_put_back_and_finished() {
 async fn entries_of_a_deleted_living_consumer_are_put_back_by_its_renewal() {
     let mut world = World::with(&[("janitor-interval", "1h")]).await;
     world.replica(&[("simulated-latency", "1500ms")]);
-    for number in 0..10 {
-        world.send(&format!("g{number}"), "galaxy/engine:1").await;
-    }
-    world
-        .eventually("all of them are held", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 10)
-        .await;
-    let consumer = pending_by_consumer(&world).await.into_keys().next().expect("a consumer");
+    world.send_games("g", 10).await;
+    world.held(10).await;
+    let consumer = holder(&world).await;
     world.redis(&["XGROUP", "DELCONSUMER", "runtime:start_jobs", "rtmanager.startjobs", &consumer]).await;
-    world
-        .eventually("they are pending again", async |w: &World| w.lobby.pending().await.unwrap_or_default().len() == 10)
-        .await;
+    // Again.
+    world.held(10).await;
     world.settled().await;
     world.at_rest().await;
 }
@@ -247,7 +199,7 @@ async fn entries_of_a_deleted_living_consumer_are_put_back_by_its_renewal() {
 async fn two_thousand_dead_consumers_vanish_and_the_one_that_holds_an_entry_stays() {
     let mut world =
         World::with(&[("janitor-interval", "50ms"), ("consumer-idle", "700ms"), ("claim-idle", "600ms")]).await;
-    world.redis(&["XGROUP", "CREATE", "runtime:start_jobs", "rtmanager.startjobs", "0", "MKSTREAM"]).await;
+    world.create_group().await;
     world
         .redis(&[
             "EVAL",
@@ -259,19 +211,7 @@ async fn two_thousand_dead_consumers_vanish_and_the_one_that_holds_an_entry_stay
         .await;
     // An entry that nobody may claim, because its holder renews it.
     world.lobby.append("held", "galaxy/engine:1", 0).await.expect("appended");
-    world
-        .redis(&[
-            "XREADGROUP",
-            "GROUP",
-            "rtmanager.startjobs",
-            "holder",
-            "COUNT",
-            "1",
-            "STREAMS",
-            "runtime:start_jobs",
-            ">",
-        ])
-        .await;
+    world.read_as("holder", "1").await;
     world.replica(&[]);
     let began = Instant::now();
     loop {
@@ -295,13 +235,9 @@ async fn trimming_stops_at_the_watermark_and_results_keep_their_retention() {
     // Small nodes, so that approximate trimming has something to trim.
     world.redis(&["CONFIG", "SET", "stream-node-max-entries", "10"]).await;
     let stuck = {
-        for number in 0..100 {
-            world.send(&format!("a{number}"), "galaxy/engine:1").await;
-        }
+        world.send_games("a", 100).await;
         let stuck = world.send("stuck", "sim/slow:3s").await;
-        for number in 0..100 {
-            world.send(&format!("b{number}"), "galaxy/engine:1").await;
-        }
+        world.send_games("b", 100).await;
         stuck
     };
     world.replica(&[]);

@@ -94,6 +94,33 @@ impl World {
         id
     }
 
+    /// Appends this many plain jobs, one for each of as many games.
+    pub async fn send_games(&mut self, prefix: &str, count: usize) {
+        for number in 0..count {
+            self.send(&format!("{prefix}{number}"), "galaxy/engine:1").await;
+        }
+    }
+
+    /// Makes the group, as an operator would who is early.
+    pub async fn create_group(&self) {
+        let stream = &self.settings.stream;
+        self.redis(&["XGROUP", "CREATE", &stream.jobs, &stream.group, "0", "MKSTREAM"]).await;
+    }
+
+    /// Reads new entries by hand, as a consumer of this name.
+    pub async fn read_as(&self, consumer: &str, count: &str) {
+        let stream = &self.settings.stream;
+        self.redis(&["XREADGROUP", "GROUP", &stream.group, consumer, "COUNT", count, "STREAMS", &stream.jobs, ">"])
+            .await;
+    }
+
+    /// Waits until exactly this many entries are in somebody's hands.
+    pub async fn held(&mut self, count: usize) {
+        let what = format!("{count} entries are held");
+        self.eventually(&what, async |world: &Self| world.lobby.pending().await.unwrap_or_default().len() == count)
+            .await;
+    }
+
     /// The account as of now.
     pub async fn account(&self) -> Account {
         let outcomes = self.lobby.all_outcomes().await.expect("outcomes");
