@@ -31,6 +31,8 @@ install_missing() {
     has cc || missing+=(gcc libc6-dev)
     has redis-server || missing+=(redis-server)
     has dockerd || missing+=(docker.io)
+    has docker-compose || missing+=(docker-compose)
+    has socat || missing+=(socat)
     has ip || missing+=(iproute2)
     has openssl || missing+=(openssl)
     has promtool || missing+=(prometheus)

@@ -1,61 +1,22 @@
 //! The image: built by deploy/image.sh on a private dockerd, and run.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use startjobs::embedded::redis_server::RedisServer;
 
-use super::tools::debian;
-use super::{STARTJOBS, free_port, root, shown, temporary};
+use super::docker::Docker;
+use super::{STARTJOBS, free_port, shown};
 use crate::support::dockerd::Dockerd;
 use crate::support::world::PATIENCE;
 
 const IMAGE: &str = "startjobs:test";
 
-/// The command line of docker, against the private engine.
-struct Docker {
-    program: PathBuf,
-    host: String,
-    home: tempfile::TempDir,
-}
-
-impl Docker {
-    fn output(&self, arguments: &[&str]) -> Output {
-        self.prepared(Command::new(&self.program).args(arguments))
-    }
-
-    fn prepared(&self, command: &mut Command) -> Output {
-        command.env("DOCKER_HOST", &self.host).env("HOME", self.home.path()).output().expect("it runs")
-    }
-
-    fn text(&self, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
-        assert!(output.status.success(), "docker {arguments:?}: {}", shown(&output));
-        String::from_utf8(output.stdout).expect("text").trim().to_owned()
-    }
-
-    fn inspect(&self, what: &str) -> Value {
-        let all: Value = serde_json::from_str(&self.text(&["inspect", what])).expect("JSON");
-        all[0].clone()
-    }
-}
-
 #[test]
 fn the_image_is_built_becomes_healthy_works_and_drains() {
     let Some(dockerd) = Dockerd::start() else { return };
-    let Some(client) = debian("docker", "docker.io") else { return };
-    let docker = Docker { program: client.get_program().into(), host: dockerd.host(), home: temporary() };
-
-    // The binary of a test is dynamic: its libraries are what it is built over.
-    let base = "startjobs-base:test";
-    dockerd.import_image(base, Path::new(STARTJOBS), &[], &[]);
-    let script = root().join("deploy/image.sh");
-    let arguments = ["--tag", IMAGE, "--binary", STARTJOBS, "--base", base];
-    let built = docker.prepared(Command::new(script).args(arguments));
-    assert!(built.status.success(), "{}", shown(&built));
-    assert_eq!(String::from_utf8_lossy(&built.stdout).trim(), IMAGE);
+    let Some(docker) = Docker::of(&dockerd) else { return };
+    docker.build(&dockerd, IMAGE);
 
     let config = docker.inspect(IMAGE)["Config"].clone();
     assert_eq!((&config["User"], &config["StopSignal"]), (&"65532:65532".into(), &"SIGTERM".into()));

@@ -6,8 +6,12 @@ mod tools;
 mod files;
 // which build a program is of
 mod build;
+// the command line of docker on a private engine
+mod docker;
 // the image, built and run
 mod image;
+// the fleet of deploy/compose.yaml, brought up
+mod compose;
 // a replica and the commands under the rights that deploy/redis gives them
 mod rights;
 // every form of a Redis connection

@@ -82,6 +82,11 @@ impl Dockerd {
         Ok(dockerd)
     }
 
+    /// The bridge that its containers are on: nobody else has one of this name.
+    pub fn bridge(&self) -> &str {
+        &self.bridge.name
+    }
+
     /// The URL of its socket.
     pub fn host(&self) -> String {
         format!("unix://{}", self.socket().display())
@@ -119,12 +124,18 @@ impl Dockerd {
     pub fn import_image(&self, name: &str, program: &Path, arguments: &[&str], changes: &[&str]) {
         let entry_point = [&["/program"], arguments].concat();
         let entry_point = serde_json::to_string(&entry_point).expect("text is JSON");
+        let entry_point = format!("ENTRYPOINT {entry_point}");
+        self.import_programs(name, &[("program", program)], &[&[entry_point.as_str()], changes].concat());
+    }
+
+    /// Makes the image `name` of several programs, each under its path there, with the shared libraries they need.
+    pub fn import_programs(&self, name: &str, programs: &[(&str, &Path)], changes: &[&str]) {
         let (repository, tag) = name.rsplit_once(':').expect("`repository:tag`");
         let mut path = format!("/images/create?fromSrc=-&repo={}&tag={}", escape(repository), escape(tag));
-        for change in [format!("ENTRYPOINT {entry_point}").as_str()].iter().chain(changes) {
+        for change in changes {
             write!(path, "&changes={}", escape(change)).expect("a String takes all");
         }
-        let answer = self.request("POST", &path, &archive(program));
+        let answer = self.request("POST", &path, &archive(programs));
         let (status, body) = answer.expect("the engine answers");
         assert!(status == 200 && !body.contains("errorDetail"), "import of {name}: {status} {body}");
     }
