@@ -9,6 +9,7 @@ use clap::{ArgMatches, Command};
 
 use super::operate::{self, Colour, Session, paint};
 use super::{common, exit};
+use crate::ops::alerts::Raised;
 use crate::ops::backlog::COUNTED_MAX;
 use crate::ops::overview::Overview;
 use crate::ops::printable::{printable, span};
@@ -115,7 +116,7 @@ fn text(overview: &Overview) -> String {
 
 /// Said only when there is something to say.
 fn alerts(overview: &Overview) -> Option<String> {
-    let named: Vec<&str> = overview.alerts.iter().map(|alert| alert.soon.as_str()).collect();
+    let named: Vec<String> = overview.alerts.iter().map(Raised::soon).collect();
     (!named.is_empty()).then(|| format!("{}: see `startjobs alerts`", named.join(", ")))
 }
 

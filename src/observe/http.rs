@@ -38,6 +38,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 pub async fn run(listener: TcpListener, instruments: Instruments, outlook: Arc<Outlook>) {
     let fleet = Router::new()
         .route("/api/v1/status.json", get(status))
+        .route("/api/v1/alerts.json", get(alerts))
         .route("/api/v1/replicas.json", get(replicas))
         .route("/api/v1/pending.json", get(pending))
         .with_state(outlook);
@@ -98,6 +99,10 @@ async fn version() -> Response {
 
 async fn status(State(outlook): State<Arc<Outlook>>) -> Response {
     shown(outlook.overview().await)
+}
+
+async fn alerts(State(outlook): State<Arc<Outlook>>) -> Response {
+    shown(outlook.alerts().await)
 }
 
 async fn replicas(State(outlook): State<Arc<Outlook>>) -> Response {

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::ops::View;
+use crate::ops::alerts::Alerts;
 use crate::ops::backlog::{COUNTED_MAX, Waiting};
 use crate::ops::connect::{connect, within};
 use crate::ops::look::Look;
@@ -54,6 +55,11 @@ impl Outlook {
     /// What `startjobs status --json` prints.
     pub async fn overview(&self) -> Result<Overview, RedisError> {
         self.ask(|view| view.overview(COUNTED_MAX).boxed()).await
+    }
+
+    /// What `startjobs alerts --json` prints.
+    pub async fn alerts(&self) -> Result<Alerts, RedisError> {
+        self.ask(|view| view.alerts(COUNTED_MAX).boxed()).await
     }
 
     /// What `startjobs replicas --json` prints.

@@ -82,15 +82,6 @@ impl Alert {
     pub fn is_raised(&self) -> bool {
         matches!(self.state, State::Firing | State::Pending)
     }
-
-    /// `NoReplicas`, or `ReplicaLost in 48s`.
-    pub fn soon(&self) -> String {
-        match (self.state, self.true_for_ms) {
-            (State::Pending, Some(held)) => format!("{} in {}", self.name, span(self.for_ms.saturating_sub(held))),
-            (State::Pending, None) => format!("{} within {}", self.name, span(self.for_ms)),
-            _ => self.name.to_owned(),
-        }
-    }
 }
 
 /// All alerts, as JSON shows them.
@@ -120,7 +111,8 @@ impl Alerts {
 
 fn sentence(alerts: &[Alert]) -> String {
     let names = |state: State| {
-        let of: Vec<String> = alerts.iter().filter(|alert| alert.state == state).map(Alert::soon).collect();
+        let of: Vec<String> =
+            alerts.iter().filter(|alert| alert.state == state).map(|alert| Raised::of(alert).soon()).collect();
         (of.len(), of.join(", "))
     };
     match (names(State::Firing), names(State::Pending)) {
@@ -194,14 +186,26 @@ pub struct Raised {
     pub name: &'static str,
     /// Firing or pending.
     pub state: State,
-    /// The name, and when it will fire.
-    pub soon: String,
+    /// For how long its condition must be true.
+    pub for_ms: u64,
+    /// For how long it has been, at least, where that is known.
+    pub true_for_ms: Option<u64>,
     /// What to do about it.
     pub runbook: String,
 }
 
 impl Raised {
     pub(super) fn of(alert: &Alert) -> Self {
-        Self { name: alert.name, state: alert.state, soon: alert.soon(), runbook: alert.runbook.clone() }
+        let Alert { name, state, for_ms, true_for_ms, .. } = *alert;
+        Self { name, state, for_ms, true_for_ms, runbook: alert.runbook.clone() }
+    }
+
+    /// `NoReplicas`, or `ReplicaLost in 48s`.
+    pub fn soon(&self) -> String {
+        match (self.state, self.true_for_ms) {
+            (State::Pending, Some(held)) => format!("{} in {}", self.name, span(self.for_ms.saturating_sub(held))),
+            (State::Pending, None) => format!("{} within {}", self.name, span(self.for_ms)),
+            _ => self.name.to_owned(),
+        }
     }
 }
