@@ -108,11 +108,14 @@ async fn a_killed_replica_is_lost_and_what_it_held_is_named() {
     );
     let story = text(&world, &["inspect", &id.to_string()]);
     assert!(story.starts_with(&format!("{id}: in flight for ")) && story.contains("delivery 1"), "{story}");
+    assert!(story.contains("; its first replica ") && story.contains(" died\n"), "nobody has taken over: {story}");
 
     world.replica(&[]);
     world.settled().await;
     let story = json(&world, &["inspect", &id.to_string()]);
     assert_eq!((&story["stage"], &story["outcome"]["attempt"]), (&"settled".into(), &"2".into()), "{story}");
+    assert_eq!(story["takeover"]["from"][0]["replica"], held["replica"], "{story}");
+    assert_ne!(story["takeover"]["to"], held["replica"], "{story}");
 }
 
 #[tokio::test]

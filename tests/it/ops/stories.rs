@@ -1,7 +1,9 @@
 //! One job's whole story, and one game's.
 
+use rustix::process::Signal;
+
 use super::{json, run, stdout, text};
-use crate::support::world::World;
+use crate::support::world::{PATIENCE, World};
 
 #[tokio::test]
 async fn every_way_a_job_can_end_is_told() {
@@ -98,4 +100,53 @@ async fn a_search_ends_at_its_bound_and_says_so() {
     let story = text(&world, &["inspect", &id.to_string(), "--scan", "3"]);
     assert!(story.contains("beyond the bound of the search") && story.contains("raise --scan"), "{story}");
     assert_eq!(json(&world, &["inspect", &id.to_string()])["search_is_whole"], true);
+}
+
+/// The names of those who may have died with it.
+fn died(story: &serde_json::Value) -> Vec<&str> {
+    let from = story["takeover"]["from"].as_array().unwrap_or_else(|| panic!("no takeover: {story}"));
+    from.iter().map(|gone| gone["replica"].as_str().expect("a name")).collect()
+}
+
+#[tokio::test]
+async fn who_died_with_a_job_is_known_from_its_record_or_from_the_times() {
+    let mut world = World::new().await;
+    // It had started the game, and died before the answer was out.
+    world.replica(&[("crash-at", "after_commit")]);
+    let committed = world.send("game-1", "galaxy/engine:1").await;
+    world.killed(0).await;
+    let first = world.presences().await.into_keys().next().expect("it was there");
+    world.replica(&[]);
+    world.settled().await;
+    let story = json(&world, &["inspect", &committed.to_string()]);
+    assert_eq!((died(&story), &story["takeover"]["is_on_record"]), (vec![first.as_str()], &true.into()), "{story}");
+    let told = text(&world, &["inspect", &committed.to_string()]);
+    assert!(told.contains("; its first replica ") && told.contains("; it held this entry; "), "{told}");
+
+    // Two die at once: either may have held it.
+    world.signal(1, Signal::TERM);
+    world.ended(1, PATIENCE).await;
+    let slow = ("simulated-latency", "60s");
+    let both = [world.replica(&[slow]), world.replica(&[slow])];
+    for replica in both {
+        world.begun(replica).await;
+    }
+    let either = world.send("game-2", "galaxy/engine:1").await;
+    world.held(1).await;
+    for replica in both {
+        world.signal(replica, Signal::KILL);
+        world.killed(replica).await;
+    }
+    world.replica(&[]);
+    world.settled().await;
+    let story = json(&world, &["inspect", &either.to_string()]);
+    assert_eq!((died(&story).len(), &story["takeover"]["is_on_record"]), (2, &false.into()), "{story}");
+    let told = text(&world, &["inspect", &either.to_string()]);
+    assert!(told.contains("; its first replica died, one of "), "{told}");
+    // What the first one had to do with it is over.
+    assert!(!died(&story).contains(&first.as_str()), "{story}");
+
+    let calm = world.send("game-3", "galaxy/engine:1").await;
+    world.settled().await;
+    assert_eq!(json(&world, &["inspect", &calm.to_string()])["takeover"], serde_json::Value::Null);
 }
