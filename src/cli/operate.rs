@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use super::{common, exit};
 use crate::ops::View;
+use crate::ops::alerts::rules::REDIS_DOWN;
 use crate::ops::connect::{connect, within};
 use crate::ops::printable::printable;
-use crate::redis::RedisError;
+use crate::redis::{Kind, RedisError};
 use crate::settings::table::Group;
 use crate::settings::{Settings, flags};
 
@@ -119,6 +120,10 @@ pub(super) fn limit(matches: &ArgMatches) -> Duration {
 
 fn unavailable(url: &str, error: &RedisError) -> u8 {
     eprintln!("startjobs: Redis at {url}: {}", printable(&error.text));
+    if error.kind == Kind::Unreachable {
+        let (name, runbook) = (REDIS_DOWN.name, REDIS_DOWN.runbook());
+        eprintln!("  where replicas do not reach it either, the alert {name} fires: {runbook}");
+    }
     exit::UNAVAILABLE
 }
 
