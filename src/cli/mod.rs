@@ -25,8 +25,6 @@ pub mod demo;
 pub mod dev;
 // a fleet under load
 pub mod bench;
-// the figures of recovery
-mod bench_recovery;
 // the settings as they apply
 pub mod config;
 // the demonstration's game engine
@@ -95,7 +93,7 @@ pub fn command() -> Command {
         .subcommand(dev::command())
         .subcommand(demo::command())
         .subcommand(bench::command())
-        .subcommand(bench::subject_command())
+        .subcommand(bench::subject::command())
         .subcommand(check::command())
         .subcommand(doctor::command())
         .subcommand(pause::command())
@@ -130,7 +128,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(("dev", matches)) => dev::run(matches),
         Some(("demo", matches)) => demo::run(matches),
         Some(("bench", matches)) => bench::run(matches),
-        Some(("bench-subject", matches)) => bench::run_subject(matches),
+        Some(("bench-subject", matches)) => bench::subject::run(matches),
         Some(("config", matches)) => config::run(matches),
         Some(("engine", matches)) => engine::run(matches),
         _ => unreachable!("a subcommand is required, and every one is listed here"),

@@ -1,17 +1,16 @@
 //! `startjobs bench recovery`: the figures of recovery, one experiment a call; `deploy/recovery.sh` runs all of them.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{ArgMatches, Command, value_parser};
 
-use super::bench::{aof, duration, flag, say, settings, shared, usage};
-use super::{common, exit};
+use super::flags::{aof, duration, flag, measured, say, settings, shared, usage};
 use crate::bench::place::{Aof, Place};
 use crate::bench::recovery::{self, Experiment};
+use crate::cli::{common, exit};
 
 /// The command and its flags.
-pub fn command() -> Command {
+pub(super) fn command() -> Command {
     Command::new("recovery")
         .hide(true)
         .about("Measure recovery: kills, jobs that kill their process, a rolling restart")
@@ -35,12 +34,7 @@ pub fn command() -> Command {
 }
 
 /// Runs the command.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    common::block_on(async { recover(matches).await.unwrap_or_else(|code| code) })
-}
-
-async fn recover(matches: &ArgMatches) -> Result<u8, u8> {
-    let mut stops = common::Stops::listen().map_err(|_| exit::FAILED)?;
+pub(super) async fn run(matches: &ArgMatches) -> Result<u8, u8> {
     let settings = settings(matches)?;
     let claim_idle = settings.iter().rev().find(|(name, _)| name == "claim-idle");
     let claim_idle = claim_idle.and_then(|(_, value)| humantime::parse_duration(value).ok());
@@ -54,14 +48,8 @@ async fn recover(matches: &ArgMatches) -> Result<u8, u8> {
     };
     let replicas = matches.get_one::<u16>("replicas").copied().unwrap_or(3).into();
     let place = Place::open(None, aof(matches, Aof::Everysec)).map_err(|error| say(&error))?;
-    let ran = tokio::select! {
-        figures = recovery::run(&place, &experiment, replicas, &settings) => figures.map_err(|error| say(&error)),
-        code = stops.next() => Err(code),
-    };
-    if !place.close().await {
-        eprintln!("startjobs: something of the run may be left behind");
-    }
-    let figures = ran?;
+    let run = async |place: &mut Place| recovery::run(place, &experiment, replicas, &settings).await;
+    let figures = measured(place, run).await?;
     common::print(&figures.text);
     Ok(if figures.is_kept { exit::DONE } else { exit::BREACH })
 }
