@@ -95,6 +95,11 @@ impl Measured {
     }
 }
 
+/// The order of so many subjects in this round: forwards and backwards in turn, so that nobody is always first.
+pub fn order(round: usize, subjects: usize) -> Vec<usize> {
+    if round % 2 == 1 { (0..subjects).rev().collect() } else { (0..subjects).collect() }
+}
+
 /// Drains with every subject, `rounds` times, in an order that turns round every time.
 pub async fn compare(
     place: &Place,
@@ -106,11 +111,7 @@ pub async fn compare(
     let began_at_ms = now_ms();
     let mut drains: Vec<Vec<Drained>> = vec![Vec::new(); subjects.len()];
     for round in 0..rounds {
-        let mut order: Vec<usize> = (0..subjects.len()).collect();
-        if round % 2 == 1 {
-            order.reverse();
-        }
-        for position in order {
+        for position in order(round, subjects.len()) {
             let subject = subjects[position];
             let part = format!("{round}:{}", subject.as_str());
             let drained = drain(place, subject, &part, options).await?;

@@ -48,6 +48,8 @@ pub struct Drained {
     pub redis_cores: f64,
     /// The subject's processor time for one entry.
     pub client_us_per_entry: f64,
+    /// Cores of the machine that were busy, with whatever.
+    pub machine_cores: f64,
     /// The subject's memory at the end.
     pub rss_mib: f64,
     /// From the start of the processes to the last answer.
@@ -90,15 +92,15 @@ async fn timed(
     let streams = [settings.stream.results.as_str(), settings.stream.dead.as_str()];
     let began = Instant::now();
     let (low, high) = (options.jobs / 20, options.jobs - options.jobs / 20);
-    let mut first: Option<(Standing, Duration)> = None;
-    let mut last: Option<(Standing, Duration)> = None;
+    let mut first: Option<(Standing, Used)> = None;
+    let mut last: Option<(Standing, Used)> = None;
     loop {
         let standing = cost::standing(wire, streams)?;
         if first.is_none() && standing.answered >= low.max(1) {
-            first = Some((standing, children.cost().cpu));
+            first = Some((standing, Used::by_now(children)));
         }
         if last.is_none() && standing.answered >= high {
-            last = Some((standing, children.cost().cpu));
+            last = Some((standing, Used::by_now(children)));
         }
         if standing.answered >= options.jobs {
             let Some((from, to)) = first.zip(last) else { break };
@@ -115,8 +117,21 @@ async fn timed(
     Err(Error::Subject(format!("the backlog was not drained within {:?}", options.limit)))
 }
 
+/// Processor time.
+#[derive(Debug, Clone, Copy)]
+struct Used {
+    subject: Duration,
+    machine: Duration,
+}
+
+impl Used {
+    fn by_now(children: &Children) -> Self {
+        Self { subject: children.cost().cpu, machine: cost::of_machine() }
+    }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "counts and sizes are far below 2^52")]
-fn drained(from: (Standing, Duration), to: (Standing, Duration), rss_kib: u64, total: Duration) -> Drained {
+fn drained(from: (Standing, Used), to: (Standing, Used), rss_kib: u64, total: Duration) -> Drained {
     let entries = to.0.answered - from.0.answered;
     let seconds = to.0.at.duration_since(from.0.at).as_secs_f64();
     let redis = to.0.redis.since(from.0.redis);
@@ -127,7 +142,8 @@ fn drained(from: (Standing, Duration), to: (Standing, Duration), rss_kib: u64, t
         redis_us_per_entry: per_entry(redis.all, entries),
         redis_main_us_per_entry: redis.main_thread.map(|cost| per_entry(cost, entries)),
         redis_cores: redis.all.as_secs_f64() / seconds.max(1e-9),
-        client_us_per_entry: per_entry(to.1.saturating_sub(from.1), entries),
+        client_us_per_entry: per_entry(to.1.subject.saturating_sub(from.1.subject), entries),
+        machine_cores: to.1.machine.saturating_sub(from.1.machine).as_secs_f64() / seconds.max(1e-9),
         rss_mib: rss_kib as f64 / 1_024.0,
         total_seconds: total.as_secs_f64(),
         breaches: 0,

@@ -20,6 +20,7 @@ pub mod cost;
 pub mod backlog;
 pub mod compare;
 pub mod drain;
+pub mod scale;
 // what is sent, and when
 pub mod mix;
 pub mod profile;
@@ -29,9 +30,12 @@ pub mod books;
 pub mod observer;
 // what is done to the fleet meanwhile
 pub mod faults;
+// real containers, against a bare client of the engine
+pub mod containers;
 // kills, poison and rolling restarts, one figure each
 pub mod recovery;
 // all of it together
+pub mod latency;
 pub mod load;
 pub mod slo;
 // what is told

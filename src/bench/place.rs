@@ -93,6 +93,11 @@ impl Place {
         Ok(Server { version, aof, own: self.own.is_some() })
     }
 
+    /// A guard for something else, of the same making.
+    pub fn guard(&self, leftovers: &Leftovers) -> io::Result<Guard> {
+        Guard::start(&self.program, &leftovers.arguments())
+    }
+
     /// The running program.
     pub fn program(&self) -> &Path {
         &self.program

@@ -41,6 +41,12 @@ impl DockerAdmin {
         Ok(Self { docker })
     }
 
+    /// The engine's version.
+    pub async fn version(&self) -> Result<String, String> {
+        let version = within(ANSWERS_WITHIN, self.docker.version()).await?;
+        Ok(version.version.unwrap_or_else(|| "unknown".to_owned()))
+    }
+
     /// Makes the image `repository:tag` of this static program; its containers run `startjobs engine`.
     pub async fn import(&self, name: &str, program: &[u8]) -> Result<(), String> {
         let (repository, tag) = name.rsplit_once(':').ok_or("an image name without a tag")?;

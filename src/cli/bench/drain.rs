@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, ArgMatches, Command, value_parser};
 
-use super::flags::{SUBJECTS, aof, duration, flag, measured, open, print_json, settings, shared, subject};
+use super::flags::{SUBJECTS, aof, duration, flag, measured, open, print_json, settings, shared, subjects};
 use crate::bench::children::Subject;
 use crate::bench::compare::compare;
 use crate::bench::drain::{DrainOptions, Drained};
@@ -35,12 +35,7 @@ pub(super) fn command() -> Command {
 
 /// Runs the command.
 pub(super) async fn run(matches: &ArgMatches) -> Result<u8, u8> {
-    let names = matches.get_many::<String>("compare").into_iter().flatten();
-    let compared: Vec<Subject> = names.filter_map(|name| Subject::named(name)).collect();
-    let default = if compared.is_empty() { Subject::Worker } else { Subject::Noop };
-    let first = subject(matches).unwrap_or(default);
-    let mut subjects = vec![first];
-    subjects.extend(compared.into_iter().filter(|other| *other != first));
+    let subjects = subjects(matches);
     let rounds = matches.get_one::<u16>("rounds").copied().unwrap_or(if subjects.len() > 1 { 5 } else { 1 });
     let options = DrainOptions {
         jobs: matches.get_one("jobs").copied().unwrap_or_default(),

@@ -61,6 +61,18 @@ pub(super) fn subject(matches: &ArgMatches) -> Option<Subject> {
     matches.get_one::<String>("subject").and_then(|name| Subject::named(name))
 }
 
+/// What is measured: `--subject`, then what it is compared with. The worker alone, unless told otherwise, but without
+/// its start service beside a floor, which has none.
+pub(super) fn subjects(matches: &ArgMatches) -> Vec<Subject> {
+    let names = matches.get_many::<String>("compare").into_iter().flatten();
+    let compared: Vec<Subject> = names.filter_map(|name| Subject::named(name)).collect();
+    let default = if compared.is_empty() { Subject::Worker } else { Subject::Noop };
+    let first = subject(matches).unwrap_or(default);
+    let mut subjects = vec![first];
+    subjects.extend(compared.into_iter().filter(|other| *other != first));
+    subjects
+}
+
 pub(super) fn aof(matches: &ArgMatches, default: Aof) -> Aof {
     match matches.get_one::<String>("aof").map(String::as_str) {
         Some("off") => Aof::Off,

@@ -6,6 +6,12 @@ mod flags;
 mod load;
 // throughput
 mod drain;
+// latency against a bare client
+mod latency;
+// more and more replicas
+mod scale;
+// real containers
+mod containers;
 // kills, poison, rolling restarts
 mod recovery;
 // runs beside each other
@@ -41,7 +47,13 @@ pub fn command() -> Command {
         .after_help(AFTER)
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true);
-    load::flags(command).subcommand(drain::command()).subcommand(recovery::command()).subcommand(report::command())
+    load::flags(command)
+        .subcommand(drain::command())
+        .subcommand(latency::command())
+        .subcommand(scale::command())
+        .subcommand(containers::command())
+        .subcommand(recovery::command())
+        .subcommand(report::command())
 }
 
 /// Runs the command.
@@ -49,6 +61,9 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
     let run = async {
         match matches.subcommand() {
             Some(("drain", matches)) => drain::run(matches).await,
+            Some(("latency", matches)) => latency::run(matches).await,
+            Some(("scale", matches)) => scale::run(matches).await,
+            Some(("containers", matches)) => containers::run(matches).await,
             Some(("recovery", matches)) => recovery::run(matches).await,
             Some(("report", matches)) => Ok(report::run(matches)),
             _ => load::run(matches).await,
