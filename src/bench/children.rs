@@ -1,19 +1,19 @@
 //! The processes under load: replicas of this program, or what is measured in their place.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use super::Error;
 use super::cost::{self, ProcessCost};
 use super::place::{Pairs, Place};
 use crate::embedded::process::Process;
 
 /// What is put under load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// The whole worker on the simulated engine.
     Worker,
@@ -23,6 +23,40 @@ pub enum Subject {
     Floor,
     /// The same with pipelined commands.
     FloorPipeline,
+    /// Somebody else's. Named on the command line, so it lives as long as this process.
+    Peer(&'static Peer),
+}
+
+/// Another program that does a worker's work, for comparison. With the argument `fill` it takes the backlog over into
+/// queues of its own, if it has any, and ends; with `run` it answers until it is killed. The settings of ours that it
+/// needs are in its environment, named as ours are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Peer {
+    name: String,
+    program: PathBuf,
+    arguments: Vec<String>,
+}
+
+impl std::str::FromStr for Peer {
+    type Err = &'static str;
+
+    /// `NAME=PROGRAM ARGUMENT...`
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "write NAME=PROGRAM ARGUMENT...";
+        let (name, command) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or(FORM)?;
+        if name.contains(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-') {
+            return Err("a peer's name is of letters, digits and hyphens");
+        }
+        let mut words = command.split_whitespace().map(str::to_owned);
+        let program = words.next().ok_or(FORM)?.into();
+        Ok(Self { name: name.to_owned(), program, arguments: words.collect() })
+    }
+}
+
+impl Serialize for Subject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 impl Subject {
@@ -33,6 +67,7 @@ impl Subject {
             Self::Noop => "noop",
             Self::Floor => "floor",
             Self::FloorPipeline => "floor-pipeline",
+            Self::Peer(peer) => &peer.name,
         }
     }
 
@@ -48,8 +83,17 @@ impl Subject {
         matches!(self, Self::Worker | Self::Noop)
     }
 
+    /// What it has to do before its backlog can be drained.
+    fn preparation(self) -> Option<Vec<String>> {
+        match self {
+            Self::Peer(peer) => Some(peer.arguments.iter().cloned().chain(["fill".to_owned()]).collect()),
+            _ => None,
+        }
+    }
+
     fn arguments(self) -> Vec<String> {
         match self {
+            Self::Peer(peer) => peer.arguments.iter().cloned().chain(["run".to_owned()]).collect(),
             Self::Worker => vec!["worker".to_owned()],
             other => vec!["bench-subject".to_owned(), other.as_str().to_owned()],
         }
@@ -89,12 +133,30 @@ impl Children {
         environment.push(("RUST_LOG".to_owned(), format!("{log_level},fred=off")));
         Self {
             subject,
-            program: place.program().to_owned(),
+            program: match subject {
+                Subject::Peer(peer) => peer.program.clone(),
+                _ => place.program().to_owned(),
+            },
             directory: place.directory().to_owned(),
             environment,
             living: Vec::new(),
             started: 0,
             ended: ProcessCost::default(),
+        }
+    }
+
+    /// Lets a peer take the backlog over, for at most so long.
+    pub async fn prepare(&self, within: Duration) -> Result<(), Error> {
+        let Some(arguments) = self.subject.preparation() else { return Ok(()) };
+        let log = self.directory.join(format!("{}-fill.log", self.subject.as_str()));
+        let mut process = Process::start(&self.program, &arguments, &self.environment, &log)?;
+        match process.wait_async(within).await {
+            Some(status) if status.success() => Ok(()),
+            ended => {
+                let how = ended.map_or_else(|| format!("not done within {within:?}"), |status| status.to_string());
+                let name = self.subject.as_str();
+                Err(Error::Subject(format!("{name} did not take the backlog over: {how}: {}", tail(&log))))
+            }
         }
     }
 
@@ -146,9 +208,7 @@ impl Children {
     pub fn last_words(&mut self) -> Option<String> {
         let ended =
             self.living.iter_mut().find_map(|child| child.process.ended().map(|status| (status, child.log.clone())))?;
-        let log = std::fs::read_to_string(ended.1).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        Some(format!("{}: {}", ended.0, lines[lines.len().saturating_sub(3)..].join(" / ")))
+        Some(format!("{}: {}", ended.0, tail(&ended.1)))
     }
 
     /// Stops all of them; a worker drains.
@@ -160,6 +220,28 @@ impl Children {
         for mut child in std::mem::take(&mut self.living) {
             // What has not ended by then is killed when it is dropped.
             child.process.wait_async(ENDS_WITHIN).await;
+        }
+    }
+}
+
+/// The last lines of a log.
+fn tail(log: &Path) -> String {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(3)..].join(" / ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_a_name_and_a_command() {
+        let peer: Peer = "bull-mq=node peers/bullmq.js".parse().expect("a peer");
+        assert_eq!((peer.name.as_str(), peer.program.as_path()), ("bull-mq", Path::new("node")));
+        assert_eq!(peer.arguments, ["peers/bullmq.js"]);
+        for bad in ["", "node x", "=node", "a=", "a b=node", "../a=node"] {
+            assert!(bad.parse::<Peer>().is_err(), "{bad}");
         }
     }
 }

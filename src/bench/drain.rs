@@ -72,6 +72,7 @@ pub async fn drain(place: &Place, subject: Subject, part: &str, options: &DrainO
         wire.run(&[b"XGROUP", b"CREATE", jobs.as_bytes(), settings.stream.group.as_bytes(), b"0"])?;
     }
     let mut children = Children::new(place, subject, &pairs, &options.log_level);
+    children.prepare(options.limit).await?;
     for _ in 0..options.replicas {
         children.start()?;
     }

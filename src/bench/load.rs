@@ -13,6 +13,7 @@ use super::children::{Children, Subject};
 use super::cost::{self, RedisCost, Standing};
 use super::drain::now_ms;
 use super::faults::{Chaos, Fault, Faults, Kind};
+use super::memory::Memory;
 use super::mix::{Mix, NUMBER_FIELD};
 use super::observer::{Observer, end_of};
 use super::place::{Pairs, Place, settings_of};
@@ -104,6 +105,8 @@ pub struct Ran {
     pub redis: RedisCost,
     /// The replicas'; of those that killed themselves nothing is known.
     pub client: cost::ProcessCost,
+    /// What the replicas' memory did.
+    pub memory: Memory,
     /// From the first send that was due to the last answer.
     pub took: Duration,
     /// Entries pending when everything was over.
@@ -166,8 +169,15 @@ async fn under_load(
     let (sending, observing) = (shared.clone(), shared.clone());
     let sender = std::thread::spawn(move || sender::run(&load, &sending));
     let observer = std::thread::spawn(move || observer.run(&observing));
-    let mut watch =
-        Watch { options, settings, shared: &shared, lobby: &lobby, spent: Spent::default(), took: Duration::ZERO };
+    let mut watch = Watch {
+        options,
+        settings,
+        shared: &shared,
+        lobby: &lobby,
+        spent: Spent::default(),
+        memory: Memory::default(),
+        took: Duration::ZERO,
+    };
     let mut chaos = Chaos::new(options.faults.clone(), options.seed);
     let mut watched = watch.until_rest(place, children, &mut chaos, &sender).await;
     shared.stop.store(true, Ordering::Relaxed);
@@ -179,12 +189,12 @@ async fn under_load(
     }
     watched?;
     let client = children.cost();
-    let (spent, took) = (watch.spent.redis, watch.took);
+    let (spent, memory, took) = (watch.spent.redis, watch.memory, watch.took);
     let pending = if options.is_real { 0 } else { lobby.pending().await?.len() };
     let sent = sent(&shared, &mut place.wire()?, settings, options)?;
     let account = account(&lobby, &sent, options.is_real).await?;
     let books = std::mem::replace(&mut *shared.books(), Books::new(0, Duration::ZERO));
-    Ok(Ran { books, account, faults: chaos.done, redis: spent, client, took, pending })
+    Ok(Ran { books, account, faults: chaos.done, redis: spent, client, memory, took, pending })
 }
 
 async fn await_up(lobby: &Lobby, children: &mut Children, replicas: usize) -> Result<(), Error> {
@@ -208,6 +218,7 @@ struct Watch<'a> {
     shared: &'a Shared,
     lobby: &'a Lobby,
     spent: Spent,
+    memory: Memory,
     took: Duration,
 }
 
@@ -230,6 +241,7 @@ impl Watch<'_> {
             chaos.act(place, children, self.lobby, self.shared, length).await?;
             self.replace_dead(children, chaos)?;
             let now = self.shared.now();
+            self.memory.look(now, &children.ids());
             let at_rest = {
                 let mut books = self.shared.books();
                 books.tick(now);

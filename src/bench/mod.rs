@@ -16,6 +16,7 @@ pub mod floor;
 pub mod noop;
 // what processor time the entries cost
 pub mod cost;
+pub mod memory;
 // a backlog, and how fast it is answered
 pub mod backlog;
 pub mod compare;

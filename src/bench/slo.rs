@@ -1,4 +1,4 @@
-//! Limits that a run must keep: `p99<500ms`, `errors<0.1%`, `rate>=190/s`. Pure.
+//! Limits that a run must keep: `p99<500ms`, `errors<0.1%`, `rate>=190/s`, `rss-growth<2MiB`. Pure.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -22,6 +22,10 @@ pub enum Quantity {
     Rate,
     /// The slowest recovery from a fault.
     Recovery,
+    /// The most memory that a replica ever had.
+    Rss,
+    /// What the memory of the replica that grew most gained after warming up.
+    RssGrowth,
 }
 
 /// One limit.
@@ -31,7 +35,7 @@ pub struct Slo {
     quantity: Quantity,
     below: bool,
     equal: bool,
-    /// Microseconds, a share, or entries per second.
+    /// Microseconds, a share, entries per second, or MiB.
     limit: f64,
 }
 
@@ -40,13 +44,13 @@ pub struct Slo {
 pub struct Kept {
     /// As it was given.
     pub slo: String,
-    /// What was measured, in microseconds, as a share, or per second.
+    /// What was measured, in microseconds, as a share, per second, or in MiB.
     pub measured: f64,
     /// Whether it was kept.
     pub kept: bool,
 }
 
-const FORM: &str = "write p50, p99, p99.9, max, mean, recovery (a duration), errors, late (a share) or rate (per second), then <, <=, > or >=, then a value: p99<500ms, errors<0.1%, rate>=190/s";
+const FORM: &str = "write p50, p99, p99.9, max, mean, recovery (a duration), errors, late (a share), rate (per second), rss or rss-growth (MiB, of one replica), then <, <=, > or >=, then a value: p99<500ms, errors<0.1%, rate>=190/s, rss-growth<2MiB";
 
 impl Slo {
     /// What is limited.
@@ -81,6 +85,8 @@ impl FromStr for Slo {
             "late" => Quantity::Late,
             "rate" => Quantity::Rate,
             "recovery" => Quantity::Recovery,
+            "rss" => Quantity::Rss,
+            "rss-growth" => Quantity::RssGrowth,
             name => {
                 let percentile = name.strip_prefix('p').and_then(|number| number.parse::<f64>().ok());
                 Quantity::Latency(percentile.filter(|number| (0.0..=100.0).contains(number)).ok_or_else(bad)?)
@@ -92,6 +98,7 @@ impl FromStr for Slo {
             }
             Quantity::Errors | Quantity::Late => share(value).ok_or_else(bad)?,
             Quantity::Rate => rate(value).map_err(|_| bad())?,
+            Quantity::Rss | Quantity::RssGrowth => mib(value).ok_or_else(bad)?,
         };
         Ok(Self { text: text.to_owned(), quantity, below, equal, limit })
     }
@@ -111,6 +118,13 @@ pub fn share(text: &str) -> Option<f64> {
     (0.0..=1.0).contains(&share).then_some(share)
 }
 
+/// `2MiB`, `512KiB` or `1GiB`, in MiB.
+fn mib(text: &str) -> Option<f64> {
+    let units = [("KiB", 1.0 / 1_024.0), ("MiB", 1.0), ("GiB", 1_024.0)];
+    let (number, unit) = units.iter().find_map(|(name, size)| Some((text.strip_suffix(name)?, *size)))?;
+    number.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0).map(|number| number * unit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,13 +139,30 @@ mod tests {
         assert!(!slo.judge(None).kept);
         assert!("errors<=0%".parse::<Slo>().expect("a limit").judge(Some(0.0)).kept);
         assert!("rate>=190/s".parse::<Slo>().expect("a limit").judge(Some(190.0)).kept);
+        let growth: Slo = "rss-growth<2MiB".parse().expect("a limit");
+        assert_eq!(growth.quantity(), Quantity::RssGrowth);
+        assert!(growth.judge(Some(1.9)).kept && growth.judge(Some(-3.0)).kept && !growth.judge(Some(2.0)).kept);
+        assert!("rss<=1GiB".parse::<Slo>().expect("a limit").judge(Some(1_024.0)).kept);
         assert!(!"rate>190/s".parse::<Slo>().expect("a limit").judge(Some(190.0)).kept);
     }
 
     #[test]
     fn what_is_no_limit_is_refused() {
-        for bad in ["", "p99", "p99<", "p101<1s", "p99=1s", "errors<5", "errors<200%", "rate>fast", "speed<1s", "p99<5"]
-        {
+        for bad in [
+            "",
+            "p99",
+            "p99<",
+            "p101<1s",
+            "p99=1s",
+            "errors<5",
+            "errors<200%",
+            "rate>fast",
+            "speed<1s",
+            "p99<5",
+            "rss<5",
+            "rss<-1MiB",
+            "rss-growth<1MB",
+        ] {
             assert!(bad.parse::<Slo>().is_err(), "{bad}");
         }
     }

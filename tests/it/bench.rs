@@ -7,6 +7,8 @@ use serde_json::Value;
 use startjobs::embedded::redis_server::RedisServer;
 use tempfile::TempDir;
 
+use crate::support::dockerd::Dockerd;
+
 /// Runs `startjobs bench` with its temporary files below `directory`, which is empty afterwards.
 fn bench(directory: &Path, arguments: &[&str]) -> Output {
     let temporary = directory.join("tmp");
@@ -61,10 +63,14 @@ fn an_open_loop_run_balances_and_writes_every_form() {
         "--malformed",
         "5%",
     ]);
+    arguments.extend(["--slo", "rss-growth<20MiB", "--slo", "rss<200MiB"]);
     arguments.extend(FAST);
     let output = bench(directory.path(), &arguments);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let run = json(&output);
+    let memory = run["memory"].as_array().expect("a list");
+    assert_eq!(memory.len(), 2, "{memory:?}");
+    assert!(memory.iter().all(|one| one["max_mib"].as_f64() > Some(1.0) && one["max_files"].as_u64() > Some(3)));
     assert_eq!((&run["schema_version"], &run["kind"], &run["exact"]), (&1.into(), &"load".into(), &true.into()));
     assert_eq!(
         (run["sent"].as_u64(), run["answered"].as_u64(), run["failed"].as_u64()),
@@ -87,7 +93,12 @@ fn an_open_loop_run_balances_and_writes_every_form() {
         "{log}"
     );
     let page = read("run.html");
-    assert!(page.contains("<svg") && page.contains("prefers-color-scheme: dark") && page.ends_with("</html>\n"));
+    assert!(
+        page.contains("Memory of a replica")
+            && page.contains("<svg")
+            && page.contains("prefers-color-scheme: dark")
+            && page.ends_with("</html>\n")
+    );
     assert!(
         !page.contains("<script") && !page.contains("http://") && !page.contains("https://"),
         "the page stands alone"
@@ -154,6 +165,106 @@ fn a_drain_is_compared_with_the_floor_and_runs_with_each_other() {
     assert!(table.status.success() && said.contains("ratio to floor") && said.contains("(+0.0 %)"), "{said}");
 }
 
+/// A script that is called as `startjobs bench drain --peer` calls another program.
+fn peer(directory: &Path, fills: &str) -> String {
+    let script = directory.join("peer.sh");
+    let floor = format!("exec {} bench-subject floor", env!("CARGO_BIN_EXE_startjobs"));
+    std::fs::write(&script, format!("case $1 in fill) {fills} ;; run) {floor} ;; esac\n")).expect("a script");
+    format!("other=sh {}", script.display())
+}
+
+#[test]
+fn another_program_is_drained_with_in_the_same_rounds() {
+    let directory = directory();
+    let drain_with = |fills| {
+        let peer = peer(directory.path(), fills);
+        bench(directory.path(), &["drain", "--jobs", "1000", "--rounds", "2", "--peer", &peer, "--json"])
+    };
+    let output = drain_with("exit 0");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let run = json(&output);
+    assert_eq!((run["subjects"][1]["subject"].as_str(), run["exact"].as_bool()), (Some("other"), Some(true)));
+    assert!(run["subjects"][1]["median"]["entries_per_s"].as_f64() > Some(0.0), "{run:#}");
+
+    let output = drain_with("echo no queue; exit 7");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("other did not take the backlog over") && said.contains("no queue"), "{said}");
+}
+
+#[test]
+fn latency_is_compared_with_the_floor_at_every_rate() {
+    let directory = directory();
+    let mut arguments = vec!["latency", "--compare", "floor", "--rate", "100/s", "--rate", "400/s"];
+    arguments.extend(["--rounds", "2", "--duration", "1s", "--warmup", "200ms", "--json"]);
+    let output = bench(directory.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let run = json(&output);
+    assert_eq!((run["kind"].as_str(), run["exact"].as_bool()), (Some("latency"), Some(true)));
+    let rates = run["rates"].as_array().expect("a list");
+    assert_eq!(rates.iter().map(|at| at["rate"].as_f64()).collect::<Vec<_>>(), [Some(100.0), Some(400.0)]);
+    for at in rates {
+        assert!(
+            at["p50_ratio_to_floor"].as_f64() > Some(0.0) && at["p99_ratio_to_floor"].as_f64() > Some(0.0),
+            "{at:#}"
+        );
+        for (subject, name) in at["subjects"].as_array().expect("a list").iter().zip(["noop", "floor"]) {
+            assert_eq!(subject["subject"], name, "{at:#}");
+            assert_eq!(subject["rounds"].as_array().map(Vec::len), Some(2), "{at:#}");
+            assert!(subject["p999_us"].as_f64() >= subject["p50_us"].as_f64(), "{at:#}");
+        }
+    }
+}
+
+#[test]
+fn scale_out_has_a_line_for_every_number_of_replicas() {
+    let directory = directory();
+    let mut arguments = vec!["scale", "--replicas", "1,2", "--jobs", "200", "--start", "10ms", "--slots", "4"];
+    arguments.push("--json");
+    let output = bench(directory.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let run = json(&output);
+    assert_eq!((run["kind"].as_str(), run["exact"].as_bool()), (Some("scale"), Some(true)));
+    let fleets = run["fleets"].as_array().expect("a list");
+    assert_eq!(fleets.iter().map(|one| one["replicas"].as_u64()).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    for fleet in fleets {
+        let share = fleet["share_of_slots"].as_f64().expect("a number");
+        assert!(share > 0.0 && share < 1.2, "{fleet:#}");
+        assert!(fleet["machine_cores"].as_f64() > Some(0.0) && fleet["redis_us_per_job"].as_f64() > Some(0.0));
+    }
+}
+
+#[test]
+fn real_containers_are_started_by_both_and_all_are_removed() {
+    const IMAGE: &str = "startjobs.test/game:1";
+    let Some(dockerd) = Dockerd::start() else { return };
+    dockerd.import_image(IMAGE, Path::new(env!("CARGO_BIN_EXE_startjobs")), &["engine"], &[]);
+    let directory = directory();
+    let host = dockerd.host();
+    let mut arguments = vec!["containers", "--docker-host", &host, "--image", IMAGE, "--json"];
+    arguments.extend(["--starts", "6", "--slots", "3", "--rounds", "2"]);
+    let output = bench(directory.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let run = json(&output);
+    assert_eq!((run["kind"].as_str(), run["in_flight"].as_u64()), (Some("containers"), Some(3)));
+    assert!(run["ratio_to_bare"].as_f64() > Some(0.0), "{run:#}");
+    for (subject, name) in run["subjects"].as_array().expect("a list").iter().zip(["worker", "bare"]) {
+        assert_eq!((subject["subject"].as_str(), subject["rounds"].as_array().map(Vec::len)), (Some(name), Some(2)));
+        assert!(subject["p99_ms"].as_f64() >= subject["p50_ms"].as_f64(), "{run:#}");
+    }
+    assert_eq!(dockerd.containers(), Vec::<String>::new());
+    let created = dockerd.events().iter().filter(|event| event["Action"] == "create").count();
+    assert_eq!(created, 2 * 2 * 6);
+}
+
+#[test]
+fn an_engine_that_does_not_answer_is_said_at_once() {
+    let directory = directory();
+    let output = bench(directory.path(), &["containers", "--docker-host", "unix:///nowhere.sock"]);
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("unix:///nowhere.sock"), "{output:?}");
+}
+
 #[test]
 fn nothing_stays_on_a_redis_that_was_given() {
     let redis = RedisServer::start().expect("redis-server starts");
@@ -178,6 +289,9 @@ fn what_cannot_be_run_is_said_before_anything_starts() {
         (vec!["--warmup", "30s"], "nothing to measure"),
         (vec!["--profile", "hold 2m"], "at what rate"),
         (vec!["--slo", "p99=1s"], "p99<500ms"),
+        (vec!["--slo", "rss-growth<2"], "rss-growth<2MiB"),
+        (vec!["latency", "--warmup", "10s"], "nothing to measure"),
+        (vec!["scale", "--replicas", "0"], "0 is not in 1..=64"),
         (vec!["--poison", "60%", "--huge", "60%"], "more than 100 %"),
         (vec!["--subject", "floor", "--poison", "1%"], "plain jobs alone"),
         (vec!["--restart-redis", "5s", "--aof", "off"], "append-only"),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::svg::{Axis, Chart, Line, escaped, latency, linear, short};
 use super::{RunReport, SeriesSecond};
+use crate::bench::memory::FleetMemory;
 use crate::bench::progress::micros;
 
 const STYLE: &str = include_str!("page.css");
@@ -119,7 +120,23 @@ fn charts(report: &RunReport, page: &mut String) {
     let y = linear("entries", largest(&lines));
     let description = "Entries sent and not yet answered at the end of each second.".to_owned();
     chart("In flight, entries", &over_time("in-flight", description, y, lines), page);
+    memory(report, &time, marks, page);
     table_of(series, page);
+}
+
+fn memory(report: &RunReport, time: &Axis<'_>, marks: Vec<(f64, &'static str)>, page: &mut String) {
+    let series = &report.memory_series;
+    if series.is_empty() {
+        return;
+    }
+    let line = |name, style, value: fn(&FleetMemory) -> f64| {
+        let points = series.iter().map(|one| (one.at_s, value(one))).collect();
+        Line { name, style, points }
+    };
+    let lines = vec![line("least", 0, |one| one.least_mib), line("most", 1, |one| one.most_mib)];
+    let y = linear("MiB", series.iter().map(|one| one.most_mib).fold(0.0, f64::max));
+    let description = "Resident memory of the replica with the least and of the one with the most.".to_owned();
+    chart("Memory of a replica, MiB", &Chart { id: "memory", description, x: time.clone(), y, lines, marks }, page);
 }
 
 /// Latency by percentile; each nine takes the same width.

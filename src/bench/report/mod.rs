@@ -20,6 +20,7 @@ use super::SCHEMA_VERSION;
 use super::cost::per_entry;
 use super::faults::Kind;
 use super::load::{LoadOptions, Ran};
+use super::memory::{FleetMemory, ReplicaMemory, growth_max};
 use super::mix::Mix;
 use super::place::{Place, Server};
 use super::sender::Loop;
@@ -87,6 +88,10 @@ pub struct RunReport {
     pub faults: Vec<FaultReport>,
     /// Processor time.
     pub cost: Cost,
+    /// Memory and open files of each replica, those that were replaced among them.
+    pub memory: Vec<ReplicaMemory>,
+    /// Memory of the fleet over time.
+    pub memory_series: Vec<FleetMemory>,
     /// What was sent against what came back.
     pub account: AccountReport,
     /// The limits.
@@ -238,6 +243,8 @@ impl RunReport {
             series: series(ran),
             faults: faults(ran),
             cost: cost(ran),
+            memory: ran.memory.replicas(),
+            memory_series: ran.memory.fleet(),
             account: account(ran),
             slos: Vec::new(),
             exact: ran.account.is_exact() && ran.pending == 0,
@@ -264,6 +271,8 @@ impl RunReport {
             }
             Quantity::Late => Some(share(self.late + self.failed, self.sent)),
             Quantity::Rate => Some(self.answered_per_s),
+            Quantity::Rss => self.memory.iter().map(|replica| replica.max_mib).reduce(f64::max),
+            Quantity::RssGrowth => growth_max(&self.memory),
             Quantity::Recovery => slowest(&self.faults).map(|ms| ms * 1e3),
         }
     }

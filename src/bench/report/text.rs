@@ -3,7 +3,11 @@
 use std::fmt::Write as _;
 
 use super::{RunReport, Stage};
+use crate::bench::memory::long_lived;
 use crate::bench::progress::micros;
+
+/// Replicas that have a line of their own.
+const REPLICAS_MAX: usize = 16;
 
 /// All of it.
 pub fn text(report: &RunReport) -> String {
@@ -48,6 +52,7 @@ pub fn text(report: &RunReport) -> String {
         text.push_str("finished and settled are other clocks' whole milliseconds\n");
     }
     costs(report, &mut text);
+    memory(report, &mut text);
     faults(report, &mut text);
     books(report, &mut text);
     text
@@ -67,6 +72,29 @@ fn costs(report: &RunReport, text: &mut String) {
         "\nprocessor time an entry: Redis {:.1} us{main}, replicas {:.1} us; replicas' memory {:.1} MiB",
         cost.redis_us_per_entry, cost.client_us_per_entry, cost.rss_mib
     );
+}
+
+fn memory(report: &RunReport, text: &mut String) {
+    let shown = || long_lived(&report.memory).take(REPLICAS_MAX);
+    for replica in shown() {
+        let slope =
+            replica.slope_mib_per_min.map(|slope| format!(", {slope:+.3} MiB/min once warm")).unwrap_or_default();
+        _ = writeln!(
+            text,
+            "memory of a replica from {:.0} s to {:.0} s: {:.1} MiB at first, {:.1} at the end, {:.1} at most{slope}; {} files open, {} at most",
+            replica.from_s,
+            replica.to_s,
+            replica.start_mib,
+            replica.end_mib,
+            replica.max_mib,
+            replica.end_files,
+            replica.max_files,
+        );
+    }
+    let others = report.memory.len() - shown().count();
+    if others > 0 {
+        _ = writeln!(text, "and of {others} more, most of them replaced earlier");
+    }
 }
 
 fn faults(report: &RunReport, text: &mut String) {

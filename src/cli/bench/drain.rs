@@ -3,7 +3,7 @@
 use clap::{ArgAction, ArgMatches, Command, value_parser};
 
 use super::flags::{SUBJECTS, aof, duration, flag, measured, open, print_json, settings, shared, subjects};
-use crate::bench::children::Subject;
+use crate::bench::children::{Peer, Subject};
 use crate::bench::compare::compare;
 use crate::bench::drain::{DrainOptions, Drained};
 use crate::bench::place::{Aof, Place};
@@ -27,6 +27,11 @@ pub(super) fn command() -> Command {
                 .value_parser(SUBJECTS),
         )
         .arg(
+            flag("peer", "NAME=COMMAND", "Measure another program too (see deploy/peers.sh); may be repeated")
+                .action(ArgAction::Append)
+                .value_parser(value_parser!(Peer)),
+        )
+        .arg(
             flag("rounds", "COUNT", "Rounds; 5 where subjects are compared, else 1")
                 .value_parser(value_parser!(u16).range(1..=100)),
         )
@@ -35,7 +40,10 @@ pub(super) fn command() -> Command {
 
 /// Runs the command.
 pub(super) async fn run(matches: &ArgMatches) -> Result<u8, u8> {
-    let subjects = subjects(matches);
+    let mut subjects = subjects(matches);
+    // Once for the whole run, so that a subject can be a plain value.
+    let peers = matches.get_many::<Peer>("peer").into_iter().flatten().cloned();
+    subjects.extend(peers.map(|peer| Subject::Peer(Box::leak(Box::new(peer)))));
     let rounds = matches.get_one::<u16>("rounds").copied().unwrap_or(if subjects.len() > 1 { 5 } else { 1 });
     let options = DrainOptions {
         jobs: matches.get_one("jobs").copied().unwrap_or_default(),

@@ -26,13 +26,17 @@ use clap::{ArgMatches, Command};
 use super::common;
 
 const EXAMPLES: &str = "Examples:
-  startjobs bench                                                   100 jobs a second for 30 s
+  startjobs bench                                         100 jobs a second for 30 s
   startjobs bench --rate 500/s --duration 2m --replicas 3 --html report.html
-  startjobs bench --profile 'ramp 0..200/s 30s, burst 500 every 10s, soak 10m' --slo 'p99<500ms'
+  startjobs bench --profile 'ramp 0..200/s 30s, burst 500 every 10s' --slo 'p99<500ms'
+  startjobs bench --profile 'soak 100/s 10m' --slo 'rss-growth<2MiB'
   startjobs bench --malformed 1% --poison 0.5% --kill-replica 'every 5s'
-  startjobs bench --in-flight 64 --duration 30s                     closed loop, to find the capacity
-  startjobs bench drain --compare floor                             throughput against a bare client
-  startjobs bench report before.json after.json";
+  startjobs bench --in-flight 64 --duration 30s           closed loop, to find the capacity
+  startjobs bench drain --compare floor                   throughput against a bare client
+  startjobs bench latency --compare floor                 latency against a bare client
+  startjobs bench scale --replicas 1,2,4                  throughput by the number of replicas
+  startjobs bench containers --starts 24                  real containers against a bare client
+  startjobs bench report before.json after.json           runs side by side";
 
 const AFTER: &str =
     "Everything runs on streams of its own, by default on a private redis-server, and is removed at the end.

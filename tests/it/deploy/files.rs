@@ -63,6 +63,14 @@ fn shellcheck_finds_nothing() {
 }
 
 #[test]
+fn the_peers_of_the_bench_are_well_formed() {
+    let Some(mut python) = debian("python3", "python3") else { return };
+    let parse = "import ast, sys\nfor name in sys.argv[1:]: ast.parse(open(name).read(), name)";
+    let programs = files_below("deploy/peers").into_iter().filter(|path| has_extension(path, "py"));
+    passes(python.current_dir(root()).args(["-c", parse]).args(programs));
+}
+
+#[test]
 fn systemd_takes_the_units_and_their_exposure_is_low() {
     let Some(mut verify) = debian("systemd-analyze", "systemd") else { return };
     let folder = temporary();
