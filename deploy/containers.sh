@@ -25,7 +25,7 @@ startjobs="${CARGO_TARGET_DIR:-target}/$host/release/startjobs"
 
 # Short, because a socket's path has at most 107 bytes.
 dir=$(mktemp -d /tmp/sjc.XXXXXX)
-bridge=sjc$((RANDOM % 1000))
+bridge=
 dockerd=
 
 clean_up() {
@@ -33,7 +33,7 @@ clean_up() {
         kill -TERM "$dockerd" 2>/dev/null || true
         wait "$dockerd" || true
     fi
-    ip link delete "$bridge" 2>/dev/null || true
+    [ -z "$bridge" ] || ip link delete "$bridge" || true
     # What an engine that was killed left mounted.
     awk -v dir="$dir/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount --lazy || true
     rm -rf "$dir"
@@ -42,14 +42,18 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-ip link add "$bridge" type bridge
-ip address add "10.112.$((RANDOM % 256)).1/24" dev "$bridge"
+# The name is the claim: two runs cannot both create it.
+for number in $(seq 0 99); do
+    ip link add "sjc$number" type bridge 2>/dev/null && bridge=sjc$number && break
+done
+[ -n "$bridge" ] || { say "no free name for a bridge"; exit 1; }
+ip address add "10.112.${bridge#sjc}.1/24" dev "$bridge"
 ip link set "$bridge" up
 setpriv --pdeathsig TERM dockerd --host "unix://$dir/sock" --data-root "$dir/data" --exec-root "$dir/exec" \
     --pidfile "$dir/pid" --iptables=false --ip6tables=false --bridge "$bridge" 2>"$dir/log" &
 dockerd=$!
 for _ in $(seq 200); do
-    [ -S "$dir/sock" ] && DOCKER_HOST="unix://$dir/sock" docker version >/dev/null 2>&1 && break
+    ! grep -q 'API listen on' "$dir/log" || break
     kill -0 "$dockerd" 2>/dev/null || { tail -n 5 "$dir/log" >&2; exit 1; }
     sleep 0.1
 done

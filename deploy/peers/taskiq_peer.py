@@ -11,7 +11,7 @@ from outcome import JOBS, RESULTS, URL, outcome
 
 PAGE = 500
 
-broker = RedisStreamBroker(URL, queue_name=f"{JOBS}:taskiq", consumer_id="peer", xread_count=100)
+broker = RedisStreamBroker(URL, queue_name=f"{JOBS}:taskiq", consumer_id="0", xread_count=100)
 redis = Redis.from_url(URL, decode_responses=True)
 
 

@@ -197,7 +197,8 @@ async fn under_load(
     Ok(Ran { books, account, faults: chaos.done, redis: spent, client, memory, took, pending })
 }
 
-async fn await_up(lobby: &Lobby, children: &mut Children, replicas: usize) -> Result<(), Error> {
+/// Waits until so many replicas have shown themselves.
+pub async fn await_up(lobby: &Lobby, children: &mut Children, replicas: usize) -> Result<(), Error> {
     let deadline = Instant::now() + UP_WITHIN;
     while replicas > 0 && lobby.replicas().await?.len() < replicas {
         if let Some(words) = children.last_words() {

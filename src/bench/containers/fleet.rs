@@ -3,18 +3,16 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
-
 use super::{ContainersOptions, Started};
 use crate::bench::Error;
 use crate::bench::children::{Children, Subject};
 use crate::bench::cost::ProcessCost;
 use crate::bench::drain::now_ms;
+use crate::bench::load::await_up;
 use crate::bench::place::{Place, settings_of};
 use crate::lobby::client::{Lobby, Outcome};
 
 const UP_WITHIN: Duration = Duration::from_secs(30);
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// How long no answer at all may come.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 
@@ -44,20 +42,6 @@ pub async fn start_all(
     children.stop().await;
     place.remove_keys(Some(part))?;
     started
-}
-
-async fn await_up(lobby: &Lobby, children: &mut Children, replicas: usize) -> Result<(), Error> {
-    let deadline = Instant::now() + UP_WITHIN;
-    while lobby.replicas().await?.len() < replicas {
-        if let Some(words) = children.last_words() {
-            return Err(Error::Subject(format!("a replica has ended: {words}")));
-        }
-        if Instant::now() > deadline {
-            return Err(Error::Subject("the replicas did not come up".to_owned()));
-        }
-        sleep(LOOK_INTERVAL).await;
-    }
-    Ok(())
 }
 
 async fn ask(

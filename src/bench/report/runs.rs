@@ -57,7 +57,14 @@ pub fn table(runs: &[Named]) -> Result<String, String> {
             return Err(format!("{name} is of another kind than {}: a drain and a load are not compared", runs[0].0));
         }
     }
-    let measures = if first["kind"] == "drain" { DRAIN } else { LOAD };
+    let measures = match first["kind"].as_str() {
+        Some("drain") => DRAIN,
+        Some("load") => LOAD,
+        other => {
+            let kind = other.unwrap_or("unknown");
+            return Err(format!("{} is of the kind {kind}: only loads and drains are compared", runs[0].0));
+        }
+    };
     let mut rows: Vec<Vec<String>> =
         vec![std::iter::once(String::new()).chain(runs.iter().map(|(name, _)| name.clone())).collect()];
     for (name, measure) in measures {
@@ -127,6 +134,7 @@ mod tests {
         assert!(table(&[]).is_err());
         assert!(table(&[("a".into(), json!({}))]).is_err());
         assert!(table(&[("a".into(), run("load", 9))]).is_err());
+        assert!(table(&[("a".into(), run("latency", 1))]).is_err());
         assert!(table(&[("a".into(), run("load", 1)), ("b".into(), run("drain", 1))]).is_err());
     }
 }
