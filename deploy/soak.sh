@@ -12,7 +12,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 soak=${SOAK:-10m}
 rate=${RATE:-200/s}
 [[ $soak =~ ^[1-9][0-9]*[smh]$ ]] || { say "SOAK is a number with s, m or h, such as 10m"; exit 2; }
-seconds=$((${soak%[smh]} * $(case $soak in *s) echo 1 ;; *m) echo 60 ;; *) echo 3600 ;; esac)))
+case $soak in
+    *s) seconds=${soak%s} ;;
+    *m) seconds=$((${soak%m} * 60)) ;;
+    *) seconds=$((${soak%h} * 3600)) ;;
+esac
 folder=${1:-}
 [ -z "$folder" ] || mkdir -p "$folder"
 

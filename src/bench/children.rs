@@ -190,7 +190,8 @@ impl Children {
     /// Kills one of the living and answers its process id.
     pub fn kill(&mut self, position: usize) -> u32 {
         let mut child = self.living.remove(position);
-        self.ended.add(cost::of_process(child.process.id()));
+        // Its memory goes with it.
+        self.ended.cpu += cost::of_process(child.process.id()).cpu;
         child.process.kill();
         child.process.id()
     }

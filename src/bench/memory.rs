@@ -90,8 +90,8 @@ impl Memory {
         self.next = at + self.interval;
         for &pid in pids {
             let rss_kib = cost::of_process(pid).rss_kib;
-            // One that has just ended has none.
-            if rss_kib > 0 {
+            // One that has just ended has none, and one that has just been started is still its starter.
+            if rss_kib > 0 && !is_being_started(pid) {
                 self.take(pid, Sample { at, rss_kib, files: open_files(pid) });
             }
         }
@@ -195,6 +195,10 @@ fn slope(points: &[(f64, f64)]) -> Option<f64> {
         variance += (x - x_mean) * (x - x_mean);
     }
     (variance > 0.0).then(|| covariance / variance)
+}
+
+fn is_being_started(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "setpriv")
 }
 
 fn open_files(pid: u32) -> u64 {
