@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Versions that the figures in docs/benchmarks.md were taken with.
 npm_peers=(bullmq@6.7.0 ioredis@6.0.0)
-python_peers=(taskiq-redis==1.2.4 faststream==0.7.8)
+python_peers=(taskiq-redis==1.2.4 taskiq==0.13.0 'faststream[redis]==0.7.8' redis==8.1.0)
 
 missing=()
 has redis-server || missing+=(redis-server)
@@ -39,7 +39,7 @@ CARGO_TARGET_DIR="$peers/target" cargo build --quiet --release --manifest-path "
 say "installing ${npm_peers[*]} ${python_peers[*]}"
 npm install --silent --no-audit --no-fund --prefix "$peers" "${npm_peers[@]}"
 [ -x "$peers/venv/bin/python" ] || python3 -m venv "$peers/venv"
-"$peers/venv/bin/pip" install --quiet --disable-pip-version-check --no-input "${python_peers[@]}" 'faststream[redis]'
+"$peers/venv/bin/pip" install --quiet --disable-pip-version-check --no-input "${python_peers[@]}"
 say "node $(node --version), $("$peers/venv/bin/python" --version)"
 
 timeout --signal TERM --kill-after 30s 30m "$startjobs" bench drain --compare floor \
