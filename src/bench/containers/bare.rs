@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use bollard::API_DEFAULT_VERSION;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, PortBinding};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, InspectContainerOptions, StartContainerOptions};
 use futures_util::StreamExt;
@@ -17,6 +16,7 @@ use crate::bench::Error;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{Container, ContainerState, Engine, label};
 use crate::settings::EngineSettings;
+use crate::tls::docker_client;
 
 /// No call takes so long.
 const CALL_WITHIN: Duration = Duration::from_secs(60);
@@ -38,13 +38,12 @@ impl<'a> Bare<'a> {
     /// A client of this engine that creates and starts no more at once than all the workers do.
     pub async fn connect(options: &'a ContainersOptions, settings: &'a EngineSettings) -> Result<Self, Error> {
         let (host, seconds) = (options.docker_host.as_str(), CALL_WITHIN.as_secs());
-        let made = match host.strip_prefix("unix://") {
-            Some(path) => bollard::Docker::connect_with_unix(path, seconds, API_DEFAULT_VERSION),
-            None => bollard::Docker::connect_with_http(host, seconds, API_DEFAULT_VERSION),
-        };
-        let docker = made.map_err(failed)?.negotiate_version().await.map_err(failed)?;
+        let tls = options.docker_tls.clone();
+        let docker =
+            docker_client(host, tls.as_ref(), seconds).map_err(failed)?.negotiate_version().await.map_err(failed)?;
         let at_once = settings.start_concurrency * options.replicas;
-        let look = DockerEngine::connect(host, settings.port, at_once).map_err(|error| failed(error.to_string()))?;
+        let look =
+            DockerEngine::connect_with(host, tls, settings.port, at_once).map_err(|error| failed(error.to_string()))?;
         Ok(Self { docker, look, options, settings, permits: Semaphore::new(at_once) })
     }
 

@@ -18,12 +18,17 @@ use super::drain::now_ms;
 use super::place::{Pairs, Place, Server, settings_of};
 use super::{Error, SCHEMA_VERSION};
 use crate::embedded::docker::DockerAdmin;
+use crate::tls::Tls;
 
 /// What is started, and how.
 #[derive(Debug, Clone)]
 pub struct ContainersOptions {
     /// The engine.
     pub docker_host: String,
+    /// How the connection to it is encrypted.
+    pub docker_tls: Option<Tls>,
+    /// Both as settings of the replicas.
+    pub docker: Pairs,
     /// What the containers of this run carry as `engine-host-id`, and no others.
     pub host_id: String,
     /// The image; it is on the engine.
@@ -51,15 +56,11 @@ impl ContainersOptions {
     /// Settings of the replicas. As much is started at once as there are slots, unless something else was asked for.
     fn settings(&self) -> Pairs {
         let slots = self.slots.to_string();
-        let mut pairs: Pairs = [
-            ("engine", "docker"),
-            ("docker-host", &self.docker_host),
-            ("engine-host-id", &self.host_id),
-            ("slots", &slots),
-            ("start-concurrency", &slots),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
+        let mut pairs: Pairs =
+            [("engine", "docker"), ("engine-host-id", &self.host_id), ("slots", &slots), ("start-concurrency", &slots)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into();
+        pairs.extend_from_slice(&self.docker);
         pairs.extend_from_slice(&self.more);
         pairs
     }
@@ -131,7 +132,8 @@ pub async fn run(
     mut say: impl FnMut(usize, &str, f64),
 ) -> Result<ContainersReport, Error> {
     let began_at_ms = now_ms();
-    let admin = DockerAdmin::connect(&options.docker_host).await.map_err(Error::Subject)?;
+    let admin =
+        DockerAdmin::connect(&options.docker_host, options.docker_tls.as_ref()).await.map_err(Error::Subject)?;
     let engine = admin.version().await.map_err(Error::Subject)?;
     let settings = settings_of(&place.settings("bare", &options.settings()))?;
     let bare = Bare::connect(options, &settings.engine).await?;

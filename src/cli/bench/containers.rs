@@ -6,6 +6,7 @@ use super::flags::{aof, flag, measured, open, print_json, say, settings, shared}
 use crate::bench::containers::{self, ContainersOptions};
 use crate::bench::place::{Aof, Place};
 use crate::bench::{Error, place::Pairs};
+use crate::cli::common::UsersDocker;
 use crate::cli::{common, exit};
 use crate::embedded::docker::DockerAdmin;
 use crate::embedded::image;
@@ -41,11 +42,11 @@ pub(super) fn command() -> Command {
 pub(super) async fn run(matches: &ArgMatches) -> Result<u8, u8> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let number = |name: &str| matches.get_one::<u16>(name).copied().map_or(1, usize::from);
-    let docker_host = match text("docker-host").map_or_else(common::docker_host, Ok) {
-        Ok(host) => host,
-        Err(report) => return Err(say(&Error::Settings(report))),
+    let UsersDocker { host: docker_host, tls, settings: docker } = match text("docker-host") {
+        Some(host) => UsersDocker { host: host.clone(), tls: None, settings: vec![("docker-host".to_owned(), host)] },
+        None => common::docker().map_err(|report| say(&Error::Settings(report)))?,
     };
-    let admin = DockerAdmin::connect(&docker_host).await.map_err(|error| {
+    let admin = DockerAdmin::connect(&docker_host, tls.as_ref()).await.map_err(|error| {
         eprintln!("startjobs: no Docker Engine answers at {docker_host}: {error}");
         exit::UNAVAILABLE
     })?;
@@ -58,6 +59,8 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<u8, u8> {
     let more: Pairs = settings(matches)?.into_iter().filter(|(name, _)| name != "slots").collect();
     let options = ContainersOptions {
         docker_host: docker_host.clone(),
+        docker_tls: tls,
+        docker,
         host_id: host_id.clone(),
         image: image.clone(),
         starts: number("starts"),
