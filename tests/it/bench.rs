@@ -178,7 +178,8 @@ fn another_program_is_drained_with_in_the_same_rounds() {
     let directory = directory();
     let drain_with = |fills| {
         let peer = peer(directory.path(), fills);
-        bench(directory.path(), &["drain", "--jobs", "1000", "--rounds", "2", "--peer", &peer, "--json"])
+        let arguments = ["drain", "--subject", "noop", "--jobs", "20000", "--rounds", "2", "--peer", &peer, "--json"];
+        bench(directory.path(), &arguments)
     };
     let output = drain_with("exit 0");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
