@@ -19,5 +19,5 @@ pub mod packed;
 pub use coalesce::Coalescer;
 pub use connection::{Connection, Role};
 pub use error::{Kind, RedisError};
-pub use fred::types::Value;
+pub use fred::types::{Key, Value};
 pub use script::Script;

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::contract::Fields;
-use crate::redis::{Connection, RedisError, Script, Value};
+use crate::redis::{Connection, Key, RedisError, Script, Value};
 use crate::settings::StreamSettings;
 use entry_id::EntryId;
 use keys::Keys;
@@ -70,7 +70,7 @@ pub enum Origin {
 pub struct Group {
     keys: Arc<Keys>,
     /// All keys in the order of the prelude's `KEYS`.
-    key_list: Vec<String>,
+    key_list: Vec<Key>,
     settings: Arc<StreamSettings>,
     consumer: Arc<str>,
     commands: Arc<Connection>,
@@ -111,8 +111,8 @@ impl Group {
     /// The group of these settings, as `consumer` sees it. Touches nothing.
     pub fn new(settings: &StreamSettings, consumer: &str, commands: Arc<Connection>) -> Self {
         let keys = Keys::new(settings);
-        let mut key_list = keys.listed();
-        key_list.push(keys.ledger_prefix.clone());
+        let mut key_list: Vec<Key> = keys.listed().into_iter().map(Key::from).collect();
+        key_list.push(keys.ledger_prefix.clone().into());
         Self {
             keys: Arc::new(keys),
             key_list,

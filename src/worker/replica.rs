@@ -1,6 +1,7 @@
 //! The loop: wait for an event, apply it, start what has become possible.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -247,12 +248,17 @@ impl Replica {
     /// Runs until `stop` is cancelled and everything in hand is finished, or the drain deadline passes.
     pub async fn run(mut self, stop: CancellationToken) -> Ended {
         let mut reconnections = self.group.commands().reconnections();
+        // One timer, set anew only when the time changes.
+        let mut timer = pin!(sleep_until(Instant::now()));
         loop {
             self.pump();
             if let Some(ended) = self.has_ended() {
                 return self.leave(ended).await;
             }
             let wake = self.next_wake();
+            if timer.deadline() != wake {
+                timer.as_mut().reset(wake);
+            }
             let is_running = self.mode == Mode::Running;
             // Biased: what is finished is taken in before anything new, which bounds what we hold.
             tokio::select! {
@@ -262,7 +268,7 @@ impl Replica {
                 Some(event) = self.operations.next(), if !self.operations.is_empty() => self.apply(event),
                 again = reconnections.recv() => self.reconnected(&again),
                 () = yield_now(), if self.read_waits => {}
-                () = sleep_until(wake) => {}
+                () = timer.as_mut() => {}
             }
             self.take_in_ready();
         }

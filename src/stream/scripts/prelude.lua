@@ -120,9 +120,10 @@ local function watermark(delivered)
 end
 
 -- Sets mirror and shadow to the watermark, always together. Answers the move (`same`, `raised`, `lowered`), the
--- watermark, and what the mirror held where somebody else had written it (else '').
-local function write_mirror(delivered)
-  local held, shadow = unpack(redis.call('MGET', MIRROR, SHADOW))
+-- watermark, and what the mirror held where somebody else had written it (else ''). `held` and `shadow` are what the two
+-- hold, where the script has read them.
+local function write_mirror(delivered, held, shadow)
+  if not held then held, shadow = unpack(redis.call('MGET', MIRROR, SHADOW)) end
   local current = held and id_parts(held) and held or nil
   local mark, oldest = watermark(delivered)
   if not mark then mark = current and compare_ids(current, oldest) < 0 and current or '0-0' end

@@ -17,9 +17,11 @@
 local held_max, dead_max, ledger_ttl = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local bucket, outcome_values, count = LEDGER .. ARGV[6], tonumber(ARGV[9]), tonumber(ARGV[10])
 
-local refused = wrong_type(RESULTS, 'stream') or wrong_type(DEAD, 'stream') or wrong_type(MIRROR, 'string')
-  or wrong_type(SHADOW, 'string') or wrong_type(LEDGERS, 'zset') or wrong_type(ATTEMPTS, 'hash')
-  or wrong_type(bucket, 'set')
+local refused = wrong_type(RESULTS, 'stream') or wrong_type(DEAD, 'stream') or wrong_type(LEDGERS, 'zset')
+  or wrong_type(ATTEMPTS, 'hash') or wrong_type(bucket, 'set')
+-- Of a key of another type MGET answers nothing: where it answers both, they are strings.
+local held, shadow = unpack(redis.call('MGET', MIRROR, SHADOW))
+if not (held and shadow) then refused = refused or wrong_type(MIRROR, 'string') or wrong_type(SHADOW, 'string') end
 if refused then return refused end
 local delivered, missing = last_delivered()
 if not delivered then return redis.error_reply(missing) end
@@ -119,5 +121,5 @@ if #acknowledge > 0 then
   redis.call('XACK', JOBS, GROUP, unpack(acknowledge))
   forget_attempts(acknowledge)
 end
-local move, mark, foreign = write_mirror(delivered)
+local move, mark, foreign = write_mirror(delivered, held, shadow)
 return { move, mark, foreign, delivered, all_ok and {} or statuses }
