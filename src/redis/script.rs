@@ -6,6 +6,9 @@ use fred::types::{MultipleKeys, MultipleValues, Value};
 
 use super::{Connection, RedisError};
 
+/// How often one call loads its script again: a flush may fall between the loading and the call.
+const LOADS_MAX: u32 = 3;
+
 /// A script, with its hash computed once.
 #[derive(Debug, Clone)]
 pub struct Script(FredScript);
@@ -27,14 +30,15 @@ impl Script {
         let client = connection.client();
         let keys: MultipleKeys = keys.into();
         let args: MultipleValues = args.try_into().map_err(|error| RedisError::from(error.into()))?;
-        let reply: Result<Value, _> = client.evalsha(self.0.sha1().clone(), keys.clone(), args.clone()).await;
-        let reply = match reply {
-            Err(error) if error.details().starts_with("NOSCRIPT") => {
-                self.0.load(client).await.map_err(|error| connection.failed(error))?;
-                client.evalsha(self.0.sha1().clone(), keys, args).await
+        let call = || client.evalsha::<Value, _, _, _>(self.0.sha1().clone(), keys.clone(), args.clone());
+        let mut reply = call().await;
+        for _ in 0..LOADS_MAX {
+            if !reply.as_ref().is_err_and(|error| error.details().starts_with("NOSCRIPT")) {
+                break;
             }
-            other => other,
-        };
+            self.0.load(client).await.map_err(|error| connection.failed(error))?;
+            reply = call().await;
+        }
         if reply.is_ok() {
             connection.answered();
         }
