@@ -89,6 +89,15 @@ pub struct Listed {
     pub created_at: SystemTime,
 }
 
+/// A part of a list: an engine may have more containers than a process should hold in memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The containers.
+    pub containers: Vec<Listed>,
+    /// Where the next page begins; nothing after the last.
+    pub next: Option<String>,
+}
+
 /// When a running game engine counts as ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
@@ -167,8 +176,9 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// The last lines the container wrote, for an outcome's message; empty where there are none.
     fn log_tail<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String>;
 
-    /// Every container that carries [`label::GAME_ID`], in whatever state.
-    fn list(&self) -> Reply<'_, Vec<Listed>>;
+    /// A page of the containers that carry [`label::GAME_ID`], in whatever state, beginning where the page before said
+    /// (the first: an empty text). What comes or goes meanwhile is in a page, or in none, or in two.
+    fn list<'a>(&'a self, from: &'a str) -> Reply<'a, Page>;
 
     /// Held while a container is created and started, so that one process does not ask more of the engine than it can
     /// do at once (`start-concurrency`).

@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::Metrics;
-use crate::engine::{Container, ContainerSpec, Engine, EngineError, Listed, PullStep, Readiness, Reply};
+use crate::engine::{Container, ContainerSpec, Engine, EngineError, Page, PullStep, Readiness, Reply};
 
 /// Any engine, with every call in `engine_request_duration_seconds`.
 #[derive(Debug)]
@@ -89,8 +89,8 @@ impl Engine for MeteredEngine {
         self.engine.log_tail(id)
     }
 
-    fn list(&self) -> Reply<'_, Vec<Listed>> {
-        self.timed("list", self.engine.list())
+    fn list<'a>(&'a self, from: &'a str) -> Reply<'a, Page> {
+        self.timed("list", self.engine.list(from))
     }
 
     fn permit(&self) -> BoxFuture<'_, OwnedSemaphorePermit> {

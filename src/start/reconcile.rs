@@ -36,7 +36,7 @@ pub struct Reconciler {
 /// What one run found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reconciled {
-    /// Containers with our labels on this host.
+    /// Containers with our labels that were looked at.
     pub containers: usize,
     /// Those that no record stands for: removed, or in a dry run to be removed.
     pub stray: Vec<String>,
@@ -60,25 +60,34 @@ impl Reconciler {
 
     /// One run.
     pub async fn run_once(&self, action: Action) -> Result<Reconciled, StartError> {
-        let listed = self.engine.list().await.map_err(undecided)?;
-        let mut found = Reconciled { containers: listed.len(), ..Reconciled::default() };
-        for container in listed {
-            if found.stray.len() >= REMOVALS_MAX {
-                break;
+        let (mut found, mut from) = (Reconciled::default(), String::new());
+        loop {
+            let page = self.engine.list(&from).await.map_err(undecided)?;
+            for container in page.containers {
+                found.containers += 1;
+                if found.stray.len() >= REMOVALS_MAX {
+                    return Ok(found);
+                }
+                self.look_at(container, action, &mut found).await?;
             }
-            if !self.is_stray(&container, action).await? {
-                continue;
-            }
-            let id = container.id;
-            if action == Action::Remove
-                && let Err(error) = self.engine.remove(&id).await
-            {
-                found.failed.push(format!("{id}: {error}"));
-                continue;
-            }
+            let Some(next) = page.next else { return Ok(found) };
+            from = next;
+        }
+    }
+
+    async fn look_at(&self, container: Listed, action: Action, found: &mut Reconciled) -> Result<(), StartError> {
+        if !self.is_stray(&container, action).await? {
+            return Ok(());
+        }
+        let id = container.id;
+        if action == Action::Remove
+            && let Err(error) = self.engine.remove(&id).await
+        {
+            found.failed.push(format!("{id}: {error}"));
+        } else {
             found.stray.push(id);
         }
-        Ok(found)
+        Ok(())
     }
 
     async fn is_stray(&self, container: &Listed, action: Action) -> Result<bool, StartError> {

@@ -31,7 +31,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::contract::error_code::ErrorCode;
-use crate::engine::{Container, ContainerSpec, Engine, EngineError, Listed, PullStep, Readiness, Reply, label};
+use crate::engine::{Container, ContainerSpec, Engine, EngineError, Listed, Page, PullStep, Readiness, Reply, label};
 use crate::tls::Tls;
 
 pub use self::address::ConnectError;
@@ -277,8 +277,9 @@ impl Engine for DockerEngine {
         Box::pin(async move { self.last_lines(id).await.unwrap_or_default() })
     }
 
-    fn list(&self) -> Reply<'_, Vec<Listed>> {
-        Box::pin(self.list_ours())
+    fn list<'a>(&'a self, _from: &'a str) -> Reply<'a, Page> {
+        // The engine has no pages, and no more containers than its host carries.
+        Box::pin(async { Ok(Page { containers: self.list_ours().await?, next: None }) })
     }
 
     fn permit(&self) -> BoxFuture<'_, OwnedSemaphorePermit> {

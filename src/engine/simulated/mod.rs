@@ -16,7 +16,9 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Container, ContainerSpec, ContainerState, Engine, EngineError, Listed, PullStep, Readiness, Reply, label};
+use super::{
+    Container, ContainerSpec, ContainerState, Engine, EngineError, Listed, Page, PullStep, Readiness, Reply, label,
+};
 use crate::contract::error_code::ErrorCode;
 use crate::redis::{Coalescer, Connection, RedisError};
 use crate::settings::SimulatedSettings;
@@ -154,28 +156,24 @@ impl SimulatedEngine {
         Ok(id)
     }
 
-    /// Finds every name by SCAN: the engine keeps no list of its own, and nothing on an entry's way needs one.
-    async fn list_all(&self) -> Result<Vec<Listed>, EngineError> {
+    /// Finds names by SCAN: the engine keeps no list of its own, and nothing on an entry's way needs one.
+    async fn list_from(&self, cursor: &str) -> Result<Page, EngineError> {
         let pattern = format!("{}sim:{{*}}", self.prefix);
         let begins = pattern.len() - "*}".len();
-        let (mut cursor, mut listed) = ("0".to_owned(), Vec::new());
-        loop {
-            let words = ["SCAN", &cursor, "MATCH", &pattern, "COUNT", "1000"];
-            let reply = self.calls.connection().raw(&words).await.map_err(|error| store(&error))?;
-            let (next, keys): (String, Vec<String>) =
-                reply.convert().map_err(|error: fred::error::Error| store(&RedisError::from(error)))?;
-            for key in keys {
-                let name = key.get(begins..).and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
-                if let Some((id, stored)) = self.find_stored(name).await? {
-                    let created_at = SystemTime::UNIX_EPOCH + Duration::from_millis(stored.created_at_ms);
-                    listed.push(Listed { id, name: stored.name, labels: stored.labels, created_at });
-                }
+        let cursor = if cursor.is_empty() { "0" } else { cursor };
+        let words = ["SCAN", cursor, "MATCH", &pattern, "COUNT", "1000"];
+        let reply = self.calls.connection().raw(&words).await.map_err(|error| store(&error))?;
+        let (next, keys): (String, Vec<String>) =
+            reply.convert().map_err(|error: fred::error::Error| store(&RedisError::from(error)))?;
+        let mut page = Page { containers: Vec::new(), next: Some(next).filter(|next| next != "0") };
+        for key in keys {
+            let name = key.get(begins..).and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+            if let Some((id, stored)) = self.find_stored(name).await? {
+                let created_at = SystemTime::UNIX_EPOCH + Duration::from_millis(stored.created_at_ms);
+                page.containers.push(Listed { id, name: stored.name, labels: stored.labels, created_at });
             }
-            if next == "0" {
-                return Ok(listed);
-            }
-            cursor = next;
         }
+        Ok(page)
     }
 
     async fn start_container(&self, id: &str) -> Result<Option<Container>, EngineError> {
@@ -268,8 +266,8 @@ impl Engine for SimulatedEngine {
         async { String::new() }.boxed()
     }
 
-    fn list(&self) -> Reply<'_, Vec<Listed>> {
-        self.list_all().boxed()
+    fn list<'a>(&'a self, from: &'a str) -> Reply<'a, Page> {
+        self.list_from(from).boxed()
     }
 
     fn permit(&self) -> BoxFuture<'_, OwnedSemaphorePermit> {
