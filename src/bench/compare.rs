@@ -180,12 +180,17 @@ impl DrainReport {
         if let Some(ratio) = self.ratio_to_floor {
             _ = writeln!(text, "\nratio to the floor: {ratio:.3}");
         }
-        text.push_str(if self.exact {
-            "every entry was answered exactly once\n"
-        } else {
-            "NOT EXACT: entries without answer, or answered twice\n"
-        });
+        text.push_str(exactness(self.exact));
         text
+    }
+}
+
+/// The last line of a comparison's table.
+pub(super) fn exactness(exact: bool) -> &'static str {
+    if exact {
+        "every entry was answered exactly once\n"
+    } else {
+        "NOT EXACT: entries without answer, or answered twice\n"
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::children::Subject;
-use super::compare::{median, order};
+use super::compare::{exactness, median, order};
 use super::drain::now_ms;
 use super::faults::Faults;
 use super::load::{self, LoadOptions};
@@ -251,11 +251,7 @@ impl LatencyReport {
                 _ = writeln!(text, "ratio to the floor at {}/s: p50 {p50:.2}, p99 {p99:.2}", at.rate);
             }
         }
-        text.push_str(if self.exact {
-            "every entry was answered exactly once\n"
-        } else {
-            "NOT EXACT: entries without answer, or answered twice\n"
-        });
+        text.push_str(exactness(self.exact));
         text
     }
 }
