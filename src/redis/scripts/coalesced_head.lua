@@ -1,4 +1,5 @@
--- A script of verbs: many calls, each about one key, run as one step. Redis and the client pay for every call alone.
+-- A script of verbs: many calls, each about one STRING key, run as one step. Redis and the client pay for every call
+-- alone, and Redis for every command in it: the values of all keys are read by one command and written by one.
 -- This head, then functions `verbs.<name>(key, call)`, then the tail.
 --
 -- KEYS: the key of each call, in order (in a Cluster the calls of one run must share a slot).
@@ -7,13 +8,52 @@
 -- leaves the others as they are.
 if redis.replicate_commands then redis.replicate_commands() end
 
-local verbs, clock = {}, nil
+-- `at_end`, where the verbs set it, runs once behind the last write.
+local verbs, at_end, clock = {}, nil, nil
 
 -- The server's Unix milliseconds, asked once.
 local function now_ms()
   if not clock then
     local time = redis.call('TIME')
-    clock = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+    clock = time[1] * 1000 + math.floor(time[2] / 1000)
   end
   return clock
+end
+
+-- By key: the value, as the calls so far have left it. By key in `wrong`: the type of what is no STRING.
+local values, wrong = {}, {}
+-- The keys that are to be written, in order; their values, or false for keys that are to go.
+local to_write, written = {}, {}
+
+do
+  local absent = {}
+  for position, value in ipairs(redis.call('MGET', unpack(KEYS))) do
+    local key = KEYS[position]
+    if value then values[key] = value else absent[#absent + 1] = key end
+  end
+  -- Of a key of another type MGET answers nothing, and MSET would replace it.
+  if #absent > 0 and redis.call('EXISTS', unpack(absent)) > 0 then
+    for _, key in ipairs(absent) do
+      local held = redis.call('TYPE', key)
+      held = held.ok or held
+      if held ~= 'none' then wrong[key] = held end
+    end
+  end
+end
+
+-- The value of a key; nil where there is none.
+local function get(key)
+  local value = values[key]
+  if not value and wrong[key] then
+    error('KEYTYPE ' .. key .. ' holds a ' .. wrong[key] .. ' where a string is expected', 0)
+  end
+  return value
+end
+
+-- What the key is to hold from here on; nil: nothing. Only after `get`, and as the last thing a verb does: what a verb has
+-- put stays although it fails.
+local function put(key, value)
+  values[key] = value
+  if written[key] == nil then to_write[#to_write + 1] = key end
+  written[key] = value or false
 end
