@@ -254,6 +254,7 @@ impl Replica {
 
     fn settled(&mut self, batch: Vec<(Held, Ending)>, result: Result<SettleReply, RedisError>) {
         self.under_way.settles -= 1;
+        self.under_way.settling -= batch.len();
         let reply = match self.checked(Trouble::Settle, result) {
             Ok(reply) => reply,
             Err(delay) => {

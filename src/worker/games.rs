@@ -72,6 +72,11 @@ impl<J: OfGame> Games<J> {
         removed
     }
 
+    /// Is there a job that may start?
+    pub fn has_next(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// How many jobs wait.
     pub fn waiting(&self) -> usize {
         self.ready.len() + self.behind.values().map(VecDeque::len).sum::<usize>()

@@ -11,7 +11,7 @@ use super::backoff::CALLS;
 use super::conditions::Trouble;
 use super::events::Event;
 use super::holdings::{Held, Stage};
-use super::replica::{Mode, Replica, SETTLES_MAX};
+use super::replica::{Mode, Replica};
 use super::work::Ticket;
 use crate::faults::Point;
 use crate::start::{OP_SOURCE, StartInput};
@@ -21,8 +21,16 @@ use crate::stream::past::Past;
 use crate::stream::renew::ReplicaState;
 use crate::stream::settle::{BATCH_MAX, Ending};
 
-/// A read that may bring fewer entries than this costs more than it brings.
-const READ_MIN: usize = 32;
+/// A read brings no more than this, two batches: what is read is worked on while Redis settles what was read before.
+const READ_MAX: usize = 2 * BATCH_MAX;
+/// Starts that begin in one turn of the loop: as many as settle together, so that their batch is on its way while the
+/// next begin.
+const STARTS_A_TURN: usize = BATCH_MAX;
+/// Entries that have ended and are not settled yet, in reads: one under way, one ready, one that is worked on. Beyond
+/// this nothing is read.
+const ENDING_READS: usize = 3;
+/// Batches under way at once: single entries that come one after the other do not wait for each other.
+const SETTLES_MAX: usize = 4;
 /// So many entries in hand are few: there is time between them.
 const FEW: usize = 4;
 /// When nothing at all is due.
@@ -84,7 +92,7 @@ impl Replica {
         at(takes_work && self.under_way.read.is_none() && !self.read_waits && self.can_read(), self.due.read);
         at(self.mode == Mode::Running && !self.group_lost && !self.under_way.tidy, self.due.tidy);
         at(takes_work && !self.under_way.reconcile, self.due.reconcile);
-        at(!self.endings.is_empty() && self.under_way.settles < SETTLES_MAX, self.due.settle);
+        at(self.can_settle(), self.due.settle);
         at(!self.to_hand_back.is_empty(), self.due.hand_back);
         at(!self.engine_up && !self.under_way.probe, self.due.probe);
         at(self.group_lost && !self.under_way.adopt, self.due.adopt);
@@ -124,11 +132,19 @@ impl Replica {
     }
 
     fn can_read(&self) -> bool {
-        let settling_max = self.settings.slots.max(2 * BATCH_MAX);
         self.free_for_claims() > 0
             && !self.under_way.sweep
             && self.claim_next.is_none()
-            && self.holdings.count(Stage::Ending) < settling_max
+            && self.holdings.count(Stage::Ending) < ENDING_READS * self.read_max()
+    }
+
+    /// Redis answers all that it finds queued when it is done with the last of it. If everything that is ready were sent
+    /// at once, Redis would wait while the answers are worked on; so no more entries are under way than a read brings,
+    /// and the rest stands ready to go when those return.
+    fn can_settle(&self) -> bool {
+        let (ready, under_way) = (self.endings.len().min(BATCH_MAX), &self.under_way);
+        let is_room = under_way.settles < SETTLES_MAX && under_way.settling + ready <= self.read_max();
+        ready > 0 && (under_way.settles == 0 || is_room)
     }
 
     fn wake_backed_off(&mut self, now: Instant) {
@@ -165,7 +181,15 @@ impl Replica {
 
     fn start_ready(&mut self, now: Instant) {
         let allowed = self.starts_allowed(now);
-        while self.running.len() < allowed && self.engine_up {
+        self.starts_wait = false;
+        for begun in 0.. {
+            if self.running.len() >= allowed || !self.engine_up {
+                break;
+            }
+            if begun == STARTS_A_TURN {
+                self.starts_wait = self.games.has_next();
+                break;
+            }
             let Some(job) = self.games.take_next() else { break };
             self.holdings.enter(&job.held, Stage::Running);
             let ticket = Ticket {
@@ -190,11 +214,12 @@ impl Replica {
     }
 
     fn settle_ready(&mut self, now: Instant) {
-        while now >= self.due.settle && self.under_way.settles < SETTLES_MAX && !self.endings.is_empty() {
+        while now >= self.due.settle && self.can_settle() {
             self.faults.reach(Point::BeforeSettle);
             let batch = self.next_batch();
             let (group, held) = (self.group.clone(), self.holdings.len());
             self.under_way.settles += 1;
+            self.under_way.settling += batch.len();
             self.metrics.batch(batch.len());
             self.begin("settle", async move {
                 let (helds, pairs): (Vec<_>, Vec<_>) = batch
@@ -364,9 +389,10 @@ impl Replica {
         }
     }
 
-    /// A read brings half of what we could hold, so that the next is under way while this one is being worked on.
+    /// A read brings half of what we could hold, so that the next is under way while this one is being worked on; but at
+    /// least a batch, because one that brings less costs more than it brings.
     fn read_max(&self) -> usize {
-        (self.settings.slots / 2).max(READ_MIN)
+        (self.settings.slots / 2).clamp(BATCH_MAX, READ_MAX)
     }
 
     fn read_limit(&self) -> Duration {

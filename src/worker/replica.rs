@@ -71,6 +71,8 @@ pub(super) struct UnderWay {
     pub(super) read_is_overdue: bool,
     pub(super) admissions: usize,
     pub(super) settles: usize,
+    /// Entries in them.
+    pub(super) settling: usize,
     pub(super) renew: bool,
     /// A look or a sweep.
     pub(super) sweep: bool,
@@ -180,6 +182,8 @@ pub struct Replica {
     pub(super) read_above: EntryId,
     /// A read could go out, and lets whatever can be settled at once go first.
     pub(super) read_waits: bool,
+    /// More could start, and lets what has begun go first.
+    pub(super) starts_wait: bool,
 }
 
 impl std::fmt::Debug for Replica {
@@ -187,9 +191,6 @@ impl std::fmt::Debug for Replica {
         f.debug_struct("Replica").field("mode", &self.mode).field("held", &self.holdings.len()).finish_non_exhaustive()
     }
 }
-
-/// Batches under way at once: while one is with Redis, the next gathers and goes.
-pub(super) const SETTLES_MAX: usize = 4;
 
 impl Replica {
     /// A replica of these parts, with the group usable and the engine answering.
@@ -242,6 +243,7 @@ impl Replica {
             delivered: parts.delivered,
             read_above: parts.delivered,
             read_waits: false,
+            starts_wait: false,
         }
     }
 
@@ -267,7 +269,7 @@ impl Replica {
                 Some(ended) = self.starts.join_next_with_id(), if !self.starts.is_empty() => self.start_ended(ended),
                 Some(event) = self.operations.next(), if !self.operations.is_empty() => self.apply(event),
                 again = reconnections.recv() => self.reconnected(&again),
-                () = yield_now(), if self.read_waits => {}
+                () = yield_now(), if self.read_waits || self.starts_wait => {}
                 () = timer.as_mut() => {}
             }
             self.take_in_ready();
