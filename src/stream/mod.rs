@@ -38,6 +38,7 @@ use entry_id::EntryId;
 use keys::Keys;
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
+const BOOKKEEPING: &str = include_str!("scripts/bookkeeping.lua");
 
 /// One entry, handed to this process by Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,13 +93,13 @@ struct Scripts {
 
 impl Scripts {
     fn new() -> Self {
-        let script = |own: &str| Script::new(&format!("{PRELUDE}{own}"));
+        let script = |own: &str| Script::new(&format!("{PRELUDE}{BOOKKEEPING}{own}"));
         Self {
             adopt: script(include_str!("scripts/adopt.lua")),
             claim: script(include_str!("scripts/claim.lua")),
             renew: script(include_str!("scripts/renew.lua")),
             fail: script(include_str!("scripts/fail.lua")),
-            settle: script(include_str!("scripts/settle.lua")),
+            settle: Script::new(&format!("{PRELUDE}{}", include_str!("scripts/settle.lua"))),
             hand_back: script(include_str!("scripts/hand_back.lua")),
             leave: script(include_str!("scripts/leave.lua")),
             janitor: script(include_str!("scripts/janitor.lua")),

@@ -74,7 +74,8 @@ impl Group {
     /// known, and calling again with the same entries is safe.
     pub async fn settle(&self, batch: &[(EntryId, Ending)], held: usize) -> Result<SettleReply, RedisError> {
         debug_assert!(!batch.is_empty() && batch.len() <= BATCH_MAX, "a batch is bounded and not empty");
-        let dead_max = i64::try_from(self.settings.dead_max).unwrap_or(i64::MAX);
+        let has_dead = batch.iter().any(|(_, ending)| matches!(ending, Ending::Dead(_) | Ending::Both(..)));
+        let dead_max = if has_dead { self.settings.dead_max.to_string() } else { String::new() };
         let ids = || batch.iter().map(|(id, _)| *id);
         let (Some(first), Some(last)) = (ids().min(), ids().max()) else {
             return Err(RedisError::unexpected("an empty batch"));

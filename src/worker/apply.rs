@@ -11,6 +11,7 @@ use super::backoff::CALLS;
 use super::conditions::Trouble;
 use super::events::Event;
 use super::holdings::{Held, Stage};
+use super::pump::SPARSE_AFTER;
 use super::replica::{Job, Mode, Replica};
 use super::work::{Conclusion, age_of, now_ms};
 use crate::contract::dead_letter::{DeadLetter, Reason};
@@ -54,7 +55,8 @@ impl Replica {
     }
 
     fn read_returned(&mut self, result: Result<Vec<Delivery>, RedisError>) {
-        self.under_way.read = None;
+        let since = self.under_way.read.take();
+        self.pace.is_sparse = since.is_some_and(|since| since.elapsed() >= SPARSE_AFTER);
         match self.checked(Trouble::Read, result) {
             Ok(deliveries) => {
                 self.metrics.last_read.set(unix_seconds());

@@ -33,6 +33,8 @@ const ENDING_READS: usize = 3;
 const SETTLES_MAX: usize = 4;
 /// So many entries in hand are few: there is time between them.
 const FEW: usize = 4;
+/// A read that has waited for so long brought an entry that came by itself.
+pub(super) const SPARSE_AFTER: Duration = Duration::from_micros(250);
 /// When nothing at all is due.
 const IDLE_WAKE: Duration = Duration::from_secs(60);
 
@@ -89,7 +91,7 @@ impl Replica {
         let takes_work = self.takes_work();
         at(!self.under_way.renew, self.due.renew);
         at(self.sweep_aim().is_some(), self.due.sweep);
-        at(takes_work && self.under_way.read.is_none() && !self.read_waits && self.can_read(), self.due.read);
+        at(takes_work && self.under_way.read.is_none() && !self.pace.read_waits && self.can_read(), self.due.read);
         at(self.mode == Mode::Running && !self.group_lost && !self.under_way.tidy, self.due.tidy);
         at(takes_work && !self.under_way.reconcile, self.due.reconcile);
         at(self.can_settle(), self.due.settle);
@@ -135,6 +137,8 @@ impl Replica {
         self.free_for_claims() > 0
             && !self.under_way.sweep
             && self.claim_next.is_none()
+            // Entries come far apart: everything that is done before the outcome stands would delay it.
+            && !(self.pace.is_sparse && self.under_way.settles > 0)
             && self.holdings.count(Stage::Ending) < ENDING_READS * self.read_max()
     }
 
@@ -181,13 +185,13 @@ impl Replica {
 
     fn start_ready(&mut self, now: Instant) {
         let allowed = self.starts_allowed(now);
-        self.starts_wait = false;
+        self.pace.starts_wait = false;
         for begun in 0.. {
             if self.running.len() >= allowed || !self.engine_up {
                 break;
             }
             if begun == STARTS_A_TURN {
-                self.starts_wait = self.games.has_next();
+                self.pace.starts_wait = self.games.has_next();
                 break;
             }
             let Some(job) = self.games.take_next() else { break };
@@ -361,13 +365,13 @@ impl Replica {
     }
 
     fn read_due(&mut self, now: Instant) {
-        let waited = std::mem::replace(&mut self.read_waits, false);
+        let waited = std::mem::replace(&mut self.pace.read_waits, false);
         if !self.takes_work() || self.under_way.read.is_some() || now < self.due.read || !self.can_read() {
             return;
         }
         // With little in hand its latency counts: the read goes out after whatever can be settled at once.
         if !waited && (1..=FEW).contains(&self.holdings.count(Stage::Running)) {
-            self.read_waits = true;
+            self.pace.read_waits = true;
             return;
         }
         let room = self.free_for_claims().min(self.read_max());

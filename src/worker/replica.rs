@@ -83,6 +83,17 @@ pub(super) struct UnderWay {
     pub(super) reconcile: bool,
 }
 
+/// What gives way to what.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// A read could go out, and lets whatever can be settled at once go first.
+    pub(super) read_waits: bool,
+    /// More could start, and lets what has begun go first.
+    pub(super) starts_wait: bool,
+    /// The last read waited for what it brought.
+    pub(super) is_sparse: bool,
+}
+
 /// What the replica is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -180,10 +191,7 @@ pub struct Replica {
     pub(super) delivered: EntryId,
     /// The same when the last read was sent: what that brings lies above, unless the group went back.
     pub(super) read_above: EntryId,
-    /// A read could go out, and lets whatever can be settled at once go first.
-    pub(super) read_waits: bool,
-    /// More could start, and lets what has begun go first.
-    pub(super) starts_wait: bool,
+    pub(super) pace: Pace,
 }
 
 impl std::fmt::Debug for Replica {
@@ -242,8 +250,7 @@ impl Replica {
             renewed_at: now,
             delivered: parts.delivered,
             read_above: parts.delivered,
-            read_waits: false,
-            starts_wait: false,
+            pace: Pace::default(),
         }
     }
 
@@ -269,7 +276,7 @@ impl Replica {
                 Some(ended) = self.starts.join_next_with_id(), if !self.starts.is_empty() => self.start_ended(ended),
                 Some(event) = self.operations.next(), if !self.operations.is_empty() => self.apply(event),
                 again = reconnections.recv() => self.reconnected(&again),
-                () = yield_now(), if self.read_waits || self.starts_wait => {}
+                () = yield_now(), if self.pace.read_waits || self.pace.starts_wait => {}
                 () = timer.as_mut() => {}
             }
             self.take_in_ready();

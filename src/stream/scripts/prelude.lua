@@ -1,4 +1,6 @@
--- What every script of the group shares. Each script is this text followed by its own.
+-- What every script of the group shares: keys, ids, types, the group, the mirror. Each script is this text, then for all
+-- but the settle script the bookkeeping, then its own: Redis runs all of it for every call, and a settle of one entry
+-- pays for each function that is defined.
 --
 -- Redis runs a script as one step but never rolls it back: whatever can be refused is checked before the first write,
 -- and XADD always stands before XACK.
@@ -44,61 +46,19 @@ local function wrong_type(key, expected)
   end
 end
 
--- The group's last-delivered id; nil and Redis's words where stream or group are missing or of another type.
+-- The group's last-delivered id and how many entries are pending; nil and Redis's words where stream or group are
+-- missing or of another type.
 local function last_delivered()
   local groups = redis.pcall('XINFO', 'GROUPS', JOBS)
   if groups.err then return nil, groups.err end
   for _, group in ipairs(groups) do
+    -- Every version so far has these first: name, consumers, pending, last-delivered-id.
+    if group[2] == GROUP and group[5] == 'pending' and group[7] == 'last-delivered-id' then return group[8], group[6] end
     local fields = {}
     for i = 1, #group, 2 do fields[group[i]] = group[i + 1] end
-    if fields['name'] == GROUP then return fields['last-delivered-id'] end
+    if fields['name'] == GROUP then return fields['last-delivered-id'], fields['pending'] end
   end
   return nil, 'NOGROUP no consumer group ' .. GROUP .. ' on ' .. JOBS
-end
-
--- The ledger: ids that are settled, in SETs by the hour of the id, so that one lookup finds an id.
-local function ledger_bucket(id)
-  return LEDGER .. string.format('%.0f', math.floor(tonumber((id_parts(id))) / 3600000))
-end
-
--- A table of `ids` by bucket, for variadic calls.
-local function by_bucket(ids)
-  local buckets = {}
-  for _, id in ipairs(ids) do
-    local bucket = ledger_bucket(id)
-    local members = buckets[bucket]
-    if not members then members = {}; buckets[bucket] = members end
-    members[#members + 1] = id
-  end
-  return buckets
-end
-
-local function each_thousand(list, call)
-  for first = 1, #list, 1000 do call(unpack(list, first, math.min(first + 999, #list))) end
-end
-
--- The set of those `ids` that the ledger holds.
-local function in_ledger(ids)
-  local known = {}
-  for bucket, members in pairs(by_bucket(ids)) do
-    local position = 0
-    each_thousand(members, function(...)
-      for _, is_member in ipairs(redis.call('SMISMEMBER', bucket, ...)) do
-        position = position + 1
-        if is_member == 1 then known[members[position]] = true end
-      end
-    end)
-  end
-  return known
-end
-
-local function add_to_ledger(ids)
-  if #ids == 0 then return end
-  local now = now_ms()
-  for bucket, members in pairs(by_bucket(ids)) do
-    each_thousand(members, function(...) redis.call('SADD', bucket, ...) end)
-    redis.call('ZADD', LEDGERS, now, bucket)
-  end
 end
 
 local function exists(id)
@@ -120,12 +80,13 @@ local function watermark(delivered)
 end
 
 -- Sets mirror and shadow to the watermark, always together. Answers the move (`same`, `raised`, `lowered`), the
--- watermark, and what the mirror held where somebody else had written it (else ''). `held` and `shadow` are what the two
--- hold, where the script has read them.
-local function write_mirror(delivered, held, shadow)
+-- watermark, and what the mirror held where somebody else had written it (else ''). What the script knows already it may
+-- say: `held` and `shadow` are what the two hold, `mark` is the watermark.
+local function write_mirror(delivered, held, shadow, mark)
   if not held then held, shadow = unpack(redis.call('MGET', MIRROR, SHADOW)) end
   local current = held and id_parts(held) and held or nil
-  local mark, oldest = watermark(delivered)
+  local oldest
+  if not mark then mark, oldest = watermark(delivered) end
   if not mark then mark = current and compare_ids(current, oldest) < 0 and current or '0-0' end
   local foreign = held and shadow and held ~= shadow and held or ''
   if held == mark and shadow == mark then return 'same', mark, foreign end
@@ -136,34 +97,4 @@ local function write_mirror(delivered, held, shadow)
     move = order == 0 and 'same' or order < 0 and 'lowered' or 'raised'
   end
   return move, mark, foreign
-end
-
--- Presence: `<last seen, server ms> <state> <JSON about the replica>` by consumer name.
-local function be_present(state, about)
-  redis.call('HSET', REPLICAS, ME, string.format('%.0f', now_ms()) .. ' ' .. state .. ' ' .. about)
-end
-
-local function presence_of(consumer)
-  local value = redis.call('HGET', REPLICAS, consumer)
-  if not value then return nil end
-  local seen, state = string.match(value, '^(%d+) (%a+) ')
-  return tonumber(seen), state
-end
-
--- Attempts of one entry: `<crashes> <service failures> <server ms of the first delivery that failed, 0: none>`.
-local function attempts_of(id)
-  local value = redis.call('HGET', ATTEMPTS, id)
-  if not value then return 0, 0, 0 end
-  local crashes, failures, since = string.match(value, '^(%d+) (%d+) (%d+)$')
-  return tonumber(crashes) or 0, tonumber(failures) or 0, tonumber(since) or 0
-end
-
-local function write_attempts(id, crashes, failures, since)
-  redis.call('HSET', ATTEMPTS, id, string.format('%d %d %.0f', crashes, failures, since))
-end
-
-local function forget_attempts(ids)
-  if #ids > 0 and redis.call('EXISTS', ATTEMPTS) == 1 then
-    each_thousand(ids, function(...) redis.call('HDEL', ATTEMPTS, ...) end)
-  end
 end

@@ -17,28 +17,42 @@
 local held_max, dead_max, ledger_ttl = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local bucket, outcome_values, count = LEDGER .. ARGV[6], tonumber(ARGV[9]), tonumber(ARGV[10])
 
-local refused = wrong_type(RESULTS, 'stream') or wrong_type(DEAD, 'stream') or wrong_type(LEDGERS, 'zset')
-  or wrong_type(ATTEMPTS, 'hash') or wrong_type(bucket, 'set')
--- Of a key of another type MGET answers nothing: where it answers both, they are strings.
-local held, shadow = unpack(redis.call('MGET', MIRROR, SHADOW))
-if not (held and shadow) then refused = refused or wrong_type(MIRROR, 'string') or wrong_type(SHADOW, 'string') end
-if refused then return refused end
-local delivered, missing = last_delivered()
-if not delivered then return redis.error_reply(missing) end
-
 local ids = {}
 local packed = cmsgpack.unpack(ARGV[11])
 for i = 1, count do ids[i] = packed[i] end
+
+-- Commands that are needed anyway refuse a key of another type; why, is found out only then. The results stream is
+-- checked by the first XADD, before which nothing is written.
+local function refusal()
+  return wrong_type(RESULTS, 'stream') or wrong_type(DEAD, 'stream') or wrong_type(LEDGERS, 'zset')
+    or wrong_type(ATTEMPTS, 'hash') or wrong_type(bucket, 'set') or wrong_type(MIRROR, 'string') or wrong_type(SHADOW, 'string')
+end
+local held, shadow = unpack(redis.call('MGET', MIRROR, SHADOW))
+local settled, touched = redis.pcall('SMISMEMBER', bucket, unpack(ids)), redis.pcall('ZSCORE', LEDGERS, bucket)
+local attempts = redis.pcall('HLEN', ATTEMPTS)
+-- Of a key of another type MGET answers nothing: where it answers both, they are strings.
+if settled.err or type(touched) == 'table' or type(attempts) == 'table' or dead_max ~= '' or not (held and shadow) then
+  local refused = refusal()
+  if refused then return refused end
+end
+local delivered, pending_before = last_delivered()
+if not delivered then return redis.error_reply(pending_before) end
+
 local mine = {}
 for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, ARGV[7], ARGV[8], held_max, ME)) do
   mine[pending[1]] = true
 end
-local settled = redis.call('SMISMEMBER', bucket, unpack(ids))
 
+-- The ledger's index says when something was last added to a bucket, to within a sixty-fourth of its lifetime: the janitor
+-- waits for so much longer.
 local function remember(list)
   if #list == 0 then return end
   redis.call('SADD', bucket, unpack(list))
-  redis.call('ZADD', LEDGERS, now_ms(), bucket)
+  local now = now_ms()
+  if not touched or tonumber(touched) < now - ledger_ttl / 64 then
+    redis.call('ZADD', LEDGERS, now, bucket)
+    touched = now
+  end
 end
 
 local function publish_outcome(v)
@@ -69,6 +83,7 @@ local function publish(id, values, head, kept)
   return outcome
 end
 
+local put_back = false
 -- What to do with an entry that is not in this consumer's pending list: `publish`, or a status.
 local function judge_absent(id, is_settled)
   local pending = redis.call('XPENDING', JOBS, GROUP, id, id, 1)[1]
@@ -77,6 +92,7 @@ local function judge_absent(id, is_settled)
   if tonumber((id_parts(id))) >= now_ms() - ledger_ttl then return 'publish' end
   if exists(id) and compare_ids(id, delivered) <= 0 then
     redis.call('XCLAIM', JOBS, GROUP, ME, 0, id, 'FORCE', 'JUSTID')
+    put_back = true
   end
   return 'expired'
 end
@@ -103,6 +119,9 @@ for position = 1, count do
     else
       local reply = publish(id, values, head, kept)
       if reply.err then
+        -- The first of all has been refused: nothing is written yet.
+        local refused = #published == 0 and refusal()
+        if refused then return refused end
         error_text = reply.err
         status = reply.err
       else
@@ -117,9 +136,13 @@ for position = 1, count do
 end
 
 remember(published)
+local acknowledged = 0
 if #acknowledge > 0 then
-  redis.call('XACK', JOBS, GROUP, unpack(acknowledge))
-  forget_attempts(acknowledge)
+  acknowledged = redis.call('XACK', JOBS, GROUP, unpack(acknowledge))
+  if attempts > 0 then redis.call('HDEL', ATTEMPTS, unpack(acknowledge)) end
 end
-local move, mark, foreign = write_mirror(delivered, held, shadow)
+-- With nothing pending any more the watermark need not be looked for.
+local mark = not put_back and acknowledged == pending_before and delivered or nil
+local move, foreign
+move, mark, foreign = write_mirror(delivered, held, shadow, mark)
 return { move, mark, foreign, delivered, all_ok and {} or statuses }

@@ -1,0 +1,77 @@
+-- What the scripts of the group share about what is written down beside it: ledger, presence, attempts. Stands behind
+-- the prelude, in every script but the settle script.
+
+-- The ledger: ids that are settled, in SETs by the hour of the id, so that one lookup finds an id.
+local function ledger_bucket(id)
+  return LEDGER .. string.format('%.0f', math.floor(tonumber((id_parts(id))) / 3600000))
+end
+
+-- A table of `ids` by bucket, for variadic calls.
+local function by_bucket(ids)
+  local buckets = {}
+  for _, id in ipairs(ids) do
+    local bucket = ledger_bucket(id)
+    local members = buckets[bucket]
+    if not members then members = {}; buckets[bucket] = members end
+    members[#members + 1] = id
+  end
+  return buckets
+end
+
+local function each_thousand(list, call)
+  for first = 1, #list, 1000 do call(unpack(list, first, math.min(first + 999, #list))) end
+end
+
+-- The set of those `ids` that the ledger holds.
+local function in_ledger(ids)
+  local known = {}
+  for bucket, members in pairs(by_bucket(ids)) do
+    local position = 0
+    each_thousand(members, function(...)
+      for _, is_member in ipairs(redis.call('SMISMEMBER', bucket, ...)) do
+        position = position + 1
+        if is_member == 1 then known[members[position]] = true end
+      end
+    end)
+  end
+  return known
+end
+
+local function add_to_ledger(ids)
+  if #ids == 0 then return end
+  local now = now_ms()
+  for bucket, members in pairs(by_bucket(ids)) do
+    each_thousand(members, function(...) redis.call('SADD', bucket, ...) end)
+    redis.call('ZADD', LEDGERS, now, bucket)
+  end
+end
+
+-- Presence: `<last seen, server ms> <state> <JSON about the replica>` by consumer name.
+local function be_present(state, about)
+  redis.call('HSET', REPLICAS, ME, string.format('%.0f', now_ms()) .. ' ' .. state .. ' ' .. about)
+end
+
+local function presence_of(consumer)
+  local value = redis.call('HGET', REPLICAS, consumer)
+  if not value then return nil end
+  local seen, state = string.match(value, '^(%d+) (%a+) ')
+  return tonumber(seen), state
+end
+
+-- Attempts of one entry: `<crashes> <service failures> <server ms of the first delivery that failed, 0: none>`.
+local function attempts_of(id)
+  local value = redis.call('HGET', ATTEMPTS, id)
+  if not value then return 0, 0, 0 end
+  local crashes, failures, since = string.match(value, '^(%d+) (%d+) (%d+)$')
+  return tonumber(crashes) or 0, tonumber(failures) or 0, tonumber(since) or 0
+end
+
+local function write_attempts(id, crashes, failures, since)
+  redis.call('HSET', ATTEMPTS, id, string.format('%d %d %.0f', crashes, failures, since))
+end
+
+local function forget_attempts(ids)
+  if #ids > 0 and redis.call('EXISTS', ATTEMPTS) == 1 then
+    each_thousand(ids, function(...) redis.call('HDEL', ATTEMPTS, ...) end)
+  end
+end
