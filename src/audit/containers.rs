@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-use serde::Deserialize;
-
 use super::id::Id;
 
 /// A game that had more than one live container.
@@ -27,27 +25,16 @@ pub struct Fold {
     breaches: BTreeMap<String, Breach>,
 }
 
-#[derive(Deserialize)]
-struct Container {
-    labels: Labels,
-}
-
-#[derive(Deserialize)]
-struct Labels {
-    #[serde(rename = "rtm.game_id")]
-    game: String,
-}
-
 impl Fold {
-    /// One entry of the log; what is no such entry is left alone.
-    pub fn apply(&mut self, at: Id, event: &str, container_id: &str, container: &[u8]) {
-        if !matches!(event, "start" | "exit" | "remove") {
+    /// One event of the log, `<container id> <game>`; what is no such event is left alone.
+    pub fn apply(&mut self, at: Id, event: &[u8], container: &[u8]) {
+        if !matches!(event, b"start" | b"exit" | b"remove") {
             return;
         }
-        let Ok(container) = serde_json::from_slice::<Container>(container) else { return };
-        let game = container.labels.game;
-        let (id, key) = (self.hasher.hash_one(container_id), self.hasher.hash_one(&game));
-        if event != "start" {
+        let mut parts = container.splitn(2, |&byte| byte == b' ');
+        let (Some(container_id), Some(game)) = (parts.next(), parts.next()) else { return };
+        let (id, key) = (self.hasher.hash_one(container_id), self.hasher.hash_one(game));
+        if event != b"start" {
             if self.running.remove(&id)
                 && let Some(live) = self.by_game.get_mut(&key)
             {
@@ -59,6 +46,7 @@ impl Fold {
             let live = self.by_game.entry(key).or_default();
             *live += 1;
             if *live > 1 {
+                let game = String::from_utf8_lossy(game).into_owned();
                 let breach = self.breaches.entry(game.clone()).or_insert(Breach { game, live: 0, at });
                 breach.live = breach.live.max(*live);
             }
@@ -92,8 +80,7 @@ mod tests {
     fn fold(events: &[(&str, &str, &str)]) -> Vec<Breach> {
         let mut fold = Fold::default();
         for (at, (event, id, game)) in (1_u64..).zip(events) {
-            let json = format!(r#"{{"labels":{{"rtm.game_id":"{game}"}}}}"#);
-            fold.apply(Id(at, 0), event, id, json.as_bytes());
+            fold.apply(Id(at, 0), event.as_bytes(), format!("{id} {game}").as_bytes());
         }
         fold.breaches()
     }

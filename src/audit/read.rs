@@ -364,14 +364,14 @@ impl<'a> Reader<'a> {
         while let Some(rows) = self.rows_after(&log, read, end).await? {
             for row in rows {
                 read = row.id;
-                let event = row.text("event");
-                first.get_or_insert_with(|| event.clone());
-                let container = row.first("container").unwrap_or_default();
-                fold.apply(row.id, &event, &row.text("container_id"), container);
+                for pair in row.flat.chunks_exact(2) {
+                    first.get_or_insert_with(|| pair[0].clone());
+                    fold.apply(row.id, &pair[0], &pair[1]);
+                }
             }
         }
         self.facts.breaches = fold.breaches();
-        Ok((fold.running(), first.is_none_or(|event| event == "create")))
+        Ok((fold.running(), first.is_none_or(|event| event == b"create")))
     }
 
     /// The game of an entry, for people; empty where it cannot be read.

@@ -250,9 +250,12 @@ async fn forged_outcomes_and_two_containers_of_one_game_are_caught() {
     publish(&world, "game", "99999999999999-1").await;
     publish(&world, "game", "whatever").await;
     let log = format!("{}sim:log", world.settings.engine.record_prefix);
-    let started = world.entries(&log).await.into_iter().find(|entry| entry.get("event") == "start").expect("a start");
-    let again = ["XADD", &log, "*", "event", "start", "container_id", "another", "container", started.get("container")];
-    world.redis(&again).await;
+    // The engine's own form: the game's container is in it, and a second one is what is forged.
+    let own = world.redis(&["GET", "rtm:sim:{rtm-game}"]).await.as_string().expect("a container");
+    let id = own.split(' ').next().expect("split answers at least one");
+    let start = ("start".to_owned(), format!("{id} game"));
+    assert!(world.entries(&log).await.iter().any(|entry| entry.pairs.contains(&start)), "{own}");
+    world.redis(&["XADD", &log, "*", "create", "another game", "start", "another game"]).await;
     let report = audited(&world).await;
     assert_eq!(report.by_kind.get("outcome_for_unknown"), Some(&2), "{}", report.table());
     assert_eq!(report.by_kind.get("two_containers"), Some(&1), "{}", report.table());

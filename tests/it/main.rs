@@ -20,6 +20,8 @@ mod encrypted;
 mod shutdown;
 // what the start service promises, and entries of every shape
 mod start_service;
+// the simulated engine on a real redis-server
+mod simulated_engine;
 // the Docker engine on a private dockerd
 mod docker_engine;
 // a fleet that starts real containers

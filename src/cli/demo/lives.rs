@@ -2,21 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::engine::label;
-use crate::lobby::client::{Page, field};
+use crate::lobby::client::Page;
 
 /// The most containers that any one game had running at once. The worker has no part in this count.
 pub(super) fn running_at_once_max(log: &Page) -> usize {
     let mut running: HashMap<String, HashSet<String>> = HashMap::new();
     let mut max = 0;
-    for (_, pairs) in log {
-        let text = |name| field(pairs, name).unwrap_or_default();
-        let container: serde_json::Value = serde_json::from_str(&text("container")).unwrap_or_default();
-        let game = container["labels"][label::GAME_ID].as_str().unwrap_or_default().to_owned();
-        let lives = running.entry(game).or_default();
-        match text("event").as_str() {
-            "start" => drop(lives.insert(text("container_id"))),
-            "exit" | "remove" => drop(lives.remove(&text("container_id"))),
+    for (event, container) in log.iter().flat_map(|(_, pairs)| pairs) {
+        let container = String::from_utf8_lossy(container);
+        let (id, game) = container.split_once(' ').unwrap_or_default();
+        let lives = running.entry(game.to_owned()).or_default();
+        match &event[..] {
+            b"start" => drop(lives.insert(id.to_owned())),
+            b"exit" | b"remove" => drop(lives.remove(id)),
             _ => {}
         }
         max = max.max(lives.len());
@@ -28,13 +26,10 @@ pub(super) fn running_at_once_max(log: &Page) -> usize {
 mod tests {
     use super::*;
 
-    fn log(events: &[(&str, &str, &str)]) -> Page {
-        let entry = |&(event, id, game): &(&str, &str, &str)| {
-            let container = serde_json::json!({ "labels": { "rtm.game_id": game } }).to_string();
-            let pairs = [("event", event.to_owned()), ("container_id", id.to_owned()), ("container", container)];
-            (String::new(), pairs.map(|(name, value)| (name.into(), value.into())).to_vec())
-        };
-        events.iter().map(entry).collect()
+    fn log(events: &[(&'static str, &str, &str)]) -> Page {
+        let pair = |&(event, id, game): &(&'static str, &str, &str)| (event.into(), format!("{id} {game}").into());
+        // Entries of two events: where one ends says nothing.
+        events.chunks(2).map(|run| (String::new(), run.iter().map(pair).collect())).collect()
     }
 
     #[test]

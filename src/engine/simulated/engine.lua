@@ -1,46 +1,59 @@
 -- Containers that exist only here. They follow Docker where it matters: a name is unique per engine, an id is not
--- reused, creating and starting are two steps. Nothing knows about games, so an engine that is asked wrongly (another
+-- reused, creating and starting are two steps. Nothing decides by games, so an engine that is asked wrongly (another
 -- name, another host, a removal too early) really has two of one game, and its log shows it.
 --
--- The key of each call holds the containers of one name (HASH: `current` -> id, id -> JSON). The log is a STREAM.
-local function log(to, event, id, json)
-  redis.call('XADD', to, 'MAXLEN', '~', 1000000, '*', 'event', event, 'container_id', id, 'container', json,
-    'at_ms', now_ms(), 'engine', 'simulated')
+-- The key of each call, `<prefix>sim:{<name>}`, holds the container of one name (STRING): who it is, its state, and the
+-- rest, with a blank between them. Who it is: its id, a blank, its game. The log beside it (STREAM) has one entry for
+-- each run, with one pair for each event, in order: what happened, and to whom.
+local YES, NO, NONE = { '1' }, { '0' }, {}
+
+local events, count = {}, 0
+
+local function log(event, who)
+  events[count + 1], events[count + 2] = event, who
+  count = count + 2
 end
 
--- Answers id and JSON, or nothing.
+-- Trimmed by runs, of which one may have 64 events: the containers that are never removed take several times as much.
+function at_end()
+  if count == 0 then return end
+  local beside = string.match(KEYS[1], '^(.*){')
+  redis.call('XADD', beside .. 'log', 'MAXLEN', '~', 1000000, '*', unpack(events))
+end
+
+-- Answers the container, or nothing.
 function verbs.find(name)
-  local id = redis.call('HGET', name, 'current')
-  if not id then return {} end
-  return { id, redis.call('HGET', name, id) or '' }
+  local held = get(name)
+  return held and { held } or NONE
 end
 
--- log, id, JSON. Answers 1, or 0 where the name is taken.
+-- who, rest. Answers 1, or 0 where the name is taken.
 function verbs.create(name, call)
-  local _, to, id, json = unpack(call)
-  if redis.call('HSETNX', name, 'current', id) == 0 then return { '0' } end
-  redis.call('HSET', name, id, json)
-  log(to, 'create', id, json)
-  return { '1' }
+  if get(name) then return NO end
+  local who = call[2]
+  log('create', who)
+  put(name, who .. ' created ' .. call[3])
+  return YES
 end
 
--- log, id, JSON, event. Answers 1, or 0 where there is no such container.
-function verbs.change(name, call)
-  local _, to, id, json, event = unpack(call)
-  if redis.call('HEXISTS', name, id) == 0 then return { '0' } end
-  redis.call('HSET', name, id, json)
-  log(to, event, id, json)
-  return { '1' }
+local function change(name, who, state, event)
+  local held, begins = get(name), #who + 2
+  if not held or string.sub(held, 1, begins - 1) ~= who .. ' ' then return NO end
+  log(event, who)
+  put(name, who .. state .. string.sub(held, string.find(held, ' ', begins, true), -1))
+  return YES
 end
 
--- log, id. Answers 1, also where there is no such container.
+-- who. Answers 1, or 0 where there is no such container.
+function verbs.start(name, call) return change(name, call[2], ' running', 'start') end
+function verbs.exit(name, call) return change(name, call[2], ' exited', 'exit') end
+
+-- id. Answers 1, also where there is no such container.
 function verbs.remove(name, call)
-  local _, to, id = unpack(call)
-  local json = redis.call('HGET', name, id)
-  if json then
-    log(to, 'remove', id, json)
-    redis.call('HDEL', name, id)
-    if redis.call('HGET', name, 'current') == id then redis.call('HDEL', name, 'current') end
+  local who, id = string.match(get(name) or '', '^((%S+) %S*) ')
+  if id == call[2] then
+    log('remove', who)
+    put(name, nil)
   end
-  return { '1' }
+  return YES
 end

@@ -5,15 +5,16 @@
 
 // images that act, and jobs that fail by lot
 mod behaviour;
+// a container as it stands in Redis
+mod stored;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use fred::interfaces::SetsInterface;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
@@ -23,6 +24,7 @@ use crate::contract::error_code::ErrorCode;
 use crate::redis::{Coalescer, Connection, RedisError};
 use crate::settings::SimulatedSettings;
 use behaviour::{Act, Lot};
+use stored::{State, Stored};
 
 /// Images a process remembers as present; beyond this it asks Redis again.
 const KNOWN_IMAGES_MAX: usize = 1_024;
@@ -34,32 +36,11 @@ const MADE_HERE_MAX: usize = 1_024;
 pub struct SimulatedEngine {
     calls: Coalescer,
     prefix: String,
-    log: String,
     settings: SimulatedSettings,
     permits: Arc<Semaphore>,
     known_images: Mutex<HashSet<String>>,
     /// Created by this process and not started yet, by id: what it knows itself it need not ask Redis.
     made_here: Mutex<HashMap<String, Stored>>,
-}
-
-/// A container as it stands in Redis.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Stored {
-    engine: String,
-    name: String,
-    image: String,
-    state: StoredState,
-    exit_code: i64,
-    created_at_ms: u64,
-    labels: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StoredState {
-    Created,
-    Running,
-    Exited,
 }
 
 impl SimulatedEngine {
@@ -68,7 +49,6 @@ impl SimulatedEngine {
         Self {
             calls: Coalescer::new(connection, include_str!("engine.lua")),
             prefix: prefix.to_owned(),
-            log: format!("{prefix}sim:log"),
             settings,
             permits: Arc::new(Semaphore::new(concurrency)),
             known_images: Mutex::new(HashSet::new()),
@@ -81,22 +61,14 @@ impl SimulatedEngine {
         self.calls.call(format!("{}sim:{{{name}}}", self.prefix), words).await.map_err(|error| store(&error))
     }
 
-    async fn find_stored(&self, name_or_id: &str) -> Result<Option<(String, Stored)>, EngineError> {
+    async fn find_stored(&self, name_or_id: &str) -> Result<Option<Stored>, EngineError> {
         let name = name_of(name_or_id);
         let words = self.call(name, &["find"]).await?;
-        let [id, json] = words.as_slice() else { return Ok(None) };
-        if name_or_id != name && name_or_id != id {
-            return Ok(None);
-        }
-        let stored = serde_json::from_str(json).map_err(|error| {
-            EngineError::failed(ErrorCode::InternalError, format!("simulated container {id}: {error}"))
+        let [text] = words.as_slice() else { return Ok(None) };
+        let stored = Stored::parse(text).ok_or_else(|| {
+            EngineError::failed(ErrorCode::InternalError, format!("simulated container {name}: {text:?}"))
         })?;
-        Ok(Some((id.clone(), stored)))
-    }
-
-    async fn change(&self, id: &str, stored: &Stored, event: &str) -> Result<(), EngineError> {
-        let reply = self.call(&stored.name, &["change", &self.log, id, &text_of(stored), event]).await?;
-        if is_yes(&reply) { Ok(()) } else { Err(EngineError::NoSuchContainer) }
+        Ok(Some(stored).filter(|stored| name_or_id == name || name_or_id == stored.id))
     }
 
     async fn bring_image(&self, image: &str, progress: &(dyn Fn(PullStep) + Send + Sync)) -> Result<(), EngineError> {
@@ -135,16 +107,9 @@ impl SimulatedEngine {
             }
         }
         let id = format!("simulated.{}.{:012x}", spec.name, fastrand::u64(..1 << 48));
-        let stored = Stored {
-            engine: "simulated".to_owned(),
-            name: spec.name.clone(),
-            image: spec.image.clone(),
-            state: StoredState::Created,
-            exit_code: 0,
-            created_at_ms: now_ms(),
-            labels: spec.labels.clone(),
-        };
-        let reply = self.call(&spec.name, &["create", &self.log, &id, &text_of(&stored)]).await?;
+        let stored =
+            Stored { id: id.clone(), state: State::Created, created_at_ms: now_ms(), labels: spec.labels.clone() };
+        let reply = self.call(&spec.name, &["create", &stored.who(), &stored.rest()]).await?;
         if !is_yes(&reply) {
             return Err(EngineError::NameTaken);
         }
@@ -168,9 +133,10 @@ impl SimulatedEngine {
         let mut page = Page { containers: Vec::new(), next: Some(next).filter(|next| next != "0") };
         for key in keys {
             let name = key.get(begins..).and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
-            if let Some((id, stored)) = self.find_stored(name).await? {
+            if let Some(stored) = self.find_stored(name).await? {
                 let created_at = SystemTime::UNIX_EPOCH + Duration::from_millis(stored.created_at_ms);
-                page.containers.push(Listed { id, name: stored.name, labels: stored.labels, created_at });
+                let Stored { id, labels, .. } = stored;
+                page.containers.push(Listed { id, name: name.to_owned(), labels, created_at });
             }
         }
         Ok(page)
@@ -180,16 +146,16 @@ impl SimulatedEngine {
         let made_here = self.lock_made_here().remove(id);
         let mut stored = match made_here {
             Some(stored) => stored,
-            None => self.find_stored(id).await?.ok_or(EngineError::NoSuchContainer)?.1,
+            None => self.find_stored(id).await?.ok_or(EngineError::NoSuchContainer)?,
         };
-        if stored.state == StoredState::Running {
-            return Ok(Some(shown(id.to_owned(), stored)));
+        if stored.state == State::Running {
+            return Ok(Some(stored.shown(name_of(id))));
         }
-        let act = Act::of(&stored.image);
+        let act = Act::of(stored.label(label::IMAGE_REF));
         if act == Act::Retry {
             return Err(EngineError::failed(ErrorCode::SimulatedError, "simulated: sim/retry never succeeds"));
         }
-        let latency = self.latency(&act, stored.labels.get(label::SOURCE_REF).map_or("", String::as_str));
+        let latency = self.latency(&act, stored.label(label::SOURCE_REF));
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
@@ -198,10 +164,9 @@ impl SimulatedEngine {
             crate::faults::signal_self(rustix::process::Signal::KILL);
         }
         let exits = act == Act::Exit;
-        stored.state = if exits { StoredState::Exited } else { StoredState::Running };
-        stored.exit_code = i64::from(exits);
-        self.change(id, &stored, if exits { "exit" } else { "start" }).await?;
-        Ok(Some(shown(id.to_owned(), stored)))
+        stored.state = if exits { State::Exited } else { State::Running };
+        let reply = self.call(name_of(id), &[if exits { "exit" } else { "start" }, &stored.who()]).await?;
+        if is_yes(&reply) { Ok(Some(stored.shown(name_of(id)))) } else { Err(EngineError::NoSuchContainer) }
     }
 
     fn latency(&self, act: &Act, source: &str) -> Duration {
@@ -209,6 +174,9 @@ impl SimulatedEngine {
             return *latency;
         }
         let (min, max) = (self.settings.latency_min, self.settings.latency_max);
+        if min >= max {
+            return min;
+        }
         min + max.saturating_sub(min).mul_f64(behaviour::unit(&[&self.settings.seed.to_string(), "latency", source]))
     }
 
@@ -239,7 +207,7 @@ impl Engine for SimulatedEngine {
     }
 
     fn find<'a>(&'a self, name_or_id: &'a str) -> Reply<'a, Option<Container>> {
-        async move { Ok(self.find_stored(name_or_id).await?.map(|(id, stored)| shown(id, stored))) }.boxed()
+        async move { Ok(self.find_stored(name_or_id).await?.map(|stored| stored.shown(name_of(name_or_id)))) }.boxed()
     }
 
     fn create<'a>(&'a self, spec: &'a ContainerSpec) -> Reply<'a, String> {
@@ -255,7 +223,7 @@ impl Engine for SimulatedEngine {
     }
 
     fn remove<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
-        async move { self.call(name_of(id), &["remove", &self.log, id]).await.map(drop) }.boxed()
+        async move { self.call(name_of(id), &["remove", id]).await.map(drop) }.boxed()
     }
 
     fn is_ready<'a>(&'a self, container: &'a Container, _readiness: &'a Readiness) -> BoxFuture<'a, bool> {
@@ -276,23 +244,9 @@ impl Engine for SimulatedEngine {
     }
 }
 
-fn shown(id: String, stored: Stored) -> Container {
-    let endpoint = Some(format!("http://{}.sim.invalid:8080", stored.name));
-    let state = match stored.state {
-        StoredState::Created => ContainerState::Created,
-        StoredState::Running => ContainerState::Running,
-        StoredState::Exited => ContainerState::Exited(stored.exit_code),
-    };
-    Container { id, state, labels: stored.labels, endpoint }
-}
-
 /// `simulated.<name>.<hex>`; a name itself may hold dots, the hex cannot.
 fn name_of(name_or_id: &str) -> &str {
     name_or_id.strip_prefix("simulated.").and_then(|rest| rest.rsplit_once('.')).map_or(name_or_id, |(name, _)| name)
-}
-
-fn text_of(stored: &Stored) -> String {
-    serde_json::to_string(stored).expect("strings and numbers are always JSON")
 }
 
 fn is_yes(words: &[String]) -> bool {

@@ -22,21 +22,20 @@ impl SimLog {
     pub fn read(entries: &[Entry]) -> Self {
         let mut log = Self::default();
         for entry in entries {
-            assert_eq!(entry.get("engine"), "simulated", "{entry:?}");
-            log.apply(entry);
+            for (event, container) in &entry.pairs {
+                log.apply(entry, event, container);
+            }
         }
         log
     }
 
-    fn apply(&mut self, entry: &Entry) {
-        let container: serde_json::Value =
-            serde_json::from_str(entry.get("container")).expect("the engine logs containers as JSON");
-        let label = |name: &str| container["labels"][name].as_str().unwrap_or_default().to_owned();
-        let (game, id) = (label("rtm.game_id"), entry.get("container_id").to_owned());
-        assert!(!game.is_empty() && !id.is_empty(), "a container without game or id: {entry:?}");
+    fn apply(&mut self, entry: &Entry, event: &str, container: &str) {
+        let (id, game) = container.split_once(' ').expect("the engine logs an id and a game");
+        assert!(id.starts_with("simulated.") && !game.is_empty(), "a container without id or game: {entry:?}");
+        let (id, game) = (id.to_owned(), game.to_owned());
         let existing = self.existing.entry(game.clone()).or_default();
         let running = self.running.entry(game.clone()).or_default();
-        match entry.get("event") {
+        match event {
             "create" => {
                 assert!(existing.insert(id.clone()), "created twice: {entry:?}");
                 self.created.entry(game).or_default().push(id);

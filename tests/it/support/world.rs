@@ -215,15 +215,17 @@ impl World {
     /// Takes a game's container away, as an operator would, and lets the engine log it. Answers its id.
     pub async fn remove_container(&self, game: &str) -> String {
         let prefix = &self.settings.engine.record_prefix;
-        let (name, log) = (format!("{prefix}sim:{{rtm-{game}}}"), format!("{prefix}sim:log"));
-        let id = self.redis(&["HGET", &name, "current"]).await.as_string().expect("the game has a container");
+        let name = format!("{prefix}sim:{{rtm-{game}}}");
+        let container = self.redis(&["GET", &name]).await.as_string().expect("the game has a container");
+        let id = container.split(' ').next().expect("split answers at least one");
         let script = concat!(
+            "local ARGV = { cmsgpack.pack({ { 'remove', ARGV[1] } }) }\n",
             include_str!("../../../src/redis/scripts/coalesced_head.lua"),
             include_str!("../../../src/engine/simulated/engine.lua"),
-            "return verbs.remove(KEYS[1], { 'remove', KEYS[2], ARGV[1] })",
+            include_str!("../../../src/redis/scripts/coalesced_tail.lua"),
         );
-        self.redis(&["EVAL", script, "2", &name, &log, &id]).await;
-        id
+        self.redis(&["EVAL", script, "1", &name, id]).await;
+        id.to_owned()
     }
 
     /// Waits until a replica has died by SIGKILL, as a crash point does it.
