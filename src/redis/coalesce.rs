@@ -69,7 +69,7 @@ impl Coalescer {
         {
             let mut waiting = self.0.lock();
             waiting.batch.keys.push(key);
-            waiting.batch.calls.push_array(words);
+            waiting.batch.calls.push_counted(words);
             waiting.batch.answers.push(sender);
             if waiting.batch.keys.len() >= BATCH_MAX {
                 let batch = std::mem::replace(&mut waiting.batch, Batch::new());

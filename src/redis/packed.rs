@@ -29,13 +29,13 @@ impl Strings {
         push_string(&mut self.bytes, value);
     }
 
-    /// One more element, which is itself an array of strings.
-    pub fn push_array(&mut self, values: &[&str]) {
+    /// Some more strings, and before them an element that says how many.
+    pub fn push_counted(&mut self, values: &[&str]) {
         self.count += 1;
         // Writing to a Vec cannot fail.
-        encode::write_array_len(&mut self.bytes, u32::try_from(values.len()).unwrap_or(u32::MAX)).ok();
+        encode::write_uint(&mut self.bytes, values.len() as u64).ok();
         for value in values {
-            push_string(&mut self.bytes, value.as_bytes());
+            self.push(value.as_bytes());
         }
     }
 
@@ -88,12 +88,38 @@ mod tests {
     proptest! {
         #[test]
         fn arrays_come_back(arrays in proptest::collection::vec(proptest::collection::vec(".{0,300}", 0..5), 0..20)) {
-            let mut strings = Strings::expecting(0);
+            let length = |count: usize| u32::try_from(count).expect("few");
+            let mut bytes = Vec::new();
+            encode::write_array_len(&mut bytes, length(arrays.len())).expect("room");
             for array in &arrays {
-                let words: Vec<&str> = array.iter().map(String::as_str).collect();
-                strings.push_array(&words);
+                encode::write_array_len(&mut bytes, length(array.len())).expect("room");
+                for text in array {
+                    push_string(&mut bytes, text.as_bytes());
+                }
             }
-            prop_assert_eq!(arrays_of(&strings.into_array().expect("short")), Some(arrays));
+            prop_assert_eq!(arrays_of(&bytes), Some(arrays));
+        }
+
+        #[test]
+        fn counted_strings_stand_behind_their_number(
+            runs in proptest::collection::vec(proptest::collection::vec(".{0,300}", 0..5), 0..20),
+        ) {
+            let mut strings = Strings::expecting(0);
+            for run in &runs {
+                let words: Vec<&str> = run.iter().map(String::as_str).collect();
+                strings.push_counted(&words);
+            }
+            let array = strings.into_array().expect("short");
+            let bytes = &mut &array[..];
+            let elements: usize = runs.iter().map(|run| 1 + run.len()).sum();
+            prop_assert_eq!(array_len(bytes), Some(elements));
+            for run in runs {
+                prop_assert_eq!(decode::read_int::<usize, _>(bytes).expect("a number"), run.len());
+                for text in run {
+                    prop_assert_eq!(string(bytes), Some(text));
+                }
+            }
+            prop_assert!(bytes.is_empty());
         }
 
         #[test]

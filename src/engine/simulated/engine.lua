@@ -36,11 +36,12 @@ function verbs.create(name, call)
   return YES
 end
 
+-- Compares in place: every string that is made is hashed byte by byte.
 local function change(name, who, state, event)
-  local held, begins = get(name), #who + 2
-  if not held or string.sub(held, 1, begins - 1) ~= who .. ' ' then return NO end
+  local held, length = get(name), #who
+  if not held or string.find(held, who, 1, true) ~= 1 or string.byte(held, length + 1) ~= 32 then return NO end
   log(event, who)
-  put(name, who .. state .. string.sub(held, string.find(held, ' ', begins, true), -1))
+  put(name, who .. state .. string.sub(held, string.find(held, ' ', length + 2, true), -1))
   return YES
 end
 

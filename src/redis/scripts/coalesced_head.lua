@@ -1,9 +1,11 @@
 -- A script of verbs: many calls, each about one STRING key, run as one step. Redis and the client pay for every call
 -- alone, and Redis for every command in it: the values of all keys are read by one command and written by one.
--- This head, then functions `verbs.<name>(key, call)`, then the tail.
+-- This head, then functions `verbs.<name>(key, call)`, then the tail. `call` has the words of the one call, and the next
+-- call's after that.
 --
 -- KEYS: the key of each call, in order (in a Cluster the calls of one run must share a slot).
--- ARGV: the calls as one MessagePack array of arrays: the verb, then its arguments.
+-- ARGV: one MessagePack array: for each call the number of its words, then those: the verb and its arguments. An array for
+-- each would cost more than all the rest of taking it apart.
 -- Answers one MessagePack array with one array of strings per call; `error` and Redis's text where a call failed, which
 -- leaves the others as they are.
 if redis.replicate_commands then redis.replicate_commands() end
@@ -22,17 +24,22 @@ end
 
 -- By key: the value, as the calls so far have left it. By key in `wrong`: the type of what is no STRING.
 local values, wrong = {}, {}
--- The keys that are to be written, in order; their values, or false for keys that are to go.
-local to_write, written = {}, {}
+-- The keys that are to be written, or to go.
+local changed = {}
 
 do
-  local absent = {}
+  local absent, count = {}, 0
   for position, value in ipairs(redis.call('MGET', unpack(KEYS))) do
     local key = KEYS[position]
-    if value then values[key] = value else absent[#absent + 1] = key end
+    if value then
+      values[key] = value
+    else
+      count = count + 1
+      absent[count] = key
+    end
   end
   -- Of a key of another type MGET answers nothing, and MSET would replace it.
-  if #absent > 0 and redis.call('EXISTS', unpack(absent)) > 0 then
+  if count > 0 and redis.call('EXISTS', unpack(absent)) > 0 then
     for _, key in ipairs(absent) do
       local held = redis.call('TYPE', key)
       held = held.ok or held
@@ -53,7 +60,5 @@ end
 -- What the key is to hold from here on; nil: nothing. Only after `get`, and as the last thing a verb does: what a verb has
 -- put stays although it fails.
 local function put(key, value)
-  values[key] = value
-  if written[key] == nil then to_write[#to_write + 1] = key end
-  written[key] = value or false
+  values[key], changed[key] = value, true
 end
