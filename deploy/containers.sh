@@ -9,14 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH="$PATH:/usr/sbin:/sbin"
 
 [ "$(id -u)" -eq 0 ] || { say "a dockerd of one's own needs root"; exit 1; }
-missing=()
-has redis-server || missing+=(redis-server)
-has dockerd || missing+=(docker.io)
-has ip || missing+=(iproute2)
-has cc || missing+=(gcc libc6-dev)
-if [ "${#missing[@]}" -gt 0 ]; then
-    install_packages "${missing[@]}"
-fi
+install_missing redis-server dockerd ip cc
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 say "building a static binary for $host"

@@ -13,14 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 npm_peers=(bullmq@6.7.0 ioredis@6.0.0)
 python_peers=(taskiq-redis==1.2.4 taskiq==0.13.0 'faststream[redis]==0.7.8' redis==8.1.0)
 
-missing=()
-has redis-server || missing+=(redis-server)
-has cc || missing+=(gcc libc6-dev)
-has npm || missing+=(npm)
-has python3 && python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
-if [ "${#missing[@]}" -gt 0 ]; then
-    install_packages "${missing[@]}"
-fi
+install_missing redis-server cc npm python3-venv
 
 if [ -n "${PEERS:-}" ]; then
     mkdir -p "$PEERS"

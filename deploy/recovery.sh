@@ -9,12 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=deploy/ci/prepare.sh
 . deploy/ci/prepare.sh
 
-missing=()
-has redis-server || missing+=(redis-server)
-has cc || missing+=(gcc libc6-dev)
-if [ "${#missing[@]}" -gt 0 ]; then
-    install_packages "${missing[@]}"
-fi
+install_missing redis-server cc
 
 say "building"
 cargo build --release --locked --bin startjobs

@@ -20,12 +20,7 @@ esac
 folder=${1:-}
 [ -z "$folder" ] || mkdir -p "$folder"
 
-missing=()
-has redis-server || missing+=(redis-server)
-has cc || missing+=(gcc libc6-dev)
-if [ "${#missing[@]}" -gt 0 ]; then
-    install_packages "${missing[@]}"
-fi
+install_missing redis-server cc
 
 say "building"
 cargo build --release --locked --bin startjobs

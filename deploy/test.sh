@@ -26,21 +26,9 @@ step() {
     say "$name: done in $((SECONDS - began)) s"
 }
 
-install_missing() {
-    local missing=()
-    has cc || missing+=(gcc libc6-dev)
-    has redis-server || missing+=(redis-server)
-    has dockerd || missing+=(docker.io)
-    has docker-compose || missing+=(docker-compose)
-    has socat || missing+=(socat)
-    has ip || missing+=(iproute2)
-    has openssl || missing+=(openssl)
-    has promtool || missing+=(prometheus)
-    # Checkers of the files in deploy/.
-    has shellcheck || missing+=(shellcheck)
-    has systemd-analyze || missing+=(systemd)
-    has python3 && python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
-    if [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"; then
+prepare() {
+    if install_missing cc redis-server dockerd docker-compose socat ip openssl promtool \
+        shellcheck systemd-analyze python3-venv; then
         # Their tests say what is missing where this fails.
         deploy/ci/tools.sh || true
         deploy/ci/servers.sh || true
@@ -83,7 +71,7 @@ say_left_out() {
 }
 
 trap 'say_left_out; rm -f "$log"' EXIT
-step 'what the tests need' install_missing
+step 'what the tests need' prepare
 step 'cargo fmt' cargo fmt --check
 step 'cargo clippy' cargo clippy --all-targets --locked -- -D warnings
 step 'cargo doc' document

@@ -28,3 +28,23 @@ install_packages() (
     as_root apt-get -qq update >&2 &&
         as_root apt-get -qq install -y --no-install-recommends "$@" >&2
 )
+
+# Installs what is not there of these programs; `python3-venv` is Python with its module of that name.
+install_missing() {
+    local program packages=()
+    for program; do
+        case $program in
+            python3-venv) has python3 && python3 -c 'import ensurepip' 2>/dev/null ;;
+            *) has "$program" ;;
+        esac && continue
+        case $program in
+            cc) packages+=(gcc libc6-dev) ;;
+            dockerd) packages+=(docker.io) ;;
+            ip) packages+=(iproute2) ;;
+            promtool) packages+=(prometheus) ;;
+            systemd-analyze) packages+=(systemd) ;;
+            *) packages+=("$program") ;;
+        esac
+    done
+    [ "${#packages[@]}" -eq 0 ] || install_packages "${packages[@]}"
+}
