@@ -388,14 +388,16 @@ impl<'a> Reader<'a> {
     /// The record of a game, for people: what the findings about containers show beside them.
     pub(super) async fn record_of(&self, game: &str) -> String {
         let key = format!("{}{{{game}}}:rec", self.settings.engine.record_prefix);
-        let reply = self.ask(&["HMGET", &key, "state", "container_id", "fence", "source_ref"]).await;
-        let words: Vec<String> = reply.and_then(reply::list).unwrap_or_default().into_iter().map(reply::text).collect();
-        match words.as_slice() {
-            [state, container, fence, source] if !state.is_empty() => {
-                format!("record: {state}, container {container:?}, fence {fence}, entry {source}")
-            }
-            _ => "no record".to_owned(),
+        let text = reply::bytes(self.ask(&["GET", &key]).await.unwrap_or(Value::Null));
+        if text.is_empty() {
+            return "no record".to_owned();
         }
+        let Ok(record) = serde_json::from_slice::<serde_json::Value>(&text) else {
+            return "record: unreadable".to_owned();
+        };
+        let [state, container, source] =
+            ["state", "container_id", "source_ref"].map(|name| record[name].as_str().unwrap_or_default());
+        format!("record: {state}, container {container:?}, fence {}, entry {source}", record["fence"])
     }
 
     async fn end_of(&self, stream: &str) -> Result<Id, RedisError> {

@@ -7,8 +7,10 @@
 pub mod game_id;
 // what may name an image
 pub mod image_ref;
-// the game's record, lease and stored results in Redis
+// the game's record, lease and stored answers in Redis
 pub mod record;
+// their texts
+mod text;
 // one attempt on the engine
 pub mod attempt;
 // the service: record and attempt together

@@ -1,19 +1,18 @@
-//! One game's record in Redis: state, fence, lease, and the stored answers of its jobs.
+//! One game's record in Redis: state, fence, lease, and the stored answers of its jobs. Their form is `super::text`'s.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use fred::interfaces::{KeysInterface, StreamsInterface};
 use fred::types::{Expiration, SetOptions};
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::game_id::GameId;
 use super::image_ref::ImageRef;
 use super::reconcile::Action;
+use super::text::{Numbers, RecordText, answer_of};
 use super::{Answered, OP_SOURCE};
-use crate::contract::dead_letter::Reason;
-use crate::contract::job_result::{Answer, REPLAY_NO_OP, SuccessKind};
+use crate::contract::job_result::Answer;
 use crate::redis::{Coalescer, Connection, RedisError, Value};
 
 /// One verb a file, behind what they share.
@@ -43,6 +42,8 @@ pub struct Records {
     /// The consumer name of this process: who holds leases.
     owner: String,
     lease: Duration,
+    /// The same, as the scripts take it.
+    lease_ms: String,
 }
 
 /// What [`Records::begin`] found.
@@ -76,12 +77,16 @@ pub struct Placed {
 pub struct Fenced {
     /// The fencing token.
     pub fence: String,
+    /// How many attempts on its game the record has seen, this one included.
+    pub attempt: u64,
     /// Where the game is to run; sticky once an attempt has begun.
     pub host: String,
     /// A container that must go first.
     pub condemned: Option<String>,
     /// When the call that proved it was sent.
     pub proved_at: Instant,
+    /// And when it was executed, by the server's clock.
+    pub proved_at_ms: u64,
 }
 
 impl Fenced {
@@ -102,7 +107,7 @@ pub enum Abandoned {
     Kept,
 }
 
-/// One job of one game, as the record's scripts take it.
+/// One job of one game.
 #[derive(Debug, Clone)]
 pub struct Job<'a> {
     /// The game.
@@ -111,6 +116,8 @@ pub struct Job<'a> {
     pub image: &'a ImageRef,
     /// The job's bare entry id.
     pub source: &'a str,
+    /// The kind of the engine that is to run it.
+    pub engine: &'static str,
 }
 
 /// How an attempt ended, for [`Records::commit`].
@@ -138,6 +145,7 @@ impl Records {
             group: group.to_owned(),
             owner: owner.to_owned(),
             lease,
+            lease_ms: lease.as_millis().to_string(),
         }
     }
 
@@ -151,48 +159,50 @@ impl Records {
         self.lease
     }
 
-    /// Begins an attempt. `dead` is a container of the record that was seen not running; `gone` a source that is
-    /// pending nowhere.
+    /// Begins an attempt, on this host where none has begun on another. `dead` is a container of the record that was
+    /// seen not running; `gone` a source that is pending nowhere.
     pub async fn begin(
         &self,
         job: &Job<'_>,
         host: &str,
-        engine: &str,
         dead: Option<&str>,
         gone: Option<&str>,
     ) -> Result<Begun, RedisError> {
-        let words = [
-            "begin",
-            job.source,
-            &self.field(job.source),
-            job.image.as_str(),
-            &self.owner,
-            &self.lease.as_millis().to_string(),
-            host,
-            engine,
-            dead.unwrap_or(""),
-            gone.unwrap_or(""),
-            OP_SOURCE,
-        ];
-        let sent_at = Instant::now();
+        let record = RecordText { state: "starting", ..self.text_of(job, host) }.without_numbers();
+        let words = ["begin", &record, &self.lease_ms, dead.unwrap_or(""), gone.unwrap_or("")];
+        let proved_at = Instant::now();
         let words = self.call(job.game, &words).await?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let placed = |id: &str, host: &str| Placed { container_id: id.to_owned(), host: host.to_owned() };
         Ok(match words.as_slice() {
+            ["first", now_ms] => Begun::Go(Fenced {
+                fence: "1".to_owned(),
+                attempt: 1,
+                host: host.to_owned(),
+                condemned: None,
+                proved_at,
+                proved_at_ms: number_of(now_ms)?,
+            }),
             ["stored", answer] => Begun::Stored(answer_of(answer)?),
             ["running", id, host] => Begun::Running(placed(id, host)),
             ["conflict", image, id, host] => Begun::Conflict(placed(id, host), (*image).to_owned()),
             ["busy", ms] => Begun::Busy(Duration::from_millis(ms.parse().unwrap_or(0))),
             ["blocked", source] => Begun::Blocked((*source).to_owned()),
-            ["go", fence, host, condemned] => Begun::Go(fenced(fence, host, condemned, sent_at)),
+            ["go", now_ms, fence, attempt, host, condemned] => Begun::Go(Fenced {
+                fence: (*fence).to_owned(),
+                attempt: number_of(attempt)?,
+                host: (*host).to_owned(),
+                condemned: Some((*condemned).to_owned()).filter(|id| !id.is_empty()),
+                proved_at,
+                proved_at_ms: number_of(now_ms)?,
+            }),
             _ => return Err(RedisError::unexpected("begin")),
         })
     }
 
     /// Renews the lease; false where the attempt is fenced.
     pub async fn renew(&self, game: &GameId, fence: &str) -> Result<bool, RedisError> {
-        let ttl = self.lease.as_millis().to_string();
-        self.yes(game, &["renew", fence, &self.owner, &ttl]).await
+        self.yes(game, &["renew", fence, &self.lease_ms]).await
     }
 
     /// Gives the lease up.
@@ -222,36 +232,29 @@ impl Records {
     }
 
     /// Ends an attempt with its answer; false where it is fenced.
-    pub async fn commit(&self, job: &Job<'_>, fence: &str, ended: &Ended<'_>) -> Result<bool, RedisError> {
-        let (state, container, endpoint) = match ended.answer {
-            Answer::Success { container_id, engine_endpoint, .. } => {
-                ("running", container_id.as_str(), engine_endpoint.as_str())
-            }
-            Answer::Failure { .. } => ("failed", "", ""),
+    pub async fn commit(&self, job: &Job<'_>, fenced: &Fenced, ended: &Ended<'_>) -> Result<bool, RedisError> {
+        let record = RecordText {
+            condemned: ended.still_condemned.unwrap_or(""),
+            ..self.text_of(job, &fenced.host).answered(ended.answer, None)
         };
-        let answer = text_of(ended.answer, None);
-        let field = self.field(job.source);
-        let condemned = ended.still_condemned.unwrap_or("");
-        self.yes(job.game, &["commit", fence, state, container, endpoint, &field, &answer, condemned]).await
+        // The server's clock, as far as this process knows it: the text need not be put together in the script.
+        let since = u64::try_from(fenced.proved_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let updated_at_ms = fenced.proved_at_ms.saturating_add(since);
+        let record = record.with_numbers(Numbers { fence: &fenced.fence, updated_at_ms, attempt: fenced.attempt });
+        self.yes(job.game, &["commit", &fenced.fence, &record]).await
     }
 
     /// Gives a job up for good, with this answer; the game's container, where one was found, is condemned with it.
+    /// `host` is where the game would have been placed.
     pub async fn abandon(
         &self,
-        game: &GameId,
-        source: &str,
+        job: &Job<'_>,
+        host: &str,
         failure: &Answered,
         container_id: Option<&str>,
     ) -> Result<Abandoned, RedisError> {
-        let words = [
-            "abandon",
-            source,
-            &self.field(source),
-            &self.owner,
-            &text_of(&failure.answer, failure.given_up),
-            container_id.unwrap_or(""),
-        ];
-        let words = self.call(game, &words).await?;
+        let record = self.text_of(job, host).answered(&failure.answer, failure.given_up).without_numbers();
+        let words = self.call(job.game, &["abandon", &record, container_id.unwrap_or("")]).await?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Ok(match words.as_slice() {
             ["stored", answer] => Abandoned::Stored(answer_of(answer)?),
@@ -294,8 +297,18 @@ impl Records {
         pending.map(|list| !list.is_empty()).map_err(|error| connection.failed(error))
     }
 
-    fn field(&self, source: &str) -> String {
-        format!("{}/{source}", self.jobs)
+    /// What a record says of a job before anything is known of how it goes.
+    fn text_of<'a>(&'a self, job: &Job<'a>, host: &'a str) -> RecordText<'a> {
+        RecordText {
+            image_ref: job.image.as_str(),
+            stream: &self.jobs,
+            source_ref: job.source,
+            op_source: OP_SOURCE,
+            owner: &self.owner,
+            host,
+            engine: job.engine,
+            ..RecordText::default()
+        }
     }
 
     /// Calls a verb, the first word, on the game's record.
@@ -312,83 +325,6 @@ impl Records {
     }
 }
 
-fn fenced(fence: &str, host: &str, condemned: &str, proved_at: Instant) -> Fenced {
-    let condemned = Some(condemned).filter(|id| !id.is_empty()).map(str::to_owned);
-    Fenced { fence: fence.to_owned(), host: host.to_owned(), condemned, proved_at }
-}
-
-/// An answer as it stands in Redis; the outcome's own field names.
-#[derive(Serialize, Deserialize)]
-struct StoredAnswer {
-    outcome: String,
-    container_id: String,
-    engine_endpoint: String,
-    error_code: String,
-    error_message: String,
-    /// The dead letter's reason, where the job was given up.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    given_up: String,
-}
-
-fn text_of(answer: &Answer, given_up: Option<Reason>) -> String {
-    let (container_id, engine_endpoint, error_message) = match answer {
-        Answer::Success { container_id, engine_endpoint, .. } => {
-            (container_id.clone(), engine_endpoint.clone(), String::new())
-        }
-        Answer::Failure { message, .. } => (String::new(), String::new(), message.clone()),
-    };
-    let stored = StoredAnswer {
-        outcome: answer.outcome().to_owned(),
-        container_id,
-        engine_endpoint,
-        error_code: answer.error_code().to_owned(),
-        error_message,
-        given_up: given_up.map_or("", Reason::as_str).to_owned(),
-    };
-    serde_json::to_string(&stored).expect("five strings are always JSON")
-}
-
-fn answer_of(text: &str) -> Result<Answered, RedisError> {
-    let stored: StoredAnswer =
-        serde_json::from_str(text).map_err(|error| RedisError::unexpected(&format!("stored result: {error}")))?;
-    let answer = match stored.outcome.as_str() {
-        "success" => Answer::Success {
-            container_id: stored.container_id,
-            engine_endpoint: stored.engine_endpoint,
-            kind: if stored.error_code == REPLAY_NO_OP { SuccessKind::Replayed } else { SuccessKind::Started },
-        },
-        "failure" => Answer::Failure { code: stored.error_code, message: stored.error_message },
-        other => return Err(RedisError::unexpected(&format!("stored outcome {other:?}"))),
-    };
-    let given_up = [Reason::Poison, Reason::RetriesExhausted].into_iter().find(|why| why.as_str() == stored.given_up);
-    Ok(Answered { answer, given_up })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::contract::error_code::ErrorCode;
-
-    #[test]
-    fn a_stored_answer_comes_back_word_for_word() {
-        let success = |kind| Answer::Success { container_id: "c".into(), engine_endpoint: "http://h:1".into(), kind };
-        for answer in [
-            success(SuccessKind::Started),
-            success(SuccessKind::Replayed),
-            Answer::failure(ErrorCode::EngineExited, "exit code 3: \"no\"\n"),
-        ] {
-            for given_up in [None, Some(Reason::Poison), Some(Reason::RetriesExhausted)] {
-                let answer = answer.clone();
-                assert_eq!(answer_of(&text_of(&answer, given_up)), Ok(Answered { answer, given_up }));
-            }
-        }
-        for bad in [
-            "",
-            "{}",
-            "[]",
-            r#"{"outcome":"maybe","container_id":"","engine_endpoint":"","error_code":"","error_message":""}"#,
-        ] {
-            assert!(answer_of(bad).is_err(), "{bad}");
-        }
-    }
+fn number_of(text: &str) -> Result<u64, RedisError> {
+    text.parse().map_err(|_| RedisError::unexpected(&format!("number {text:?}")))
 }

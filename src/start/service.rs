@@ -51,10 +51,10 @@ impl Service {
             Ok(parsed) => parsed,
             Err(failure) => return Ok(failure.into()),
         };
-        let job = Job { game: &game, image: &image, source: &input.source_ref };
+        let job = self.job(&game, &image, input);
         let (mut dead, mut gone) = (None, None);
         for _ in 0..BEGINS_MAX {
-            match self.records.begin(&job, &self.host, self.engine.kind(), dead.as_deref(), gone.as_deref()).await? {
+            match self.records.begin(&job, &self.host, dead.as_deref(), gone.as_deref()).await? {
                 Begun::Stored(answer) => return Ok(answer),
                 Begun::Running(placed) => match self.find_running(&placed).await? {
                     Some(answer) => return Ok(answer.into()),
@@ -141,7 +141,7 @@ impl Service {
     async fn commit(&self, job: &Job<'_>, fenced: &Fenced, outcome: Outcome) -> Result<Answer, StartError> {
         self.faults.reach(Point::BeforeCommit);
         let ended = Ended { answer: &outcome.answer, still_condemned: outcome.still_condemned.as_deref() };
-        if !self.records.commit(job, &fenced.fence, &ended).await? {
+        if !self.records.commit(job, fenced, &ended).await? {
             return Err(StartError::Fenced);
         }
         self.faults.reach(Point::AfterCommit);
@@ -179,14 +179,15 @@ impl Service {
     }
 
     async fn end(&self, input: &StartInput, failure: Answered) -> Result<Answered, StartError> {
-        let Ok((game, _)) = parse(input) else { return Ok(failure) };
+        let Ok((game, image)) = parse(input) else { return Ok(failure) };
         // What the engine does not tell now is found by name by the game's next attempt, or by the reconciler.
         let found = self.engine.find(&game.container_name()).await.ok().flatten();
         let has =
             |name: &str| found.as_ref().and_then(|container| container.labels.get(name)).map_or("", String::as_str);
         let is_ours = has(label::GAME_ID) == game.as_str() && !has(label::OWNER).is_empty();
         let container_id = found.as_ref().filter(|_| is_ours).map(|container| container.id.as_str());
-        match self.records.abandon(&game, &input.source_ref, &failure, container_id).await? {
+        let job = self.job(&game, &image, input);
+        match self.records.abandon(&job, &self.host, &failure, container_id).await? {
             Abandoned::Stored(answer) => return Ok(answer),
             Abandoned::Kept => {}
             Abandoned::Taken => {
@@ -198,6 +199,10 @@ impl Service {
             }
         }
         Ok(failure)
+    }
+
+    fn job<'a>(&self, game: &'a GameId, image: &'a ImageRef, input: &'a StartInput) -> Job<'a> {
+        Job { game, image, source: &input.source_ref, engine: self.engine.kind() }
     }
 
     fn attempt_on<'a>(&'a self, input: &'a StartInput, job: &Job<'a>, fenced: &'a Fenced) -> Attempt<'a> {

@@ -100,12 +100,21 @@ async fn lone_job(point: &str) {
     }
 }
 
-/// The answer that the start service has stored for a job.
+/// The answer that the start service has stored for a job: its game's record, once it says that there is one.
 async fn stored_answer(world: &World, game: &str, job: EntryId) -> Option<serde_json::Value> {
-    let key = format!("{}{{{game}}}:res", world.settings.engine.record_prefix);
-    let field = format!("{}/{job}", world.settings.stream.jobs);
-    let json = world.redis(&["HGET", &key, &field]).await.as_string()?;
-    Some(serde_json::from_str(&json).expect("answers are stored as JSON"))
+    let key = format!("{}{{{game}}}:rec", world.settings.engine.record_prefix);
+    let json = world.redis(&["GET", &key]).await.as_string()?;
+    let record: serde_json::Value = serde_json::from_str(&json).expect("records are JSON");
+    assert_eq!(record["source_ref"], job.to_string());
+    let answer = record.get("answer")?;
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    Some(serde_json::json!({
+        "outcome": if record["state"] == "running" { "success" } else { "failure" },
+        "container_id": text(&record["container_id"]),
+        "engine_endpoint": text(&record["engine_endpoint"]),
+        "error_code": text(&answer["error_code"]),
+        "error_message": text(&answer["error_message"]),
+    }))
 }
 
 async fn eight_jobs(point: &str) {

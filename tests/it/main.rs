@@ -18,6 +18,8 @@ mod outages;
 mod encrypted;
 // replicas that are told to stop
 mod shutdown;
+// a game's record, call by call
+mod records;
 // what the start service promises, and entries of every shape
 mod start_service;
 // the simulated engine on a real redis-server

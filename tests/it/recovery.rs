@@ -283,11 +283,13 @@ async fn a_settled_poison_does_not_run_again_after_the_group_was_lost() {
 async fn stray_containers_are_removed_and_recorded_ones_are_not() {
     let mut world = World::with(&[("reconcile-interval", "200ms"), ("reconcile-grace", "1s")]).await;
     world.send("g", "galaxy/engine:1").await;
-    world.send("h", "galaxy/engine:1").await;
+    let of_h = world.send("h", "galaxy/engine:1").await;
     world.replica(&[]);
     world.settled().await;
     // The record of `h` says that another container runs; its real one is a stray.
-    world.redis(&["HSET", "rtm:{h}:rec", "container_id", "simulated.rtm-h.another"]).await;
+    let record = world.redis(&["GET", "rtm:{h}:rec"]).await.as_string().expect("its record");
+    let container = world.outcome(of_h).await.get("container_id").to_owned();
+    world.redis(&["SET", "rtm:{h}:rec", &record.replace(&container, "simulated.rtm-h.another")]).await;
     world.eventually("the stray is gone", async |w: &World| w.redis(&["GET", "rtm:sim:{rtm-h}"]).await.is_null()).await;
     assert!(!world.redis(&["GET", "rtm:sim:{rtm-g}"]).await.is_null(), "the recorded one stays");
 }

@@ -9,9 +9,10 @@ impl View {
     /// What a worker calls, with arguments of the right number. `ACL DRYRUN` runs none of it.
     fn needed(&self) -> Vec<Vec<String>> {
         let keys = &self.keys;
-        let (jobs, group, game) = (keys.jobs.as_str(), self.group.as_str(), format!("{}{{g}}:rec", self.record_prefix));
+        let (jobs, group) = (keys.jobs.as_str(), self.group.as_str());
+        let [game, results] = ["rec", "res"].map(|part| format!("{}{{g}}:{part}", self.record_prefix));
         let ledger = format!("{}0", keys.ledger_prefix);
-        let commands: [&[&str]; 38] = [
+        let commands: [&[&str]; 39] = [
             &["PING"],
             &["INFO"],
             &["TIME"],
@@ -46,10 +47,11 @@ impl View {
             &["ZRANGEBYSCORE", &keys.ledgers, "0", "1"],
             &["ZREM", &keys.ledgers, "m"],
             &["EXISTS", &keys.paused],
-            &["HSET", &game, "f", "v"],
-            &["HINCRBY", &game, "f", "1"],
-            &["SET", &game, "v"],
-            &["PEXPIRE", &game, "1"],
+            &["MGET", &game],
+            &["MSET", &game, "v"],
+            &["HGET", &results, "f"],
+            &["HSET", &results, "f", "v"],
+            &["PEXPIRE", &results, "1"],
         ];
         commands.iter().map(|words| words.iter().map(|&word| word.to_owned()).collect()).collect()
     }

@@ -131,8 +131,9 @@ impl View {
         };
         self.search(&mut story, id, &look, bound).await?;
         if let Some(game) = game_of(&story) {
-            story.record = self.record(&game).await?;
-            story.stored = self.stored(&game).await?.into_iter().find(|stored| stored.source_ref == story.entry_id);
+            let (record, stored) = self.game(&game, look.now_ms).await?;
+            story.record = record;
+            story.stored = stored.into_iter().find(|stored| stored.source_ref == story.entry_id);
         }
         story.stage = stage(&story, id, &look);
         let replicas = self.replicas(&look).replicas;

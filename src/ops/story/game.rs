@@ -35,11 +35,11 @@ impl View {
     /// The story of one game.
     pub async fn game_story(&self, game: &str) -> Result<GameStory, RedisError> {
         let (seconds, micros): (u64, u64) = self.raw(&["TIME"]).await?.convert()?;
-        let record = self.record(game).await?;
-        let jobs = self.stored(game).await?;
+        let at_ms = seconds * 1_000 + micros / 1_000;
+        let (record, jobs) = self.game(game, at_ms).await?;
         Ok(GameStory {
             schema_version: SCHEMA_VERSION,
-            at_ms: seconds * 1_000 + micros / 1_000,
+            at_ms,
             game_id: game.to_owned(),
             sentence: sentence(record.as_ref()),
             record,

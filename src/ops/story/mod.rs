@@ -9,11 +9,13 @@ pub mod takeover;
 // streams, from a moment on, within a bound
 mod scan;
 
-use serde::Serialize;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::View;
 use crate::redis::RedisError;
 use crate::start::game_id::GameId;
+use crate::stream::entry_id::EntryId;
 
 /// One moment of a story.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -84,51 +86,21 @@ pub struct Stored {
 }
 
 impl View {
-    /// The record of a game; none where there is none, or where no game can be called so.
-    pub(super) async fn record(&self, game: &str) -> Result<Option<Record>, RedisError> {
-        let Some(key) = self.game_key(game, "rec") else { return Ok(None) };
-        let fields = self.hash(&key).await?;
-        if fields.is_empty() {
-            return Ok(None);
-        }
-        let text = |name: &str| {
-            fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone()).unwrap_or_default()
+    /// The record of a game, if it has one, and the stored answers of its jobs on this stream, oldest first. Nothing
+    /// where no game can be called so.
+    pub(super) async fn game(&self, game: &str, now_ms: u64) -> Result<(Option<Record>, Vec<Stored>), RedisError> {
+        let (Some(record), Some(results)) = (self.game_key(game, "rec"), self.game_key(game, "res")) else {
+            return Ok((None, Vec::new()));
         };
-        Ok(Some(Record {
-            state: text("state"),
-            image_ref: text("image_ref"),
-            source_ref: text("source_ref"),
-            fence: text("fence"),
-            owner: text("owner"),
-            host: text("host"),
-            engine: text("engine"),
-            container_id: text("container_id"),
-            engine_endpoint: text("engine_endpoint"),
-            condemned: text("condemned"),
-            updated_at_ms: text("updated_at_ms").parse().unwrap_or_default(),
-            lease: self.lease(game).await?,
-        }))
-    }
-
-    async fn lease(&self, game: &str) -> Result<Option<Lease>, RedisError> {
-        let Some(key) = self.game_key(game, "lease") else { return Ok(None) };
-        let holder: Option<String> = self.raw(&["GET", &key]).await?.convert()?;
-        let left: i64 = self.raw(&["PTTL", &key]).await?.convert()?;
-        Ok(holder.map(|holder| Lease { holder, left_ms: u64::try_from(left).unwrap_or_default() }))
-    }
-
-    /// The stored answers of a game's jobs on this stream, oldest first.
-    pub(super) async fn stored(&self, game: &str) -> Result<Vec<Stored>, RedisError> {
-        let Some(key) = self.game_key(game, "res") else { return Ok(Vec::new()) };
+        let text: Option<Bytes> = self.raw(&["GET", &record]).await?.convert()?;
+        let told = text.map(|text| Told::read(&record, &text)).transpose()?;
+        let others = self.hash(&results).await?;
         let stream = format!("{}/", self.keys.jobs);
-        let mut stored: Vec<Stored> = self
-            .hash(&key)
-            .await?
-            .into_iter()
-            .filter_map(|(field, json)| stored_of(field.strip_prefix(&stream)?, &json))
-            .collect();
+        let others = others.iter().filter_map(|(job, json)| stored_of(job.strip_prefix(&stream)?, json));
+        let own = told.as_ref().filter(|told| told.stream == self.keys.jobs).and_then(Told::stored);
+        let mut stored: Vec<Stored> = others.chain(own).collect();
         stored.sort_by_key(|answer| answer.appended_at_ms);
-        Ok(stored)
+        Ok((told.map(|told| told.record(now_ms)), stored))
     }
 
     /// The keys of a game, as the start service names them. No game id has braces in it.
@@ -137,10 +109,81 @@ impl View {
     }
 }
 
+/// A record as it stands in Redis.
+#[derive(Deserialize)]
+struct Told {
+    fence: u64,
+    lease_until_ms: u64,
+    updated_at_ms: u64,
+    state: String,
+    image_ref: String,
+    stream: String,
+    source_ref: String,
+    owner: String,
+    host: String,
+    engine: String,
+    #[serde(default)]
+    condemned: String,
+    #[serde(default)]
+    container_id: String,
+    #[serde(default)]
+    engine_endpoint: String,
+    answer: Option<ToldAnswer>,
+}
+
+/// The answer of a record's own job, as far as the record does not say it already.
+#[derive(Deserialize)]
+struct ToldAnswer {
+    #[serde(default)]
+    error_code: String,
+    #[serde(default)]
+    error_message: String,
+}
+
+impl Told {
+    fn read(key: &str, text: &[u8]) -> Result<Self, RedisError> {
+        serde_json::from_slice(text)
+            .map_err(|error| RedisError::of_text(&format!("KEYTYPE {key} holds no record of a game: {error}")))
+    }
+
+    fn record(self, now_ms: u64) -> Record {
+        let left_ms = self.lease_until_ms.saturating_sub(now_ms);
+        let lease = (left_ms > 0).then(|| Lease { holder: format!("{}:{}", self.owner, self.fence), left_ms });
+        Record {
+            state: self.state,
+            image_ref: self.image_ref,
+            source_ref: self.source_ref,
+            fence: self.fence.to_string(),
+            owner: self.owner,
+            host: self.host,
+            engine: self.engine,
+            container_id: self.container_id,
+            engine_endpoint: self.engine_endpoint,
+            condemned: self.condemned,
+            updated_at_ms: self.updated_at_ms,
+            lease,
+        }
+    }
+
+    fn stored(&self) -> Option<Stored> {
+        let answer = self.answer.as_ref()?;
+        let id: EntryId = self.source_ref.parse().ok()?;
+        Some(Stored {
+            source_ref: self.source_ref.clone(),
+            appended_at_ms: id.ms,
+            outcome: if self.state == "running" { "success" } else { "failure" }.to_owned(),
+            error_code: answer.error_code.clone(),
+            error_message: answer.error_message.clone(),
+            container_id: self.container_id.clone(),
+            engine_endpoint: self.engine_endpoint.clone(),
+        })
+    }
+}
+
 fn stored_of(source_ref: &str, json: &str) -> Option<Stored> {
     let answer: serde_json::Value = serde_json::from_str(json).ok()?;
     let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-    let id: crate::stream::entry_id::EntryId = source_ref.parse().ok()?;
+    let id: EntryId = source_ref.parse().ok()?;
     Some(Stored {
         source_ref: source_ref.to_owned(),
         appended_at_ms: id.ms,

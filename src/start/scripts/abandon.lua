@@ -1,18 +1,27 @@
 -- Gives a job up for good: takes the fence from whoever may still work on it, so that no later job of its game is
 -- blocked, and keeps the answer. Touches nothing of another job's attempt or running game.
 --
--- source, field in results, owner, answer, the container of this game if one was found or ''. Answers stored <answer>
--- where the job was answered before; taken, or kept where the record is another job's.
-function verbs.abandon(rec, call)
-  local _, source, field, owner, answer, container = unpack(call)
-  local stored = redis.call('HGET', beside(rec, 'res'), field)
+-- the record behind its numbers, as it is to be where there is none; the container of this game if one was found or ''.
+-- Answers stored <answer> where the job was answered before; taken, or kept where the record is another job's or there was
+-- none.
+function verbs.abandon(key, call)
+  local text = get(key)
+  if not text then
+    -- No attempt is known: with fence 0 the record says nothing about a container that is there all the same.
+    put(key, numbers(0, 0, now_ms(), 0) .. call[2])
+    return { 'kept' }
+  end
+  local rec, new = decode(key, text), decode_sent(key, call[2])
+  local stored = answered(key, rec, new)
   if stored then return { 'stored', stored } end
-  store_result(rec, field, answer)
-  local state, by = unpack(redis.call('HMGET', rec, 'state', 'source_ref'))
-  if state ~= 'starting' or by ~= source then return { 'kept' } end
-  redis.call('HINCRBY', rec, 'fence', 1)
-  redis.call('HSET', rec, 'state', 'failed', 'owner', owner, 'container_id', '', 'engine_endpoint', '',
-    'condemned', container, 'updated_at_ms', now_ms())
-  redis.call('DEL', beside(rec, 'lease'))
+  if rec.state ~= 'starting' or not is_of_one_job(rec, new) then
+    keep_answer(key, new)
+    return { 'kept' }
+  end
+  raise_fence(key, rec)
+  rec.state, rec.owner, rec.condemned, rec.answer = 'failed', new.owner, call[3], new.answer
+  rec.container_id, rec.engine_endpoint = '', ''
+  rec.lease_until_ms, rec.updated_at_ms = 0, now_ms()
+  put(key, encode(rec))
   return { 'taken' }
 end

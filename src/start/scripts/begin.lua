@@ -1,45 +1,46 @@
 -- Begins an attempt, in one step: answers from what is known, or raises the fence, takes the lease and writes the
 -- intent before anything touches the engine.
 --
--- source, its field in results, image, owner, lease ms, host, engine kind, id of a container that was seen dead or '',
--- source that is known to be pending nowhere or '', who asks (op_source).
--- Answers: stored <answer> | running <container> <host> | conflict <image> <container> <host> | busy <ms left>
---   | blocked <source> | go <fence> <host> <condemned container or ''>
-function verbs.begin(rec, call)
-  local _, source, field, image, owner, ttl, host, engine, dead, gone, op_source = unpack(call)
-  local stored = redis.call('HGET', beside(rec, 'res'), field)
+-- the record behind its numbers, as it is to be; lease ms, id of a container that was seen dead or '', source that is known
+-- to be pending nowhere or ''.
+-- Answers: first <now> (there was no record: fence and attempt are 1, and the host is the caller's)
+--   | stored <answer> | running <container> <host> | conflict <image> <container> <host> | busy <ms left>
+--   | blocked <source> | go <now> <fence> <attempt> <host> <condemned container or ''>
+-- By lease: the numbers of a game's first record, and what is answered to it.
+local first_numbers, first_answer = {}, nil
+
+function verbs.begin(key, call)
+  local ttl, text = call[3], get(key)
+  if not text then
+    -- A game without a record has no answers either: they are kept when the record goes from one job to another.
+    first_numbers[ttl] = first_numbers[ttl] or numbers(1, now_ms() + ttl, now_ms(), 1)
+    first_answer = first_answer or { 'first', whole(now_ms()) }
+    put(key, first_numbers[ttl] .. call[2])
+    return first_answer
+  end
+  local rec, new, dead, gone = decode(key, text), decode_sent(key, call[2]), call[4], call[5]
+  local stored = answered(key, rec, new)
   if stored then return { 'stored', stored } end
 
-  local state, current, by, at, container, condemned, held_fence, attempts = unpack(redis.call('HMGET', rec,
-    'state', 'image_ref', 'source_ref', 'host', 'container_id', 'condemned', 'fence', 'attempt'))
-  condemned = condemned or ''
-  local sticky = false
-  if state == 'running' then
-    if dead == '' or container ~= dead then
-      if current == image then return { 'running', container or '', at or '' } end
-      return { 'conflict', current or '', container or '', at or '' }
-    end
-    condemned, sticky = dead, true
-  elseif state == 'starting' then
-    sticky = true
+  local is_starting, is_dead, is_again = rec.state == 'starting', false, is_of_one_job(rec, new)
+  if rec.state == 'running' then
+    is_dead = dead ~= '' and rec.container_id == dead
+    if not is_dead and rec.image_ref == new.image_ref then return { 'running', rec.container_id, rec.host } end
+    if not is_dead then return { 'conflict', rec.image_ref, rec.container_id, rec.host } end
   end
 
-  local fence = tonumber(held_fence or 0)
-  if not (fence and fence >= 0 and fence <= FENCE_MAX) then
-    error('KEYTYPE ' .. rec .. ' holds a fence that is no number: ' .. tostring(held_fence), 0)
+  local left = rec.lease_until_ms - now_ms()
+  if left > 0 and not (is_again and rec.owner == new.owner) then return { 'busy', whole(left) } end
+  if is_starting and not is_again and rec.image_ref ~= new.image_ref and rec.source_ref ~= gone then
+    return { 'blocked', rec.source_ref }
   end
-  fence = string.format('%.0f', fence + 1)
-  local lease, mine = beside(rec, 'lease'), owner .. ':'
-  if state == 'starting' or not redis.call('SET', lease, mine .. fence, 'NX', 'PX', ttl) then
-    local held = redis.call('GET', lease)
-    local passes = held and string.sub(held, 1, #mine) == mine and by == source
-    if held and not passes then return { 'busy', tostring(math.max(redis.call('PTTL', lease), 0)) } end
-    if state == 'starting' and by ~= source and current ~= image and by ~= gone then return { 'blocked', by } end
-    redis.call('SET', lease, mine .. fence, 'PX', ttl)
-  end
-  if sticky and at then host = at end
-  redis.call('HSET', rec, 'fence', fence, 'state', 'starting', 'image_ref', image, 'source_ref', source,
-    'op_source', op_source, 'owner', owner, 'host', host, 'engine', engine, 'condemned', condemned,
-    'attempt', string.format('%.0f', (tonumber(attempts or 0) or 0) + 1), 'updated_at_ms', now_ms())
-  return { 'go', fence, host, condemned }
+  raise_fence(key, rec)
+  if rec.answer then keep_answer(key, rec) end
+  new.fence, new.attempt, new.lease_until_ms, new.updated_at_ms = rec.fence, rec.attempt + 1, now_ms() + ttl, now_ms()
+  new.container_id, new.engine_endpoint = rec.container_id, rec.engine_endpoint
+  new.condemned = is_dead and dead or rec.condemned
+  -- An attempt that may have begun on a host is finished there.
+  if is_starting or is_dead then new.host = rec.host end
+  put(key, encode(new))
+  return { 'go', whole(now_ms()), whole(new.fence), whole(new.attempt), new.host, new.condemned }
 end

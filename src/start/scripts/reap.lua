@@ -1,14 +1,16 @@
 -- May this container of ours go? container, the fencing token on its label, `1` to only ask.
 -- Answers 1 where the record says that the game runs elsewhere or not at all, and names it as condemned; 0 where the
 -- record names it, an attempt is under way (which will adopt or remove it), or nothing can be said: no record at all
--- (Redis lost it), or one that is older than the label (Redis went back).
-function verbs.reap(rec, call)
-  if redis.call('EXISTS', rec) == 0 then return NO end
-  local state, container, fence, condemned = unpack(redis.call('HMGET', rec, 'state', 'container_id', 'fence', 'condemned'))
-  if state == 'starting' or (state == 'running' and container == call[2]) then return NO end
-  if (tonumber(fence) or 0) < (tonumber(call[3]) or 0) then return NO end
-  if call[4] ~= '1' and (not condemned or condemned == '') then
-    redis.call('HSET', rec, 'condemned', call[2], 'updated_at_ms', now_ms())
+-- (Redis lost it), or one that is older than the label (Redis went back) or than any attempt.
+function verbs.reap(key, call)
+  local text, container = get(key), call[2]
+  if not text then return NO end
+  local rec = decode(key, text)
+  if rec.state == 'starting' or (rec.state == 'running' and rec.container_id == container) then return NO end
+  if rec.fence < math.max(tonumber(call[3]) or 0, 1) then return NO end
+  if call[4] ~= '1' and rec.condemned == '' then
+    rec.condemned, rec.updated_at_ms = container, now_ms()
+    put(key, encode(rec))
   end
   return YES
 end

@@ -1,28 +1,148 @@
 -- What the verbs of a game's record share.
 --
--- The key of each call is the record (HASH, `...:rec`). Beside it stand the lease (STRING `owner:fence`, expiring) and
--- the results (HASH, answer by source entry). The lease says only that somebody is alive; what makes a write safe is
--- `fence` in the record, and the record is never deleted.
+-- The key of each call is the record (`...:rec`): one JSON object whose members stand in one order, the numbers first, so
+-- that the verbs of an ordinary start can tell the fence by its first bytes and write a text that their caller has made.
+-- The lease is `lease_until_ms`, and `owner` has it: it says only that somebody is alive. What makes a write safe is
+-- `fence`, and the record is never deleted. The record is of one job (`stream`, `source_ref`), and with an `answer` it is
+-- that job's answer too; the answers of other jobs stand beside it (`...:res`, HASH by job).
 local RESULTS_KEPT_MS, RESULTS_MAX = 604800000, 64
--- Beyond this a fencing token would not rise any more: Lua's numbers are doubles.
-local FENCE_MAX = 9007199254740990
+-- Lua's numbers are doubles: beyond this they do not rise by one any more.
+local WHOLE_MAX = 9007199254740991
 local YES, NO = { '1' }, { '0' }
 
-local function beside(rec, part) return string.sub(rec, 1, -4) .. part end
+local NUMBERS = { 'fence', 'lease_until_ms', 'updated_at_ms', 'attempt' }
+local TEXTS = { 'state', 'image_ref', 'stream', 'source_ref', 'op_source', 'owner', 'host', 'engine' }
+-- Left out where they are empty.
+local MORE_TEXTS = { 'condemned', 'container_id', 'engine_endpoint' }
+local ANSWER_TEXTS = { 'error_code', 'error_message', 'given_up' }
 
-local function is_fence(rec, token)
-  return redis.call('HGET', rec, 'fence') == token
+local function whole(number) return string.format('%.0f', number) end
+
+-- How a record begins.
+local function numbers(fence, lease_until_ms, updated_at_ms, attempt)
+  return '{"fence":' .. whole(fence) .. ',"lease_until_ms":' .. whole(lease_until_ms) .. ',"updated_at_ms":'
+    .. whole(updated_at_ms) .. ',"attempt":' .. whole(attempt)
 end
 
--- Keeps an answer for redeliveries of its entry; of too many, the oldest go.
-local function store_result(rec, field, answer)
-  local results = beside(rec, 'res')
-  redis.call('HSET', results, field, answer)
+-- Adds the members of these names; of those that are empty only where it is said.
+local function add_texts(parts, object, names, with_empty)
+  for _, name in ipairs(names) do
+    local text = object[name]
+    if with_empty or text ~= '' then parts[#parts + 1] = '"' .. name .. '":' .. cjson.encode(text) end
+  end
+  return parts
+end
+
+local function encode(rec)
+  local parts = { numbers(rec.fence, rec.lease_until_ms, rec.updated_at_ms, rec.attempt) }
+  add_texts(parts, rec, TEXTS, true)
+  add_texts(parts, rec, MORE_TEXTS)
+  if rec.answer then
+    parts[#parts + 1] = '"answer":{' .. table.concat(add_texts({}, rec.answer, ANSWER_TEXTS), ',') .. '}'
+  end
+  return table.concat(parts, ',') .. '}'
+end
+
+local function damaged(key, what) error('KEYTYPE ' .. key .. ' holds no record of a game: ' .. what, 0) end
+
+local function check_texts(key, object, names, default)
+  for _, name in ipairs(names) do
+    if object[name] == nil then object[name] = default end
+    if type(object[name]) ~= 'string' then damaged(key, name .. ' is no text') end
+  end
+end
+
+-- What a record says behind its numbers, as a table.
+local function decode_texts(key, text)
+  local fine, rec = pcall(cjson.decode, text)
+  if not fine or type(rec) ~= 'table' then damaged(key, 'not a JSON object') end
+  check_texts(key, rec, TEXTS)
+  check_texts(key, rec, MORE_TEXTS, '')
+  if rec.answer ~= nil then
+    if type(rec.answer) ~= 'table' then damaged(key, 'answer is no object') end
+    check_texts(key, rec.answer, ANSWER_TEXTS, '')
+  end
+  return rec
+end
+
+-- The same of what a caller sent, which begins with the comma behind the numbers.
+local function decode_sent(key, text) return decode_texts(key, '{' .. string.sub(text, 2)) end
+
+-- A record as a table. One that is damaged, or none of ours, is left as it is.
+local function decode(key, text)
+  local rec = decode_texts(key, text)
+  for _, name in ipairs(NUMBERS) do
+    local number = rec[name]
+    -- cjson takes `nan` and `inf` for numbers too.
+    if type(number) ~= 'number' or not (number >= 0 and number <= WHOLE_MAX and number % 1 == 0) then
+      damaged(key, name .. ' is no whole number')
+    end
+  end
+  return rec
+end
+
+-- The record of a game of which no attempt is known.
+local function untouched()
+  local rec = { fence = 0, lease_until_ms = 0, updated_at_ms = 0, attempt = 0, state = 'failed' }
+  for _, names in ipairs({ TEXTS, MORE_TEXTS }) do
+    for _, name in ipairs(names) do rec[name] = rec[name] or '' end
+  end
+  return rec
+end
+
+-- By fence: how its record begins.
+local beginnings = {}
+
+-- Is this token the record's fence?
+local function is_held_by(key, token)
+  local text = get(key)
+  if not text then return false end
+  local beginning = beginnings[token]
+  if not beginning then
+    beginning = '{"fence":' .. token .. ','
+    beginnings[token] = beginning
+  end
+  if string.find(text, beginning, 1, true) == 1 then return true end
+  -- Another fence, or a text that is none of ours.
+  return whole(decode(key, text).fence) == token
+end
+
+-- The record as a table where this token is its fence; nothing where it is not.
+local function decode_held(key, token) return is_held_by(key, token) and decode(key, get(key)) or nil end
+
+local function raise_fence(key, rec)
+  if rec.fence == WHOLE_MAX then damaged(key, 'its fence can rise no further') end
+  rec.fence = rec.fence + 1
+end
+
+local function is_of_one_job(rec, other) return rec.source_ref == other.source_ref and rec.stream == other.stream end
+
+local function results_of(key) return string.sub(key, 1, -4) .. 'res' end
+
+local function job_of(rec) return rec.stream .. '/' .. rec.source_ref end
+
+-- The answer of the record's job, as it is given to whoever asks again; the outcome's own field names.
+local function answer_of(rec)
+  local outcome = rec.state == 'running' and 'success' or 'failure'
+  local parts = add_texts({ '"outcome":"' .. outcome .. '"' }, rec, { 'container_id', 'engine_endpoint' }, true)
+  return '{' .. table.concat(add_texts(parts, rec.answer, ANSWER_TEXTS, true), ',') .. '}'
+end
+
+-- Keeps the answer of a job beside the record; of too many, the oldest go.
+local function keep_answer(key, rec)
+  local results, job = results_of(key), job_of(rec)
+  redis.call('HSET', results, job, answer_of(rec))
   redis.call('PEXPIRE', results, RESULTS_KEPT_MS)
   if redis.call('HLEN', results) > RESULTS_MAX then
-    local fields = redis.call('HKEYS', results)
+    local jobs = redis.call('HKEYS', results)
     -- `stream/ms-seq`: ids of one age have one length, and an order that is off by little harms nothing here.
-    table.sort(fields)
-    redis.call('HDEL', results, fields[1] == field and fields[2] or fields[1])
+    table.sort(jobs)
+    redis.call('HDEL', results, jobs[1] == job and jobs[2] or jobs[1])
   end
+end
+
+-- What the job of another record has been answered, if it has.
+local function answered(key, rec, other)
+  if rec.answer and is_of_one_job(rec, other) then return answer_of(rec) end
+  return redis.call('HGET', results_of(key), job_of(other))
 end

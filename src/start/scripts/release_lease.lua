@@ -1,6 +1,9 @@
 -- Gives the lease up so that the next attempt need not wait for it to run out. fence, owner.
-function verbs.release(rec, call)
-  local lease = beside(rec, 'lease')
-  if redis.call('GET', lease) == call[3] .. ':' .. call[2] then redis.call('DEL', lease) end
+function verbs.release(key, call)
+  local rec = decode_held(key, call[2])
+  if rec and rec.owner == call[3] and rec.lease_until_ms > 0 then
+    rec.lease_until_ms = 0
+    put(key, encode(rec))
+  end
   return YES
 end

@@ -111,32 +111,50 @@ async fn the_jobs() {
     said_once(&mut world, &replicas, &["group"]).await;
 }
 
+/// A game's key holds up that game's job alone, and is the same afterwards.
+async fn holds_up_one_game(world: &mut World, key: &str, spoil: &[&str]) {
+    let spoil = [&[spoil[0], key], &spoil[1..]].concat();
+    world.redis(&spoil).await;
+    let held = async |world: &World| world.redis(&["DUMP", key]).await;
+    let before = held(world).await;
+    let spoiled: EntryId = world.send("spoiled", "galaxy/engine:1").await;
+    let replicas = under_load(world, 60).await;
+    world.eventually("all others are answered", async |world: &World| world.account().await.lost.len() == 1).await;
+    assert_eq!(world.account().await.lost, [spoiled.to_string()]);
+    tried_slowly(world, LASTS, 2.0).await;
+    let retries = super::sum(&replicas, "startjobs_retries_total{counted=\"no\"}");
+    assert!(retries >= 2.0, "{retries} retries stand in the counters");
+    // Said once by whoever holds it, and not again at each retry.
+    let said: usize =
+        replicas.iter().map(|replica| world.log(replica.number).count("start waits for a key to be repaired")).sum();
+    assert_eq!(said, 1, "{}", world.logs());
+    let pending = world.lobby.pending().await.expect("a group");
+    assert_eq!((pending.len(), pending[0].deliveries), (1, 1), "{pending:?}");
+    assert!(pending[0].idle_ms < 600, "it is not renewed: {pending:?}");
+    assert_eq!(held(world).await, before, "{key} was written over");
+    world.redis(&["DEL", key]).await;
+    ends_well(world).await;
+    said_once(world, &replicas, &[]).await;
+}
+
 #[tokio::test]
 async fn the_record_of_one_game_holds_up_that_game_alone() {
-    for part in ["rec", "lease", "res"] {
+    for spoil in [&["RPUSH", "x"][..], &["HSET", "fence", "1"], &["SET", "{\"fence\":1"]] {
         let mut world = World::with(SLOW).await;
-        let key = format!("rtm:{{spoiled}}:{part}");
-        world.redis(&["RPUSH", &key, "x"]).await;
-        let spoiled: EntryId = world.send("spoiled", "galaxy/engine:1").await;
-        let replicas = under_load(&mut world, 60).await;
-        world.eventually("all others are answered", async |world: &World| world.account().await.lost.len() == 1).await;
-        assert_eq!(world.account().await.lost, [spoiled.to_string()]);
-        tried_slowly(&world, LASTS, 2.0).await;
-        let retries = super::sum(&replicas, "startjobs_retries_total{counted=\"no\"}");
-        assert!(retries >= 2.0, "{retries} retries stand in the counters");
-        // Said once by whoever holds it, and not again at each retry.
-        let said: usize = replicas
-            .iter()
-            .map(|replica| world.log(replica.number).count("start waits for a key to be repaired"))
-            .sum();
-        assert_eq!(said, 1, "{}", world.logs());
-        let pending = world.lobby.pending().await.expect("a group");
-        assert_eq!((pending.len(), pending[0].deliveries), (1, 1), "{pending:?}");
-        assert!(pending[0].idle_ms < 600, "it is not renewed: {pending:?}");
-        world.redis(&["DEL", &key]).await;
-        ends_well(&mut world).await;
-        said_once(&mut world, &replicas, &[]).await;
+        holds_up_one_game(&mut world, "rtm:{spoiled}:rec", spoil).await;
     }
+}
+
+#[tokio::test]
+async fn the_answers_of_one_game_hold_up_that_game_alone() {
+    let mut world = World::with(SLOW).await;
+    // They are asked once the record is another job's.
+    let first = world.replica(&[]);
+    world.send("spoiled", "galaxy/engine:1").await;
+    world.settled().await;
+    world.signal(first, rustix::process::Signal::TERM);
+    world.ended(first, crate::support::world::PATIENCE).await;
+    holds_up_one_game(&mut world, "rtm:{spoiled}:res", &["RPUSH", "x"]).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,214 @@
+//! What stands in Redis about a game: the text of its record, and those of its jobs' answers.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::Answered;
+use crate::contract::dead_letter::Reason;
+use crate::contract::job_result::{Answer, REPLAY_NO_OP, SuccessKind};
+use crate::redis::RedisError;
+
+/// A record behind its numbers, in the order in which it stands in Redis (`scripts/record.lua`).
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RecordText<'a> {
+    /// `starting`, `running` or `failed`.
+    pub state: &'a str,
+    /// The image asked for.
+    pub image_ref: &'a str,
+    /// The stream of its job.
+    pub stream: &'a str,
+    /// Its job's bare entry id.
+    pub source_ref: &'a str,
+    /// Who asks for the start.
+    pub op_source: &'a str,
+    /// The consumer name of the process that works on it.
+    pub owner: &'a str,
+    /// The `engine-host-id` it is placed on.
+    pub host: &'a str,
+    /// The engine's kind.
+    pub engine: &'a str,
+    /// A container that must go.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub condemned: &'a str,
+    /// The container that runs.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub container_id: &'a str,
+    /// Where it answers.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub engine_endpoint: &'a str,
+    /// What its job was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<AnswerText<'a>>,
+}
+
+/// What a record with an answer does not say of it already.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct AnswerText<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    error_code: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    error_message: &'a str,
+    /// The dead letter's reason, where the job was given up.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    given_up: &'a str,
+}
+
+/// The numbers at the beginning of a record, of an attempt that is over.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbers<'a> {
+    /// The fencing token.
+    pub fence: &'a str,
+    /// By the server's clock.
+    pub updated_at_ms: u64,
+    /// How many attempts there were.
+    pub attempt: u64,
+}
+
+impl<'a> RecordText<'a> {
+    /// The record says this answer of its job.
+    pub fn answered(self, answer: &'a Answer, given_up: Option<Reason>) -> Self {
+        let (state, container_id, engine_endpoint, error_message) = match answer {
+            Answer::Success { container_id, engine_endpoint, .. } => {
+                ("running", container_id.as_str(), engine_endpoint.as_str(), "")
+            }
+            Answer::Failure { message, .. } => ("failed", "", "", message.as_str()),
+        };
+        let given_up = given_up.map_or("", Reason::as_str);
+        let answer = Some(AnswerText { error_code: answer.error_code(), error_message, given_up });
+        Self { state, container_id, engine_endpoint, answer, ..self }
+    }
+
+    /// From the comma behind the numbers on.
+    pub fn without_numbers(&self) -> String {
+        self.behind(String::new())
+    }
+
+    /// The whole record. Nobody holds a lease of it.
+    pub fn with_numbers(&self, numbers: Numbers<'_>) -> String {
+        let Numbers { fence, updated_at_ms, attempt } = numbers;
+        self.behind(format!(
+            r#"{{"fence":{fence},"lease_until_ms":0,"updated_at_ms":{updated_at_ms},"attempt":{attempt}"#
+        ))
+    }
+
+    fn behind(&self, mut text: String) -> String {
+        let from = text.len();
+        text.push_str(&serde_json::to_string(self).expect("texts are always JSON"));
+        text.replace_range(from..=from, ",");
+        text
+    }
+}
+
+/// An answer as the scripts tell it; the outcome's own field names.
+#[derive(Deserialize)]
+struct Told<'a> {
+    #[serde(borrow)]
+    outcome: Cow<'a, str>,
+    container_id: String,
+    engine_endpoint: String,
+    error_code: String,
+    error_message: String,
+    #[serde(borrow)]
+    given_up: Cow<'a, str>,
+}
+
+/// An answer that was stored.
+pub fn answer_of(text: &str) -> Result<Answered, RedisError> {
+    let told: Told<'_> =
+        serde_json::from_str(text).map_err(|error| RedisError::unexpected(&format!("stored result: {error}")))?;
+    let answer = match &*told.outcome {
+        "success" => Answer::Success {
+            container_id: told.container_id,
+            engine_endpoint: told.engine_endpoint,
+            kind: if told.error_code == REPLAY_NO_OP { SuccessKind::Replayed } else { SuccessKind::Started },
+        },
+        "failure" => Answer::Failure { code: told.error_code, message: told.error_message },
+        other => return Err(RedisError::unexpected(&format!("stored outcome {other:?}"))),
+    };
+    let given_up = [Reason::Poison, Reason::RetriesExhausted].into_iter().find(|why| why.as_str() == told.given_up);
+    Ok(Answered { answer, given_up })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_record_is_written_in_the_order_of_the_scripts() {
+        let record = RecordText {
+            state: "starting",
+            image_ref: "i",
+            stream: "s",
+            source_ref: "5-1",
+            op_source: "o",
+            owner: "w",
+            host: "h",
+            engine: "e",
+            ..RecordText::default()
+        };
+        assert_eq!(
+            record.without_numbers(),
+            r#","state":"starting","image_ref":"i","stream":"s","source_ref":"5-1","op_source":"o","owner":"w","host":"h","engine":"e"}"#
+        );
+        let success = Answer::Success {
+            container_id: "c".into(),
+            engine_endpoint: "http://h:1".into(),
+            kind: SuccessKind::Started,
+        };
+        let numbers = Numbers { fence: "7", updated_at_ms: 9, attempt: 8 };
+        assert_eq!(
+            record.clone().answered(&success, None).with_numbers(numbers),
+            r#"{"fence":7,"lease_until_ms":0,"updated_at_ms":9,"attempt":8,"state":"running","image_ref":"i","stream":"s","source_ref":"5-1","op_source":"o","owner":"w","host":"h","engine":"e","container_id":"c","engine_endpoint":"http://h:1","answer":{}}"#
+        );
+        let failure = Answer::Failure { code: "engine_exited".into(), message: "\"no\"\n".into() };
+        let record = RecordText { condemned: "d", ..record };
+        assert!(record.answered(&failure, Some(Reason::Poison)).without_numbers().ends_with(
+            r#","condemned":"d","answer":{"error_code":"engine_exited","error_message":"\"no\"\n","given_up":"poison"}}"#
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_in_a_record_is_json(texts in proptest::collection::vec(any::<String>(), 8), attempt in any::<u64>()) {
+            let failure = Answer::Failure { code: texts[6].clone(), message: texts[7].clone() };
+            let record = RecordText {
+                image_ref: &texts[0],
+                stream: &texts[1],
+                source_ref: &texts[2],
+                owner: &texts[3],
+                host: &texts[4],
+                condemned: &texts[5],
+                ..RecordText::default()
+            };
+            let text = record.answered(&failure, None).with_numbers(Numbers { fence: "1", updated_at_ms: 2, attempt });
+            let read: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            prop_assert_eq!(&read["image_ref"], &texts[0]);
+            prop_assert_eq!(&read["owner"], &texts[3]);
+            prop_assert_eq!(read["attempt"].as_u64(), Some(attempt));
+            prop_assert_eq!(read["condemned"].as_str().unwrap_or_default(), &texts[5]);
+            prop_assert_eq!(read["answer"]["error_message"].as_str().unwrap_or_default(), &texts[7]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused() {
+        let told = |outcome: &str, code: &str, given_up: &str| {
+            format!(
+                r#"{{"outcome":"{outcome}","container_id":"c","engine_endpoint":"e","error_code":"{code}","error_message":"a\/b","given_up":"{given_up}"}}"#
+            )
+        };
+        let success = |kind| Answer::Success { container_id: "c".into(), engine_endpoint: "e".into(), kind };
+        assert_eq!(answer_of(&told("success", "", "")), Ok(success(SuccessKind::Started).into()));
+        assert_eq!(answer_of(&told("success", REPLAY_NO_OP, "")), Ok(success(SuccessKind::Replayed).into()));
+        let failure = Answer::Failure { code: "engine_exited".into(), message: "a/b".into() };
+        for given_up in [None, Some(Reason::Poison), Some(Reason::RetriesExhausted)] {
+            let text = told("failure", "engine_exited", given_up.map_or("", Reason::as_str));
+            assert_eq!(answer_of(&text), Ok(Answered { answer: failure.clone(), given_up }));
+        }
+        for bad in ["", "{}", "[]", "null", &told("maybe", "", "")] {
+            assert!(answer_of(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! A game's record, call by call, on a real redis-server: what each verb answers, and what it leaves behind.
+
+// what none of our scripts would have written
+mod hostile;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use startjobs::contract::dead_letter::Reason;
+use startjobs::contract::error_code::ErrorCode;
+use startjobs::contract::job_result::{Answer, SuccessKind};
+use startjobs::embedded::redis_server::RedisServer;
+use startjobs::redis::{Connection, Kind, RedisError, Role};
+use startjobs::start::Answered;
+use startjobs::start::game_id::GameId;
+use startjobs::start::image_ref::ImageRef;
+use startjobs::start::reconcile::Action;
+use startjobs::start::record::{Abandoned, Begun, Ended, Fenced, Job, Placed, Records};
+
+use crate::support::world::load;
+
+const REC: &str = "rtm:{game}:rec";
+const RES: &str = "rtm:{game}:res";
+const JOBS: &str = "runtime:start_jobs";
+const LEASE: Duration = Duration::from_secs(60);
+
+/// A server, and what its records' keys are asked for.
+struct Store {
+    connection: Arc<Connection>,
+    /// Ends with the store.
+    _server: RedisServer,
+}
+
+impl Store {
+    async fn new() -> Self {
+        let server = RedisServer::start().expect("redis-server starts");
+        let settings = load(&[("redis-url".to_owned(), server.url())]);
+        let connection = Connection::open(&settings.redis, Role::Commands, "startjobs:records", |error| {
+            panic!("no connection: {error}")
+        });
+        Self { connection: Arc::new(connection.await.expect("a connection")), _server: server }
+    }
+
+    /// Records of this owner.
+    fn of(&self, owner: &str) -> Records {
+        self.with(owner, JOBS, LEASE)
+    }
+
+    fn with(&self, owner: &str, jobs: &str, lease: Duration) -> Records {
+        Records::new(Arc::clone(&self.connection), "rtm:", (jobs, "group"), owner, lease)
+    }
+
+    async fn redis(&self, words: &[&str]) -> startjobs::redis::Value {
+        self.connection.raw(words).await.expect("Redis answers")
+    }
+
+    async fn text(&self) -> String {
+        self.redis(&["GET", REC]).await.as_string().expect("a record")
+    }
+
+    async fn record(&self) -> Json {
+        serde_json::from_str(&self.text().await).expect("JSON")
+    }
+
+    /// The answers beside the record, by job.
+    async fn results(&self) -> Vec<(String, Json)> {
+        let flat: Vec<String> = self.redis(&["HGETALL", RES]).await.convert().expect("a hash");
+        let pair = |pair: &[String]| (pair[0].clone(), serde_json::from_str(&pair[1]).expect("JSON"));
+        flat.chunks_exact(2).map(pair).collect()
+    }
+
+    async fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.redis(&["KEYS", "*"]).await.convert().expect("names");
+        keys.sort();
+        keys
+    }
+}
+
+/// What a test asks for: jobs of one game.
+struct Asked {
+    game: GameId,
+    image: ImageRef,
+    source: String,
+}
+
+fn asked(source: &str, image: &str) -> Asked {
+    Asked {
+        game: GameId::parse("game").expect("an id"),
+        image: ImageRef::parse(image).expect("an image"),
+        source: source.to_owned(),
+    }
+}
+
+impl Asked {
+    fn job(&self) -> Job<'_> {
+        Job { game: &self.game, image: &self.image, source: &self.source, engine: "simulated" }
+    }
+
+    async fn begin(&self, records: &Records) -> Result<Begun, RedisError> {
+        records.begin(&self.job(), "here", None, None).await
+    }
+
+    async fn go(&self, records: &Records) -> Fenced {
+        went(self.begin(records).await)
+    }
+
+    async fn commit(&self, records: &Records, fenced: &Fenced, answer: &Answer) -> Result<bool, RedisError> {
+        records.commit(&self.job(), fenced, &Ended { answer, still_condemned: None }).await
+    }
+
+    async fn abandon(&self, records: &Records, container: Option<&str>) -> Result<Abandoned, RedisError> {
+        records.abandon(&self.job(), "here", &given_up(), container).await
+    }
+}
+
+fn went(begun: Result<Begun, RedisError>) -> Fenced {
+    match begun {
+        Ok(Begun::Go(fenced)) => fenced,
+        other => panic!("it did not begin: {other:?}"),
+    }
+}
+
+fn success(container: &str) -> Answer {
+    let engine_endpoint = "http://127.0.0.1:1/\"a\\b\u{e9}\u{7f}".to_owned();
+    Answer::Success { container_id: container.to_owned(), engine_endpoint, kind: SuccessKind::Started }
+}
+
+fn failure() -> Answer {
+    Answer::failure(ErrorCode::EngineExited, "exit code 3: \"no\"/\u{0}\n\u{1f600}")
+}
+
+fn given_up() -> Answered {
+    Answered { answer: failure(), given_up: Some(Reason::Poison) }
+}
+
+const FIRST: &str = "galaxy/engine:1";
+const OTHER: &str = "galaxy/engine:2";
+
+#[tokio::test]
+async fn an_ordinary_start_is_one_key() {
+    let store = Store::new().await;
+    let (records, job) = (store.of("a"), asked("5-1", FIRST));
+    let fenced = job.go(&records).await;
+    assert_eq!((fenced.fence.as_str(), fenced.attempt, fenced.host.as_str()), ("1", 1, "here"));
+    assert!(fenced.is_first());
+    let record = store.record().await;
+    let until = record["lease_until_ms"].as_u64().expect("a number");
+    assert_eq!(until - record["updated_at_ms"].as_u64().expect("a number"), 60_000);
+    assert_eq!(record["updated_at_ms"], fenced.proved_at_ms);
+    assert_eq!(
+        store.text().await,
+        format!(
+            r#"{{"fence":1,"lease_until_ms":{until},"updated_at_ms":{},"attempt":1,"state":"starting","image_ref":"{}","stream":"{JOBS}","source_ref":"5-1","op_source":"lobby_stream","owner":"a","host":"here","engine":"simulated"}}"#,
+            until - 60_000,
+            job.image.as_str()
+        )
+    );
+    assert!(records.is_ours(&job.game, "1").await.expect("asked"));
+    assert!(job.commit(&records, &fenced, &success("c")).await.expect("asked"));
+    let record = store.record().await;
+    assert_eq!(
+        (&record["fence"], &record["lease_until_ms"], &record["attempt"], &record["state"]),
+        (&json!(1), &json!(0), &json!(1), &json!("running"))
+    );
+    let (time, _): (u64, u64) = store.redis(&["TIME"]).await.convert().expect("two numbers");
+    let updated = record["updated_at_ms"].as_u64().expect("a number");
+    assert!(updated >= fenced.proved_at_ms && updated <= time * 1_000 + 1_000, "{record}");
+    assert_eq!(store.keys().await, [REC]);
+    // Whoever gets the entry again is told the same, word for word; another job that it runs.
+    let answer = Begun::Stored(success("c").into());
+    assert_eq!(job.begin(&store.of("b")).await, Ok(answer));
+    let placed = Placed { container_id: "c".to_owned(), host: "here".to_owned() };
+    assert_eq!(asked("6-1", FIRST).begin(&records).await, Ok(Begun::Running(placed.clone())));
+    let running = job.image.as_str().to_owned();
+    assert_eq!(asked("6-1", OTHER).begin(&records).await, Ok(Begun::Conflict(placed, running)));
+    assert_eq!(store.keys().await, [REC]);
+}
+
+#[tokio::test]
+async fn an_entry_id_of_another_stream_is_another_job() {
+    let store = Store::new().await;
+    let (records, job) = (store.of("a"), asked("5-1", FIRST));
+    let fenced = job.go(&records).await;
+    let elsewhere = store.with("a", "other:jobs", LEASE);
+    assert!(matches!(job.begin(&elsewhere).await, Ok(Begun::Busy(_))));
+    assert!(job.commit(&records, &fenced, &failure()).await.expect("asked"));
+    let fenced = job.go(&elsewhere).await;
+    assert_eq!(fenced.fence, "2");
+    assert!(job.commit(&elsewhere, &fenced, &success("c")).await.expect("asked"));
+    assert_eq!(job.begin(&records).await, Ok(Begun::Stored(failure().into())));
+    assert_eq!(job.begin(&elsewhere).await, Ok(Begun::Stored(success("c").into())));
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_released_and_runs_out_by_itself() {
+    let store = Store::new().await;
+    let lease = Duration::from_millis(400);
+    let [a, b] = ["a", "b"].map(|owner| store.with(owner, JOBS, lease));
+    let job = asked("5-1", FIRST);
+    let fenced = job.go(&a).await;
+    let Ok(Begun::Busy(left)) = job.begin(&b).await else { panic!("it is held") };
+    assert!(left > Duration::ZERO && left <= lease, "{left:?}");
+    // The same process passes its own lease for the same job, and for no other.
+    assert!(matches!(asked("6-1", FIRST).begin(&a).await, Ok(Begun::Busy(_))));
+    let again = job.go(&a).await;
+    assert_eq!((again.fence.as_str(), again.attempt), ("2", 2));
+    assert!(!a.renew(&job.game, &fenced.fence).await.expect("asked"), "the first one is fenced");
+    for _ in 0..6 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(a.renew(&job.game, &again.fence).await.expect("asked"));
+    }
+    assert!(matches!(job.begin(&b).await, Ok(Begun::Busy(_))), "it was renewed");
+    // Not by another one, nor with another fence.
+    b.release(&job.game, &again.fence).await.expect("asked");
+    a.release(&job.game, &fenced.fence).await.expect("asked");
+    assert!(matches!(job.begin(&b).await, Ok(Begun::Busy(_))), "nobody else gives it up");
+    a.release(&job.game, &again.fence).await.expect("asked");
+    assert_eq!(store.record().await["lease_until_ms"], 0);
+    // And by the server's clock.
+    let taken = job.go(&b).await;
+    assert_eq!(taken.fence, "3");
+    assert!(!a.is_ours(&job.game, &again.fence).await.expect("asked"));
+    let Ok(Begun::Busy(left)) = job.begin(&a).await else { panic!("it is held") };
+    tokio::time::sleep(left + Duration::from_millis(5)).await;
+    assert_eq!(job.go(&a).await.fence, "4");
+    // What is over cannot be renewed.
+    let last = job.go(&a).await;
+    assert!(job.commit(&a, &last, &failure()).await.expect("asked"));
+    assert!(!a.renew(&job.game, &last.fence).await.expect("asked"));
+    assert_eq!(store.record().await["lease_until_ms"], 0);
+}
+
+#[tokio::test]
+async fn a_fenced_attempt_changes_nothing() {
+    let store = Store::new().await;
+    let (a, b, job) = (store.of("a"), store.of("b"), asked("5-1", FIRST));
+    let old = job.go(&a).await;
+    a.release(&job.game, &old.fence).await.expect("asked");
+    let new = job.go(&b).await;
+    let before = store.text().await;
+    assert!(!job.commit(&a, &old, &success("c")).await.expect("asked"));
+    assert!(!a.condemn(&job.game, &old.fence, "c").await.expect("asked"));
+    assert!(!a.renew(&job.game, &old.fence).await.expect("asked"));
+    assert!(!a.disown(&job.game, "c").await.expect("asked"), "it may be adopted");
+    a.release(&job.game, &old.fence).await.expect("asked");
+    // A token that is the beginning of another, or the other way round.
+    for token in ["", "0", "20", "12", "2.0", "x"] {
+        assert!(!b.is_ours(&job.game, token).await.expect("asked"), "{token}");
+    }
+    assert_eq!(store.text().await, before);
+    assert!(job.commit(&b, &new, &success("d")).await.expect("asked"));
+    assert!(!a.disown(&job.game, "d").await.expect("asked"), "it is the game's");
+    assert!(a.disown(&job.game, "c").await.expect("asked"));
+    assert_eq!(store.record().await["condemned"], "c");
+    assert!(!a.disown(&job.game, "e").await.expect("asked"), "one at a time");
+}
+
+#[tokio::test]
+async fn condemned_hosts_and_attempts_pass_from_one_attempt_to_the_next() {
+    let store = Store::new().await;
+    let (records, job, next) = (store.of("a"), asked("5-1", FIRST), asked("6-1", FIRST));
+    let fenced = job.go(&records).await;
+    assert!(records.condemn(&job.game, &fenced.fence, "c").await.expect("asked"));
+    let elsewhere = |job: &Asked, dead: Option<&'static str>| {
+        let (records, source, image) = (records.clone(), job.source.clone(), job.image.as_str().to_owned());
+        async move { went(records.begin(&asked(&source, &image).job(), "elsewhere", dead, None).await) }
+    };
+    let again = elsewhere(&job, None).await;
+    assert_eq!((again.host.as_str(), again.condemned.as_deref(), again.attempt), ("here", Some("c"), 2));
+    let ended = Ended { answer: &failure(), still_condemned: Some("c") };
+    assert!(records.commit(&job.job(), &again, &ended).await.expect("asked"));
+    assert_eq!(store.record().await["condemned"], "c");
+    // What has failed binds nobody to its host.
+    let third = elsewhere(&next, None).await;
+    assert_eq!((third.host.as_str(), third.condemned.as_deref(), third.attempt), ("elsewhere", Some("c"), 3));
+    assert!(next.commit(&records, &third, &success("d")).await.expect("asked"));
+    assert_eq!(store.record().await.get("condemned"), None);
+    // One that ran and is dead goes first, and the game stays where it was.
+    let job = asked("7-1", OTHER);
+    let fourth = went(records.begin(&job.job(), "here", Some("d"), None).await);
+    assert_eq!((fourth.host.as_str(), fourth.condemned.as_deref(), fourth.attempt), ("elsewhere", Some("d"), 4));
+    assert_eq!(store.record().await["attempt"], 4);
+}
+
+#[tokio::test]
+async fn an_older_job_with_another_image_blocks_until_it_is_pending_nowhere() {
+    let store = Store::new().await;
+    let (records, old, new) = (store.of("a"), asked("5-1", FIRST), asked("6-1", OTHER));
+    let fenced = old.go(&records).await;
+    records.release(&old.game, &fenced.fence).await.expect("asked");
+    assert_eq!(new.begin(&records).await, Ok(Begun::Blocked("5-1".to_owned())));
+    let taken = went(records.begin(&new.job(), "here", None, Some("5-1")).await);
+    assert_eq!(taken.fence, "2");
+    assert_eq!(store.record().await["source_ref"], "6-1");
+}
+
+#[tokio::test]
+async fn answers_move_aside_when_the_record_goes_to_another_job() {
+    let store = Store::new().await;
+    let records = store.of("a");
+    for number in 1..=70_u64 {
+        let job = asked(&format!("17955121962{number:02}-0"), FIRST);
+        let fenced = job.go(&records).await;
+        assert!(job.commit(&records, &fenced, &failure()).await.expect("asked"));
+    }
+    let kept = store.results().await;
+    assert_eq!(kept.len(), 64, "so many at most");
+    let ttl = store.redis(&["PTTL", RES]).await.as_i64().expect("a number");
+    assert!(ttl > 604_700_000 && ttl <= 604_800_000, "{ttl}");
+    // The record holds the 70th, the hash those before; the oldest are gone.
+    for number in [6_u64, 40, 69, 70] {
+        let job = asked(&format!("17955121962{number:02}-0"), FIRST);
+        assert_eq!(job.begin(&records).await, Ok(Begun::Stored(failure().into())), "{number}");
+    }
+    let oldest = asked("1795512196205-0", FIRST);
+    assert_eq!(oldest.go(&records).await.fence, "71");
+    assert_eq!(store.record().await.get("answer"), None);
+    let seventieth = asked("1795512196270-0", FIRST);
+    assert_eq!(seventieth.begin(&records).await, Ok(Begun::Stored(failure().into())));
+}
+
+#[tokio::test]
+async fn a_job_that_is_given_up_frees_its_game_and_keeps_its_answer() {
+    let store = Store::new().await;
+    let (a, b, job) = (store.of("a"), store.of("b"), asked("5-1", FIRST));
+    let fenced = job.go(&a).await;
+    assert_eq!(job.abandon(&b, Some("c")).await, Ok(Abandoned::Taken));
+    let record = store.record().await;
+    assert_eq!(
+        (&record["fence"], &record["state"], &record["owner"], &record["condemned"], &record["lease_until_ms"]),
+        (&json!(2), &json!("failed"), &json!("b"), &json!("c"), &json!(0))
+    );
+    assert!(!job.commit(&a, &fenced, &success("c")).await.expect("asked"));
+    assert_eq!(job.begin(&a).await, Ok(Begun::Stored(given_up())));
+    assert_eq!(job.abandon(&a, None).await, Ok(Abandoned::Stored(given_up())));
+    // Another job's game is not touched.
+    let next = asked("6-1", FIRST);
+    let fenced = next.go(&a).await;
+    let before = store.text().await;
+    let third = asked("7-1", OTHER);
+    assert_eq!(third.abandon(&b, Some("d")).await, Ok(Abandoned::Kept));
+    assert_eq!(store.text().await, before);
+    assert_eq!(third.begin(&a).await, Ok(Begun::Stored(given_up())));
+    assert_eq!(third.abandon(&b, None).await, Ok(Abandoned::Stored(given_up())));
+    assert_eq!(job.begin(&a).await, Ok(Begun::Stored(given_up())), "the first one's has moved aside");
+    assert!(next.commit(&a, &fenced, &success("d")).await.expect("asked"));
+    assert_eq!(next.abandon(&b, Some("d")).await, Ok(Abandoned::Stored(success("d").into())));
+}
+
+#[tokio::test]
+async fn a_job_that_is_given_up_before_any_attempt_leaves_a_record_that_claims_nothing() {
+    let store = Store::new().await;
+    let (records, job) = (store.of("a"), asked("5-1", FIRST));
+    assert_eq!(job.abandon(&records, Some("c")).await, Ok(Abandoned::Kept));
+    let record = store.record().await;
+    assert_eq!((&record["fence"], &record["attempt"], &record["state"]), (&json!(0), &json!(0), &json!("failed")));
+    assert_eq!(store.keys().await, [REC]);
+    assert_eq!(job.begin(&records).await, Ok(Begun::Stored(given_up())));
+    // A container that is there all the same is of an attempt that Redis has lost.
+    for label in ["1", "", "x", "0"] {
+        assert!(!records.reap(&job.game, "c", label, Action::Remove).await.expect("asked"), "{label}");
+    }
+    let next = asked("6-1", OTHER);
+    let fenced = next.go(&records).await;
+    assert!(fenced.is_first() && fenced.attempt == 1, "{fenced:?}");
+    assert_eq!(job.begin(&records).await, Ok(Begun::Stored(given_up())));
+}
+
+#[tokio::test]
+async fn a_container_is_reaped_where_the_record_says_that_it_is_not_the_games() {
+    let store = Store::new().await;
+    let (records, job) = (store.of("a"), asked("5-1", FIRST));
+    let reap = async |container, fence, action| {
+        records.reap(&GameId::parse("game").expect("an id"), container, fence, action).await.expect("asked")
+    };
+    assert!(!reap("c", "1", Action::Remove).await, "no record says anything");
+    assert_eq!(store.keys().await, [""; 0]);
+    let fenced = job.go(&records).await;
+    assert!(!reap("c", "1", Action::Remove).await, "an attempt is under way");
+    assert!(job.commit(&records, &fenced, &success("c")).await.expect("asked"));
+    assert!(!reap("c", "1", Action::Remove).await, "it is the game's");
+    assert!(!reap("d", "2", Action::Remove).await, "the record is older than the container");
+    let before = store.text().await;
+    assert!(reap("d", "1", Action::DryRun).await);
+    assert_eq!(store.text().await, before);
+    assert!(reap("d", "1", Action::Remove).await);
+    assert_eq!(store.record().await["condemned"], "d");
+    // A game without a record, of which a fenced attempt asks.
+    store.redis(&["DEL", REC]).await;
+    assert!(records.disown(&job.game, "c").await.expect("asked"));
+    let fenced = job.go(&records).await;
+    assert_eq!((fenced.fence.as_str(), fenced.condemned.as_deref()), ("1", Some("c")));
+}
+
+#[tokio::test]
+async fn calls_of_one_run_see_what_those_before_them_did() {
+    let store = Store::new().await;
+    let (a, b, job) = (store.of("a"), store.of("b"), asked("5-1", FIRST));
+    // One run, in the order of the calls; the second one finds the first one's lease.
+    let (older, newer) = (asked("5-1", FIRST), asked("6-1", FIRST));
+    let (first, second, third) = tokio::join!(older.begin(&a), newer.begin(&a), older.begin(&a));
+    let (first, third) = (went(first), went(third));
+    assert!(matches!(second, Ok(Begun::Busy(_))), "{second:?}");
+    assert_eq!((first.fence.as_str(), third.fence.as_str()), ("1", "2"));
+    let (old, new) = (failure(), success("c"));
+    let (fenced, done, stored, late) = tokio::join!(
+        job.commit(&a, &first, &old),
+        job.commit(&a, &third, &new),
+        job.begin(&a),
+        a.renew(&job.game, &third.fence)
+    );
+    assert_eq!((fenced, done, late), (Ok(false), Ok(true), Ok(false)));
+    assert_eq!(stored, Ok(Begun::Stored(success("c").into())));
+    // A game that goes from job to job within one run keeps every answer.
+    let next = newer.job();
+    let (taken, asked_again) = tokio::join!(b.begin(&next, "here", Some("c"), None), job.begin(&b));
+    assert_eq!(went(taken).fence, "3");
+    assert_eq!(asked_again, Ok(Begun::Stored(success("c").into())));
+    // An error of one leaves the others as they are.
+    store.redis(&["DEL", RES, REC]).await;
+    store.redis(&["SET", "rtm:{spoiled}:rec", "x"]).await;
+    let spoiled = Asked { game: GameId::parse("spoiled").expect("an id"), ..asked("8-1", FIRST) };
+    let (fine, error) = tokio::join!(newer.begin(&a), spoiled.begin(&a));
+    assert_eq!(went(fine).fence, "1");
+    assert_eq!(error.expect_err("it is none").kind, Kind::WrongType);
+}
