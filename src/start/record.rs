@@ -85,8 +85,28 @@ pub struct Fenced {
     pub condemned: Option<String>,
     /// When the call that proved it was sent.
     pub proved_at: Instant,
-    /// And when it was executed, by the server's clock.
-    pub proved_at_ms: u64,
+    /// What the server's clock said then.
+    pub clock: ServerClock,
+}
+
+/// The server's clock as far as this process knows it: never ahead of it, and behind by no more than an answer is
+/// under way, for as long as the clocks of both go alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerClock {
+    ms: u64,
+    heard_at: Instant,
+}
+
+impl ServerClock {
+    /// An answer that has just come says so.
+    pub fn hear(ms: u64) -> Self {
+        Self { ms, heard_at: Instant::now() }
+    }
+
+    /// Unix milliseconds.
+    pub fn now_ms(self) -> u64 {
+        self.ms.saturating_add(u64::try_from(self.heard_at.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
 }
 
 impl Fenced {
@@ -181,7 +201,7 @@ impl Records {
                 host: host.to_owned(),
                 condemned: None,
                 proved_at,
-                proved_at_ms: number_of(now_ms)?,
+                clock: ServerClock::hear(number_of(now_ms)?),
             }),
             ["stored", answer] => Begun::Stored(answer_of(answer)?),
             ["running", id, host] => Begun::Running(placed(id, host)),
@@ -194,7 +214,7 @@ impl Records {
                 host: (*host).to_owned(),
                 condemned: Some((*condemned).to_owned()).filter(|id| !id.is_empty()),
                 proved_at,
-                proved_at_ms: number_of(now_ms)?,
+                clock: ServerClock::hear(number_of(now_ms)?),
             }),
             _ => return Err(RedisError::unexpected("begin")),
         })
@@ -237,9 +257,8 @@ impl Records {
             condemned: ended.still_condemned.unwrap_or(""),
             ..self.text_of(job, &fenced.host).answered(ended.answer, None)
         };
-        // The server's clock, as far as this process knows it: the text need not be put together in the script.
-        let since = u64::try_from(fenced.proved_at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let updated_at_ms = fenced.proved_at_ms.saturating_add(since);
+        // By our own account of the clock, so that the script need not put the text together.
+        let updated_at_ms = fenced.clock.now_ms();
         let record = record.with_numbers(Numbers { fence: &fenced.fence, updated_at_ms, attempt: fenced.attempt });
         self.yes(job.game, &["commit", &fenced.fence, &record]).await
     }

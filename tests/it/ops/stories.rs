@@ -102,6 +102,55 @@ async fn a_search_ends_at_its_bound_and_says_so() {
     assert_eq!(json(&world, &["inspect", &id.to_string()])["search_is_whole"], true);
 }
 
+#[tokio::test]
+async fn a_games_answers_are_told_from_its_record_and_from_beside_it() {
+    let mut world = World::with(&[("claim-idle", "5s")]).await;
+    let replica = world.replica(&[]);
+    let missing = world.send("game-1", "sim/missing").await;
+    world.settled().await;
+    let started = world.send("game-1", "galaxy/engine:1").await;
+    world.settled().await;
+    let game = json(&world, &["inspect", "game-1"]);
+    let told: Vec<_> = game["jobs"].as_array().expect("a list").iter().map(|job| &job["source_ref"]).collect();
+    assert_eq!(told, [&missing.to_string(), &started.to_string()], "{game}");
+    assert_eq!(
+        (&game["jobs"][0]["outcome"], &game["jobs"][0]["error_code"]),
+        (&"failure".into(), &"image_not_found".into())
+    );
+    assert_eq!((&game["jobs"][1]["outcome"], &game["jobs"][1]["error_code"]), (&"success".into(), &"".into()));
+    assert_eq!(game["jobs"][1]["container_id"], game["record"]["container_id"]);
+    let stored = json(&world, &["inspect", &missing.to_string()])["stored"].clone();
+    assert_eq!(stored["error_code"], "image_not_found");
+    assert_eq!(json(&world, &["inspect", &started.to_string()])["stored"], game["jobs"][1]);
+
+    // An attempt that is under way, and its lease.
+    world.send("game-2", "sim/slow:60s").await;
+    world
+        .eventually("it has begun", async |world: &World| json(world, &["inspect", "game-2"])["record"].is_object())
+        .await;
+    let game = json(&world, &["inspect", "game-2"]);
+    let lease = &game["record"]["lease"];
+    let owner = game["record"]["owner"].as_str().expect("a name");
+    assert_eq!((&game["record"]["state"], &lease["holder"]), (&"starting".into(), &format!("{owner}:1").into()));
+    assert!((1..=5_000).contains(&lease["left_ms"].as_u64().expect("a number")), "{game}");
+    assert!(text(&world, &["inspect", "game-2"]).contains(&format!("the lease is {owner}:1's")));
+    world.signal(replica, Signal::KILL);
+    world.killed(replica).await;
+    world
+        .eventually("it has run out", async |world: &World| {
+            json(world, &["inspect", "game-2"])["record"]["lease"].is_null()
+        })
+        .await;
+
+    // What is no record is named.
+    world.redis(&["SET", "rtm:{game-1}:rec", "{\"fence\":1}"]).await;
+    let output = run(&world, &["inspect", "game-1"]);
+    assert!(
+        !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("rtm:{game-1}:rec"),
+        "{output:?}"
+    );
+}
+
 /// The names of those who may have died with it.
 fn died(story: &serde_json::Value) -> Vec<&str> {
     let from = story["takeover"]["from"].as_array().unwrap_or_else(|| panic!("no takeover: {story}"));

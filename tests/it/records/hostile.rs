@@ -3,7 +3,7 @@
 use serde_json::json;
 use startjobs::redis::Kind;
 use startjobs::start::reconcile::Action;
-use startjobs::start::record::{Begun, Fenced, Records};
+use startjobs::start::record::{Begun, Fenced, Records, ServerClock};
 
 use super::{FIRST, OTHER, REC, RES, Store, asked, failure, success};
 
@@ -16,7 +16,7 @@ async fn all_fail(records: &Records, says: &str) {
         host: "here".to_owned(),
         condemned: None,
         proved_at: tokio::time::Instant::now(),
-        proved_at_ms: 5,
+        clock: ServerClock::hear(5),
     };
     let game = &job.game;
     let errors = [
