@@ -6,7 +6,8 @@
 -- Answers: first <now> (there was no record: fence and attempt are 1, and the host is the caller's)
 --   | stored <answer> | running <container> <host> | conflict <image> <container> <host> | busy <ms left>
 --   | blocked <source> | go <now> <fence> <attempt> <host> <condemned container or ''>
--- By lease: the numbers of a game's first record, and what is answered to it.
+
+-- By lease: the numbers of a game's first record; and what is answered to it.
 local first_numbers, first_answer = {}, nil
 
 function verbs.begin(key, call)
