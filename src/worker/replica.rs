@@ -1,15 +1,17 @@
 //! The loop: wait for an event, apply it, start what has become possible.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::broadcast;
-use tokio::task::{Id, JoinError, JoinSet, yield_now};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -200,6 +202,19 @@ impl std::fmt::Debug for Replica {
     }
 }
 
+/// Lets every task that is ready now run first; unlike `yield_now` without asking the system for events in between.
+async fn next_turn() {
+    let mut has_waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 impl Replica {
     /// A replica of these parts, with the group usable and the engine answering.
     pub fn new(parts: Parts) -> Self {
@@ -276,7 +291,7 @@ impl Replica {
                 Some(ended) = self.starts.join_next_with_id(), if !self.starts.is_empty() => self.start_ended(ended),
                 Some(event) = self.operations.next(), if !self.operations.is_empty() => self.apply(event),
                 again = reconnections.recv() => self.reconnected(&again),
-                () = yield_now(), if self.pace.read_waits || self.pace.starts_wait => {}
+                () = next_turn(), if self.pace.read_waits || self.pace.starts_wait => {}
                 () = timer.as_mut() => {}
             }
             self.take_in_ready();
