@@ -28,8 +28,8 @@ pub mod dead_letters;
 // an operator holds the whole fleet
 pub mod pause;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::contract::Fields;
 use crate::redis::{Connection, Key, RedisError, Script, Value};
@@ -76,6 +76,14 @@ pub struct Group {
     consumer: Arc<str>,
     commands: Arc<Connection>,
     scripts: Arc<Scripts>,
+    touched: Arc<Mutex<Option<Touched>>>,
+}
+
+/// When this replica last told the ledger's index of a bucket.
+#[derive(Debug, Clone, Copy)]
+struct Touched {
+    hour: u64,
+    at: Instant,
 }
 
 #[derive(Debug)]
@@ -121,6 +129,7 @@ impl Group {
             consumer: consumer.into(),
             commands,
             scripts: Arc::new(Scripts::new()),
+            touched: Arc::default(),
         }
     }
 
@@ -141,9 +150,18 @@ impl Group {
 
     /// Runs a script with all keys; `args` follow the group and the consumer.
     async fn call(&self, script: &Script, args: impl IntoIterator<Item = Value>) -> Result<Value, RedisError> {
+        self.call_with(script, self.key_list.clone(), args).await
+    }
+
+    async fn call_with(
+        &self,
+        script: &Script,
+        keys: Vec<Key>,
+        args: impl IntoIterator<Item = Value>,
+    ) -> Result<Value, RedisError> {
         let mut argv: Vec<Value> = vec![self.settings.group.as_str().into(), (&*self.consumer).into()];
         argv.extend(args);
-        script.run(&self.commands, self.key_list.clone(), argv).await
+        script.run(&self.commands, keys, argv).await
     }
 }
 

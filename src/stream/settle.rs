@@ -1,9 +1,12 @@
 //! Settling: the outcome, the dead letter, the ledger, the acknowledgement and the mirror of a batch, in one step.
 
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use super::entry_id::EntryId;
-use super::{Group, count, delivered_of, millis};
+use super::{Group, Touched, count, delivered_of};
 use crate::contract::dead_letter::DeadLetter;
 use crate::contract::job_result::{FIELDS, JobResult, ORIGINAL_FIELDS};
 use crate::redis::packed::Strings;
@@ -12,6 +15,9 @@ use crate::settings::OutcomeFields;
 
 /// Entries in one settle call. Beyond this nothing is gained, and Redis serves nobody else meanwhile.
 pub const BATCH_MAX: usize = 64;
+
+/// Of the keys of every script those that this one takes too; its ledger bucket stands behind them.
+const SHARED_KEYS: usize = 7;
 
 /// How an entry ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,33 +76,31 @@ pub struct SettleReply {
 }
 
 impl Group {
-    /// Settles at most [`BATCH_MAX`] entries of one ledger hour, of which this consumer holds `held` in all. After an error nothing is
-    /// known, and calling again with the same entries is safe.
-    pub async fn settle(&self, batch: &[(EntryId, Ending)], held: usize) -> Result<SettleReply, RedisError> {
+    /// Settles at most [`BATCH_MAX`] entries of one ledger hour, of which this consumer holds `held` in all. Where none
+    /// `may_have_attempts`, there is nothing to forget. After an error nothing is known, and calling again with the same
+    /// entries is safe.
+    pub async fn settle(
+        &self,
+        batch: &[(EntryId, Ending)],
+        held: usize,
+        may_have_attempts: bool,
+    ) -> Result<SettleReply, RedisError> {
         debug_assert!(!batch.is_empty() && batch.len() <= BATCH_MAX, "a batch is bounded and not empty");
-        let has_dead = batch.iter().any(|(_, ending)| matches!(ending, Ending::Dead(_) | Ending::Both(..)));
-        let dead_max = if has_dead { self.settings.dead_max.to_string() } else { String::new() };
         let ids = || batch.iter().map(|(id, _)| *id);
         let (Some(first), Some(last)) = (ids().min(), ids().max()) else {
             return Err(RedisError::unexpected("an empty batch"));
         };
-        debug_assert_eq!(first.ledger_hour(), last.ledger_hour(), "a batch has one ledger bucket");
-        let outcome_values = match self.settings.outcome_fields {
-            OutcomeFields::Original => ORIGINAL_FIELDS,
-            OutcomeFields::Extended => FIELDS.len(),
-        };
+        let hour = first.ledger_hour();
+        debug_assert_eq!(hour, last.ledger_hour(), "a batch has one ledger bucket");
+        let (sent_at, touches) = (Instant::now(), self.is_touch_due(hour));
+        let keys = [&self.key_list[..SHARED_KEYS], &[format!("{}{hour}", self.keys.ledger_prefix).into()]].concat();
         let args = [
             count(held.saturating_add(BATCH_MAX)),
-            dead_max.into(),
-            millis(self.settings.ledger_ttl),
-            first.ledger_hour().to_string().into(),
             first.to_string().into(),
             last.to_string().into(),
-            count(outcome_values),
-            count(batch.len()),
-            Value::Bytes(packed(batch, outcome_values)?),
+            Value::Bytes(self.packed(batch, touches, may_have_attempts)?),
         ];
-        let reply = self.call(&self.scripts.settle, args).await?;
+        let reply = self.call_with(&self.scripts.settle, keys, args).await?;
         let (mirror_move, mirror, foreign, delivered, statuses): (String, String, String, String, Vec<String>) =
             reply.convert()?;
         let settled: Vec<Settled> = if statuses.is_empty() {
@@ -106,6 +110,9 @@ impl Group {
         };
         if settled.len() != batch.len() {
             return Err(RedisError::unexpected("settle count"));
+        }
+        if touches && settled.contains(&Settled::Done) {
+            *self.lock_touched() = Some(Touched { hour, at: sent_at });
         }
         Ok(SettleReply {
             mirror_move: match mirror_move.as_str() {
@@ -119,33 +126,57 @@ impl Group {
             settled,
         })
     }
-}
 
-/// The batch as one MessagePack array of byte strings: the ids, then each entry's verb and values.
-fn packed(batch: &[(EntryId, Ending)], outcome_values: usize) -> Result<Bytes, RedisError> {
-    let mut strings = Strings::expecting(batch.len() * BYTES_EXPECTED);
-    for (id, _) in batch {
-        strings.push(id.to_string().as_bytes());
+    /// The ledger's index says when something was last added to a bucket, to within a sixty-fourth of its lifetime; the
+    /// janitor waits for so much longer.
+    fn is_touch_due(&self, hour: u64) -> bool {
+        let within = self.settings.ledger_ttl / 64;
+        !self.lock_touched().is_some_and(|touched| touched.hour == hour && touched.at.elapsed() < within)
     }
-    for (_, ending) in batch {
-        match ending {
-            Ending::Known => strings.push(b"known"),
-            Ending::Outcome(result) => {
-                strings.push(b"outcome");
-                push_outcome(&mut strings, result, outcome_values);
-            }
-            Ending::Dead(letter) => {
-                strings.push(b"dead");
-                push_dead(&mut strings, letter);
-            }
-            Ending::Both(result, letter) => {
-                strings.push(b"both");
-                push_outcome(&mut strings, result, outcome_values);
-                push_dead(&mut strings, letter);
+
+    fn lock_touched(&self) -> MutexGuard<'_, Option<Touched>> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The batch as one MessagePack array of byte strings: what holds for all, the ids, then each entry's verb and values.
+    fn packed(&self, batch: &[(EntryId, Ending)], touches: bool, may_have_attempts: bool) -> Result<Bytes, RedisError> {
+        let outcome_values = match self.settings.outcome_fields {
+            OutcomeFields::Original => ORIGINAL_FIELDS,
+            OutcomeFields::Extended => FIELDS.len(),
+        };
+        let has_dead = batch.iter().any(|(_, ending)| matches!(ending, Ending::Dead(_) | Ending::Both(..)));
+        let dead_max = if has_dead { self.settings.dead_max.to_string() } else { String::new() };
+        let yes_or_empty = |yes: bool| if yes { &b"1"[..] } else { b"" };
+        let mut strings = Strings::expecting(batch.len() * BYTES_EXPECTED);
+        strings.push(batch.len().to_string().as_bytes());
+        strings.push(outcome_values.to_string().as_bytes());
+        strings.push(dead_max.as_bytes());
+        strings.push(self.settings.ledger_ttl.as_millis().to_string().as_bytes());
+        strings.push(yes_or_empty(touches));
+        strings.push(yes_or_empty(may_have_attempts));
+        for (id, _) in batch {
+            strings.push(id.to_string().as_bytes());
+        }
+        for (_, ending) in batch {
+            match ending {
+                Ending::Known => strings.push(b"known"),
+                Ending::Outcome(result) => {
+                    strings.push(b"outcome");
+                    push_outcome(&mut strings, result, outcome_values);
+                }
+                Ending::Dead(letter) => {
+                    strings.push(b"dead");
+                    push_dead(&mut strings, letter);
+                }
+                Ending::Both(result, letter) => {
+                    strings.push(b"both");
+                    push_outcome(&mut strings, result, outcome_values);
+                    push_dead(&mut strings, letter);
+                }
             }
         }
+        strings.into_array()
     }
-    strings.into_array()
 }
 
 /// What one ordinary entry packs to, roughly.

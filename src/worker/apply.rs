@@ -11,7 +11,7 @@ use super::backoff::CALLS;
 use super::conditions::Trouble;
 use super::events::Event;
 use super::holdings::{Held, Stage};
-use super::pump::SPARSE_AFTER;
+use super::pump::{FEW, SPARSE_AFTER};
 use super::replica::{Job, Mode, Replica};
 use super::work::{Conclusion, age_of, now_ms};
 use crate::contract::dead_letter::{DeadLetter, Reason};
@@ -55,12 +55,12 @@ impl Replica {
     }
 
     fn read_returned(&mut self, result: Result<Vec<Delivery>, RedisError>) {
-        let since = self.under_way.read.take();
-        self.pace.is_sparse = since.is_some_and(|since| since.elapsed() >= SPARSE_AFTER);
+        let waited = self.under_way.read.take().map_or(Duration::ZERO, |since| since.elapsed());
         match self.checked(Trouble::Read, result) {
             Ok(deliveries) => {
                 self.metrics.last_read.set(unix_seconds());
                 self.metrics.received("new", deliveries.len());
+                self.pace.is_sparse = waited >= SPARSE_AFTER && deliveries.len() <= FEW;
                 self.saw_delivered(deliveries.last().map(|delivery| delivery.id));
                 self.take_in(deliveries);
             }
@@ -152,7 +152,7 @@ impl Replica {
         }
     }
 
-    pub(super) fn conclude(&mut self, job: Job, conclusion: Conclusion) {
+    pub(super) fn conclude(&mut self, mut job: Job, conclusion: Conclusion) {
         self.games.finished(&job.envelope.game_id);
         if job.lost && !matches!(conclusion, Conclusion::Answered(_) | Conclusion::GivenUp { .. }) {
             return self.let_go(job.held);
@@ -170,6 +170,7 @@ impl Replica {
                 };
                 let letter = self.letter(&job.held, reason, detail, attempts.crashes, attempts.failures);
                 let result = outcome(&job, answer);
+                job.held.was_retried = true;
                 self.end(job.held, Ending::Both(result, letter));
             }
             Conclusion::Again { after, counted, why } => self.back_off(job, after, counted.is_some(), &why),
@@ -224,6 +225,7 @@ impl Replica {
         } else {
             tracing::debug!(worker = WORKER, stream, stream_entry_id, game_id, err, retry_in_s, "start waits");
         }
+        job.held.was_retried = true;
         if !counted {
             job.uncounted += 1;
         }

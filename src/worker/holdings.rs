@@ -23,6 +23,8 @@ pub struct Held {
     pub crashes: u64,
     /// How often the start service failed with it.
     pub failures: u64,
+    /// An attempt in this process did not answer it.
+    pub was_retried: bool,
     /// When this process got it.
     pub since: Instant,
     /// How it came.
@@ -38,6 +40,11 @@ impl Held {
     /// Has it been there when processes died, more often than chance would have it?
     pub fn is_suspect(&self) -> bool {
         self.crashes >= SUSPECT_CRASHES
+    }
+
+    /// May anything be written down about its attempts?
+    pub fn may_have_attempts(&self) -> bool {
+        self.crashes > 0 || self.failures > 0 || self.was_retried
     }
 
     /// The entry's id.
@@ -85,6 +92,7 @@ impl Holdings {
             deliveries: delivery.deliveries,
             crashes: delivery.crashes,
             failures: delivery.failures,
+            was_retried: false,
             since: now,
             origin: delivery.origin,
             fields: delivery.fields,

@@ -32,9 +32,9 @@ const ENDING_READS: usize = 3;
 /// Batches under way at once: single entries that come one after the other do not wait for each other.
 const SETTLES_MAX: usize = 4;
 /// So many entries in hand are few: there is time between them.
-const FEW: usize = 4;
-/// A read that has waited for so long brought an entry that came by itself.
-pub(super) const SPARSE_AFTER: Duration = Duration::from_micros(250);
+pub(super) const FEW: usize = 4;
+/// A read that has waited for so long, and brought few, brought what came by itself.
+pub(super) const SPARSE_AFTER: Duration = Duration::from_micros(500);
 /// When nothing at all is due.
 const IDLE_WAKE: Duration = Duration::from_secs(60);
 
@@ -222,6 +222,7 @@ impl Replica {
             self.faults.reach(Point::BeforeSettle);
             let batch = self.next_batch();
             let (group, held) = (self.group.clone(), self.holdings.len());
+            let may_have_attempts = batch.iter().any(|(held, _)| held.may_have_attempts());
             self.under_way.settles += 1;
             self.under_way.settling += batch.len();
             self.metrics.batch(batch.len());
@@ -233,7 +234,7 @@ impl Replica {
                         (held, (id, ending))
                     })
                     .unzip();
-                let reply = group.settle(&pairs, held).await;
+                let reply = group.settle(&pairs, held, may_have_attempts).await;
                 let batch = helds.into_iter().zip(pairs).map(|(held, (_, ending))| (held, ending)).collect();
                 Event::Settled(batch, reply)
             });

@@ -92,7 +92,7 @@ pub(super) struct Pace {
     pub(super) read_waits: bool,
     /// More could start, and lets what has begun go first.
     pub(super) starts_wait: bool,
-    /// The last read waited for what it brought.
+    /// The last read waited for the little that it brought.
     pub(super) is_sparse: bool,
 }
 

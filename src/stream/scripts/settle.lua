@@ -3,9 +3,11 @@
 -- Written for speed where a batch's length counts: one packed argument, because Redis and the client pay for each one;
 -- no table per entry; one call each for the fence, the ledger's two sides and the acknowledgement.
 --
--- ARGV: group, me, how many entries this consumer holds at most, dead-max, ledger-ttl in ms, the hour of all the
--- batch's ids, smallest and largest id, how many values an outcome has (6 or 10), n, and one MessagePack array of
--- strings: the n ids, then per entry, in the same order, a verb and
+-- KEYS: as in every script up to the ledgers, then the bucket of the hour of all the batch's ids.
+-- ARGV: group, me, how many entries this consumer holds at most, smallest and largest id, and one MessagePack array of
+-- strings: n, how many values an outcome has (6 or 10), dead-max or '' where nothing of the batch is dead, ledger-ttl in ms,
+-- `1` where the ledger's index is to be told, `1` where attempts may be written down, the n ids, then per entry, in the
+-- same order, a verb and
 --   `known`    nothing          (the ledger had it when it was read: acknowledge only)
 --   `outcome`  the values of the outcome's fields
 --   `dead`     8 values of the dead letter's head, m, m original names and values
@@ -14,24 +16,22 @@
 -- status per entry, in order:
 --   ok; dup (settled before); lost (another consumer has it); expired (put back: too old for the ledger to tell
 --   whether it was settled); skipped (not reached); or Redis's error text.
-local held_max, dead_max, ledger_ttl = ARGV[3], ARGV[4], tonumber(ARGV[5])
-local bucket, outcome_values, count = LEDGER .. ARGV[6], tonumber(ARGV[9]), tonumber(ARGV[10])
-
+local bucket, packed = KEYS[8], cmsgpack.unpack(ARGV[6])
+local count, outcome_values, dead_max = tonumber(packed[1]), tonumber(packed[2]), packed[3]
+local touches, has_attempts = packed[5] == '1', packed[6] == '1'
 local ids = {}
-local packed = cmsgpack.unpack(ARGV[11])
-for i = 1, count do ids[i] = packed[i] end
+for i = 1, count do ids[i] = packed[6 + i] end
 
--- Commands that are needed anyway refuse a key of another type; why, is found out only then. The results stream is
--- checked by the first XADD, before which nothing is written.
+-- A command that is needed anyway refuses a key of another type; which it is, is asked only then. The results stream is
+-- checked by the first XADD, before which nothing is written; of a key of another type MGET answers nothing.
 local function refusal()
-  return wrong_type(RESULTS, 'stream') or wrong_type(DEAD, 'stream') or wrong_type(LEDGERS, 'zset')
-    or wrong_type(ATTEMPTS, 'hash') or wrong_type(bucket, 'set') or wrong_type(MIRROR, 'string') or wrong_type(SHADOW, 'string')
+  return wrong_type(RESULTS, 'stream') or wrong_type(bucket, 'set') or wrong_type(MIRROR, 'string')
+    or wrong_type(SHADOW, 'string') or touches and wrong_type(LEDGERS, 'zset')
+    or has_attempts and wrong_type(ATTEMPTS, 'hash') or dead_max ~= '' and wrong_type(DEAD, 'stream') or nil
 end
 local held, shadow = unpack(redis.call('MGET', MIRROR, SHADOW))
-local settled, touched = redis.pcall('SMISMEMBER', bucket, unpack(ids)), redis.pcall('ZSCORE', LEDGERS, bucket)
-local attempts = redis.pcall('HLEN', ATTEMPTS)
--- Of a key of another type MGET answers nothing: where it answers both, they are strings.
-if settled.err or type(touched) == 'table' or type(attempts) == 'table' or dead_max ~= '' or not (held and shadow) then
+local settled = redis.pcall('SMISMEMBER', bucket, unpack(ids))
+if settled.err or touches or has_attempts or dead_max ~= '' or not (held and shadow) then
   local refused = refusal()
   if refused then return refused end
 end
@@ -39,20 +39,14 @@ local delivered, pending_before = last_delivered()
 if not delivered then return redis.error_reply(pending_before) end
 
 local mine = {}
-for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, ARGV[7], ARGV[8], held_max, ME)) do
+for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, ARGV[4], ARGV[5], ARGV[3], ME)) do
   mine[pending[1]] = true
 end
 
--- The ledger's index says when something was last added to a bucket, to within a sixty-fourth of its lifetime: the janitor
--- waits for so much longer.
 local function remember(list)
   if #list == 0 then return end
   redis.call('SADD', bucket, unpack(list))
-  local now = now_ms()
-  if not touched or tonumber(touched) < now - ledger_ttl / 64 then
-    redis.call('ZADD', LEDGERS, now, bucket)
-    touched = now
-  end
+  if touches then redis.call('ZADD', LEDGERS, now_ms(), bucket) end
 end
 
 local function publish_outcome(v)
@@ -89,7 +83,7 @@ local function judge_absent(id, is_settled)
   local pending = redis.call('XPENDING', JOBS, GROUP, id, id, 1)[1]
   if pending then return pending[2] == ME and 'publish' or 'lost' end
   if is_settled then return 'dup' end
-  if tonumber((id_parts(id))) >= now_ms() - ledger_ttl then return 'publish' end
+  if tonumber((id_parts(id))) >= now_ms() - tonumber(packed[4]) then return 'publish' end
   if exists(id) and compare_ids(id, delivered) <= 0 then
     redis.call('XCLAIM', JOBS, GROUP, ME, 0, id, 'FORCE', 'JUSTID')
     put_back = true
@@ -97,9 +91,19 @@ local function judge_absent(id, is_settled)
   return 'expired'
 end
 
-local statuses, all_ok, published, acknowledge, error_text = {}, true, {}, {}, nil
-local at = 1 + count
-for position = 1, count do
+local at, first = 7 + count, 1
+-- Nearly always every entry is ours, new and answered: no more is done for each than must be. What is refused here is tried
+-- and told below.
+while first <= count and mine[ids[first]] and settled[first] == 0 and packed[at] == 'outcome' do
+  if publish_outcome(at + 1).err then break end
+  at, first = at + 1 + outcome_values, first + 1
+end
+local statuses, all_ok, published, acknowledge, error_text = {}, true, ids, ids, nil
+if first <= count then
+  published, acknowledge = {}, {}
+  for i = 1, first - 1 do published[i], acknowledge[i], statuses[i] = ids[i], ids[i], 'ok' end
+end
+for position = first, count do
   local id, verb = ids[position], packed[at]
   local values, head, kept
   at = at + 1
@@ -139,7 +143,7 @@ remember(published)
 local acknowledged = 0
 if #acknowledge > 0 then
   acknowledged = redis.call('XACK', JOBS, GROUP, unpack(acknowledge))
-  if attempts > 0 then redis.call('HDEL', ATTEMPTS, unpack(acknowledge)) end
+  if has_attempts then redis.call('HDEL', ATTEMPTS, unpack(acknowledge)) end
 end
 -- With nothing pending any more the watermark need not be looked for.
 local mark = not put_back and acknowledged == pending_before and delivered or nil
