@@ -76,12 +76,12 @@ pub struct Group {
     consumer: Arc<str>,
     commands: Arc<Connection>,
     scripts: Arc<Scripts>,
-    touched: Arc<Mutex<Option<Touched>>>,
+    told: Arc<Mutex<Option<Told>>>,
 }
 
 /// When this replica last told the ledger's index of a bucket.
 #[derive(Debug, Clone, Copy)]
-struct Touched {
+struct Told {
     hour: u64,
     at: Instant,
 }
@@ -129,7 +129,7 @@ impl Group {
             consumer: consumer.into(),
             commands,
             scripts: Arc::new(Scripts::new()),
-            touched: Arc::default(),
+            told: Arc::default(),
         }
     }
 

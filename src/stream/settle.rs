@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::entry_id::EntryId;
-use super::{Group, Touched, count, delivered_of};
+use super::{Group, Told, count, delivered_of};
 use crate::contract::dead_letter::DeadLetter;
 use crate::contract::job_result::{FIELDS, JobResult, ORIGINAL_FIELDS};
 use crate::redis::packed::Strings;
@@ -92,13 +92,13 @@ impl Group {
         };
         let hour = first.ledger_hour();
         debug_assert_eq!(hour, last.ledger_hour(), "a batch has one ledger bucket");
-        let (sent_at, touches) = (Instant::now(), self.is_touch_due(hour));
+        let (sent_at, tells_index) = (Instant::now(), self.is_telling_due(hour));
         let keys = [&self.key_list[..SHARED_KEYS], &[format!("{}{hour}", self.keys.ledger_prefix).into()]].concat();
         let args = [
             count(held.saturating_add(BATCH_MAX)),
             first.to_string().into(),
             last.to_string().into(),
-            Value::Bytes(self.packed(batch, touches, may_have_attempts)?),
+            Value::Bytes(self.packed(batch, tells_index, may_have_attempts)?),
         ];
         let reply = self.call_with(&self.scripts.settle, keys, args).await?;
         let (mirror_move, mirror, foreign, delivered, statuses): (String, String, String, String, Vec<String>) =
@@ -111,8 +111,8 @@ impl Group {
         if settled.len() != batch.len() {
             return Err(RedisError::unexpected("settle count"));
         }
-        if touches && settled.contains(&Settled::Done) {
-            *self.lock_touched() = Some(Touched { hour, at: sent_at });
+        if tells_index && settled.contains(&Settled::Done) {
+            *self.lock_told() = Some(Told { hour, at: sent_at });
         }
         Ok(SettleReply {
             mirror_move: match mirror_move.as_str() {
@@ -129,17 +129,27 @@ impl Group {
 
     /// The ledger's index says when something was last added to a bucket, to within a sixty-fourth of its lifetime; the
     /// janitor waits for so much longer.
-    fn is_touch_due(&self, hour: u64) -> bool {
+    fn is_telling_due(&self, hour: u64) -> bool {
         let within = self.settings.ledger_ttl / 64;
-        !self.lock_touched().is_some_and(|touched| touched.hour == hour && touched.at.elapsed() < within)
+        !self.lock_told().is_some_and(|told| told.hour == hour && told.at.elapsed() < within)
     }
 
-    fn lock_touched(&self) -> MutexGuard<'_, Option<Touched>> {
-        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Redis may have lost what it was told of the index.
+    pub fn tell_index_again(&self) {
+        *self.lock_told() = None;
+    }
+
+    fn lock_told(&self) -> MutexGuard<'_, Option<Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The batch as one MessagePack array of byte strings: what holds for all, the ids, then each entry's verb and values.
-    fn packed(&self, batch: &[(EntryId, Ending)], touches: bool, may_have_attempts: bool) -> Result<Bytes, RedisError> {
+    fn packed(
+        &self,
+        batch: &[(EntryId, Ending)],
+        tells_index: bool,
+        may_have_attempts: bool,
+    ) -> Result<Bytes, RedisError> {
         let outcome_values = match self.settings.outcome_fields {
             OutcomeFields::Original => ORIGINAL_FIELDS,
             OutcomeFields::Extended => FIELDS.len(),
@@ -152,7 +162,7 @@ impl Group {
         strings.push(outcome_values.to_string().as_bytes());
         strings.push(dead_max.as_bytes());
         strings.push(self.settings.ledger_ttl.as_millis().to_string().as_bytes());
-        strings.push(yes_or_empty(touches));
+        strings.push(yes_or_empty(tells_index));
         strings.push(yes_or_empty(may_have_attempts));
         for (id, _) in batch {
             strings.push(id.to_string().as_bytes());

@@ -60,7 +60,8 @@ impl Replica {
             Ok(deliveries) => {
                 self.metrics.last_read.set(unix_seconds());
                 self.metrics.received("new", deliveries.len());
-                self.pace.is_sparse = waited >= SPARSE_AFTER && deliveries.len() <= FEW;
+                let are_few = deliveries.len() <= FEW && deliveries.len() < self.pace.asked;
+                self.pace.is_sparse = waited >= SPARSE_AFTER && are_few;
                 self.saw_delivered(deliveries.last().map(|delivery| delivery.id));
                 self.take_in(deliveries);
             }
@@ -170,7 +171,7 @@ impl Replica {
                 };
                 let letter = self.letter(&job.held, reason, detail, attempts.crashes, attempts.failures);
                 let result = outcome(&job, answer);
-                job.held.was_retried = true;
+                job.held.was_counted = true;
                 self.end(job.held, Ending::Both(result, letter));
             }
             Conclusion::Again { after, counted, why } => self.back_off(job, after, counted.is_some(), &why),
@@ -225,7 +226,7 @@ impl Replica {
         } else {
             tracing::debug!(worker = WORKER, stream, stream_entry_id, game_id, err, retry_in_s, "start waits");
         }
-        job.held.was_retried = true;
+        job.held.was_counted = true;
         if !counted {
             job.uncounted += 1;
         }

@@ -23,8 +23,8 @@ pub struct Held {
     pub crashes: u64,
     /// How often the start service failed with it.
     pub failures: u64,
-    /// An attempt in this process did not answer it.
-    pub was_retried: bool,
+    /// Something may have been written down about its attempts in this process.
+    pub was_counted: bool,
     /// When this process got it.
     pub since: Instant,
     /// How it came.
@@ -44,7 +44,7 @@ impl Held {
 
     /// May anything be written down about its attempts?
     pub fn may_have_attempts(&self) -> bool {
-        self.crashes > 0 || self.failures > 0 || self.was_retried
+        self.crashes > 0 || self.failures > 0 || self.was_counted
     }
 
     /// The entry's id.
@@ -92,7 +92,7 @@ impl Holdings {
             deliveries: delivery.deliveries,
             crashes: delivery.crashes,
             failures: delivery.failures,
-            was_retried: false,
+            was_counted: false,
             since: now,
             origin: delivery.origin,
             fields: delivery.fields,

@@ -138,7 +138,7 @@ impl Replica {
             && !self.under_way.sweep
             && self.claim_next.is_none()
             // Entries come far apart: everything that is done before the outcome stands would delay it.
-            && !(self.pace.is_sparse && self.under_way.settles > 0)
+            && !(self.pace.is_sparse && self.under_way.settles > 0 && self.holdings.len() <= FEW)
             && self.holdings.count(Stage::Ending) < ENDING_READS * self.read_max()
     }
 
@@ -377,6 +377,7 @@ impl Replica {
         }
         let room = self.free_for_claims().min(self.read_max());
         self.under_way.read = Some(now);
+        self.pace.asked = room;
         self.read_above = self.delivered;
         self.under_way.read_is_overdue = false;
         let reader = Arc::clone(&self.reader);

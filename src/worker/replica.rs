@@ -92,6 +92,8 @@ pub(super) struct Pace {
     pub(super) read_waits: bool,
     /// More could start, and lets what has begun go first.
     pub(super) starts_wait: bool,
+    /// How many entries the read asks for.
+    pub(super) asked: usize,
     /// The last read waited for the little that it brought.
     pub(super) is_sparse: bool,
 }
@@ -328,6 +330,7 @@ impl Replica {
         let now = Instant::now();
         self.due.renew = now;
         self.due.sweep = now + self.settings.claim_idle;
+        self.group.tell_index_again();
     }
 
     pub(super) fn begin_drain(&mut self) {

@@ -20,6 +20,8 @@ mod encrypted;
 mod shutdown;
 // a game's record, call by call
 mod records;
+// the settle script, call by call
+mod settle;
 // what the start service promises, and entries of every shape
 mod start_service;
 // the simulated engine on a real redis-server

@@ -7,10 +7,10 @@
 -- ARGV: one MessagePack array: for each call the number of its words, then those: the verb and its arguments. An array for
 -- each would cost more than all the rest of taking it apart.
 -- Answers one MessagePack array with one array of strings per call; `error` and Redis's text where a call failed, which
--- leaves the others as they are.
+-- leaves the others as they are. Where Redis refuses to write, the run fails as a whole and nothing is written.
 if redis.replicate_commands then redis.replicate_commands() end
 
--- `at_end`, where the verbs set it, runs once behind the last write.
+-- `at_end`, where the verbs set it, runs once behind the last call and before anything is written.
 local verbs, at_end, clock = {}, nil, nil
 
 -- The server's Unix milliseconds, asked once.

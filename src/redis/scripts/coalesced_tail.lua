@@ -14,6 +14,8 @@ do
   end
 end
 
+-- In front of the values: what refuses it leaves nothing written, and after the first write nothing is refused.
+if at_end then at_end() end
 do
   local kept, count, gone = {}, 0, {}
   for key in pairs(changed) do
@@ -28,5 +30,4 @@ do
   if count > 0 then redis.call('MSET', unpack(kept)) end
   if #gone > 0 then redis.call('DEL', unpack(gone)) end
 end
-if at_end then at_end() end
 return cmsgpack.pack(replies)

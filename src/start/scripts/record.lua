@@ -45,6 +45,12 @@ end
 
 local function damaged(key, what) error('KEYTYPE ' .. key .. ' holds no record of a game: ' .. what, 0) end
 
+-- Redis's own words do not name the key.
+local function refused(key, words)
+  if string.find(words, 'WRONGTYPE', 1, true) == 1 then words = 'KEYTYPE ' .. key .. ' holds no stored answers' end
+  error(words, 0)
+end
+
 local function check_texts(key, object, names, default)
   for _, name in ipairs(names) do
     if object[name] == nil then object[name] = default end
@@ -131,7 +137,8 @@ end
 -- Keeps the answer of a job beside the record; of too many, the oldest go.
 local function keep_answer(key, rec)
   local results, job = results_of(key), job_of(rec)
-  redis.call('HSET', results, job, answer_of(rec))
+  local kept = redis.pcall('HSET', results, job, answer_of(rec))
+  if type(kept) == 'table' then refused(results, kept.err) end
   redis.call('PEXPIRE', results, RESULTS_KEPT_MS)
   if redis.call('HLEN', results) > RESULTS_MAX then
     local jobs = redis.call('HKEYS', results)
@@ -144,5 +151,7 @@ end
 -- What the job of another record has been answered, if it has.
 local function answered(key, rec, other)
   if rec.answer and is_of_one_job(rec, other) then return answer_of(rec) end
-  return redis.call('HGET', results_of(key), job_of(other))
+  local stored = redis.pcall('HGET', results_of(key), job_of(other))
+  if type(stored) == 'table' then refused(results_of(key), stored.err) end
+  return stored
 end

@@ -80,7 +80,10 @@ local function walk()
   if #ids > 0 then
     local pending, first = {}, ids[1]
     for _, row in ipairs(redis.call('XPENDING', JOBS, GROUP, first, ids[#ids], #ids)) do pending[row[1]] = true end
-    local settled = in_ledger(ids)
+    local settled, done = in_ledger(ids), {}
+    for id in pairs(settled) do done[#done + 1] = id end
+    -- What a settle did not know of, because it was written by somebody else meanwhile.
+    forget_attempts(done)
     for _, id in ipairs(ids) do
       -- Older than the ledger: nobody can tell any more, and nobody could have worked on it for so long.
       local untold = tonumber((id_parts(id))) < now - ledger_ttl

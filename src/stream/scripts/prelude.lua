@@ -9,6 +9,7 @@
 if redis.replicate_commands then redis.replicate_commands() end
 
 local JOBS, RESULTS, DEAD, MIRROR, SHADOW, ATTEMPTS, LEDGERS, SWEEP, REPLICAS, VERIFIED, LEDGER = unpack(KEYS)
+-- The settle script has its ledger bucket in the eighth place, and none behind it.
 local GROUP, ME = ARGV[1], ARGV[2]
 
 local function now_ms()

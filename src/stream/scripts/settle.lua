@@ -18,20 +18,22 @@
 --   whether it was settled); skipped (not reached); or Redis's error text.
 local bucket, packed = KEYS[8], cmsgpack.unpack(ARGV[6])
 local count, outcome_values, dead_max = tonumber(packed[1]), tonumber(packed[2]), packed[3]
-local touches, has_attempts = packed[5] == '1', packed[6] == '1'
+local tells_index, has_attempts = packed[5] == '1', packed[6] == '1'
 local ids = {}
 for i = 1, count do ids[i] = packed[6 + i] end
 
 -- A command that is needed anyway refuses a key of another type; which it is, is asked only then. The results stream is
--- checked by the first XADD, before which nothing is written; of a key of another type MGET answers nothing.
+-- checked by the first XADD; of a key of another type MGET answers nothing.
 local function refusal()
   return wrong_type(RESULTS, 'stream') or wrong_type(bucket, 'set') or wrong_type(MIRROR, 'string')
-    or wrong_type(SHADOW, 'string') or touches and wrong_type(LEDGERS, 'zset')
-    or has_attempts and wrong_type(ATTEMPTS, 'hash') or dead_max ~= '' and wrong_type(DEAD, 'stream') or nil
+    or wrong_type(SHADOW, 'string') or has_attempts and wrong_type(ATTEMPTS, 'hash')
+    or dead_max ~= '' and wrong_type(DEAD, 'stream') or nil
 end
 local held, shadow = unpack(redis.call('MGET', MIRROR, SHADOW))
 local settled = redis.pcall('SMISMEMBER', bucket, unpack(ids))
-if settled.err or touches or has_attempts or dead_max ~= '' or not (held and shadow) then
+-- Whatever refused it: without the ledger nothing is published.
+if settled.err then return refusal() or redis.error_reply(settled.err) end
+if has_attempts or dead_max ~= '' or not (held and shadow) then
   local refused = refusal()
   if refused then return refused end
 end
@@ -46,7 +48,8 @@ end
 local function remember(list)
   if #list == 0 then return end
   redis.call('SADD', bucket, unpack(list))
-  if touches then redis.call('ZADD', LEDGERS, now_ms(), bucket) end
+  -- An index of another type is the janitor's to tell.
+  if tells_index then redis.pcall('ZADD', LEDGERS, now_ms(), bucket) end
 end
 
 local function publish_outcome(v)
@@ -123,8 +126,8 @@ for position = first, count do
     else
       local reply = publish(id, values, head, kept)
       if reply.err then
-        -- The first of all has been refused: nothing is written yet.
-        local refused = #published == 0 and refusal()
+        -- Where it is the first write that has been refused, the key is named.
+        local refused = #published == 0 and not put_back and refusal()
         if refused then return refused end
         error_text = reply.err
         status = reply.err
