@@ -35,6 +35,7 @@ impl Group {
             millis(claim_idle),
             millis(consumer_idle),
             millis(self.settings.ledger_ttl),
+            millis(self.index_within()),
             i64::from(self.settings.trim_jobs).into(),
             millis(self.settings.results_retention.unwrap_or_default()),
             count(WALK_MAX),

@@ -1,7 +1,7 @@
 //! Settling: the outcome, the dead letter, the ledger, the acknowledgement and the mirror of a batch, in one step.
 
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -127,11 +127,14 @@ impl Group {
         })
     }
 
-    /// The ledger's index says when something was last added to a bucket, to within a sixty-fourth of its lifetime; the
-    /// janitor waits for so much longer.
+    /// The ledger's index says when something was last added to a bucket to within so much; the janitor waits for so much
+    /// longer.
+    pub(super) fn index_within(&self) -> Duration {
+        self.settings.ledger_ttl / 64
+    }
+
     fn is_telling_due(&self, hour: u64) -> bool {
-        let within = self.settings.ledger_ttl / 64;
-        !self.lock_told().is_some_and(|told| told.hour == hour && told.at.elapsed() < within)
+        !self.lock_told().is_some_and(|told| told.hour == hour && told.at.elapsed() < self.index_within())
     }
 
     /// Redis may have lost what it was told of the index.

@@ -1,11 +1,13 @@
 -- The janitor: bounded tidying, one run in the fleet per interval.
 --
--- ARGV: group, me, janitor interval ms, claim idle ms, consumer-idle ms, ledger-ttl ms, trim (`1` or `0`),
+-- ARGV: group, me, janitor interval ms, claim idle ms, consumer-idle ms, ledger-ttl ms, how much coarser the
+-- ledger's index is in ms, trim (`1` or `0`),
 -- results retention ms or 0, ids to walk at most.
 -- Answers nothing where it is not due; else: consumers removed, orphans put back (ids), ledger buckets dropped,
 -- whether the walk has more before it (1 or 0).
 local interval, claim_idle, consumer_idle = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local ledger_ttl, trim, retention, walk_max = tonumber(ARGV[6]), ARGV[7] == '1', tonumber(ARGV[8]), tonumber(ARGV[9])
+local ledger_ttl, index_within, trim = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8] == '1'
+local retention, walk_max = tonumber(ARGV[9]), tonumber(ARGV[10])
 local CONSUMERS_MAX, BUCKETS_MAX, HANDED_BACK_IDLE = 500, 4, 3600000
 
 local refused = wrong_type(SWEEP, 'hash') or wrong_type(REPLICAS, 'hash') or wrong_type(LEDGERS, 'zset')
@@ -50,10 +52,10 @@ local function forget_presence()
   each_thousand(forgotten, function(...) redis.call('HDEL', REPLICAS, ...) end)
 end
 
--- Buckets to which nothing was added for ledger-ttl; the index says when, to within a sixty-fourth of that. UNLINK,
--- because a bucket may hold a million ids.
+-- Buckets to which nothing was added for ledger-ttl, as far as the index can tell. UNLINK, because a bucket may hold a
+-- million ids.
 local function drop_buckets()
-  local before = string.format('%.0f', now - ledger_ttl - ledger_ttl / 64)
+  local before = string.format('%.0f', now - ledger_ttl - index_within)
   local old = redis.call('ZRANGEBYSCORE', LEDGERS, '-inf', '(' .. before, 'LIMIT', 0, BUCKETS_MAX)
   for _, bucket in ipairs(old) do
     redis.call('UNLINK', bucket)

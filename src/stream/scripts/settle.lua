@@ -149,7 +149,6 @@ if #acknowledge > 0 then
   if has_attempts then redis.call('HDEL', ATTEMPTS, unpack(acknowledge)) end
 end
 -- With nothing pending any more the watermark need not be looked for.
-local mark = not put_back and acknowledged == pending_before and delivered or nil
-local move, foreign
-move, mark, foreign = write_mirror(delivered, held, shadow, mark)
+local known = not put_back and acknowledged == pending_before and delivered or nil
+local move, mark, foreign = write_mirror(delivered, held, shadow, known)
 return { move, mark, foreign, delivered, all_ok and {} or statuses }
