@@ -34,8 +34,9 @@ const ASKED_MAX: u32 = 5;
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// Codes that are only published when a budget is spent, which leaves a dead letter too.
-const CODES_WITH_LETTER: [&str; 12] = [
+const CODES_WITH_LETTER: [&str; 13] = [
     "poison",
+    "job_too_large",
     "image_pull_rate_limited",
     "image_pull_failed",
     "image_pull_timeout",
@@ -321,7 +322,7 @@ impl<'a> Reader<'a> {
         let reason = match row.text("reason").as_str() {
             "malformed" => Reason::Malformed,
             "entry_lost" => Reason::Lost,
-            "poison" | "retries_exhausted" => Reason::Answered,
+            "poison" | "retries_exhausted" | "job_too_large" => Reason::Answered,
             _ => Reason::Unknown,
         };
         let outcome = Id::parse(&row.text("outcome_id")).unwrap_or_default();

@@ -47,6 +47,8 @@ pub enum ErrorCode {
     StateStoreUnavailable,
     /// The job was older than its limit before it could be started.
     StartDeadlineExceeded,
+    /// The entry is too large to be read within its limits; only the fields of the job were.
+    JobTooLarge,
     /// The job's process died too often while it ran.
     Poison,
     /// A permanent failure of the simulated engine (`simulated-failures`).
@@ -68,7 +70,7 @@ pub enum Class {
 
 impl ErrorCode {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidGameId,
         Self::InvalidImageRef,
         Self::ImageConflict,
@@ -90,6 +92,7 @@ impl ErrorCode {
         Self::StartInProgress,
         Self::StateStoreUnavailable,
         Self::StartDeadlineExceeded,
+        Self::JobTooLarge,
         Self::Poison,
         Self::SimulatedFailure,
         Self::SimulatedError,
@@ -120,6 +123,7 @@ impl ErrorCode {
             Self::StartInProgress => "start_in_progress",
             Self::StateStoreUnavailable => "state_store_unavailable",
             Self::StartDeadlineExceeded => "start_deadline_exceeded",
+            Self::JobTooLarge => "job_too_large",
             Self::Poison => "poison",
             Self::SimulatedFailure => "simulated_failure",
             Self::SimulatedError => "simulated_error",
@@ -142,6 +146,7 @@ impl ErrorCode {
             | Self::EngineExited
             | Self::EngineNotReady
             | Self::StartDeadlineExceeded
+            | Self::JobTooLarge
             | Self::Poison
             | Self::SimulatedFailure => Class::Permanent,
             Self::ImagePullRateLimited

@@ -50,6 +50,9 @@ pub enum Malformed {
     RequestedAt(String),
 }
 
+/// Every field that is looked at, in the order of the documentation.
+pub const FIELDS: [&str; 5] = [GAME_ID, IMAGE_REF, REQUESTED_AT_MS, "traceparent", "tracestate"];
+
 const GAME_ID: &str = "game_id";
 const IMAGE_REF: &str = "image_ref";
 const REQUESTED_AT_MS: &str = "requested_at_ms";

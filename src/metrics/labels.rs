@@ -10,8 +10,8 @@ use crate::version::{REVISION, RUSTC, VERSION};
 /// A label's name and its values.
 pub type Label = (&'static str, Vec<&'static str>);
 
-const ORIGINS: [&str; 2] = ["new", "claimed"];
-const SETTLED: [&str; 6] = ["done", "duplicate", "lost", "expired", "refused", "skipped"];
+const ORIGINS: [&str; 3] = ["new", "claimed", "found"];
+const SETTLED: [&str; 7] = ["done", "duplicate", "lost", "unknown", "expired", "refused", "skipped"];
 const OUTCOMES: [&str; 2] = ["success", "failure"];
 const SWEEPS: [&str; 6] = ["not_due", "found", "suspects", "nothing", "claimed", "error"];
 const CONDITIONS: [&str; 10] =
@@ -31,8 +31,7 @@ pub fn of(metric: &str) -> Vec<Label> {
             vec![("outcome", OUTCOMES.to_vec()), ("error_code", error_codes)]
         }
         "startjobs_dead_letters_total" => {
-            let reasons = [Reason::Malformed, Reason::Poison, Reason::RetriesExhausted, Reason::EntryLost];
-            vec![("reason", reasons.map(Reason::as_str).to_vec())]
+            vec![("reason", Reason::ALL.map(Reason::as_str).to_vec())]
         }
         "startjobs_retries_total" => vec![("counted", vec!["yes", "no"])],
         "startjobs_claim_sweeps_total" => vec![("result", SWEEPS.to_vec())],

@@ -23,6 +23,8 @@ pub enum Role {
     Reader(Duration),
     /// Every other command.
     Commands,
+    /// Replies of any size, which may take this long.
+    Bulk(Duration),
 }
 
 /// How long a command may take before its answer counts as lost.
@@ -289,6 +291,7 @@ fn timeout_of(role: Role) -> Duration {
     match role {
         Role::Reader(block) => block + BLOCK_GRACE,
         Role::Commands => COMMAND_TIMEOUT,
+        Role::Bulk(patience) => patience,
     }
 }
 

@@ -127,6 +127,8 @@ pub struct WorkerSettings {
     pub crash_budget: u32,
     /// `max-backing-off`
     pub max_backing_off: usize,
+    /// `max-held-bytes`
+    pub max_held_bytes: usize,
     /// `start-deadline`; none: off.
     pub start_deadline: Option<Duration>,
     /// `janitor-interval`

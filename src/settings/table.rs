@@ -218,6 +218,8 @@ table! {
             "How many crashes one entry may survive; with one more it is poison.";
         "max-backing-off" = Computed("4 x slots"), count(1, 1_000_000),
             "How many entries one replica holds in back-off before it stops reading.";
+        "max-held-bytes" = Text("64MiB"), Shape::Size { min: 1 << 20, max: 64 << 30 },
+            "How many bytes of payloads one replica holds before it stops reading.";
         "start-deadline" = Text("off"), Shape::OptionalDuration,
             "Answer a job with a failure when it was requested longer ago than this.";
     }

@@ -126,7 +126,9 @@ pub fn answer_of(text: &str) -> Result<Answered, RedisError> {
         "failure" => Answer::Failure { code: told.error_code, message: told.error_message },
         other => return Err(RedisError::unexpected(&format!("stored outcome {other:?}"))),
     };
-    let given_up = [Reason::Poison, Reason::RetriesExhausted].into_iter().find(|why| why.as_str() == told.given_up);
+    let given_up = [Reason::Poison, Reason::RetriesExhausted, Reason::TooLarge]
+        .into_iter()
+        .find(|why| why.as_str() == told.given_up);
     Ok(Answered { answer, given_up })
 }
 
@@ -203,7 +205,7 @@ mod tests {
         assert_eq!(answer_of(&told("success", "", "")), Ok(success(SuccessKind::Started).into()));
         assert_eq!(answer_of(&told("success", REPLAY_NO_OP, "")), Ok(success(SuccessKind::Replayed).into()));
         let failure = Answer::Failure { code: "engine_exited".into(), message: "a/b".into() };
-        for given_up in [None, Some(Reason::Poison), Some(Reason::RetriesExhausted)] {
+        for given_up in [None, Some(Reason::Poison), Some(Reason::RetriesExhausted), Some(Reason::TooLarge)] {
             let text = told("failure", "engine_exited", given_up.map_or("", Reason::as_str));
             assert_eq!(answer_of(&text), Ok(Answered { answer: failure.clone(), given_up }));
         }

@@ -46,7 +46,7 @@ impl AdoptionState {
 impl Group {
     /// Makes the group usable. Safe to run at any time, by any number of replicas.
     pub async fn adopt(&self, claim_idle: Duration) -> Result<Adoption, RedisError> {
-        let reply = self.call(&self.scripts.adopt, [millis(claim_idle)]).await?;
+        let reply = self.call(&self.scripts.adopt, &[], [millis(claim_idle)]).await?;
         let (state, mirror, acknowledged, delivered): (String, String, u64, String) = reply.convert()?;
         let state = match state.as_str() {
             "created" => AdoptionState::Created,

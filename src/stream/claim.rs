@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::{Delivery, Group, Origin, count, id_of, millis};
 use crate::redis::{RedisError, Value};
 
@@ -58,7 +56,7 @@ impl Group {
             Aim::Alone => "alone",
         };
         let args = [millis(claim_idle), millis(interval), count(want), mode.into(), dead_max.into()];
-        let reply = self.call(&self.scripts.claim, args).await?;
+        let reply = self.call(&self.scripts.claim, &[], args).await?;
         match state_of(&reply)?.as_str() {
             "not-due" => return Ok(Swept::NotDue),
             "found" => return Ok(Swept::Found),
@@ -77,13 +75,6 @@ fn state_of(reply: &Value) -> Result<String, RedisError> {
 }
 
 fn delivery_of(value: Value) -> Result<Delivery, RedisError> {
-    let (id, deliveries, crashes, failures, flat): (String, u64, u64, u64, Vec<Bytes>) = value.convert()?;
-    Ok(Delivery {
-        id: id_of(&id)?,
-        origin: Origin::Claimed,
-        deliveries,
-        crashes,
-        failures,
-        fields: flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
-    })
+    let (id, deliveries, crashes, failures): (String, u64, u64, u64) = value.convert()?;
+    Ok(Delivery { id: id_of(&id)?, origin: Origin::Claimed, deliveries, crashes, failures, fields: None })
 }

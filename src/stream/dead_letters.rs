@@ -9,7 +9,7 @@ use fred::interfaces::StreamsInterface;
 use super::entry_id::EntryId;
 use super::{count, id_of};
 use crate::contract::Fields;
-use crate::contract::dead_letter::{HEAD_FIELDS, KEPT_PAIRS_MAX, OUTCOME_ID};
+use crate::contract::dead_letter::{HEAD_FIELDS, OUTCOME_ID, says_cut};
 use crate::redis::{Connection, RedisError, Script, Value};
 use crate::settings::StreamSettings;
 
@@ -78,9 +78,7 @@ impl Letter {
 
     /// Is this all that was sent? Otherwise it cannot be put back.
     pub fn is_cut(&self) -> bool {
-        let words = b"; kept the first ";
-        let says_so = self.head("detail").windows(words.len()).any(|window| window == words);
-        says_so && self.original.len() >= KEPT_PAIRS_MAX
+        says_cut(self.head("detail"), self.original.len())
     }
 }
 
@@ -194,7 +192,7 @@ impl DeadLetters {
     pub async fn requeue(&self, ids: &[EntryId]) -> Result<Vec<Requeued>, RedisError> {
         debug_assert!(ids.len() <= REQUEUE_BATCH_MAX, "a batch is bounded");
         let keys = vec![self.jobs.clone(), self.dead.clone(), self.links.clone()];
-        let mut args: Vec<Value> = vec![count(KEPT_PAIRS_MAX), count(LINKS_MAX)];
+        let mut args: Vec<Value> = vec![count(LINKS_MAX)];
         args.extend(ids.iter().map(|id| Value::from(id.to_string())));
         let reply = self.requeue.run(&self.connection, keys, args).await?;
         let answers: Vec<(String, String)> = reply.convert()?;

@@ -20,7 +20,7 @@ pub struct Attempts {
 impl Group {
     /// Counts one service failure of an entry that this process got `held_for` ago; nothing where it is not ours.
     pub async fn record_failure(&self, id: EntryId, held_for: Duration) -> Result<Option<Attempts>, RedisError> {
-        let reply = self.call(&self.scripts.fail, [id.to_string().into(), millis(held_for)]).await?;
+        let reply = self.call(&self.scripts.fail, &[], [id.to_string().into(), millis(held_for)]).await?;
         if reply.is_null() {
             return Ok(None);
         }

@@ -11,11 +11,11 @@ impl Group {
             return Ok(0);
         }
         let args = ids.iter().map(|id| Value::from(id.to_string()));
-        Ok(self.call(&self.scripts.hand_back, args).await?.convert()?)
+        Ok(self.call(&self.scripts.hand_back, &[], args).await?.convert()?)
     }
 
     /// Marks this replica as gone and deletes its consumer where it holds nothing; answers how many entries it holds.
     pub async fn leave(&self, about: &str) -> Result<u64, RedisError> {
-        Ok(self.call(&self.scripts.leave, [Value::from(about)]).await?.convert()?)
+        Ok(self.call(&self.scripts.leave, &[], [Value::from(about)]).await?.convert()?)
     }
 }

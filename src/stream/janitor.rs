@@ -40,7 +40,7 @@ impl Group {
             millis(self.settings.results_retention.unwrap_or_default()),
             count(WALK_MAX),
         ];
-        let reply = self.call(&self.scripts.janitor, args).await?;
+        let reply = self.call(&self.scripts.janitor, &[], args).await?;
         if reply.is_null() {
             return Ok(None);
         }

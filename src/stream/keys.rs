@@ -51,6 +51,11 @@ impl Keys {
         }
     }
 
+    /// The ledger's bucket of one hour.
+    pub fn ledger_bucket(&self, hour: u64) -> String {
+        format!("{}{hour}", self.ledger_prefix)
+    }
+
     /// The keys that scripts take first, in the order in which the prelude names them.
     pub fn listed(&self) -> Vec<String> {
         [

@@ -11,6 +11,8 @@ pub mod adopt;
 pub mod read;
 // entries nobody works on any more
 pub mod claim;
+// the payloads of entries that came by their ids
+pub mod fetch;
 // what is known about an entry before it is started
 pub mod past;
 // keeping what we hold
@@ -28,10 +30,12 @@ pub mod dead_letters;
 // an operator holds the whole fleet
 pub mod pause;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::contract::Fields;
+use crate::contract::dead_letter::size_of;
 use crate::redis::{Connection, Key, RedisError, Script, Value};
 use crate::settings::StreamSettings;
 use entry_id::EntryId;
@@ -53,8 +57,15 @@ pub struct Delivery {
     pub crashes: u64,
     /// How often the start service failed with it.
     pub failures: u64,
-    /// The payload.
-    pub fields: Fields,
+    /// The payload; none while it is still in the stream alone, and has to be fetched.
+    pub fields: Option<Fields>,
+}
+
+impl Delivery {
+    /// Bytes of its payload, as far as it is here.
+    pub fn bytes(&self) -> usize {
+        self.fields.as_deref().map_or(0, size_of)
+    }
 }
 
 /// How an entry came to this process.
@@ -64,6 +75,8 @@ pub enum Origin {
     New,
     /// Taken over from a consumer that did not finish it.
     Claimed,
+    /// Delivered to this process by a reply that was lost.
+    Found,
 }
 
 /// The consumer group as one consumer sees it.
@@ -97,6 +110,7 @@ struct Scripts {
     leave: Script,
     janitor: Script,
     past: Script,
+    known_fields: Script,
 }
 
 impl Scripts {
@@ -112,6 +126,7 @@ impl Scripts {
             leave: script(include_str!("scripts/leave.lua")),
             janitor: script(include_str!("scripts/janitor.lua")),
             past: script(include_str!("scripts/past.lua")),
+            known_fields: Script::new(include_str!("scripts/known_fields.lua")),
         }
     }
 }
@@ -120,8 +135,7 @@ impl Group {
     /// The group of these settings, as `consumer` sees it. Touches nothing.
     pub fn new(settings: &StreamSettings, consumer: &str, commands: Arc<Connection>) -> Self {
         let keys = Keys::new(settings);
-        let mut key_list: Vec<Key> = keys.listed().into_iter().map(Key::from).collect();
-        key_list.push(keys.ledger_prefix.clone().into());
+        let key_list = keys.listed().into_iter().map(Key::from).collect();
         Self {
             keys: Arc::new(keys),
             key_list,
@@ -148,9 +162,25 @@ impl Group {
         &self.commands
     }
 
-    /// Runs a script with all keys; `args` follow the group and the consumer.
-    async fn call(&self, script: &Script, args: impl IntoIterator<Item = Value>) -> Result<Value, RedisError> {
-        self.call_with(script, self.key_list.clone(), args).await
+    /// Runs a script with all keys; `args` follow the group and the consumer. `ids` are those whose ledger buckets it will
+    /// touch, as far as they are known; it says which others it needs, and is called again with those.
+    async fn call(
+        &self,
+        script: &Script,
+        ids: &[EntryId],
+        args: impl IntoIterator<Item = Value>,
+    ) -> Result<Value, RedisError> {
+        let args: Vec<Value> = args.into_iter().collect();
+        let mut hours: BTreeSet<u64> = ids.iter().map(|id| id.ledger_hour()).collect();
+        for _ in 0..NEED_KEYS_ROUNDS {
+            let buckets = hours.iter().map(|hour| Key::from(self.keys.ledger_bucket(*hour)));
+            let keys = self.key_list.iter().cloned().chain(buckets).collect();
+            match self.call_with(script, keys, args.iter().cloned()).await {
+                Err(error) if error.text.contains(NEED_KEYS) => hours.extend(hours_of(&error.text)),
+                answer => return answer,
+            }
+        }
+        Err(RedisError::unexpected("a script that needs ever more keys"))
     }
 
     async fn call_with(
@@ -163,6 +193,16 @@ impl Group {
         argv.extend(args);
         script.run(&self.commands, keys, argv).await
     }
+}
+
+/// How a script asks for the ledger buckets of further hours before it writes anything; the hours follow.
+const NEED_KEYS: &str = "NEEDKEYS ";
+/// How often one call is asked for further buckets, of up to 64 hours each time.
+const NEED_KEYS_ROUNDS: u32 = 8;
+
+fn hours_of(text: &str) -> impl Iterator<Item = u64> {
+    let after = text.split_once(NEED_KEYS).map_or("", |(_, after)| after);
+    after.split(' ').map_while(|word| word.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok())
 }
 
 /// Milliseconds as Redis arguments take them.

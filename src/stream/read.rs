@@ -66,7 +66,7 @@ impl Reader {
                     deliveries: 1,
                     crashes: 0,
                     failures: 0,
-                    fields: fields.unwrap_or_default(),
+                    fields: Some(fields.unwrap_or_default()),
                 })
             })
             .collect()

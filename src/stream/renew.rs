@@ -1,7 +1,7 @@
 //! Keeping what we hold: idle times back to zero, and our presence refreshed, in one owner-checked step.
 
 use super::entry_id::EntryId;
-use super::{Group, count, delivered_of};
+use super::{Group, count, delivered_of, id_of};
 use crate::redis::{RedisError, Value};
 
 /// What became of one entry that this process believes to hold.
@@ -60,23 +60,42 @@ pub struct Renewed {
     pub delivered: Option<EntryId>,
     /// What became of each entry, in order.
     pub entries: Vec<(EntryId, Renewal)>,
+    /// Entries that are pending for this consumer although it does not hold them: the reply that brought them was lost, or
+    /// is on its way. Not all of them where there are many.
+    pub strays: Vec<Stray>,
+}
+
+/// An entry that is pending for this consumer and not in its hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stray {
+    /// Which.
+    pub id: EntryId,
+    /// How often it has been delivered.
+    pub deliveries: u64,
 }
 
 impl Group {
     /// Renews the presence of this replica and the entries it holds.
     pub async fn renew(&self, state: ReplicaState, about: &str, held: &[EntryId]) -> Result<Renewed, RedisError> {
-        let mut args: Vec<Value> = vec![state.as_str().into(), about.into(), count(held.len().saturating_add(64))];
-        if let (Some(first), Some(last)) = (held.iter().min(), held.iter().max()) {
-            args.extend([first.to_string().into(), last.to_string().into()]);
-            args.extend(held.iter().map(|id| Value::from(id.to_string())));
-        }
-        let reply: Vec<String> = self.call(&self.scripts.renew, args).await?.convert()?;
-        let Some((delivered, words)) = reply.split_first().filter(|(_, words)| words.len() == held.len()) else {
+        let mut args: Vec<Value> = vec![state.as_str().into(), about.into(), count(held.len())];
+        args.extend(held.iter().map(|id| Value::from(id.to_string())));
+        let reply = self.call(&self.scripts.renew, held, args).await?;
+        let (delivered, words, strays): (String, Vec<String>, Vec<String>) = reply.convert()?;
+        if words.len() != held.len() {
             return Err(RedisError::unexpected("renewal count"));
-        };
-        let entries = held.iter().zip(words).map(|(&id, word)| Ok((id, renewal_of(word)?)));
-        Ok(Renewed { delivered: delivered_of(delivered)?, entries: entries.collect::<Result<_, RedisError>>()? })
+        }
+        let entries = held.iter().zip(&words).map(|(&id, word)| Ok((id, renewal_of(word)?)));
+        Ok(Renewed {
+            delivered: delivered_of(&delivered)?,
+            entries: entries.collect::<Result<_, RedisError>>()?,
+            strays: strays.chunks_exact(2).map(stray_of).collect::<Result<_, _>>()?,
+        })
     }
+}
+
+fn stray_of(pair: &[String]) -> Result<Stray, RedisError> {
+    let deliveries = pair[1].parse().map_err(|_| RedisError::unexpected("a number of deliveries"))?;
+    Ok(Stray { id: id_of(&pair[0])?, deliveries })
 }
 
 fn renewal_of(word: &str) -> Result<Renewal, RedisError> {

@@ -32,6 +32,16 @@ pub enum Ending {
     Both(JobResult, DeadLetter),
 }
 
+impl Ending {
+    /// Bytes of a payload that goes into the dead letters.
+    pub fn kept_bytes(&self) -> usize {
+        match self {
+            Self::Known | Self::Outcome(_) => 0,
+            Self::Dead(letter) | Self::Both(_, letter) => letter.original.bytes(),
+        }
+    }
+}
+
 /// What became of one entry of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
@@ -41,6 +51,9 @@ pub enum Settled {
     Duplicate,
     /// Another consumer has it and will settle it; nothing was written.
     Lost,
+    /// Redis has lost the job itself, in a failover: its id lies above all that the stream has ever had. Nothing was
+    /// written.
+    Unknown,
     /// Too old for the ledger to tell whether it was settled; it was put back.
     Expired,
     /// Redis refused this entry; try again.
@@ -93,7 +106,7 @@ impl Group {
         let hour = first.ledger_hour();
         debug_assert_eq!(hour, last.ledger_hour(), "a batch has one ledger bucket");
         let (sent_at, tells_index) = (Instant::now(), self.is_telling_due(hour));
-        let keys = [&self.key_list[..SHARED_KEYS], &[format!("{}{hour}", self.keys.ledger_prefix).into()]].concat();
+        let keys = [&self.key_list[..SHARED_KEYS], &[self.keys.ledger_bucket(hour).into()]].concat();
         let args = [
             count(held.saturating_add(BATCH_MAX)),
             first.to_string().into(),
@@ -221,6 +234,7 @@ fn settled_of(status: String) -> Settled {
         "ok" => Settled::Done,
         "dup" => Settled::Duplicate,
         "lost" => Settled::Lost,
+        "unknown" => Settled::Unknown,
         "expired" => Settled::Expired,
         "skipped" => Settled::Skipped,
         _ => Settled::Refused(status),

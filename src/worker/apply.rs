@@ -14,16 +14,17 @@ use super::holdings::{Held, Stage};
 use super::pump::{FEW, SPARSE_AFTER};
 use super::replica::{Job, Mode, Replica};
 use super::work::{Conclusion, age_of, now_ms};
-use crate::contract::dead_letter::{DeadLetter, Reason};
+use crate::contract::dead_letter::{DeadLetter, Kept, Reason};
 use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::{Answer, JobResult, REPLAY_NO_OP};
-use crate::contract::start_job::StartJob;
+use crate::contract::start_job::{Malformed, StartJob};
 use crate::faults::Point;
 use crate::redis::{Kind, RedisError};
 use crate::start::StartError;
 use crate::stream::Delivery;
 use crate::stream::claim::Aim;
 use crate::stream::entry_id::EntryId;
+use crate::stream::fetch::{Fetched, Payload};
 use crate::stream::past::Past;
 use crate::stream::settle::{Ending, MirrorMove, SettleReply, Settled};
 
@@ -40,6 +41,7 @@ impl Replica {
         match event {
             Event::Read(result) => self.read_returned(result),
             Event::Admitted(helds, result) => self.admitted(helds, result),
+            Event::Fetched(helds, fetched) => self.fetched(helds, fetched),
             Event::Settled(batch, result) => self.settled(batch, result),
             Event::Renewed(result, paused) => {
                 self.renewed(result);
@@ -61,11 +63,17 @@ impl Replica {
                 self.metrics.last_read.set(unix_seconds());
                 self.metrics.received("new", deliveries.len());
                 let are_few = deliveries.len() <= FEW && deliveries.len() < self.pace.asked;
+                self.appetite.served(self.pace.asked, deliveries.iter().map(Delivery::bytes));
                 self.pace.is_sparse = waited >= SPARSE_AFTER && are_few;
                 self.saw_delivered(deliveries.last().map(|delivery| delivery.id));
                 self.take_in(deliveries);
             }
-            Err(delay) => self.due.read = delay,
+            Err(delay) => {
+                // What the lost reply held is found by the next renewal.
+                self.appetite.starved();
+                self.due.renew = Instant::now();
+                self.due.read = delay;
+            }
         }
     }
 
@@ -101,8 +109,44 @@ impl Replica {
             self.end(held, Ending::Known);
         } else if self.mode != Mode::Running || !self.engine_up || self.paused == Some(true) || is_suspect {
             self.give_back(held);
+        } else if held.fields.is_none() {
+            self.to_fetch.push(held);
         } else {
             self.decode(held);
+        }
+    }
+
+    fn fetched(&mut self, helds: Vec<Held>, fetched: Fetched) {
+        self.under_way.fetches -= 1;
+        let result = fetched.failed.map_or(Ok(()), Err);
+        if let Err(delay) = self.checked(Trouble::Fetch, result) {
+            self.due.fetch = delay;
+        }
+        let mut payloads = fetched.payloads.into_iter();
+        for mut held in helds {
+            let payload = payloads.next();
+            if self.mode != Mode::Running || !self.engine_up || self.paused == Some(true) {
+                self.give_back(held);
+                continue;
+            }
+            match payload {
+                None => self.to_fetch.push(held),
+                Some(Payload::Whole(fields)) => {
+                    held.fields = Some(fields);
+                    self.decode(held);
+                }
+                Some(Payload::JobFields(fields)) => {
+                    held.kept = Kept::nothing("too large to be read, its payload is left in the stream");
+                    let job = StartJob::decode(&fields, self.stream.max_field_bytes);
+                    self.decoded(held, job, true);
+                }
+                Some(Payload::Gone) => {
+                    let detail = "the payload was deleted from the stream while the entry was pending".to_owned();
+                    let letter = self.letter(&held, Reason::EntryLost, detail, held.crashes, held.failures);
+                    self.metrics.entries_lost.inc();
+                    self.end(held, Ending::Dead(letter));
+                }
+            }
         }
     }
 
@@ -127,9 +171,17 @@ impl Replica {
         self.operations.push(ask.boxed());
     }
 
-    fn decode(&mut self, held: Held) {
-        match StartJob::decode(&held.fields, self.stream.max_field_bytes) {
-            Ok(envelope) => self.games.push(Job { held, envelope, uncounted: 0, lost: false }),
+    fn decode(&mut self, mut held: Held) {
+        let fields = held.fields.take().unwrap_or_default();
+        let job = StartJob::decode(&fields, self.stream.max_field_bytes);
+        held.kept = Kept::of(fields);
+        self.decoded(held, job, false);
+    }
+
+    fn decoded(&mut self, held: Held, job: Result<StartJob, Malformed>, is_too_large: bool) {
+        self.holdings.resize(&held, held.kept.bytes());
+        match job {
+            Ok(envelope) => self.games.push(Job { held, envelope, uncounted: 0, lost: false, is_too_large }),
             Err(malformed) => {
                 let (stream, stream_entry_id, err) = (&self.stream.jobs, held.id().to_string(), malformed.to_string());
                 tracing::warn!(worker = WORKER, stream, stream_entry_id, err, "decode start job");
@@ -149,7 +201,7 @@ impl Replica {
             failures,
             dead_at_ms: now_ms(),
             consumer: self.group.consumer().to_owned(),
-            original: held.fields.clone(),
+            original: held.kept.clone(),
         }
     }
 
@@ -302,6 +354,16 @@ impl Replica {
                     "another consumer has the entry; not published"
                 );
             }
+            Settled::Unknown => {
+                let hint = "Redis has lost the job, in a failover or a restart; its sender must send it again";
+                tracing::error!(
+                    worker = WORKER,
+                    stream,
+                    stream_entry_id,
+                    hint,
+                    "job is not in the stream; not published"
+                );
+            }
             Settled::Expired => {
                 let hint = "older than ledger-ttl and not pending: put back, will run again";
                 tracing::error!(worker = WORKER, stream, stream_entry_id, hint, "entry cannot be settled");
@@ -372,6 +434,7 @@ fn result_of(settled: &Settled) -> &'static str {
         Settled::Done => "done",
         Settled::Duplicate => "duplicate",
         Settled::Lost => "lost",
+        Settled::Unknown => "unknown",
         Settled::Expired => "expired",
         Settled::Refused(_) => "refused",
         Settled::Skipped => "skipped",

@@ -17,6 +17,8 @@ pub enum Trouble {
     Redis,
     /// Reading new entries is refused.
     Read,
+    /// Reading the payloads of claimed entries is refused.
+    Fetch,
     /// Asking the ledger and the attempts about new entries is refused.
     Admit,
     /// The start service's store refuses or is away.
@@ -41,6 +43,7 @@ impl Trouble {
         match self {
             Self::Redis => "redis",
             Self::Read => "read",
+            Self::Fetch => "fetch",
             Self::Admit => "admit",
             Self::Store => "store",
             Self::Settle => "settle",

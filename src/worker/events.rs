@@ -7,6 +7,7 @@ use crate::start::reconcile::Reconciled;
 use crate::stream::Delivery;
 use crate::stream::adopt::Adoption;
 use crate::stream::claim::Swept;
+use crate::stream::fetch::Fetched;
 use crate::stream::janitor::Tidied;
 use crate::stream::past::Past;
 use crate::stream::renew::Renewed;
@@ -19,6 +20,8 @@ pub(super) enum Event {
     Read(Result<Vec<Delivery>, RedisError>),
     /// What is known was asked about entries that are in our hands now.
     Admitted(Vec<Held>, Result<Vec<Past>, RedisError>),
+    /// Payloads of entries that came by their ids were read, as far as they were.
+    Fetched(Vec<Held>, Fetched),
     /// A batch was settled, or not.
     Settled(Vec<(Held, Ending)>, Result<SettleReply, RedisError>),
     /// What we hold was renewed, or not; and whether an operator holds the fleet.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::contract::Fields;
+use crate::contract::dead_letter::Kept;
 use crate::stream::entry_id::EntryId;
 use crate::stream::{Delivery, Origin};
 
@@ -29,8 +30,10 @@ pub struct Held {
     pub since: Instant,
     /// How it came.
     pub origin: Origin,
-    /// The payload, for a dead letter.
-    pub fields: Fields,
+    /// The payload, until it is decoded; none while it is in the stream alone.
+    pub fields: Option<Fields>,
+    /// What is kept of it for a dead letter, from then on.
+    pub kept: Kept,
 }
 
 /// From so many crashes on an entry runs alone in its process; the claim script counts by the same number.
@@ -70,6 +73,7 @@ pub enum Stage {
 struct Place {
     stage: Stage,
     since: Instant,
+    bytes: usize,
 }
 
 /// Everything this process holds.
@@ -77,6 +81,7 @@ struct Place {
 pub struct Holdings {
     places: HashMap<EntryId, Place>,
     counts: [usize; 4],
+    bytes: usize,
 }
 
 impl Holdings {
@@ -85,7 +90,9 @@ impl Holdings {
         if self.places.contains_key(&delivery.id) {
             return None;
         }
-        self.places.insert(delivery.id, Place { stage: Stage::Waiting, since: now });
+        let bytes = delivery.bytes();
+        self.places.insert(delivery.id, Place { stage: Stage::Waiting, since: now, bytes });
+        self.bytes += bytes;
         self.counts[index(Stage::Waiting)] += 1;
         Some(Held {
             id: delivery.id,
@@ -96,6 +103,7 @@ impl Holdings {
             since: now,
             origin: delivery.origin,
             fields: delivery.fields,
+            kept: Kept::default(),
         })
     }
 
@@ -107,11 +115,19 @@ impl Holdings {
         place.stage = stage;
     }
 
+    /// What is held of the entry takes so many bytes now.
+    pub fn resize(&mut self, held: &Held, bytes: usize) {
+        let place = self.places.get_mut(&held.id).expect("a Held is always in the holdings that made it");
+        self.bytes = self.bytes - place.bytes + bytes;
+        place.bytes = bytes;
+    }
+
     /// The entry leaves our hands: settled, given back, or another's.
     #[expect(clippy::needless_pass_by_value, reason = "a Held ends here and nowhere else")]
     pub fn let_go(&mut self, held: Held) {
         let place = self.places.remove(&held.id).expect("a Held is always in the holdings that made it");
         self.counts[index(place.stage)] -= 1;
+        self.bytes -= place.bytes;
     }
 
     /// Is this entry in our hands?
@@ -127,6 +143,11 @@ impl Holdings {
     /// How many entries we hold in all.
     pub fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// Bytes of all payloads we hold.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Do we hold nothing?
@@ -163,6 +184,7 @@ fn index(stage: Stage) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     fn delivery(ms: u64) -> Delivery {
@@ -172,7 +194,7 @@ mod tests {
             deliveries: 1,
             crashes: 0,
             failures: 0,
-            fields: Vec::new(),
+            fields: Some(vec![(Bytes::from_static(b"n"), vec![b'x'; usize::try_from(ms).expect("few")].into())]),
         }
     }
 
@@ -196,6 +218,8 @@ mod tests {
                     _ => {}
                 }
                 prop_assert_eq!(holdings.len(), model.len());
+                let bytes: usize = model.iter().map(|(held, _)| held.fields.as_deref().map_or(0, crate::contract::dead_letter::size_of)).sum();
+                prop_assert_eq!(holdings.bytes(), bytes);
                 for stage in STAGES {
                     prop_assert_eq!(holdings.count(stage), model.iter().filter(|(_, s)| *s == stage).count());
                 }

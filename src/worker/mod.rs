@@ -5,8 +5,12 @@
 
 // back-off schedules; pure
 pub mod backoff;
+// how many entries the next read asks for; pure
+pub mod appetite;
 // the entries this process holds; pure
 pub mod holdings;
+// entries that are pending for us although we do not hold them; pure
+pub mod strays;
 // which held entry may start next: one at a time per game; pure
 pub mod games;
 // one entry's stay in the start stage

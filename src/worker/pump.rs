@@ -17,6 +17,7 @@ use crate::faults::Point;
 use crate::start::{OP_SOURCE, StartInput};
 use crate::stream::Origin;
 use crate::stream::claim::Aim;
+use crate::stream::fetch::Want;
 use crate::stream::past::Past;
 use crate::stream::renew::ReplicaState;
 use crate::stream::settle::{BATCH_MAX, Ending};
@@ -35,6 +36,10 @@ const SETTLES_MAX: usize = 4;
 pub(super) const FEW: usize = 4;
 /// A read that has waited for so long, and brought few, brought what came by itself.
 pub(super) const SPARSE_AFTER: Duration = Duration::from_micros(500);
+/// Lists of payloads that are read at once: while one waits for a large entry, another goes on.
+const FETCHES_MAX: usize = 2;
+/// Bytes of dead letters in one batch, beyond which nothing is added to it.
+const BATCH_KEPT_BYTES_MAX: usize = 1024 * 1024;
 /// When nothing at all is due.
 const IDLE_WAKE: Duration = Duration::from_secs(60);
 
@@ -44,6 +49,7 @@ impl Replica {
         self.conditions.say_ended(now);
         self.wake_backed_off(now);
         self.start_ready(now);
+        self.fetch_ready(now);
         self.settle_ready(now);
         self.hand_back_ready(now);
         self.renew_due(now);
@@ -94,6 +100,7 @@ impl Replica {
         at(takes_work && self.under_way.read.is_none() && !self.pace.read_waits && self.can_read(), self.due.read);
         at(self.mode == Mode::Running && !self.group_lost && !self.under_way.tidy, self.due.tidy);
         at(takes_work && !self.under_way.reconcile, self.due.reconcile);
+        at(self.can_fetch(), self.due.fetch);
         at(self.can_settle(), self.due.settle);
         at(!self.to_hand_back.is_empty(), self.due.hand_back);
         at(!self.engine_up && !self.under_way.probe, self.due.probe);
@@ -124,10 +131,13 @@ impl Replica {
             && self.paused == Some(false)
     }
 
-    /// Slots that no held entry takes; a read under way may still fill them. None while too many entries back off, or
-    /// while a suspect runs.
+    /// Slots that no held entry takes; a read under way may still fill them. None while too many entries back off, while too
+    /// many bytes are held, or while a suspect runs.
     fn free_for_claims(&self) -> usize {
-        if self.alone.is_some() || self.holdings.count(Stage::BackingOff) >= self.settings.max_backing_off {
+        if self.alone.is_some()
+            || self.holdings.count(Stage::BackingOff) >= self.settings.max_backing_off
+            || self.holdings.bytes() >= self.settings.max_held_bytes
+        {
             return 0;
         }
         self.holdings.free(self.settings.slots)
@@ -140,6 +150,10 @@ impl Replica {
             // Entries come far apart: everything that is done before the outcome stands would delay it.
             && !(self.pace.is_sparse && self.under_way.settles > 0 && self.holdings.len() <= FEW)
             && self.holdings.count(Stage::Ending) < ENDING_READS * self.read_max()
+    }
+
+    fn can_fetch(&self) -> bool {
+        !self.to_fetch.is_empty() && self.under_way.fetches < FETCHES_MAX
     }
 
     /// Redis answers all that it finds queued when it is done with the last of it. If everything that is ready were sent
@@ -210,11 +224,28 @@ impl Replica {
                 failures: job.held.failures,
                 uncounted: job.uncounted,
                 held_for: job.held.since.elapsed(),
+                is_too_large: job.is_too_large,
             };
             let work = Arc::clone(&self.work);
             let task = self.starts.spawn(async move { work.run(ticket).await });
             self.running.insert(task.id(), job);
         }
+    }
+
+    fn fetch_ready(&mut self, now: Instant) {
+        if now < self.due.fetch || !self.can_fetch() {
+            return;
+        }
+        let mut helds = std::mem::take(&mut self.to_fetch);
+        helds.sort_by_key(Held::id);
+        self.under_way.fetches += 1;
+        let fetcher = self.fetcher.clone();
+        let want = |held: &Held| {
+            // The whole has killed processes often enough.
+            if held.crashes > u64::from(self.settings.crash_budget) { Want::JobFields } else { Want::Whole }
+        };
+        let wanted: Vec<_> = helds.iter().map(|held| (held.id(), want(held))).collect();
+        self.begin("fetch", async move { Event::Fetched(helds, fetcher.fetch(&wanted).await) });
     }
 
     fn settle_ready(&mut self, now: Instant) {
@@ -245,9 +276,12 @@ impl Replica {
     fn next_batch(&mut self) -> Vec<(Held, Ending)> {
         let hour = self.endings.front().map(|(held, _)| held.id().ledger_hour());
         let mut batch = Vec::with_capacity(self.endings.len().min(BATCH_MAX));
+        let mut kept_bytes = 0;
         for _ in 0..self.endings.len() {
             let Some(ending) = self.endings.pop_front() else { break };
-            if batch.len() < BATCH_MAX && Some(ending.0.id().ledger_hour()) == hour {
+            let is_room = batch.len() < BATCH_MAX && kept_bytes < BATCH_KEPT_BYTES_MAX;
+            if is_room && Some(ending.0.id().ledger_hour()) == hour {
+                kept_bytes += ending.1.kept_bytes();
                 batch.push(ending);
             } else {
                 self.endings.push_back(ending);
@@ -359,6 +393,7 @@ impl Replica {
         let jitter = 0.8 + 0.4 * fastrand::f64();
         self.due.sweep = now + self.settings.sweep_interval.mul_f64(jitter);
         self.under_way.sweep = true;
+        self.strays.sweep_begins();
         self.claim_next = None;
         let group = self.group.clone();
         let (claim_idle, interval) = (self.settings.claim_idle, self.settings.sweep_interval);
@@ -375,8 +410,10 @@ impl Replica {
             self.pace.read_waits = true;
             return;
         }
-        let room = self.free_for_claims().min(self.read_max());
+        let bytes = self.settings.max_held_bytes.saturating_sub(self.holdings.bytes());
+        let room = self.appetite.count(self.free_for_claims().min(self.read_max()), bytes);
         self.under_way.read = Some(now);
+        self.strays.read_begins();
         self.pace.asked = room;
         self.read_above = self.delivered;
         self.under_way.read_is_overdue = false;
@@ -430,6 +467,9 @@ impl Replica {
 
     /// Everything that has not started goes back, for others to take at once.
     pub(super) fn give_back_all_unstarted(&mut self) {
+        for held in std::mem::take(&mut self.to_fetch) {
+            self.give_back(held);
+        }
         let waiting = self.games.remove_where(|_| true);
         let backing_off = std::mem::take(&mut self.backing_off).into_values();
         for job in waiting.into_iter().chain(backing_off) {

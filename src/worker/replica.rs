@@ -15,10 +15,12 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::appetite::Appetite;
 use super::conditions::Conditions;
 use super::events::Event;
 use super::games::{Games, OfGame};
 use super::holdings::{Held, Holdings};
+use super::strays::Strays;
 use super::vitals::Vitals;
 use super::work::{Conclusion, Work};
 use crate::contract::start_job::StartJob;
@@ -29,6 +31,7 @@ use crate::start::reconcile::Reconciler;
 use crate::stream::Group;
 use crate::stream::claim::Aim;
 use crate::stream::entry_id::EntryId;
+use crate::stream::fetch::Fetcher;
 use crate::stream::read::Reader;
 use crate::stream::settle::Ending;
 
@@ -41,6 +44,8 @@ pub(super) struct Job {
     pub(super) uncounted: u64,
     /// Another consumer has the entry: whatever comes out is not ours to publish.
     pub(super) lost: bool,
+    /// Only the job's fields could be read: it is answered, not started.
+    pub(super) is_too_large: bool,
 }
 
 impl OfGame for Job {
@@ -55,6 +60,7 @@ pub(super) struct Due {
     pub(super) renew: Instant,
     pub(super) sweep: Instant,
     pub(super) read: Instant,
+    pub(super) fetch: Instant,
     pub(super) settle: Instant,
     pub(super) probe: Instant,
     pub(super) adopt: Instant,
@@ -72,6 +78,7 @@ pub(super) struct UnderWay {
     /// The watchdog has dropped its connection.
     pub(super) read_is_overdue: bool,
     pub(super) admissions: usize,
+    pub(super) fetches: usize,
     pub(super) settles: usize,
     /// Entries in them.
     pub(super) settling: usize,
@@ -123,6 +130,8 @@ pub struct Parts {
     pub group: Group,
     /// Its blocking connection.
     pub reader: Reader,
+    /// Reads payloads by their ids.
+    pub fetcher: Fetcher,
     /// The start stage.
     pub work: Arc<Work>,
     /// Looks after stray containers.
@@ -153,6 +162,7 @@ pub struct Parts {
 pub struct Replica {
     pub(super) group: Group,
     pub(super) reader: Arc<Reader>,
+    pub(super) fetcher: Fetcher,
     pub(super) work: Arc<Work>,
     pub(super) reconciler: Arc<Reconciler>,
     pub(super) reconcile_interval: Duration,
@@ -173,6 +183,8 @@ pub struct Replica {
     pub(super) backing_off: BTreeMap<(Instant, EntryId), Job>,
     pub(super) endings: VecDeque<(Held, Ending)>,
     pub(super) to_hand_back: Vec<Held>,
+    /// Entries whose payload has to be read.
+    pub(super) to_fetch: Vec<Held>,
     pub(super) due: Due,
     pub(super) under_way: UnderWay,
     pub(super) operations: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -196,6 +208,8 @@ pub struct Replica {
     /// The same when the last read was sent: what that brings lies above, unless the group went back.
     pub(super) read_above: EntryId,
     pub(super) pace: Pace,
+    pub(super) appetite: Appetite,
+    pub(super) strays: Strays,
 }
 
 impl std::fmt::Debug for Replica {
@@ -225,6 +239,7 @@ impl Replica {
             renew: now,
             sweep: now,
             read: now,
+            fetch: now,
             settle: now,
             probe: now,
             adopt: now,
@@ -236,6 +251,7 @@ impl Replica {
         Self {
             group: parts.group,
             reader: Arc::new(parts.reader),
+            fetcher: parts.fetcher,
             work: parts.work,
             reconciler: parts.reconciler,
             reconcile_interval: parts.reconcile_interval,
@@ -255,6 +271,7 @@ impl Replica {
             backing_off: BTreeMap::new(),
             endings: VecDeque::new(),
             to_hand_back: Vec::new(),
+            to_fetch: Vec::new(),
             due,
             under_way: UnderWay::default(),
             operations: FuturesUnordered::new(),
@@ -268,6 +285,8 @@ impl Replica {
             delivered: parts.delivered,
             read_above: parts.delivered,
             pace: Pace::default(),
+            appetite: Appetite::default(),
+            strays: Strays::default(),
         }
     }
 

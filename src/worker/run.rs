@@ -29,6 +29,7 @@ use crate::start::record::Records;
 use crate::start::{Service, StartService};
 use crate::stream::Group;
 use crate::stream::adopt::{Adoption, AdoptionState};
+use crate::stream::fetch::Fetcher;
 use crate::stream::read::Reader;
 
 /// How a worker process ended.
@@ -170,11 +171,13 @@ async fn start(
     log_adoption(&settings.stream.jobs, &adoption);
 
     let reader = Reader::new(reader, &group, settings.worker.block);
+    let fetcher = Fetcher::new(&settings.redis, &group, settings.stream.max_field_bytes);
     let work = work(settings, service, group.clone(), Arc::clone(&metrics));
     let about = about(settings, engine_kind, &host);
     let parts = Parts {
         group,
         reader,
+        fetcher,
         work: Arc::new(work),
         reconciler,
         reconcile_interval: settings.engine.reconcile_interval,

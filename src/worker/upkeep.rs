@@ -18,7 +18,8 @@ use crate::stream::adopt::{Adoption, AdoptionState};
 use crate::stream::claim::{Aim, Sweep, Swept};
 use crate::stream::entry_id::EntryId;
 use crate::stream::janitor::Tidied;
-use crate::stream::renew::{Renewal, Renewed};
+use crate::stream::renew::{Renewal, Renewed, Stray};
+use crate::stream::{Delivery, Origin};
 
 /// While the orphan walk has more before it.
 const TIDY_AGAIN: Duration = Duration::from_millis(300);
@@ -26,7 +27,7 @@ const TIDY_AGAIN: Duration = Duration::from_millis(300);
 impl Replica {
     pub(super) fn renewed(&mut self, result: Result<Renewed, RedisError>) {
         self.under_way.renew = false;
-        let Renewed { delivered, entries } = match self.checked(Trouble::Renew, result) {
+        let Renewed { delivered, entries, strays } = match self.checked(Trouble::Renew, result) {
             Ok(renewed) => {
                 let now = Instant::now();
                 if now.duration_since(self.renewed_at) > self.settings.claim_idle {
@@ -60,6 +61,26 @@ impl Replica {
                 Renewal::Other | Renewal::Settled => self.lost(id),
             }
         }
+        self.look_at_strays(strays);
+    }
+
+    /// What is pending for us and was brought by a reply that is lost comes into our hands by its id.
+    fn look_at_strays(&mut self, mut told: Vec<Stray>) {
+        told.retain(|stray| self.holdings.stage(stray.id).is_none());
+        let lost = self.strays.lost(told, self.under_way.read.is_some(), self.under_way.sweep);
+        let Some(first) = lost.first() else { return };
+        let (stream, stream_entry_id, entries) = (&self.stream.jobs, first.id.to_string(), lost.len());
+        self.metrics.received("found", entries);
+        tracing::warn!(worker = WORKER, stream, stream_entry_id, entries, "found entries whose delivery was lost");
+        let delivery = |stray: Stray| Delivery {
+            id: stray.id,
+            origin: Origin::Found,
+            deliveries: stray.deliveries,
+            crashes: 0,
+            failures: 0,
+            fields: None,
+        };
+        self.take_in(lost.into_iter().map(delivery).collect());
     }
 
     /// The renewal after one that failed. It counts as under way from now on: the client makes a new connection after
@@ -97,6 +118,12 @@ impl Replica {
     fn lost(&mut self, id: EntryId) {
         match self.holdings.stage(id) {
             Some(Stage::Waiting) => {
+                let (gone, kept) = std::mem::take(&mut self.to_fetch).into_iter().partition(|held| held.id() == id);
+                self.to_fetch = kept;
+                let gone: Vec<Held> = gone;
+                for held in gone {
+                    self.let_go(held);
+                }
                 for job in self.games.remove_where(|job| job.held.id() == id) {
                     self.let_go(job.held);
                 }

@@ -56,6 +56,8 @@ pub struct Ticket {
     pub uncounted: u64,
     /// How long this process has held it.
     pub held_for: Duration,
+    /// Only the job's fields could be read.
+    pub is_too_large: bool,
 }
 
 /// How an entry left the start stage.
@@ -107,6 +109,10 @@ impl Work {
         if ticket.crashes > self.crash_budget {
             let message = format!("the process died {} times while it worked on this job", ticket.crashes);
             return Box::pin(self.give_up(ticket, ErrorCode::Poison, message, Reason::Poison, None)).await;
+        }
+        if ticket.is_too_large {
+            let message = "the entry is too large to be read in time; nothing was started".to_owned();
+            return Box::pin(self.give_up(ticket, ErrorCode::JobTooLarge, message, Reason::TooLarge, None)).await;
         }
         if let Some(message) = self.too_late(ticket.requested_at_ms) {
             let failure = Answer::failure(ErrorCode::StartDeadlineExceeded, message);

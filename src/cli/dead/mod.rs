@@ -146,7 +146,7 @@ fn filters() -> Vec<Arg> {
     vec![
         filter("reason", "REASON", "Only with this reason; may be given several times")
             .action(ArgAction::Append)
-            .value_parser(["malformed", "poison", "retries_exhausted", "entry_lost"]),
+            .value_parser(["malformed", "poison", "retries_exhausted", "entry_lost", "job_too_large"]),
         filter("older-than", "DURATION", "Only dead for longer, e.g. 1h").value_parser(humantime::parse_duration),
         filter("newer-than", "DURATION", "Only dead for less, e.g. 10m").value_parser(humantime::parse_duration),
         filter("game", "GAME", "Only of this game"),

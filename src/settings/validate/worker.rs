@@ -21,6 +21,7 @@ pub(super) fn settings(check: &mut Check) -> Option<WorkerSettings> {
     let retry_max_age = check.duration("retry-max-age");
     let crash_budget = check.number("crash-budget");
     let max_backing_off = max_backing_off(check, slots);
+    let max_held_bytes = check.size("max-held-bytes");
     let start_deadline = check.optional_duration("start-deadline");
     let janitor_interval = check.duration("janitor-interval");
     let consumer_idle = check.duration("consumer-idle");
@@ -61,6 +62,7 @@ pub(super) fn settings(check: &mut Check) -> Option<WorkerSettings> {
         retry_max_age: retry_max_age?,
         crash_budget: crash_budget?,
         max_backing_off: max_backing_off?,
+        max_held_bytes: max_held_bytes?,
         start_deadline: start_deadline?,
         janitor_interval: janitor_interval?,
         consumer_idle: consumer_idle?,

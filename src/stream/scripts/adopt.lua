@@ -25,15 +25,10 @@ if held then
   held = ms .. '-' .. seq
 end
 
-local function last_generated()
-  local info = redis.pcall('XINFO', 'STREAM', JOBS)
-  if info.err then return '0-0' end
-  for i = 1, #info, 2 do if info[i] == 'last-generated-id' then return info[i + 1] end end
-  return '0-0'
-end
+local _, last_generated = probe({})
 
 local function delivered_before(delivered)
-  if redis.call('EXISTS', LEDGERS, ATTEMPTS) > 0 then return last_generated() end
+  if redis.call('EXISTS', LEDGERS, ATTEMPTS) > 0 then return last_generated end
   return delivered
 end
 
@@ -46,16 +41,15 @@ local function others_present()
   return false
 end
 
-local function acknowledge_up_to(last)
-  local count = 0
+-- Every id that is pending up to `last`, in lists of at most 500.
+local function pending_up_to(last)
+  local lists, from = {}, '-'
   while true do
     local ids = {}
-    for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, '-', last, 500)) do ids[#ids + 1] = pending[1] end
-    if #ids == 0 then return count end
-    add_to_ledger(ids)
-    redis.call('XACK', JOBS, GROUP, unpack(ids))
-    forget_attempts(ids)
-    count = count + #ids
+    for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, from, last, 500)) do ids[#ids + 1] = pending[1] end
+    if #ids == 0 then return lists end
+    lists[#lists + 1] = ids
+    from = '(' .. ids[#ids]
   end
 end
 
@@ -63,16 +57,20 @@ local delivered, missing = last_delivered()
 if not delivered then
   -- A mirror beyond the stream's end belongs to a stream that is gone: this one begins anew.
   local start = held or '0-0'
-  if compare_ids(start, last_generated()) > 0 then start = '0-0' end
+  if compare_ids(start, last_generated) > 0 then start = '0-0' end
   local created = redis.pcall('XGROUP', 'CREATE', JOBS, GROUP, start, 'MKSTREAM')
   if type(created) == 'table' and created.err then return redis.error_reply(created.err) end
-  redis.call('MSET', MIRROR, start, SHADOW, start, VERIFIED, start)
+  -- What lies between the verified id and the mirror may have fallen out of the group that is gone, unanswered: the janitor
+  -- walks on from there. Where somebody else moved the mirror, everything up to it counts as answered.
+  local verified = redis.call('GET', VERIFIED)
+  local is_ours = held and held == shadow and verified and id_parts(verified) and compare_ids(verified, start) < 0
+  redis.call('MSET', MIRROR, start, SHADOW, start, VERIFIED, is_ours and verified or start)
   redis.call('DEL', SWEEP)
   return { 'created', start, 0, delivered_before(start) }
 end
 
 local moved_forward = held and held ~= shadow and (not shadow or compare_ids(held, shadow) > 0)
-  and compare_ids(held, last_generated()) <= 0
+  and compare_ids(held, last_generated) <= 0
 if not moved_forward then
   local _, mark = write_mirror(delivered)
   if redis.call('EXISTS', VERIFIED) == 0 then redis.call('SET', VERIFIED, mark) end
@@ -80,7 +78,17 @@ if not moved_forward then
 end
 if others_present() then return { 'foreign', held, 0, delivered_before(delivered) } end
 
-local acknowledged = acknowledge_up_to(held)
+local acknowledged, lists = 0, pending_up_to(held)
+for _, ids in ipairs(lists) do
+  local refusal = undeclared(ids)
+  if refusal then return refusal end
+end
+for _, ids in ipairs(lists) do
+  add_to_ledger(ids)
+  redis.call('XACK', JOBS, GROUP, unpack(ids))
+  forget_attempts(ids)
+  acknowledged = acknowledged + #ids
+end
 if compare_ids(held, delivered) > 0 then
   redis.call('XGROUP', 'SETID', JOBS, GROUP, held)
   delivered = held

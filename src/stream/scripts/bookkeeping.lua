@@ -1,9 +1,37 @@
 -- What the scripts of the group share about what is written down beside it: ledger, presence, attempts. Stands behind
 -- the prelude, in every script but the settle script.
 
--- The ledger: ids that are settled, in SETs by the hour of the id, so that one lookup finds an id.
+-- The ledger: ids that are settled, in SETs by the hour of the id, so that one lookup finds an id. A script touches no key
+-- that its caller has not declared, and the caller does not always know the hours: a script that needs more says so before
+-- it writes anything, and is called again with those.
+local LEDGER = JOBS .. ':ledger:'
+local HOURS_MAX = 64
+local declared = {}
+for position = 11, #KEYS do declared[KEYS[position]] = true end
+
+local function hour_of(id)
+  return string.format('%.0f', math.floor(tonumber((id_parts(id))) / 3600000))
+end
+
 local function ledger_bucket(id)
-  return LEDGER .. string.format('%.0f', math.floor(tonumber((id_parts(id))) / 3600000))
+  local hour = hour_of(id)
+  if not declared[LEDGER .. hour] then error('NEEDKEYS ' .. hour, 0) end
+  return LEDGER .. hour
+end
+
+-- nil where the buckets of all these ids are declared; else what to answer: NEEDKEYS and the hours that are missing, where
+-- they are many the first of them. `hours`, if any, are needed too.
+local function undeclared(ids, hours)
+  local missing, named = {}, {}
+  local function need(hour)
+    if not declared[LEDGER .. hour] and not named[hour] and #missing < HOURS_MAX then
+      named[hour] = true
+      missing[#missing + 1] = hour
+    end
+  end
+  for _, hour in ipairs(hours or {}) do need(hour) end
+  for _, id in ipairs(ids) do need(hour_of(id)) end
+  if #missing > 0 then return redis.error_reply('NEEDKEYS ' .. table.concat(missing, ' ')) end
 end
 
 -- A table of `ids` by bucket, for variadic calls.

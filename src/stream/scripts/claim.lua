@@ -10,7 +10,8 @@
 --
 -- ARGV: group, me, claim idle in ms, sweep interval in ms, at most this many, mode (`look`, `take`, `alone`), dead-max.
 -- Answers: state (`not-due`; `found`: there is something for `take`; `suspects`: there is something for `alone`, and
--- it is this replica's turn; `swept`), then the claimed entries {id, deliveries, crashes, failures, fields}, the
+-- it is this replica's turn; `swept`), then the claimed entries {id, deliveries, crashes, failures}, whose
+-- payloads the caller reads by itself, the
 -- number found lost, and the previous owners with how many entries each had.
 local claim_idle, interval, want = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local mode, dead_max = ARGV[6], ARGV[7]
@@ -60,7 +61,7 @@ end
 local function is_left_to_owner(pending)
   if tonumber(pending[3]) >= HANDED_BACK_IDLE then return false end
   local seen, state = presence_of(pending[2])
-  return seen and seen + claim_idle > now and state ~= 'left' and not exists(pending[1])
+  return seen and seen + claim_idle > now and state ~= 'left' and not probe({ pending[1] })[pending[1]]
 end
 
 -- Windows of the pending list from the cursor on, until there is something to claim: a few of them, because what they
@@ -97,6 +98,23 @@ else
   end
 end
 
+-- Everything that can be refused is refused before the first write; the buckets are needed for what is lost alone.
+local found, lost = {}, {}
+do
+  local ids = {}
+  for _, candidate in ipairs(mode == 'alone' and { suspect } or candidates) do ids[#ids + 1] = candidate.id end
+  if mode ~= 'look' and #ids > 0 then found = probe(ids) end
+  for _, id in ipairs(ids) do
+    if mode ~= 'look' and not found[id] then lost[#lost + 1] = id end
+  end
+  refused = undeclared(lost)
+  if refused then return refused end
+  for _, id in ipairs(lost) do
+    refused = wrong_type(ledger_bucket(id), 'set')
+    if refused then return refused end
+  end
+end
+
 if mode == 'look' and #candidates > 0 then
   redis.call('HSET', SWEEP, 'due', string.format('%.0f', now + interval), 'by', ME)
   return { 'found' }
@@ -116,26 +134,21 @@ else
   end
   if #candidates == 0 then return { 'swept', {}, 0, {} } end
 end
-for _, candidate in ipairs(candidates) do
-  refused = wrong_type(ledger_bucket(candidate.id), 'set')
-  if refused then return refused end
-end
-
-local claimed, lost, owners = {}, {}, {}
+local claimed, owners = {}, {}
+-- A neutral write: where the ledger cannot be written, nothing is dead-lettered either.
+for _, id in ipairs(lost) do redis.call('SADD', ledger_bucket(id), '-') end
 for _, candidate in ipairs(candidates) do
   local id = candidate.id
-  local entry = redis.call('XRANGE', JOBS, id, id)[1]
-  if entry then
+  if found[id] then
     if candidate.died then write_attempts(id, candidate.crashes, candidate.failures, candidate.since) end
     redis.call('XCLAIM', JOBS, GROUP, ME, 0, id, 'RETRYCOUNT', candidate.count + 1, 'JUSTID')
     owners[candidate.owner] = (owners[candidate.owner] or 0) + 1
-    claimed[#claimed + 1] = { id, candidate.count + 1, candidate.crashes, candidate.failures, entry[2] }
+    claimed[#claimed + 1] = { id, candidate.count + 1, candidate.crashes, candidate.failures }
   else
     redis.call('XADD', DEAD, 'MAXLEN', '~', dead_max, '*', 'source_ref', id, 'reason', 'entry_lost',
       'detail', 'the payload was deleted from the stream while the entry was pending', 'deliveries', candidate.count,
       'crashes', candidate.crashes, 'failures', candidate.failures, 'dead_at_ms', string.format('%.0f', now),
       'consumer', candidate.owner, 'outcome_id', '')
-    lost[#lost + 1] = id
   end
 end
 if #lost > 0 then

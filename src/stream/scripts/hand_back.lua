@@ -2,10 +2,13 @@
 --
 -- The idle time is set to an hour: more would wrap to zero where it exceeds the server's age of the epoch, and an hour
 -- tells the claimer that nobody died. Owner-checked. ARGV: group, me, the ids. Answers how many were given back.
-local mine = {}
+local held, mine = {}, {}
 for i = 3, #ARGV do
-  local pending = redis.call('XPENDING', JOBS, GROUP, ARGV[i], ARGV[i], 1, ME)[1]
-  if pending and exists(ARGV[i]) then mine[#mine + 1] = ARGV[i] end
+  if redis.call('XPENDING', JOBS, GROUP, ARGV[i], ARGV[i], 1, ME)[1] then held[#held + 1] = ARGV[i] end
+end
+local found = probe(held)
+for _, id in ipairs(held) do
+  if found[id] then mine[#mine + 1] = id end
 end
 for first = 1, #mine, 1000 do
   local command = { 'XCLAIM', JOBS, GROUP, ME, 0 }

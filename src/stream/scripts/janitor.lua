@@ -54,71 +54,183 @@ end
 
 -- Buckets to which nothing was added for ledger-ttl, as far as the index can tell. UNLINK, because a bucket may hold a
 -- million ids.
-local function drop_buckets()
-  local before = string.format('%.0f', now - ledger_ttl - index_within)
-  local old = redis.call('ZRANGEBYSCORE', LEDGERS, '-inf', '(' .. before, 'LIMIT', 0, BUCKETS_MAX)
+local function drop_buckets(old)
   for _, bucket in ipairs(old) do
-    redis.call('UNLINK', bucket)
+    if declared[bucket] then redis.call('UNLINK', bucket) end
     redis.call('ZREM', LEDGERS, bucket)
   end
-  return #old
 end
 
 -- The orphan walk: entries up to last-delivered that are neither pending nor in the ledger have fallen out of the group
--- unanswered (an operator's XGROUP DELCONSUMER, say) and are put back, claimable at once. `verified` is the id up to
--- which all are known to be settled; the cursor goes on from there and begins anew when it has reached the end.
-local function walk()
+-- unanswered (an operator's XGROUP DELCONSUMER, say) and are put back, claimable at once.
+--
+-- No command lists ids alone: an entry costs the copying of its payload. So the walk goes through the gaps between pending
+-- ids, looks at each settled entry once and never goes back; the pending ones that it has passed are remembered (`watched`),
+-- and looked up again by their ids on every run. `verified` is the id up to which all are known to be settled.
+local WATCHED_MAX = 4096
+-- In one run: bytes of payloads; beyond it the next run goes on. What one XRANGE answers doubles from one entry on, as long
+-- as no entry was large.
+local WALK_BYTES_MAX, CHUNK_MAX, LARGE_ENTRY = 262144, 32, 4096
+
+local function is_pending(id)
+  return #redis.call('XPENDING', JOBS, GROUP, id, id, 1) > 0
+end
+
+local function size_of(entry)
+  local bytes = 0
+  for _, text in ipairs(entry[2]) do bytes = bytes + #text end
+  return bytes
+end
+
+local function load_walk()
   local verified = redis.call('GET', VERIFIED)
   -- Without it nobody can say what was answered before: begin at the watermark, and put nothing back by guess.
   if not verified or not id_parts(verified) then verified = watermark(delivered) or '0-0' end
   -- A stream that begins anew has lower ids.
   if compare_ids(verified, delivered) > 0 then verified = delivered end
-  local cursor = redis.call('HGET', SWEEP, 'walked')
-  if not cursor or not id_parts(cursor) or compare_ids(cursor, verified) < 0 then cursor = verified end
-  local entries = redis.call('XRANGE', JOBS, '(' .. cursor, delivered, 'COUNT', walk_max)
-  local ids = {}
-  for i, entry in ipairs(entries) do ids[i] = entry[1] end
-  local orphans, contiguous = {}, cursor == verified
-  if #ids > 0 then
-    local pending, first = {}, ids[1]
-    for _, row in ipairs(redis.call('XPENDING', JOBS, GROUP, first, ids[#ids], #ids)) do pending[row[1]] = true end
-    local settled, done = in_ledger(ids), {}
-    for id in pairs(settled) do done[#done + 1] = id end
-    -- What a settle did not know of, because it was written by somebody else meanwhile.
-    forget_attempts(done)
-    for _, id in ipairs(ids) do
-      -- Older than the ledger: nobody can tell any more, and nobody could have worked on it for so long.
-      local untold = tonumber((id_parts(id))) < now - ledger_ttl
-      if not pending[id] and not settled[id] and not untold then
-        orphans[#orphans + 1] = id
-        redis.call('XCLAIM', JOBS, GROUP, ME, 0, id, 'IDLE', HANDED_BACK_IDLE, 'FORCE', 'JUSTID')
+  local cursor, listed = unpack(redis.call('HMGET', SWEEP, 'walked_to', 'watched'))
+  if not cursor or not id_parts(cursor) or compare_ids(cursor, verified) < 0 then cursor, listed = verified, '' end
+  if compare_ids(cursor, delivered) > 0 then cursor = delivered end
+  local watched = {}
+  for id in string.gmatch(listed or '', '%d+%-%d+') do
+    if compare_ids(id, verified) > 0 and compare_ids(id, cursor) <= 0 then watched[#watched + 1] = id end
+  end
+  return verified, cursor, watched
+end
+
+-- Of the watched ids those that are still pending, and those that are not.
+local function recheck(watched)
+  if #watched == 0 then return {}, {} end
+  local pending, still, gone = {}, {}, {}
+  for _, row in ipairs(redis.call('XPENDING', JOBS, GROUP, watched[1], watched[#watched], #watched)) do
+    pending[row[1]] = true
+  end
+  for _, id in ipairs(watched) do
+    local list = (pending[id] or is_pending(id)) and still or gone
+    list[#list + 1] = id
+  end
+  return still, gone
+end
+
+-- What lies between the cursor and last-delivered: pending ids, the ids of other entries, how far this went, and whether
+-- there is more.
+local function look_ahead(cursor, room)
+  local pending, others, bytes, chunk = {}, {}, 0, 1
+  local at = cursor
+  local function walk_gap(to)
+    while true do
+      if #others >= walk_max or bytes >= WALK_BYTES_MAX then return false end
+      local entries = redis.call('XRANGE', JOBS, '(' .. at, to, 'COUNT', chunk)
+      local largest = 0
+      for _, entry in ipairs(entries) do
+        others[#others + 1] = entry[1]
+        local size = size_of(entry)
+        bytes, largest, at = bytes + size, math.max(largest, size), entry[1]
       end
-      contiguous = contiguous and not pending[id] and (settled[id] or untold)
-      if contiguous then verified = id end
+      if #entries < chunk then return true end
+      chunk = largest < LARGE_ENTRY and math.min(chunk * 2, CHUNK_MAX) or 1
     end
   end
-  local more = #ids == walk_max
-  redis.call('SET', VERIFIED, verified)
-  redis.call('HSET', SWEEP, 'walked', more and ids[#ids] or verified)
-  if #orphans > 0 then
+  while compare_ids(at, delivered) < 0 do
+    local rows = redis.call('XPENDING', JOBS, GROUP, '(' .. at, delivered, walk_max)
+    for _, row in ipairs(rows) do
+      if #pending >= room then return pending, others, at, false end
+      if not walk_gap('(' .. row[1]) then return pending, others, at, true end
+      pending[#pending + 1] = row[1]
+      at = row[1]
+    end
+    if #rows == walk_max then return pending, others, at, true end
+    if not walk_gap(delivered) then return pending, others, at, true end
+    at = delivered
+  end
+  return pending, others, at, false
+end
+
+-- Decides what is to be done, and writes nothing. Answers the refusal where the ledger's buckets are not declared.
+local function plan_walk()
+  local verified, cursor, watched = load_walk()
+  local still, gone = recheck(watched)
+  local pending, others, at, more = look_ahead(cursor, WATCHED_MAX - #still)
+  local open = {}
+  for _, list in ipairs({ gone, others }) do
+    for _, id in ipairs(list) do open[#open + 1] = id end
+  end
+  local refusal = undeclared(open)
+  if refusal then return nil, refusal end
+  local settled = in_ledger(open)
+  local unknown, done = {}, {}
+  for _, id in ipairs(open) do
+    -- Older than the ledger: nobody can tell any more, and nobody could have worked on it for so long.
+    local untold = tonumber((id_parts(id))) < now - ledger_ttl
+    local list = (settled[id] or untold) and done or unknown
+    list[#list + 1] = id
+  end
+  -- Before an entry is taken for an orphan its own pending record is looked up, and whether it is there at all.
+  local found, orphans = #unknown > 0 and probe(unknown) or {}, {}
+  for _, id in ipairs(unknown) do
+    if is_pending(id) then
+      still[#still + 1] = id
+    elseif found[id] then
+      orphans[#orphans + 1] = id
+      still[#still + 1] = id
+    end
+  end
+  for _, id in ipairs(pending) do still[#still + 1] = id end
+  table.sort(still, function(one, other) return compare_ids(one, other) < 0 end)
+  if #still == 0 then
+    verified = at
+  else
+    for _, id in ipairs(done) do
+      if compare_ids(id, still[1]) < 0 and compare_ids(id, verified) > 0 then verified = id end
+    end
+  end
+  return { orphans = orphans, done = done, watched = still, at = at, more = more, verified = verified }
+end
+
+-- Answers what has been put back.
+local function write_walk(plan)
+  -- What a settle did not know of, because it was written by somebody else meanwhile.
+  forget_attempts(plan.done)
+  for _, id in ipairs(plan.orphans) do
+    redis.call('XCLAIM', JOBS, GROUP, ME, 0, id, 'IDLE', HANDED_BACK_IDLE, 'FORCE', 'JUSTID')
+  end
+  redis.call('SET', VERIFIED, plan.verified)
+  redis.call('HSET', SWEEP, 'walked_to', plan.at, 'watched', table.concat(plan.watched, ' '))
+  if #plan.orphans > 0 then
     redis.call('HSET', SWEEP, 'due', 0, 'cursor', '-')
     write_mirror(delivered)
   end
-  return orphans, more, verified
 end
+
+local old_buckets = {}
+for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', LEDGERS, '-inf',
+  '(' .. string.format('%.0f', now - ledger_ttl - index_within), 'LIMIT', 0, BUCKETS_MAX)) do
+  old_buckets[#old_buckets + 1] = bucket
+end
+do
+  local hours = {}
+  for _, bucket in ipairs(old_buckets) do
+    if string.sub(bucket, 1, #LEDGER) == LEDGER then hours[#hours + 1] = string.sub(bucket, #LEDGER + 1) end
+  end
+  refused = undeclared({}, hours)
+  if refused then return refused end
+end
+local plan
+plan, refused = plan_walk()
+if refused then return refused end
 
 local consumers = remove_consumers()
 forget_presence()
-local buckets = drop_buckets()
-local orphans, more, verified = walk()
+drop_buckets(old_buckets)
+write_walk(plan)
 if trim then
   -- Never past the watermark computed here, nor past what the walk has not verified.
   local mark = watermark(delivered)
   if mark then
-    if compare_ids(verified, mark) < 0 then mark = verified end
+    if compare_ids(plan.verified, mark) < 0 then mark = plan.verified end
     redis.call('XTRIM', JOBS, 'MINID', '~', mark)
   end
 end
 if retention > 0 then redis.call('XTRIM', RESULTS, 'MINID', '~', string.format('%.0f', now - retention)) end
-redis.call('HSET', SWEEP, 'janitor_due', string.format('%.0f', more and now + math.min(interval, 250) or now + interval))
-return { consumers, orphans, buckets, more and 1 or 0 }
+redis.call('HSET', SWEEP, 'janitor_due', string.format('%.0f', plan.more and now + math.min(interval, 250) or now + interval))
+return { consumers, plan.orphans, #old_buckets, plan.more and 1 or 0 }

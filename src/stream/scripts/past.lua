@@ -5,6 +5,8 @@
 local refused = wrong_type(ATTEMPTS, 'hash')
 if refused then return refused end
 local ids = cmsgpack.unpack(ARGV[3])
+local refusal = undeclared(ids)
+if refusal then return refusal end
 local bucket = ledger_bucket(ids[1])
 local one_bucket = bucket == ledger_bucket(ids[#ids]) and #ids <= 1000
 local settled, any = {}, redis.call('EXISTS', ATTEMPTS) == 1

@@ -8,8 +8,8 @@
 -- 6.2 with `lua-replicate-commands no` refuses writes after TIME without this; later versions ignore it.
 if redis.replicate_commands then redis.replicate_commands() end
 
-local JOBS, RESULTS, DEAD, MIRROR, SHADOW, ATTEMPTS, LEDGERS, SWEEP, REPLICAS, VERIFIED, LEDGER = unpack(KEYS)
--- The settle script has its ledger bucket in the eighth place, and none behind it.
+local JOBS, RESULTS, DEAD, MIRROR, SHADOW, ATTEMPTS, LEDGERS, SWEEP, REPLICAS, VERIFIED = unpack(KEYS)
+-- Behind these stand the ledger buckets that this call may touch; the settle script has its one in the eighth place.
 local GROUP, ME = ARGV[1], ARGV[2]
 
 local function now_ms()
@@ -62,15 +62,48 @@ local function last_delivered()
   return nil, 'NOGROUP no consumer group ' .. GROUP .. ' on ' .. JOBS
 end
 
-local function exists(id)
-  return #redis.call('XRANGE', JOBS, id, id) > 0
+-- What the stream holds, told without copying a payload: the set of those `ids` whose entries exist, and the largest id there
+-- has ever been (`0-0` where there is no stream). XRANGE and XINFO STREAM copy every byte of the entries they answer, which
+-- takes half a second for 64 entries of 1 MiB. A group of its own, which lives for this moment, costs 0.1 ms for 64 ids of
+-- any size: XCLAIM with FORCE adds an entry to its pending list only where the stream has it, on every version, and the real
+-- group's records stay as they are.
+local PROBE = 'startjobs:probe'
+local function probe(ids)
+  local found, last, failed = {}, '0-0', nil
+  -- First the command that older rights lack, before there is a group to leave behind; an error may have left one.
+  local opened = redis.pcall('XGROUP', 'DESTROY', JOBS, PROBE)
+  if type(opened) ~= 'table' then opened = redis.pcall('XGROUP', 'CREATE', JOBS, PROBE, '$') end
+  if opened.err then
+    if redis.call('EXISTS', JOBS) == 0 then return found, last end
+    -- Refused by the rights, or because there is no memory: the payloads are copied after all.
+    for _, id in ipairs(ids) do found[id] = #redis.call('XRANGE', JOBS, id, id) > 0 or nil end
+    local info = redis.call('XINFO', 'STREAM', JOBS)
+    for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
+    return found, last
+  end
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', JOBS)) do
+    local fields = {}
+    for i = 1, #group, 2 do fields[group[i]] = group[i + 1] end
+    if fields['name'] == PROBE then last = fields['last-delivered-id'] end
+  end
+  for first = 1, #ids, 1000 do
+    local command = { 'XCLAIM', JOBS, PROBE, 'probe', 0, unpack(ids, first, math.min(first + 999, #ids)) }
+    command[#command + 1] = 'FORCE'
+    command[#command + 1] = 'JUSTID'
+    local claimed = redis.pcall(unpack(command))
+    failed = failed or claimed.err
+    for _, id in ipairs(claimed) do found[id] = true end
+  end
+  redis.call('XGROUP', 'DESTROY', JOBS, PROBE)
+  if failed then error(failed, 0) end
+  return found, last
 end
 
 -- The exact low watermark: the largest id such that it and every id before it are settled. It is an id that exists
 -- (or the group's last-delivered one), so no predecessor arithmetic is needed. nil and the oldest pending id where
--- nothing exists below that.
-local function watermark(delivered)
-  local oldest = redis.call('XPENDING', JOBS, GROUP, '-', '+', 1)[1]
+-- nothing exists below that. `oldest` is the oldest pending entry where the script knows it already.
+local function watermark(delivered, oldest)
+  oldest = oldest or redis.call('XPENDING', JOBS, GROUP, '-', '+', 1)[1]
   if not oldest then return delivered end
   -- Looking at the head first: XREVRANGE below the first node of a trimmed stream walks the whole stream.
   local head = redis.call('XRANGE', JOBS, '-', '+', 'COUNT', 1)[1]
@@ -82,12 +115,12 @@ end
 
 -- Sets mirror and shadow to the watermark, always together. Answers the move (`same`, `raised`, `lowered`), the
 -- watermark, and what the mirror held where somebody else had written it (else ''). What the script knows already it may
--- say: `held` and `shadow` are what the two hold, `mark` is the watermark.
-local function write_mirror(delivered, held, shadow, mark)
+-- say: `held` and `shadow` are what the two hold, `mark` is the watermark, `oldest_pending` is what it follows from.
+local function write_mirror(delivered, held, shadow, mark, oldest_pending)
   if not held then held, shadow = unpack(redis.call('MGET', MIRROR, SHADOW)) end
   local current = held and id_parts(held) and held or nil
   local oldest
-  if not mark then mark, oldest = watermark(delivered) end
+  if not mark then mark, oldest = watermark(delivered, oldest_pending) end
   if not mark then mark = current and compare_ids(current, oldest) < 0 and current or '0-0' end
   local foreign = held and shadow and held ~= shadow and held or ''
   if held == mark and shadow == mark then return 'same', mark, foreign end

@@ -1,7 +1,7 @@
 -- Puts dead letters back: for each, the job with its original pairs, the dead letter's removal and the link between
 -- the two ids, in one step. Two operators with the same dead letter append one job: the second finds it gone.
 --
--- KEYS: jobs, dead letters, log of requeued ones. ARGV: how many original pairs a dead letter keeps at most, length of
+-- KEYS: jobs, dead letters, log of requeued ones. ARGV: length of
 -- the log, then the ids of dead letters.
 -- Answers per id, in order: what became of it, and the new id or Redis's error text.
 --   requeued   back in the jobs stream under the new id
@@ -16,7 +16,7 @@
 if redis.replicate_commands then redis.replicate_commands() end
 
 local JOBS, DEAD, LOG = unpack(KEYS)
-local kept_max, log_max = tonumber(ARGV[1]), ARGV[2]
+local log_max = ARGV[1]
 local HEAD = {
   'source_ref', 'reason', 'detail', 'deliveries', 'crashes', 'failures', 'dead_at_ms', 'consumer', 'outcome_id',
 }
@@ -41,8 +41,9 @@ end
 
 local function is_cut(fields)
   if #fields > ARGUMENTS_MAX then return true end
-  local says_so = string.find(fields[6], '; kept the first ', 1, true)
-  return says_so and #fields / 2 - #HEAD >= kept_max
+  -- The last such words, and only with the number that it really kept: an error message may hold them too.
+  local kept = string.match(fields[6], '.*; kept the first (%d+) of %d')
+  return kept and tonumber(kept) == #fields / 2 - #HEAD
 end
 
 local function requeue(id)
@@ -66,7 +67,7 @@ local function requeue(id)
 end
 
 local answers, is_refused = {}, false
-for position = 3, #ARGV do
+for position = 2, #ARGV do
   local answer = is_refused and { 'skipped', '' } or requeue(ARGV[position])
   is_refused = is_refused or answer[1] == 'refused'
   answers[#answers + 1] = answer

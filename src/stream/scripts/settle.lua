@@ -14,8 +14,8 @@
 --   `both`     as `outcome`, then as `dead`
 -- Answers: move of the mirror, watermark, foreign mirror value or '', last-delivered id, then nothing where every entry is ok, else one
 -- status per entry, in order:
---   ok; dup (settled before); lost (another consumer has it); expired (put back: too old for the ledger to tell
---   whether it was settled); skipped (not reached); or Redis's error text.
+--   ok; dup (settled before); lost (another consumer has it); unknown (above all ids that the stream has ever had);
+--   expired (put back: too old for the ledger to tell whether it was settled); skipped (not reached); or Redis's error text.
 local bucket, packed = KEYS[8], cmsgpack.unpack(ARGV[6])
 local count, outcome_values, dead_max = tonumber(packed[1]), tonumber(packed[2]), packed[3]
 local tells_index, has_attempts = packed[5] == '1', packed[6] == '1'
@@ -81,19 +81,32 @@ local function publish(id, values, head, kept)
 end
 
 local put_back = false
+local last_generated = nil
 -- What to do with an entry that is not in this consumer's pending list: `publish`, or a status.
 local function judge_absent(id, is_settled)
   local pending = redis.call('XPENDING', JOBS, GROUP, id, id, 1)[1]
   if pending then return pending[2] == ME and 'publish' or 'lost' end
   if is_settled then return 'dup' end
+  -- Above all that the stream has ever had: Redis has lost the job in a failover, and an outcome would answer nothing.
+  if compare_ids(id, delivered) > 0 then
+    if not last_generated then _, last_generated = probe({}) end
+    if compare_ids(id, last_generated) > 0 then return 'unknown' end
+  end
   if tonumber((id_parts(id))) >= now_ms() - tonumber(packed[4]) then return 'publish' end
-  if exists(id) and compare_ids(id, delivered) <= 0 then
+  if compare_ids(id, delivered) <= 0 and probe({ id })[id] then
     redis.call('XCLAIM', JOBS, GROUP, ME, 0, id, 'FORCE', 'JUSTID')
     put_back = true
   end
   return 'expired'
 end
 
+-- An outcome that stands without its dead letter could not be told from one that needs none. 6.2 cannot be asked.
+if dead_max ~= '' and redis.acl_check_cmd and not redis.acl_check_cmd('XADD', DEAD, '*', 'reason', '') then
+  return redis.error_reply('NOPERM the dead-letter stream ' .. DEAD .. ' may not be written')
+end
+-- A write that changes nothing, once the bucket has it, but needs the same right as the later one: with an outcome published
+-- and the ledger refused, the entry would be published again and again.
+redis.call('SADD', bucket, '-')
 local at, first = 7 + count, 1
 -- Nearly always every entry is ours, new and answered: no more is done for each than must be. What is refused here is tried
 -- and told below.
@@ -148,7 +161,17 @@ if #acknowledge > 0 then
   acknowledged = redis.call('XACK', JOBS, GROUP, unpack(acknowledge))
   if has_attempts then redis.call('HDEL', ATTEMPTS, unpack(acknowledge)) end
 end
--- With nothing pending any more the watermark need not be looked for.
-local known = not put_back and acknowledged == pending_before and delivered or nil
-local move, mark, foreign = write_mirror(delivered, held, shadow, known)
+-- Looking for the watermark copies two payloads. With nothing pending any more it is known; it stays where it is while an
+-- entry before all of this batch is pending, because the mirror followed from that entry before.
+local known, oldest
+if not put_back and acknowledged == pending_before then
+  known = delivered
+elseif not put_back then
+  oldest = redis.call('XPENDING', JOBS, GROUP, '-', '+', 1)[1]
+  if oldest and held and held == shadow and id_parts(held) and compare_ids(oldest[1], ARGV[4]) < 0
+    and compare_ids(held, oldest[1]) < 0 then
+    known = held
+  end
+end
+local move, mark, foreign = write_mirror(delivered, held, shadow, known, oldest)
 return { move, mark, foreign, delivered, all_ok and {} or statuses }

@@ -1,0 +1,198 @@
+//! Payloads of entries that came into our hands by their ids alone: claimed ones, and those whose reply was lost.
+//!
+//! They may be of any size, so they are read on a connection of their own, which is dropped with them: whatever waits behind a
+//! large reply on the same connection waits with it, and what a connection has needed for one stays with it. An entry that
+//! does not arrive although Redis answers is not read whole again: a script takes the job's fields out of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::interfaces::StreamsInterface;
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Group;
+use super::entry_id::EntryId;
+use crate::contract::Fields;
+use crate::contract::dead_letter::size_of;
+use crate::contract::start_job::FIELDS;
+use crate::redis::{Connection, Kind, RedisError, Role, Value};
+use crate::settings::RedisSettings;
+
+/// How long one reply may take, first and at last.
+const PATIENCE_MIN: Duration = Duration::from_secs(4);
+const PATIENCE_MAX: Duration = Duration::from_secs(30);
+/// How long connecting may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// Bytes after which what has been read is handed over first.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Entries asked for at once; doubles up to this while they are small.
+const AT_ONCE_MAX: usize = 64;
+/// An entry from this size on is read alone.
+const LARGE_ENTRY: usize = 4 * 1024;
+
+/// What is wanted of one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// All of it.
+    Whole,
+    /// The fields of a job alone: the whole has killed too many processes, or does not arrive.
+    JobFields,
+}
+
+/// What came of one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// All of it.
+    Whole(Fields),
+    /// The fields of a job alone, each cut behind what is allowed.
+    JobFields(Fields),
+    /// It is not in the stream any more.
+    Gone,
+}
+
+/// What came of a list of entries.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// Of the first ones, in order.
+    pub payloads: Vec<Payload>,
+    /// Why the others were not read, if not because there were many bytes already.
+    pub failed: Option<RedisError>,
+}
+
+/// Reads payloads for one consumer.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    redis: RedisSettings,
+    group: Group,
+    max_field_bytes: usize,
+}
+
+impl Fetcher {
+    /// A fetcher for the consumer of `group`. Touches nothing.
+    pub fn new(redis: &RedisSettings, group: &Group, max_field_bytes: usize) -> Self {
+        Self { redis: redis.clone(), group: group.clone(), max_field_bytes }
+    }
+
+    /// Reads these entries, in order, as far as they fit.
+    pub async fn fetch(&self, wanted: &[(EntryId, Want)]) -> Fetched {
+        let mut fetched = Fetched::default();
+        let (mut patience, mut at_once, mut bytes) = (PATIENCE_MIN, 1, 0);
+        let mut open: Option<Connection> = None;
+        while fetched.payloads.len() < wanted.len() && bytes < BYTES_MAX {
+            let connection = match open.take() {
+                Some(connection) => connection,
+                None => match self.connect(patience).await {
+                    Ok(connection) => connection,
+                    Err(error) => {
+                        fetched.failed = Some(error);
+                        break;
+                    }
+                },
+            };
+            let began = Instant::now();
+            let rest = &wanted[fetched.payloads.len()..];
+            let asked = &rest[..at_once.min(rest.len())];
+            let replies = join_all(asked.iter().map(|&(id, want)| self.read(&connection, id, want))).await;
+            let (mut largest, mut failed) = (0, None);
+            for reply in replies {
+                match reply {
+                    Ok(payload) => {
+                        let size = payload.bytes();
+                        (bytes, largest) = (bytes + size, largest.max(size));
+                        fetched.payloads.push(payload);
+                    }
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+            }
+            let Some(error) = failed else {
+                patience = PATIENCE_MIN;
+                at_once = if largest < LARGE_ENTRY { (at_once * 2).min(AT_ONCE_MAX) } else { 1 };
+                open = Some(connection);
+                continue;
+            };
+            drop(connection);
+            let was_alone = at_once == 1;
+            at_once = 1;
+            if error.kind != Kind::Unreachable || (was_alone && !self.redis_answers().await) {
+                fetched.failed = Some(error);
+                break;
+            }
+            if !was_alone {
+                continue;
+            }
+            // It does not arrive although Redis answers. A connection that is cut says that sooner than a time-out; what
+            // cuts it may pass.
+            sleep_until(began + patience).await;
+            if patience < PATIENCE_MAX {
+                patience = (patience * 2).min(PATIENCE_MAX);
+                continue;
+            }
+            let (id, _) = wanted[fetched.payloads.len()];
+            match self.job_fields_alone(id).await {
+                Ok(payload) => fetched.payloads.push(payload),
+                Err(error) => {
+                    fetched.failed = Some(error);
+                    break;
+                }
+            }
+            patience = PATIENCE_MIN;
+        }
+        fetched
+    }
+
+    async fn connect(&self, patience: Duration) -> Result<Connection, RedisError> {
+        let name = format!("startjobs:{}", self.group.consumer());
+        let opening = Connection::open(&self.redis, Role::Bulk(patience), &name, |_| {});
+        timeout(CONNECT_WITHIN, opening).await.unwrap_or_else(|_| {
+            Err(RedisError { kind: Kind::Unreachable, text: "no connection for reading payloads".to_owned() })
+        })
+    }
+
+    async fn redis_answers(&self) -> bool {
+        self.group.is_paused().await.is_ok()
+    }
+
+    async fn read(&self, connection: &Connection, id: EntryId, want: Want) -> Result<Payload, RedisError> {
+        match want {
+            Want::Whole => self.whole(connection, id).await,
+            Want::JobFields => self.job_fields(connection, id).await,
+        }
+    }
+
+    async fn whole(&self, connection: &Connection, id: EntryId) -> Result<Payload, RedisError> {
+        let (jobs, id) = (self.group.keys().jobs.as_str(), id.to_string());
+        let reply = connection.client().xrange(jobs, id.as_str(), id.as_str(), None).await;
+        let entries: Vec<(String, Fields)> = reply.map_err(|error| connection.failed(error))?;
+        Ok(entries.into_iter().next().map_or(Payload::Gone, |(_, fields)| Payload::Whole(fields)))
+    }
+
+    async fn job_fields_alone(&self, id: EntryId) -> Result<Payload, RedisError> {
+        let connection = self.connect(PATIENCE_MAX).await?;
+        self.job_fields(&connection, id).await
+    }
+
+    async fn job_fields(&self, connection: &Connection, id: EntryId) -> Result<Payload, RedisError> {
+        let limit = i64::try_from(self.max_field_bytes).unwrap_or(i64::MAX);
+        let args = [id.to_string().into(), limit.into()].into_iter().chain(FIELDS.map(Value::from));
+        let keys = vec![self.group.keys().jobs.clone()];
+        let reply = self.group.scripts.known_fields.run(connection, keys, args.collect::<Vec<Value>>()).await?;
+        if reply.is_null() {
+            return Ok(Payload::Gone);
+        }
+        let flat: Vec<Bytes> = reply.convert()?;
+        Ok(Payload::JobFields(flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()))
+    }
+}
+
+impl Payload {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(fields) | Self::JobFields(fields) => size_of(fields),
+            Self::Gone => 0,
+        }
+    }
+}
