@@ -88,9 +88,13 @@ impl Kept {
         Self { pairs, cut: Some(cut) }
     }
 
-    /// Nothing: the payload is left in the stream.
-    pub fn nothing(why: &str) -> Self {
-        Self { pairs: Vec::new(), cut: Some(why.to_owned()) }
+    /// The fields of a job that were taken out of an entry; the rest of it was never read. They are all that a job needs to
+    /// be put back.
+    pub fn job_fields(fields: Fields) -> Self {
+        let mut kept = Self::of(fields);
+        kept.cut
+            .get_or_insert("kept the fields of the job alone; the whole entry is left in the jobs stream".to_owned());
+        kept
     }
 
     /// The pairs that are kept.

@@ -19,9 +19,10 @@ use crate::contract::start_job::FIELDS;
 use crate::redis::{Connection, Kind, RedisError, Role, Value};
 use crate::settings::RedisSettings;
 
-/// How long one reply may take, first and at last.
-const PATIENCE_MIN: Duration = Duration::from_secs(4);
-const PATIENCE_MAX: Duration = Duration::from_secs(30);
+/// How long one reply may take, first and at last, in claim idles: what the fleet takes for a stall anyway, and six times as
+/// long as that.
+const PATIENCE_MIN: f64 = 0.8;
+const PATIENCE_MAX: f64 = 6.0;
 /// How long connecting may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Bytes after which what has been read is handed over first.
@@ -66,18 +67,26 @@ pub struct Fetcher {
     redis: RedisSettings,
     group: Group,
     max_field_bytes: usize,
+    patience_min: Duration,
+    patience_max: Duration,
 }
 
 impl Fetcher {
     /// A fetcher for the consumer of `group`. Touches nothing.
-    pub fn new(redis: &RedisSettings, group: &Group, max_field_bytes: usize) -> Self {
-        Self { redis: redis.clone(), group: group.clone(), max_field_bytes }
+    pub fn new(redis: &RedisSettings, group: &Group, claim_idle: Duration) -> Self {
+        Self {
+            redis: redis.clone(),
+            max_field_bytes: group.settings.max_field_bytes,
+            group: group.clone(),
+            patience_min: claim_idle.mul_f64(PATIENCE_MIN),
+            patience_max: claim_idle.mul_f64(PATIENCE_MAX),
+        }
     }
 
     /// Reads these entries, in order, as far as they fit.
     pub async fn fetch(&self, wanted: &[(EntryId, Want)]) -> Fetched {
         let mut fetched = Fetched::default();
-        let (mut patience, mut at_once, mut bytes) = (PATIENCE_MIN, 1, 0);
+        let (mut patience, mut at_once, mut bytes) = (self.patience_min, 1, 0);
         let mut open: Option<Connection> = None;
         while fetched.payloads.len() < wanted.len() && bytes < BYTES_MAX {
             let connection = match open.take() {
@@ -109,7 +118,7 @@ impl Fetcher {
                 }
             }
             let Some(error) = failed else {
-                patience = PATIENCE_MIN;
+                patience = self.patience_min;
                 at_once = if largest < LARGE_ENTRY { (at_once * 2).min(AT_ONCE_MAX) } else { 1 };
                 open = Some(connection);
                 continue;
@@ -127,8 +136,8 @@ impl Fetcher {
             // It does not arrive although Redis answers. A connection that is cut says that sooner than a time-out; what
             // cuts it may pass.
             sleep_until(began + patience).await;
-            if patience < PATIENCE_MAX {
-                patience = (patience * 2).min(PATIENCE_MAX);
+            if patience < self.patience_max {
+                patience = (patience * 2).min(self.patience_max);
                 continue;
             }
             let (id, _) = wanted[fetched.payloads.len()];
@@ -139,7 +148,7 @@ impl Fetcher {
                     break;
                 }
             }
-            patience = PATIENCE_MIN;
+            patience = self.patience_min;
         }
         fetched
     }
@@ -171,7 +180,7 @@ impl Fetcher {
     }
 
     async fn job_fields_alone(&self, id: EntryId) -> Result<Payload, RedisError> {
-        let connection = self.connect(PATIENCE_MAX).await?;
+        let connection = self.connect(self.patience_max).await?;
         self.job_fields(&connection, id).await
     }
 

@@ -136,8 +136,8 @@ impl Replica {
                     self.decode(held);
                 }
                 Some(Payload::JobFields(fields)) => {
-                    held.kept = Kept::nothing("too large to be read, its payload is left in the stream");
                     let job = StartJob::decode(&fields, self.stream.max_field_bytes);
+                    held.kept = Kept::job_fields(fields);
                     self.decoded(held, job, true);
                 }
                 Some(Payload::Gone) => {

@@ -171,7 +171,7 @@ async fn start(
     log_adoption(&settings.stream.jobs, &adoption);
 
     let reader = Reader::new(reader, &group, settings.worker.block);
-    let fetcher = Fetcher::new(&settings.redis, &group, settings.stream.max_field_bytes);
+    let fetcher = Fetcher::new(&settings.redis, &group, settings.worker.claim_idle);
     let work = work(settings, service, group.clone(), Arc::clone(&metrics));
     let about = about(settings, engine_kind, &host);
     let parts = Parts {

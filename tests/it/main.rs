@@ -20,8 +20,8 @@ mod encrypted;
 mod shutdown;
 // a game's record, call by call
 mod records;
-// the settle script, call by call
-mod settle;
+// the group's scripts, call by call
+mod scripts;
 // what the start service promises, and entries of every shape
 mod start_service;
 // the simulated engine on a real redis-server

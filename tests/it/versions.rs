@@ -1,23 +1,13 @@
 //! The same promises on other versions of Redis: what differs between them is in the scripts' reach.
 
-use std::path::{Path, PathBuf};
-
 use rustix::process::Signal;
 use startjobs::embedded::redis_server::RedisServer;
 
+use crate::support::servers;
 use crate::support::world::World;
 
-/// A redis-server of this version, fetched by `deploy/ci/servers.sh`; on CI its absence is a failure.
 fn server(version: &str) -> Option<RedisServer> {
-    let program: PathBuf =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/redis-servers").join(version).join("redis-server");
-    if program.exists() {
-        return Some(RedisServer::start_with(&program, &[]).expect("this redis-server starts"));
-    }
-    let advice = format!("no redis-server {version}: run deploy/ci/servers.sh, which takes it from the Python index");
-    assert!(std::env::var_os("CI").is_none(), "{advice}");
-    eprintln!("TEST LEFT OUT: {advice}");
-    None
+    servers::fetched(version).map(|program| RedisServer::start_with(&program, &[]).expect("this redis-server starts"))
 }
 
 /// A fleet under load: a kill, a lost group, a deleted consumer, a deleted payload, forgotten scripts, a hand-back.

@@ -14,3 +14,5 @@ pub mod sim_log;
 pub mod replica_log;
 // a replica's probes and metrics over HTTP
 pub mod scrape;
+// every version of redis-server that there is here
+pub mod servers;

@@ -1,86 +1,11 @@
 //! The settle script, call by call, on a real redis-server: what it must not do when Redis refuses a part of it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use startjobs::contract::job_result::{Answer, JobResult, SuccessKind};
-use startjobs::embedded::redis_server::RedisServer;
-use startjobs::redis::{Connection, Kind, Role, Value};
-use startjobs::settings::Settings;
-use startjobs::stream::Group;
-use startjobs::stream::entry_id::EntryId;
-use startjobs::stream::settle::{Ending, Settled};
+use startjobs::redis::Kind;
+use startjobs::stream::settle::Settled;
 
-use crate::support::world::load;
-
-const JOBS: &str = "runtime:start_jobs";
-const RESULTS: &str = "runtime:job_results";
-const MIRROR: &str = "rtmanager:stream_offsets:startjobs";
-const GROUP: &str = "rtmanager.startjobs";
-const CLAIM_IDLE: Duration = Duration::from_secs(5);
-
-/// A server, the group of one consumer, and the settings of both.
-struct Stream {
-    settings: Settings,
-    group: Group,
-    connection: Arc<Connection>,
-    /// Ends with the rest.
-    server: RedisServer,
-}
-
-impl Stream {
-    async fn new() -> Self {
-        let server = RedisServer::start().expect("redis-server starts");
-        let settings = load(&[("redis-url".to_owned(), server.url())]);
-        let connection = connect(&settings).await;
-        let group = Group::new(&settings.stream, "me", Arc::clone(&connection));
-        group.adopt(CLAIM_IDLE).await.expect("a group");
-        Self { settings, group, connection, server }
-    }
-
-    async fn redis(&self, words: &[&str]) -> Value {
-        self.connection.raw(words).await.expect("Redis answers")
-    }
-
-    async fn append(&self, id: &str) -> EntryId {
-        self.redis(&["XADD", JOBS, id, "game_id", "g"]).await.as_string().expect("an id").parse().expect("an id")
-    }
-
-    async fn read(&self) {
-        self.redis(&["XREADGROUP", "GROUP", GROUP, "me", "STREAMS", JOBS, ">"]).await;
-    }
-
-    async fn outcomes(&self) -> i64 {
-        self.redis(&["XLEN", RESULTS]).await.as_i64().expect("a length")
-    }
-
-    async fn pending(&self) -> Vec<Value> {
-        self.redis(&["XPENDING", JOBS, GROUP, "-", "+", "10"]).await.convert().expect("a list")
-    }
-}
-
-async fn connect(settings: &Settings) -> Arc<Connection> {
-    let opened =
-        Connection::open(&settings.redis, Role::Commands, "startjobs:settle", |error| panic!("no connection: {error}"));
-    Arc::new(opened.await.expect("a connection"))
-}
-
-fn answered(id: EntryId) -> (EntryId, Ending) {
-    let answer = Answer::Success {
-        container_id: "c".to_owned(),
-        engine_endpoint: "http://g:8080".to_owned(),
-        kind: SuccessKind::Started,
-    };
-    let result = JobResult {
-        game_id: "g".to_owned(),
-        answer,
-        source_ref: id.to_string(),
-        requested_at_ms: 0,
-        finished_at_ms: 1,
-        attempt: 1,
-    };
-    (id, Ending::Outcome(result))
-}
+use super::{CLAIM_IDLE, GROUP, JOBS, MIRROR, RESULTS, Stream, answered, each_version, malformed};
 
 #[tokio::test]
 async fn without_an_answer_of_the_ledger_nothing_is_published() {
@@ -92,10 +17,8 @@ async fn without_an_answer_of_the_ledger_nothing_is_published() {
     // Settled, and pending once more: as after a group that was lost.
     stream.redis(&["XGROUP", "SETID", JOBS, GROUP, "0"]).await;
     stream.read().await;
-    stream.redis(&["ACL", "SETUSER", "narrow", "on", ">x", "~*", "+@all", "-smismember"]).await;
-    let url = stream.server.url().replace("redis://", "redis://narrow:x@");
-    let narrow = connect(&load(&[("redis-url".to_owned(), url)])).await;
-    let refused = Group::new(&stream.settings.stream, "me", narrow).settle(&batch, 1, false).await;
+    let narrow = stream.narrow("me", &["-smismember"]).await;
+    let refused = narrow.settle(&batch, 1, false).await;
     assert!(refused.is_err(), "{refused:?}");
     assert_eq!(stream.outcomes().await, 1);
     // With the right back it is known, and only acknowledged.
@@ -164,4 +87,75 @@ async fn the_janitor_removes_attempts_that_a_settle_did_not_know_of() {
     stream.group.tidy(Duration::from_secs(1), CLAIM_IDLE, Duration::from_secs(3_600)).await.expect("tidied");
     let left: Vec<String> = stream.redis(&["HKEYS", &attempts]).await.convert().expect("names");
     assert_eq!(left, ["9999999999999-0"]);
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_for_a_moment_doubles_and_loses_nothing() {
+    each_version(async |stream| {
+        let commands =
+            ["xadd", "sadd", "xack", "mset", "mget", "xpending", "xinfo|groups", "smismember", "zadd", "hdel", "time"];
+        for (number, command) in commands.into_iter().enumerate() {
+            let ids = [stream.append("*").await, stream.append("*").await];
+            stream.read().await;
+            let batch = [answered(ids[0]), malformed(ids[1])];
+            let taken = format!("-{command}");
+            let narrow = stream.narrow("me", &[taken.as_str()]).await;
+            for _ in 0..3 {
+                // Refused as a whole, in parts, or not at all where the command is not needed.
+                drop(narrow.settle(&batch, 2, true).await);
+            }
+            let reply = stream.group.settle(&batch, 2, true).await.expect("settled");
+            let done = [Settled::Done, Settled::Duplicate];
+            assert!(reply.settled.iter().all(|settled| done.contains(settled)), "{command}: {reply:?}");
+            let so_far = i64::try_from(number).expect("few") + 1;
+            assert_eq!(stream.outcomes().await, so_far, "outcomes without {command}");
+            assert_eq!(stream.length(&format!("{JOBS}:dead")).await, so_far, "dead letters without {command}");
+            assert!(stream.pending().await.is_empty(), "pending without {command}");
+            let mirror = stream.redis(&["GET", MIRROR]).await.as_string();
+            assert_eq!(mirror, Some(ids[1].to_string()), "the mirror without {command}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_redis_has_lost_is_not_answered() {
+    each_version(async |stream| {
+        let kept = stream.append("5-0").await;
+        stream.read().await;
+        let lost = "6-0".parse().expect("an id");
+        let reply = stream.group.settle(&[answered(lost)], 1, false).await.expect("an answer");
+        assert_eq!((reply.settled, stream.outcomes().await), (vec![Settled::Unknown], 0));
+        assert_eq!(stream.redis(&["GET", MIRROR]).await.as_string().as_deref(), Some("0-0"));
+        let reply = stream.group.settle(&[answered(kept)], 1, false).await.expect("an answer");
+        assert_eq!((reply.settled, stream.outcomes().await), (vec![Settled::Done], 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_mirror_follows_the_oldest_pending_entry_whichever_batch_ends_it() {
+    each_version(async |stream| {
+        let mut ids = Vec::new();
+        for number in 1..=6 {
+            ids.push(stream.append(&format!("{number}-0")).await);
+        }
+        stream.read().await;
+        // In this order; what the mirror must be behind each.
+        for (settled, mirror) in [(2, "0-0"), (1, "0-0"), (0, "3-0"), (4, "3-0"), (5, "3-0"), (3, "6-0")] {
+            stream.group.settle(&[answered(ids[settled])], 6, false).await.expect("settled");
+            assert_eq!(
+                stream.redis(&["GET", MIRROR]).await.as_string().as_deref(),
+                Some(mirror),
+                "after {}",
+                ids[settled]
+            );
+        }
+        // Set back, everything is pending again, and the mirror with it.
+        stream.redis(&["XGROUP", "SETID", JOBS, GROUP, "0"]).await;
+        stream.read().await;
+        stream.group.settle(&[answered(ids[5])], 6, false).await.expect("settled");
+        assert_eq!(stream.redis(&["GET", MIRROR]).await.as_string().as_deref(), Some("0-0"));
+    })
+    .await;
 }
