@@ -40,7 +40,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Command;
+use clap::error::{ContextKind, ContextValue};
 
+use crate::settings::without_credentials;
 use crate::version;
 
 /// The exit codes that users script against.
@@ -107,7 +109,7 @@ pub fn command() -> Command {
 
 /// Parses the arguments, runs the command, and answers the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = command().get_matches_from(arguments);
+    let matches = command().try_get_matches_from(arguments).unwrap_or_else(|error| starred(error).exit());
     match matches.subcommand() {
         Some(("worker", matches)) => worker::run(matches),
         Some(("send", matches)) => send::run(matches),
@@ -133,4 +135,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(("engine", matches)) => engine::run(matches),
         _ => unreachable!("a subcommand is required, and every one is listed here"),
     }
+}
+
+/// A usage error that quotes no credential: it quotes what was given, and people paste URLs into the wrong place.
+fn starred(mut error: clap::Error) -> clap::Error {
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        if let Some(ContextValue::String(given)) = error.get(kind) {
+            let shown = without_credentials(given);
+            error.insert(kind, ContextValue::String(shown));
+        }
+    }
+    error
 }
