@@ -6,6 +6,7 @@ use crate::bench::Error;
 use crate::bench::children::Subject;
 use crate::bench::place::{Aof, Pairs, Place};
 use crate::cli::{common, exit};
+use crate::ops::printable::json_pretty;
 use crate::redis::Kind;
 
 /// What can be put under load.
@@ -47,8 +48,7 @@ pub(super) fn shared(replicas: &'static str, latency: &'static str, level: &'sta
 }
 
 pub(super) fn print_json(report: &impl serde::Serialize) {
-    let json = serde_json::to_string_pretty(report).expect("texts and numbers always are JSON");
-    common::print(&format!("{json}\n"));
+    common::print(&json_pretty(report));
 }
 
 pub(super) fn open(matches: &ArgMatches, aof: Aof) -> Result<Place, u8> {
