@@ -7,12 +7,17 @@ use startjobs::embedded::redis_server::RedisServer;
 
 use crate::support::world::World;
 
-/// A redis-server of this version, fetched by `deploy/ci/servers.sh`; on CI its absence is a failure.
 fn server(version: &str) -> Option<RedisServer> {
+    let program = program_of(version)?;
+    Some(RedisServer::start_with(&program, &[]).expect("this redis-server starts"))
+}
+
+/// The redis-server of this version, fetched by `deploy/ci/servers.sh`; on CI its absence is a failure.
+pub fn program_of(version: &str) -> Option<PathBuf> {
     let program: PathBuf =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("target/redis-servers").join(version).join("redis-server");
     if program.exists() {
-        return Some(RedisServer::start_with(&program, &[]).expect("this redis-server starts"));
+        return Some(program);
     }
     let advice = format!("no redis-server {version}: run deploy/ci/servers.sh, which takes it from the Python index");
     assert!(std::env::var_os("CI").is_none(), "{advice}");
