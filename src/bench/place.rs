@@ -67,7 +67,7 @@ impl Place {
         let guard = Guard::start(&program, &leftovers.arguments())?;
         let own = match redis {
             Some(_) => None,
-            None => Some(RedisServer::start_below(directory.path(), Path::new("redis-server"), aof_options(aof))?),
+            None => Some(RedisServer::start_guarded(directory.path(), Path::new("redis-server"), aof_options(aof))?),
         };
         let of_own = || own.iter().map(|server| ("redis-url".to_owned(), server.url())).collect();
         let redis = redis.unwrap_or_else(of_own);

@@ -40,7 +40,6 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Command;
-use clap::error::{ContextKind, ContextValue};
 
 use crate::settings::without_credentials;
 use crate::version;
@@ -109,7 +108,11 @@ pub fn command() -> Command {
 
 /// Parses the arguments, runs the command, and answers the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = command().try_get_matches_from(arguments).unwrap_or_else(|error| starred(error).exit());
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match command().try_get_matches_from(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error, &arguments),
+    };
     match matches.subcommand() {
         Some(("worker", matches)) => worker::run(matches),
         Some(("send", matches)) => send::run(matches),
@@ -137,13 +140,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// A usage error that quotes no credential: it quotes what was given, and people paste URLs into the wrong place.
-fn starred(mut error: clap::Error) -> clap::Error {
-    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
-        if let Some(ContextValue::String(given)) = error.get(kind) {
-            let shown = without_credentials(given);
-            error.insert(kind, ContextValue::String(shown));
-        }
+/// Ends with a usage error, or with help. It repeats no credential: it quotes what was given, and people paste URLs into
+/// the wrong place.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let text = error.render().to_string();
+    let starred = arguments.iter().fold(text.clone(), |text, argument| {
+        let argument = argument.to_string_lossy();
+        let value =
+            argument.split_once('=').filter(|_| argument.starts_with('-')).map_or(&*argument, |(_, value)| value);
+        let shown = without_credentials(value);
+        if shown == value { text } else { text.replace(value, &shown) }
+    });
+    if starred == text {
+        error.exit();
     }
-    error
+    eprint!("{starred}");
+    ExitCode::from(common::USAGE)
 }

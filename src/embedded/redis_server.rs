@@ -1,5 +1,6 @@
 //! A redis-server of one's own: a socket or a free port of loopback, a temporary directory, append-only file on.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt as _;
@@ -18,7 +19,9 @@ use super::process::Process;
 pub struct RedisServer {
     program: PathBuf,
     door: Door,
+    /// A file of settings first, where there is one.
     options: Vec<String>,
+    password: Option<Password>,
     process: Process,
     directory: TempDir,
 }
@@ -30,6 +33,15 @@ enum Door {
     Port(u16),
     /// A socket that only our own user can open.
     Socket(PathBuf),
+}
+
+/// What one must know to use it.
+struct Password(String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Why there is none.
@@ -74,8 +86,32 @@ impl RedisServer {
 
     /// The same, with its directory below `parent`.
     pub fn start_below(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
+        Self::start_on_a_port(parent, program, options, None)
+    }
+
+    /// The same with a password, so that no other user of this machine can use it. It stands in a file that only our user
+    /// can read: arguments are there for everybody to see.
+    pub fn start_guarded(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
+        // Twice 122 bits of the system's randomness.
+        let words = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|word| word.simple().to_string());
+        Self::start_on_a_port(parent, program, options, Some(Password(words.concat())))
+    }
+
+    fn start_on_a_port(
+        parent: &Path,
+        program: &Path,
+        options: &[&str],
+        password: Option<Password>,
+    ) -> Result<Self, StartError> {
         let directory = directory_of_ours(parent, "redis")?;
-        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let mut words: Vec<String> = Vec::new();
+        if let Some(Password(password)) = &password {
+            let file = directory.path().join("redis.conf");
+            std::fs::write(&file, format!("requirepass {password}\n"))?;
+            words.push(file.to_string_lossy().into_owned());
+        }
+        words.extend(options.iter().map(|&option| option.to_owned()));
+        let options = words;
         let mut said = String::new();
         for _ in 0..PORTS_TRIED_MAX {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
@@ -83,7 +119,7 @@ impl RedisServer {
             let mut process = launch(program, &door, &options, directory.path())?;
             match await_up(&mut process, &door, directory.path()) {
                 Ok(()) => {
-                    return Ok(Self { program: program.to_owned(), door, options, process, directory });
+                    return Ok(Self { program: program.to_owned(), door, options, password, process, directory });
                 }
                 Err(text) => said = text,
             }
@@ -105,7 +141,9 @@ impl RedisServer {
         let door = Door::Socket(socket);
         let mut process = launch(program, &door, &[], directory.path())?;
         match await_up(&mut process, &door, directory.path()) {
-            Ok(()) => Ok(Self { program: program.to_owned(), door, options: Vec::new(), process, directory }),
+            Ok(()) => {
+                Ok(Self { program: program.to_owned(), door, options: Vec::new(), password: None, process, directory })
+            }
             Err(said) => Err(not_up(program, said)),
         }
     }
@@ -120,8 +158,9 @@ impl RedisServer {
 
     /// As the settings take it.
     pub fn url(&self) -> String {
+        let login = self.password.as_ref().map_or_else(String::new, |Password(password)| format!(":{password}@"));
         match &self.door {
-            Door::Port(port) => format!("redis://127.0.0.1:{port}"),
+            Door::Port(port) => format!("redis://{login}127.0.0.1:{port}"),
             Door::Socket(path) => format!("redis+unix://{}", path.display()),
         }
     }
@@ -199,8 +238,10 @@ fn launch(program: &Path, door: &Door, options: &[String], directory: &Path) -> 
         ("--daemonize", "no"),
     ];
     let pairs = listens.chain(others);
-    let mut arguments: Vec<String> = pairs.flat_map(|(name, value)| [name.to_owned(), value.to_owned()]).collect();
-    arguments.extend_from_slice(options);
+    let own: Vec<String> = pairs.flat_map(|(name, value)| [name.to_owned(), value.to_owned()]).collect();
+    // A file of settings must be the first word.
+    let (file, options) = options.split_at(usize::from(options.first().is_some_and(|word| !word.starts_with('-'))));
+    let arguments = [file, &own, options].concat();
     Ok(Process::start(program, &arguments, &[], &directory.join("redis.log"))?)
 }
 

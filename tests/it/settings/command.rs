@@ -64,6 +64,10 @@ fn no_error_repeats_a_credential_wherever_it_was_pasted() {
         &["status", "--timeout", URL],
         &["dead", "list", "--limit", URL],
         &["dev", "--engine", URL],
+        &["bench", "--slo", URL],
+        &["bench", "--profile", URL],
+        &["bench", "--set", URL],
+        &["bench", "--set", &format!("slots={URL}")],
     ] {
         lines.push(line.iter().map(|&word| word.to_owned()).collect());
     }

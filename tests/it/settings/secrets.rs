@@ -72,7 +72,8 @@ fn a_file_that_holds_a_url_where_a_key_belongs_tells_no_password() {
     ] {
         let (_directory, path) = file(contents);
         let refused = problems(&[("config", &path)], &[]);
-        let told = refused.iter().map(|problem| format!("{problem} {problem:?}")).collect::<String>();
+        let told: Vec<String> = refused.iter().map(|problem| format!("{problem} {problem:?}")).collect();
+        let told = told.join("\n");
         assert!(!told.contains("sesame"), "{contents}: {told}");
     }
 }
