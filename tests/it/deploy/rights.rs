@@ -110,6 +110,12 @@ fn they_are_the_same_in_the_form_for_older_servers() {
     rights_are_enough_and_not_too_much(&Guarded::start_version(&program, "6.2"));
 }
 
+#[test]
+fn they_are_the_same_on_newer_servers() {
+    let Some(program) = program_of("8.2") else { return };
+    rights_are_enough_and_not_too_much(&Guarded::start_version(&program, "8.2"));
+}
+
 fn rights_are_enough_and_not_too_much(guarded: &Guarded) {
     let (url, password) = (guarded.url("startjobs"), guarded.password_file("startjobs"));
     let mut fleet = Surroundings::new(&[
