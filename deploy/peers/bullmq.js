@@ -5,7 +5,8 @@ const { Queue, Worker } = require('bullmq');
 const Redis = require('ioredis');
 
 const url = new URL(process.env.STARTJOBS_REDIS_URL);
-const connection = { host: url.hostname, port: Number(url.port) };
+const password = decodeURIComponent(url.password) || undefined;
+const connection = { host: url.hostname, port: Number(url.port), password };
 const jobs = process.env.STARTJOBS_JOBS_STREAM;
 const results = process.env.STARTJOBS_RESULTS_STREAM;
 const prefix = `${jobs}:bullmq`;

@@ -1,18 +1,39 @@
 #!/usr/bin/env bash
 # Makes passwords for the users of Redis, and the file of their rights that redis-server takes as `aclfile`:
 #
-#   deploy/redis/make-secrets.sh deploy/secrets
+#   deploy/redis/make-secrets.sh [--redis VERSION] deploy/secrets
 #
 # writes users.acl, startjobs-password, operator-password and lobby-password. What is there already is kept, so a second
-# run changes no password; it makes users.acl anew from deploy/redis/users.acl.in. The folder is closed to others; the
-# files are not, because programs in containers read them under users of their own.
+# run changes no password; it makes users.acl anew from deploy/redis/users.acl.in, with the SHA-256 of each password. A
+# folder that is made is closed to others; one that is there keeps its mode. The files are not closed, because programs
+# in containers read them under users of their own.
+#
+# With `--redis 6.2` the rights have the form that servers before 7.0 take. It cannot forbid Lobby to write outcomes.
 set -euo pipefail
-[ $# -eq 1 ] || { echo 'usage: deploy/redis/make-secrets.sh FOLDER' >&2; exit 2; }
+usage() {
+    echo 'usage: deploy/redis/make-secrets.sh [--redis VERSION] FOLDER' >&2
+    exit 2
+}
+version=7.0
+if [ "${1-}" = --redis ]; then
+    version=${2-}
+    shift 2 || usage
+fi
+[ $# -eq 1 ] || usage
+case $version in
+6.2 | 6.2.*) has_selectors='' ;;
+[789] | [789].* | [1-9][0-9]*) has_selectors=yes ;;
+*) usage ;;
+esac
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-install -d -m 700 "$1"
+[ -d "$1" ] || install -d -m 700 "$1"
 cd "$1"
 
 rights=$(sed -e '/^#/d' -e ':more' -e '/\\$/{N;s/ *\\\n */ /;b more' -e '}' "$here/users.acl.in" | sed '/^$/d')
+if [ -z "$has_selectors" ]; then
+    rights=$(sed -e 's/[()]//g' -e 's/%R~/~/g' <<<"$rights")
+    echo 'note: before Redis 7.0 rights cannot keep the user lobby from writing outcomes' >&2
+fi
 for user in startjobs operator lobby; do
     file=$user-password
     if [ ! -e "$file" ]; then
@@ -20,9 +41,15 @@ for user in startjobs operator lobby; do
         head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n' >"$file"
         chmod 444 "$file"
     fi
-    rights=${rights//@${user^^}_PASSWORD@/$(cat "$file")}
+    [ -s "$file" ] || { echo "$PWD/$file is empty: remove it, or write a password into it" >&2; exit 1; }
+    # A line end is not part of the password, as for redis-password-file.
+    hash=$(tr -d '\r\n' <"$file" | sha256sum)
+    rights=${rights//@${user^^}_SHA256@/${hash%% *}}
 done
 rm -f users.acl
 printf '%s\n' "$rights" >users.acl
 chmod 444 users.acl
+case $(stat -c %A .) in
+*[xt]) echo "note: other users can enter $PWD and read the passwords; chmod 700 closes it" >&2 ;;
+esac
 printf 'secrets are in %s\n' "$PWD" >&2

@@ -13,7 +13,7 @@ set -euo pipefail
 command -v openssl >/dev/null || { echo 'openssl is missing: install the package openssl' >&2; exit 1; }
 folder=$1 days=${DAYS:-365}
 shift
-install -d -m 700 "$folder"
+[ -d "$folder" ] || install -d -m 700 "$folder"
 cd "$folder"
 umask 077
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::Error;
 use super::target::Target;
 use super::wire::{Token, Wire};
-use crate::embedded::leftovers::{Guard, Leftovers};
+use crate::embedded::leftovers::{Guard, Leftovers, directory_of_ours};
 use crate::embedded::redis_server::RedisServer;
 use crate::settings::{Settings, Sources, Values};
 
@@ -62,12 +62,12 @@ impl Place {
     /// A place with a redis-server of its own, or on the one that these settings name.
     pub fn open(redis: Option<Pairs>, aof: Aof) -> Result<Self, Error> {
         let program = std::env::current_exe()?;
-        let directory = tempfile::Builder::new().prefix("startjobs-bench-").tempdir()?;
+        let directory = directory_of_ours(&std::env::temp_dir(), "bench")?;
         let leftovers = Leftovers { directory: Some(directory.path().to_owned()), engine: None };
         let guard = Guard::start(&program, &leftovers.arguments())?;
         let own = match redis {
             Some(_) => None,
-            None => Some(RedisServer::start_below(directory.path(), Path::new("redis-server"), aof_options(aof))?),
+            None => Some(RedisServer::start_guarded(directory.path(), Path::new("redis-server"), aof_options(aof))?),
         };
         let of_own = || own.iter().map(|server| ("redis-url".to_owned(), server.url())).collect();
         let redis = redis.unwrap_or_else(of_own);

@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use super::{common, exit};
 use crate::audit::id::Id;
 use crate::audit::{AuditError, Options, Since, audit};
+use crate::ops::printable::tame;
 use crate::redis::Kind;
 use crate::settings::table::Group;
 use crate::settings::{Settings, flags};
@@ -79,7 +80,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 async fn run_audit(settings: &Settings, options: &Options, json: bool) -> u8 {
     match audit(settings, options).await {
         Ok(report) => {
-            common::print(&if json { report.json() } else { report.table() });
+            common::print(&if json { tame(report.json()) } else { report.table() });
             if report.is_clean() { exit::DONE } else { exit::BREACH }
         }
         Err(error) => {

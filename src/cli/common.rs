@@ -89,6 +89,12 @@ pub(super) fn in_words(error: &RedisError) -> String {
     quoted.map_or_else(|| error.text.clone(), |(words, _)| words.to_owned())
 }
 
+/// The words of a `redis-cli` command that lead to this Redis: it takes no URL of a socket.
+pub(super) fn cli_words(display_url: &str) -> String {
+    let socket = display_url.split_once("+unix://").and_then(|(_, rest)| Some(&rest[rest.find('/')?..]));
+    socket.map_or_else(|| format!("-u {display_url}"), |path| format!("-s {path}"))
+}
+
 /// How the user called this program, so that what is printed can be pasted.
 pub(super) fn program_as_typed() -> String {
     let typed = std::env::args_os().next().unwrap_or_default().to_string_lossy().into_owned();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde::Serialize;
 
+use crate::ops::printable::json_pretty;
 use crate::settings::table::Group;
 use crate::settings::{Loaded, Report, ResolvedSetting, Settings, Sources, flags};
 
@@ -109,6 +110,5 @@ fn json(resolved: &[ResolvedSetting]) -> String {
             })
             .collect(),
     };
-    let text = serde_json::to_string_pretty(&shown).expect("texts and a number always are JSON");
-    format!("{text}\n")
+    json_pretty(&shown)
 }

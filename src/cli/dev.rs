@@ -23,8 +23,8 @@ const EXAMPLES: &str = "Examples:
   startjobs dev --replicas 5
   startjobs dev --engine docker";
 
-const LONG_ABOUT: &str = "Run a whole fleet on this machine until Ctrl-C: a private redis-server and replicas of this program, all in a \
-temporary directory that is removed at the end, even if this process is killed.";
+const LONG_ABOUT: &str = "Run a whole fleet on this machine until Ctrl-C: a private redis-server, which only your own user can reach, \
+and replicas of this program, all in a temporary directory that is removed at the end, even if this process is killed.";
 
 /// What a fleet's own image is called.
 pub(super) const ENGINE_IMAGE: &str = concat!("startjobs/demo-engine:", env!("CARGO_PKG_VERSION"));
@@ -108,7 +108,7 @@ pub(super) fn say_no_redis(error: &StartError) -> u8 {
     eprintln!("startjobs: {error}");
     match error {
         StartError::Missing(_) | StartError::Failed(_) => exit::UNAVAILABLE,
-        StartError::Io(_) => exit::FAILED,
+        StartError::Directory(_) | StartError::Io(_) => exit::FAILED,
     }
 }
 
@@ -240,7 +240,7 @@ async fn await_up(fleet: &mut Fleet, options: &FleetOptions) {
 }
 
 fn banner(site: &mut Site, fleet: &mut Fleet, docker: Option<&Docker>) -> String {
-    let (program, url, port) = (common::program_as_typed(), site.redis().url(), site.redis().port());
+    let (program, url, cli) = (common::program_as_typed(), site.redis().url(), site.redis().cli_words());
     let pids: Vec<String> = fleet.replicas().map(|replica| replica.process().id().to_string()).collect();
     let engine = match docker {
         None => "simulated: no container is started",
@@ -263,7 +263,7 @@ fn banner(site: &mut Site, fleet: &mut Fleet, docker: Option<&Docker>) -> String
     format!(
         "{} replicas are running.\n{facts}\nTry, in another terminal:\n  export STARTJOBS_REDIS_URL={url}\n  {send} g1\n  \
          kill -9 {first}; {send} g2\n  {program} status; {program} alerts; {program} inspect g2\n  \
-         redis-cli -p {port} XLEN runtime:job_results\n\nCtrl-C stops and removes everything.\n",
+         redis-cli {cli} XLEN runtime:job_results\n\nCtrl-C stops and removes everything.\n",
         pids.len()
     )
 }

@@ -37,7 +37,7 @@ pub fn command() -> Command {
 
 /// Runs it.
 pub fn run(matches: &ArgMatches) -> ExitCode {
-    let Loaded { settings, warnings, .. } = match Settings::load(&common::sources(matches)) {
+    let Loaded { settings, resolved, warnings } = match Settings::load(&common::sources(matches)) {
         Ok(loaded) => loaded,
         Err(report) => {
             eprintln!("{report}");
@@ -47,21 +47,23 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
     let image = matches.get_one::<String>("image").cloned();
     let (json, limit) = (matches.get_flag("json"), operate::limit(matches));
     common::block_on(async move {
-        let report = examine(&settings, &warnings, image.as_deref(), limit).await;
+        let mut findings = doctor::settings(&warnings);
+        findings.extend(doctor::secrets(&resolved));
+        findings.extend(examine(&settings, image.as_deref(), limit).await);
+        let report = Report::new(findings);
         common::print(&if json { operate::json(&report) } else { text(&report) });
         if report.level == Level::Fail { exit::FAILED } else { exit::DONE }
     })
 }
 
-async fn examine(settings: &Settings, warnings: &[String], image: Option<&str>, limit: Duration) -> Report {
-    let mut findings = doctor::settings(warnings);
-    findings.push(doctor::encryption(&settings.redis));
+async fn examine(settings: &Settings, image: Option<&str>, limit: Duration) -> Vec<Finding> {
+    let mut findings = vec![doctor::encryption(&settings.redis)];
     match Session::open(settings, limit).await {
         Ok(session) => findings.extend(doctor::redis(&session.view, limit).await),
         Err(error) => findings.push(doctor::no_redis(&settings.redis.display_url, &error.text)),
     }
     findings.extend(doctor::engine(settings, image, limit).await);
-    Report::new(findings)
+    findings
 }
 
 fn text(report: &Report) -> String {

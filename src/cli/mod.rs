@@ -41,6 +41,7 @@ use std::process::ExitCode;
 
 use clap::Command;
 
+use crate::settings::without_credentials;
 use crate::version;
 
 /// The exit codes that users script against.
@@ -107,7 +108,11 @@ pub fn command() -> Command {
 
 /// Parses the arguments, runs the command, and answers the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = command().get_matches_from(arguments);
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match command().try_get_matches_from(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error, &arguments),
+    };
     match matches.subcommand() {
         Some(("worker", matches)) => worker::run(matches),
         Some(("send", matches)) => send::run(matches),
@@ -133,4 +138,22 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(("engine", matches)) => engine::run(matches),
         _ => unreachable!("a subcommand is required, and every one is listed here"),
     }
+}
+
+/// Ends with a usage error, or with help. It repeats no credential: it quotes what was given, and people paste URLs into
+/// the wrong place.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let text = error.render().to_string();
+    let starred = arguments.iter().fold(text.clone(), |text, argument| {
+        let argument = argument.to_string_lossy();
+        let value =
+            argument.split_once('=').filter(|_| argument.starts_with('-')).map_or(&*argument, |(_, value)| value);
+        let shown = without_credentials(value);
+        if shown == value { text } else { text.replace(value, &shown) }
+    });
+    if starred == text {
+        error.exit();
+    }
+    eprint!("{starred}");
+    ExitCode::from(common::USAGE)
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches};
-use serde::Serialize;
 
 use super::{common, exit};
 use crate::ops::View;
 use crate::ops::alerts::rules::REDIS_DOWN;
 use crate::ops::connect::{connect, within};
+pub(super) use crate::ops::printable::json;
 use crate::ops::printable::printable;
 use crate::redis::{Kind, RedisError};
 use crate::settings::table::Group;
@@ -125,12 +125,6 @@ fn unavailable(url: &str, error: &RedisError) -> u8 {
         eprintln!("  where replicas do not reach it either, the alert {name} fires: {runbook}");
     }
     exit::UNAVAILABLE
-}
-
-/// One JSON object on one line of its own.
-pub(super) fn json(value: &impl Serialize) -> String {
-    let text = serde_json::to_string(value).expect("texts, numbers and lists are always JSON");
-    format!("{text}\n")
 }
 
 /// Rows under headings, in columns; foreign text must have been escaped before.

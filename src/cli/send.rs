@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{common, exit};
 use crate::contract::job_result::FIELDS;
 use crate::lobby::client::{Lobby, Outcome};
+use crate::ops::printable::{self, printable};
 use crate::redis::RedisError;
 use crate::settings::table::Group;
 use crate::settings::{Settings, flags};
@@ -106,7 +107,12 @@ async fn send(settings: Settings, request: Request) -> u8 {
         Err(error) => return unavailable("no connection to", &error),
     };
     // Before the append, so that an answer that is quicker than our next read is not missed.
-    let end = match lobby.results_end().await {
+    let end = match request.patience {
+        Some(_) => lobby.results_end().await,
+        // A producer that may not read the results can still append.
+        None => Ok(String::new()),
+    };
+    let end = match end {
         Ok(end) => end,
         Err(error) => return unavailable("cannot read the results from", &error),
     };
@@ -194,9 +200,9 @@ fn say_timed_out(settings: &Settings, id: &str, patience: Duration) {
     let streams = &settings.stream;
     eprintln!(
         "startjobs: no outcome within {}. The job stays queued and is answered as soon as a replica can.\n\
-         Look again for source_ref {id}:\n  redis-cli -u {} XRANGE {} {id} +",
+         Look again for source_ref {id}:\n  redis-cli {} XRANGE {} {id} +",
         humantime::format_duration(patience),
-        settings.redis.display_url,
+        common::cli_words(&settings.redis.display_url),
         streams.results,
     );
 }
@@ -225,7 +231,8 @@ fn padded(name: &str) -> String {
 }
 
 fn plain(outcome: &Outcome) -> String {
-    let line = |(name, value): (&str, String)| format!("{}  {value}", padded(name)).trim_end().to_owned() + "\n";
+    let line =
+        |(name, value): (&str, String)| format!("{}  {}", padded(name), printable(&value)).trim_end().to_owned() + "\n";
     fields(outcome).into_iter().map(line).collect()
 }
 
@@ -237,7 +244,7 @@ fn json(id: &str, outcome: Option<&Outcome>) -> String {
     for (name, value) in outcome.map(fields).unwrap_or_default() {
         object.insert(name.to_owned(), value.into());
     }
-    format!("{}\n", serde_json::Value::Object(object))
+    printable::json(&object)
 }
 
 fn now_ms() -> u64 {

@@ -4,11 +4,15 @@
 //! is killed. So a second process of this program waits for the parent's end and then takes them away: it holds the
 //! reading end of a pipe that nobody ever writes to, and the kernel closes the other end with the parent.
 
+use std::fs::Permissions;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use super::docker::DockerAdmin;
 use crate::tls::Tls;
@@ -19,6 +23,12 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 /// How long processes that have just been killed may go on writing into a directory.
 const DIRECTORY_PATIENCE: Duration = Duration::from_secs(10);
 const CONTAINERS_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A new directory of ours below `parent` that no other user can look into.
+pub fn directory_of_ours(parent: &Path, name: &str) -> io::Result<TempDir> {
+    let prefix = format!("{DIRECTORY_PREFIX}{name}-");
+    tempfile::Builder::new().prefix(&prefix).permissions(Permissions::from_mode(0o700)).tempdir_in(parent)
+}
 
 /// What to remove.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

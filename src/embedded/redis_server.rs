@@ -1,23 +1,47 @@
-//! A redis-server of one's own: loopback, a free port, a temporary directory, append-only file on.
+//! A redis-server of one's own: a socket or a free port of loopback, a temporary directory, append-only file on.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::leftovers::directory_of_ours;
 use super::process::Process;
 
 /// A running redis-server. Dropping it kills it and removes its data.
 #[derive(Debug)]
 pub struct RedisServer {
     program: PathBuf,
-    port: u16,
+    door: Door,
+    /// A file of settings first, where there is one.
     options: Vec<String>,
+    password: Option<Password>,
     process: Process,
     directory: TempDir,
+}
+
+/// Where it listens.
+#[derive(Debug, Clone)]
+enum Door {
+    /// A port of loopback, which every user of the machine can connect to.
+    Port(u16),
+    /// A socket that only our own user can open.
+    Socket(PathBuf),
+}
+
+/// What one must know to use it.
+struct Password(String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Why there is none.
@@ -29,6 +53,12 @@ pub enum StartError {
     /// It did not come up; what it said.
     #[error("redis-server did not come up: {0}")]
     Failed(String),
+    /// No socket can be made there.
+    #[error(
+        "cannot make a socket at {0}: its path must have at most {max} plain characters; set TMPDIR to a shorter directory",
+        max = SOCKET_PATH_BYTES_MAX
+    )]
+    Directory(PathBuf),
     /// The machine refused something.
     #[error("cannot prepare a redis-server: {0}")]
     Io(#[from] io::Error),
@@ -37,6 +67,10 @@ pub enum StartError {
 /// How often another port is tried: somebody else may take one between our choosing it and the server's binding it.
 const PORTS_TRIED_MAX: usize = 5;
 const UP_WITHIN: Duration = Duration::from_secs(10);
+/// The longest path of a socket that the kernel takes, without its closing zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// What else than letters and digits may be in its path, so that it is one word of a URL and of a shell.
+const SOCKET_PATH_SIGNS: &[u8] = b"/._-+,=:";
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 impl RedisServer {
@@ -52,33 +86,91 @@ impl RedisServer {
 
     /// The same, with its directory below `parent`.
     pub fn start_below(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
-        let directory = tempfile::Builder::new().prefix("startjobs-redis-").tempdir_in(parent)?;
-        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        Self::start_on_a_port(parent, program, options, None)
+    }
+
+    /// The same with a password, so that no other user of this machine can use it. It stands in a file that only our user
+    /// can read: arguments are there for everybody to see.
+    pub fn start_guarded(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
+        // Twice 122 bits of the system's randomness.
+        let words = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|word| word.simple().to_string());
+        Self::start_on_a_port(parent, program, options, Some(Password(words.concat())))
+    }
+
+    fn start_on_a_port(
+        parent: &Path,
+        program: &Path,
+        options: &[&str],
+        password: Option<Password>,
+    ) -> Result<Self, StartError> {
+        let directory = directory_of_ours(parent, "redis")?;
+        let mut words: Vec<String> = Vec::new();
+        if let Some(Password(password)) = &password {
+            let file = directory.path().join("redis.conf");
+            std::fs::write(&file, format!("requirepass {password}\n"))?;
+            words.push(file.to_string_lossy().into_owned());
+        }
+        words.extend(options.iter().map(|&option| option.to_owned()));
+        let options = words;
         let mut said = String::new();
         for _ in 0..PORTS_TRIED_MAX {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-            let mut process = launch(program, port, &options, directory.path())?;
-            match await_up(&mut process, port, directory.path()) {
+            let door = Door::Port(port);
+            let mut process = launch(program, &door, &options, directory.path())?;
+            match await_up(&mut process, &door, directory.path()) {
                 Ok(()) => {
-                    return Ok(Self { program: program.to_owned(), port, options, process, directory });
+                    return Ok(Self { program: program.to_owned(), door, options, password, process, directory });
                 }
                 Err(text) => said = text,
             }
         }
-        if said.contains("failed to execute") {
-            return Err(StartError::Missing(program.to_owned()));
-        }
-        Err(StartError::Failed(said))
+        Err(not_up(program, said))
     }
 
-    /// Where it listens.
+    /// Starts the `redis-server` of the search path so that no other user of this machine can use it: it listens on a
+    /// socket of mode 0600 in a directory of mode 0700 below `parent`, and on no port.
+    pub fn start_private(parent: &Path) -> Result<Self, StartError> {
+        let program = Path::new("redis-server");
+        let directory = directory_of_ours(parent, "redis")?;
+        let socket = directory.path().join("redis.sock");
+        let path = socket.as_os_str().as_bytes();
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || SOCKET_PATH_SIGNS.contains(byte);
+        if path.len() > SOCKET_PATH_BYTES_MAX || !path.iter().all(is_plain) {
+            return Err(StartError::Directory(socket));
+        }
+        let door = Door::Socket(socket);
+        let mut process = launch(program, &door, &[], directory.path())?;
+        match await_up(&mut process, &door, directory.path()) {
+            Ok(()) => {
+                Ok(Self { program: program.to_owned(), door, options: Vec::new(), password: None, process, directory })
+            }
+            Err(said) => Err(not_up(program, said)),
+        }
+    }
+
+    /// The port it listens on; 0 where it listens on a socket alone.
     pub fn port(&self) -> u16 {
-        self.port
+        match self.door {
+            Door::Port(port) => port,
+            Door::Socket(_) => 0,
+        }
     }
 
     /// As the settings take it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let login = self.password.as_ref().map_or_else(String::new, |Password(password)| format!(":{password}@"));
+        match &self.door {
+            Door::Port(port) => format!("redis://{login}127.0.0.1:{port}"),
+            Door::Socket(path) => format!("redis+unix://{}", path.display()),
+        }
+    }
+
+    /// The words of a `redis-cli` command that lead to it.
+    pub fn cli_words(&self) -> String {
+        match &self.door {
+            Door::Port(port) => format!("-p {port}"),
+            Door::Socket(path) => format!("-s {}", path.display()),
+        }
     }
 
     /// Its process id.
@@ -111,37 +203,52 @@ impl RedisServer {
         self.process.signal(Signal::CONT);
     }
 
-    /// Starts it again on the same port and data, after a kill.
+    /// Starts it again at the same place and with its data, after a kill.
     pub fn start_again(&mut self) -> Result<(), StartError> {
         self.process.kill();
-        self.process = launch(&self.program, self.port, &self.options, self.directory.path())?;
-        await_up(&mut self.process, self.port, self.directory.path()).map_err(StartError::Failed)
+        self.process = launch(&self.program, &self.door, &self.options, self.directory.path())?;
+        await_up(&mut self.process, &self.door, self.directory.path()).map_err(StartError::Failed)
     }
 }
 
-fn launch(program: &Path, port: u16, options: &[String], directory: &Path) -> Result<Process, StartError> {
+fn not_up(program: &Path, said: String) -> StartError {
+    if said.contains("failed to execute") {
+        return StartError::Missing(program.to_owned());
+    }
+    StartError::Failed(said)
+}
+
+fn launch(program: &Path, door: &Door, options: &[String], directory: &Path) -> Result<Process, StartError> {
     let directory_text = directory.to_string_lossy().into_owned();
-    let mut arguments: Vec<String> = [
-        ("--bind", "127.0.0.1"),
-        ("--port", &port.to_string()),
+    let listens = match door {
+        Door::Port(port) => vec![("--bind", "127.0.0.1".to_owned()), ("--port", port.to_string())],
+        Door::Socket(path) => vec![
+            ("--port", "0".to_owned()),
+            ("--unixsocket", path.to_string_lossy().into_owned()),
+            ("--unixsocketperm", "600".to_owned()),
+        ],
+    };
+    let listens = listens.iter().map(|(name, value)| (*name, value.as_str()));
+    let others: [(&str, &str); 6] = [
         ("--dir", &directory_text),
         ("--appendonly", "yes"),
         ("--appendfsync", "everysec"),
         ("--save", ""),
         ("--maxmemory-policy", "noeviction"),
         ("--daemonize", "no"),
-    ]
-    .iter()
-    .flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()])
-    .collect();
-    arguments.extend_from_slice(options);
+    ];
+    let pairs = listens.chain(others);
+    let own: Vec<String> = pairs.flat_map(|(name, value)| [name.to_owned(), value.to_owned()]).collect();
+    // A file of settings must be the first word.
+    let (file, options) = options.split_at(usize::from(options.first().is_some_and(|word| !word.starts_with('-'))));
+    let arguments = [file, &own, options].concat();
     Ok(Process::start(program, &arguments, &[], &directory.join("redis.log"))?)
 }
 
-fn await_up(process: &mut Process, port: u16, directory: &Path) -> Result<(), String> {
+fn await_up(process: &mut Process, door: &Door, directory: &Path) -> Result<(), String> {
     let deadline = Instant::now() + UP_WITHIN;
     while Instant::now() < deadline {
-        if answers(port) {
+        if answers(door) {
             return Ok(());
         }
         if process.ended().is_some() {
@@ -155,15 +262,25 @@ fn await_up(process: &mut Process, port: u16, directory: &Path) -> Result<(), St
 }
 
 /// Any reply but "still loading" means that it is up; a password it asks for is the caller's affair.
-fn answers(port: u16) -> bool {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else {
-        return false;
+fn answers(door: &Door) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let reply = match door {
+        Door::Port(port) => TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, *port)), PATIENCE)
+            .and_then(|stream| {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                reply_to_ping(stream)
+            }),
+        Door::Socket(path) => UnixStream::connect(path).and_then(|stream| {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            reply_to_ping(stream)
+        }),
     };
+    reply.is_ok_and(|reply| !reply.is_empty() && !reply.starts_with(b"-LOADING"))
+}
+
+fn reply_to_ping(mut stream: impl Read + Write) -> io::Result<Vec<u8>> {
     let mut reply = [0; 64];
-    let asked = stream.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| stream.write_all(b"PING\r\n"));
-    match asked.and_then(|()| stream.read(&mut reply)) {
-        Ok(length) => length > 0 && !reply.starts_with(b"-LOADING"),
-        Err(_) => false,
-    }
+    stream.write_all(b"PING\r\n")?;
+    let length = stream.read(&mut reply)?;
+    Ok(reply[..length].to_vec())
 }

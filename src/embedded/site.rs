@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::leftovers::{Guard, Leftovers};
+use super::leftovers::{Guard, Leftovers, directory_of_ours};
 use super::redis_server::{RedisServer, StartError};
 
-/// A directory with a running redis-server.
+/// A directory with a running redis-server, which only our own user can use.
 #[derive(Debug)]
 pub struct Site {
     /// Dropped first: nobody writes into the directory while it is removed.
@@ -23,10 +23,10 @@ impl Site {
     /// Opens one. `name` stands in the directory's name.
     pub fn open(name: &str) -> Result<Self, StartError> {
         let program = std::env::current_exe()?;
-        let directory = tempfile::Builder::new().prefix(&format!("startjobs-{name}-")).tempdir()?;
+        let directory = directory_of_ours(&std::env::temp_dir(), name)?;
         let leftovers = Leftovers { directory: Some(directory.path().to_owned()), engine: None };
         let guard = Guard::start(&program, &leftovers.arguments())?;
-        let redis = RedisServer::start_below(directory.path(), Path::new("redis-server"), &[])?;
+        let redis = RedisServer::start_private(directory.path())?;
         Ok(Self { redis, directory, guard, program })
     }
 

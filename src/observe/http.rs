@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use super::connections;
 use super::outlook::Outlook;
-use crate::ops::SCHEMA_VERSION;
+use crate::ops::{SCHEMA_VERSION, printable};
 use crate::redis::RedisError;
 use crate::version::{REVISION, RUSTC, VERSION};
 use crate::worker::run::Instruments;
@@ -86,7 +86,7 @@ fn verdict(good: bool, yes: &'static str, no: &'static str) -> Response {
 async fn ready(State(instruments): State<Instruments>) -> Response {
     let readiness = instruments.vitals.readiness();
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(readiness)).into_response()
+    (status, safe(&readiness)).into_response()
 }
 
 async fn metrics(State(instruments): State<Instruments>) -> Response {
@@ -113,12 +113,17 @@ async fn pending(State(outlook): State<Arc<Outlook>>) -> Response {
     shown(outlook.pending().await)
 }
 
+/// JSON that may also be shown on a terminal: `curl` shows what game ids and errors hold.
+fn safe(value: &impl Serialize) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], printable::json(value)).into_response()
+}
+
 fn shown<T: Serialize>(answer: Result<T, RedisError>) -> Response {
     match answer {
-        Ok(answer) => Json(answer).into_response(),
+        Ok(answer) => safe(&answer),
         Err(error) => {
             let body = json!({ "schema_version": SCHEMA_VERSION, "error": error.text });
-            (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+            (StatusCode::SERVICE_UNAVAILABLE, safe(&body)).into_response()
         }
     }
 }

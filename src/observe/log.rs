@@ -1,12 +1,12 @@
 //! Log lines: JSON for machines, text for people, both with the field names of the original worker.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
+use crate::ops::printable::tamed;
 use crate::settings::LogFormat;
 
 /// Which stream a command's log lines go to.
@@ -70,40 +70,5 @@ impl<W: Write> Write for Tame<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
-    }
-}
-
-/// The line with what is not plainly visible as JSON escapes; none where it is ASCII, as nearly every line. Beyond ASCII
-/// there are only the insides of texts, where a character and its escape mean the same.
-fn tamed(line: &[u8]) -> Option<String> {
-    if line.is_ascii() {
-        return None;
-    }
-    let mut text = String::with_capacity(line.len());
-    for letter in std::str::from_utf8(line).ok()?.chars() {
-        // What Rust's own escaping leaves as it is, is visible.
-        if letter.is_ascii() || letter.escape_debug().len() == 1 {
-            text.push(letter);
-        } else {
-            for unit in letter.encode_utf16(&mut [0; 2]) {
-                // Writing to a String cannot fail.
-                _ = write!(text, "\\u{unit:04x}");
-            }
-        }
-    }
-    Some(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn invisible_characters_of_json_are_escaped_and_mean_the_same() {
-        assert_eq!(tamed(b"{\"a\":\"b\"}\n"), None);
-        let value = serde_json::json!({"game": "\u{9b}31m \u{202e} \u{200b} \u{e0001} \u{7f} größe 🎲"});
-        let line = tamed(value.to_string().as_bytes()).expect("it is not ASCII");
-        assert!(line.contains("\\u009b31m \\u202e") && line.contains("größe 🎲"), "{line}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).expect("JSON"), value);
     }
 }

@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
+use serde::Serialize;
+
 /// The longest piece of foreign text that is shown.
 const SHOWN_MAX: usize = 512;
 /// What the time format can express: the end of the year 9999.
@@ -38,6 +40,45 @@ pub fn printable_bytes(bytes: &[u8]) -> String {
     shown
 }
 
+/// A value as one line of JSON that is safe on a terminal.
+pub fn json(value: &impl Serialize) -> String {
+    tame(serde_json::to_string(value).expect("texts, numbers and lists are always JSON")) + "\n"
+}
+
+/// The same on many lines.
+pub fn json_pretty(value: &impl Serialize) -> String {
+    tame(serde_json::to_string_pretty(value).expect("texts, numbers and lists are always JSON")) + "\n"
+}
+
+/// JSON that is safe on a terminal, too: JSON itself lets the upper control characters and the marks that turn the
+/// direction of writing stand as they are.
+pub fn tame(json: String) -> String {
+    tamed(json.as_bytes()).unwrap_or(json)
+}
+
+/// The JSON with what is not plainly visible as its escapes; none where nothing changes, as for nearly every line. Beyond
+/// ASCII there are only the insides of texts, where a character and its escape mean the same.
+pub fn tamed(json: &[u8]) -> Option<String> {
+    const DELETE: u8 = 0x7f;
+    if json.is_ascii() && !json.contains(&DELETE) {
+        return None;
+    }
+    let mut text = String::with_capacity(json.len());
+    for letter in std::str::from_utf8(json).ok()?.chars() {
+        // What Rust's own escaping leaves as it is, is visible; JSON itself escapes the lower control characters.
+        let is_plain = letter.is_ascii() && letter != char::from(DELETE);
+        if is_plain || letter.escape_debug().len() == 1 {
+            text.push(letter);
+        } else {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                _ = write!(text, "\\u{unit:04x}");
+            }
+        }
+    }
+    Some(text)
+}
+
 /// A length of time for people: as exact as is of use.
 pub fn span(ms: u64) -> String {
     match ms {
@@ -70,6 +111,16 @@ mod tests {
         assert_eq!(printable("\\"), "\\\\");
         assert_eq!(printable_bytes(b"a\xff\x1b"), "a\\xff\\u{1b}");
         assert!(printable(&"x".repeat(600)).ends_with("..."));
+    }
+
+    #[test]
+    fn invisible_characters_of_json_are_escaped_and_mean_the_same() {
+        assert_eq!(tamed(b"{\"a\":\"b\"}\n"), None);
+        let value = serde_json::json!({"game": "\u{9b}31m \u{202e} \u{200b} \u{e0001} \u{7f} größe 🎲"});
+        for line in [json(&value), json_pretty(&value)] {
+            assert!(line.contains("\\u009b31m \\u202e") && line.contains("\\u007f größe 🎲"), "{line}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&line).expect("JSON"), value);
+        }
     }
 
     #[test]

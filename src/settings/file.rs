@@ -9,6 +9,7 @@ use toml::{Spanned, Value};
 
 use super::nearest::nearest;
 use super::report::Problem;
+use super::secret::without_credentials;
 use super::source::{Origin, Raw, allowed_in_file, problem};
 use super::table::{self, TABLE};
 
@@ -37,18 +38,23 @@ pub(super) fn read(config: &Raw) -> Contents {
         Err(error) => {
             // The error's own text quotes the line, which may hold a password: its message alone does not.
             let line = line_of(&text, error.span());
-            let advice = format!("is not TOML: line {line}: {}", first_line(error.message()));
+            let message = without_credentials(first_line(error.message()));
+            let advice = format!("is not TOML: line {line}: {message}");
             contents.problems.push(problem("config", config, advice));
             return contents;
         }
     };
     for (key, value) in keys {
-        let origin = Origin::File { path: path.clone(), line: line_of(&text, Some(value.span())) };
+        let origin = Origin::File { path: without_credentials(path), line: line_of(&text, Some(value.span())) };
         match understand(&key, value.get_ref()) {
             Ok((name, text)) => {
                 contents.values.insert(name, Raw { text, origin });
             }
-            Err(advice) => contents.problems.push(Problem { setting: key, value: None, origin, advice }),
+            Err(advice) => {
+                // An unknown key may be anything, a pasted URL too.
+                let setting = without_credentials(&key);
+                contents.problems.push(Problem { setting, value: None, origin, advice });
+            }
         }
     }
     contents

@@ -23,6 +23,7 @@ use crate::engine::Readiness;
 use crate::tls::Tls;
 
 pub use report::{Problem, Report};
+pub use secret::{STARS, without_credentials};
 pub use source::{Origin, Sources, Values};
 pub use validate::{Loaded, ResolvedSetting};
 

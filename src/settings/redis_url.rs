@@ -66,7 +66,8 @@ impl RedisUrl {
             Some(slash) => rest.split_at(slash),
             None => (rest, ""),
         };
-        if path.contains('@') {
+        // Without an authority the path is all there is, and it may hold an @: /run/redis@1/r.sock.
+        if path.contains('@') && (!authority.is_empty() || path.contains(':')) {
             return Err("has a / before its @; in a password write / as %2F".to_owned());
         }
         let (user, password, server) = credentials(authority)?;
@@ -129,15 +130,6 @@ impl RedisUrl {
             // URL parsers refuse credentials without a host; the client ignores the host of a socket.
             Address::Unix { path } => format!("{scheme}://{credentials}localhost{path}"),
         }
-    }
-}
-
-/// What may be shown of a URL that could not be taken apart: its scheme, if it is one.
-pub(super) fn masked(text: &str) -> String {
-    let scheme = text.split_once("://").and_then(|(given, _)| known_scheme(given));
-    match scheme {
-        Some((scheme, _)) => format!("{scheme}://{STARS}"),
-        None => STARS.to_owned(),
     }
 }
 

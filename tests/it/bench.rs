@@ -1,13 +1,16 @@
 //! The load generator as a command: what it writes, what it survives, and that nothing of it stays.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use startjobs::embedded::redis_server::RedisServer;
 use tempfile::TempDir;
 
 use crate::support::dockerd::Dockerd;
+use crate::support::world::PATIENCE;
 
 /// Runs `startjobs bench` with its temporary files below `directory`, which is empty afterwards.
 fn bench(directory: &Path, arguments: &[&str]) -> Output {
@@ -281,6 +284,53 @@ fn nothing_stays_on_a_redis_that_was_given() {
     assert_eq!(processes_on(&url), Vec::<String>::new());
     let keys = Command::new("redis-cli").args(["-p", &redis.port().to_string(), "DBSIZE"]).output().expect("redis-cli");
     assert_eq!(String::from_utf8_lossy(&keys.stdout).trim(), "0");
+}
+
+#[test]
+fn its_own_redis_asks_for_a_password_that_only_its_user_can_read() {
+    let directory = directory();
+    let mut run = Command::new(env!("CARGO_BIN_EXE_startjobs"))
+        .args(["bench", "--rate", "20/s", "--duration", "60s", "--replicas", "1"])
+        .env("TMPDIR", directory.path())
+        .current_dir(directory.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    let only = |folder: &Path, prefix: &str| -> Option<PathBuf> {
+        let mut entries = std::fs::read_dir(folder).ok()?.flatten();
+        entries.find(|entry| entry.file_name().to_string_lossy().starts_with(prefix)).map(|entry| entry.path())
+    };
+    let began = Instant::now();
+    let place = loop {
+        let place = only(directory.path(), "startjobs-bench-").and_then(|place| only(&place, "startjobs-redis-"));
+        // The log of the server tells its port.
+        let log = place.as_ref().and_then(|place| std::fs::read_to_string(place.join("redis.log")).ok());
+        if let Some(place) = place.filter(|_| log.is_some_and(|log| log.contains("Ready to accept connections"))) {
+            break place;
+        }
+        assert!(began.elapsed() < PATIENCE, "no redis-server below {}", directory.path().display());
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mode = |path: &Path| path.metadata().expect("it exists").permissions().mode() & 0o777;
+    assert_eq!([mode(&place), mode(place.parent().expect("a folder"))], [0o700, 0o700]);
+    let log = std::fs::read_to_string(place.join("redis.log")).expect("text");
+    let port = log.split("port=").nth(1).and_then(|rest| rest.split(['.', ',']).next()).expect("a port");
+    let ping = |login: &[&str]| {
+        let output = Command::new("redis-cli").args(["-p", port]).args(login).arg("PING").output().expect("redis-cli");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(ping(&[]).contains("NOAUTH"), "{}", ping(&[]));
+    let settings = std::fs::read_to_string(place.join("redis.conf")).expect("text");
+    let password = settings.trim().strip_prefix("requirepass ").expect("a password");
+    assert_eq!(ping(&["--no-auth-warning", "-a", password]).trim(), "PONG");
+    // Nowhere among the arguments of a process, which every user can list.
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    // Those of redis-cli just now have ended.
+    let told = processes.map(|process| std::fs::read(process.path().join("cmdline")).unwrap_or_default());
+    assert!(told.into_iter().all(|words| !String::from_utf8_lossy(&words).contains(password)));
+    drop(run.kill());
+    drop(run.wait());
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The commands for people, as processes: what they print, how they end, and that they leave nothing behind.
 
 use std::io::BufRead;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -192,6 +192,47 @@ fn dev_answers_jobs_tells_who_died_and_leaves_nothing_behind_on_sigterm() {
     let status = dev.child.wait().expect("it ends");
     assert_eq!(status.code(), Some(0));
     dev.assert_gone();
+}
+
+#[test]
+fn no_other_user_can_use_the_redis_of_dev_and_what_it_prints_leads_there() {
+    let dev = Dev::start(1);
+    let socket = Path::new(dev.socket());
+    let mode = |path: &Path| path.metadata().expect("it exists").permissions().mode() & 0o777;
+    assert_eq!((mode(socket), mode(socket.parent().expect("a folder"))), (0o600, 0o700));
+    // The line of the banner, as pasted.
+    let line = dev.banner.lines().map(str::trim).find(|line| line.starts_with("redis-cli ")).expect("it is there");
+    let cli = |words: &str| {
+        let output = Command::new("bash").args(["-c", words]).output().expect("bash is there");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(cli(line).trim(), "0", "{line}");
+    let port = cli(&format!("redis-cli -s {} CONFIG GET port", socket.display()));
+    assert_eq!(port.split_whitespace().collect::<Vec<_>>(), ["port", "0"]);
+    // And the one of a job that is not answered in time.
+    let nobody_starts = ["--game", "g1", "--image", "sim/slow:1h", "--wait", "--timeout", "100ms"];
+    let talk = stderr(&send(&dev.url, &nobody_starts));
+    let line = talk.lines().map(str::trim).find(|line| line.starts_with("redis-cli ")).expect("it is there");
+    let said = Command::new("bash").args(["-c", line]).output().expect("bash is there");
+    assert!(said.status.success() && said.stderr.is_empty(), "{line}: {said:?}");
+    if rustix::process::getuid().is_root() {
+        let other = ["--reuid=65534", "--regid=65534", "--clear-groups", "redis-cli", "-s", dev.socket(), "PING"];
+        let output = Command::new("setpriv").args(other).output().expect("setpriv is there");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("Permission denied"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_directory_that_holds_no_socket_is_said() {
+    let parent = tempfile::tempdir().expect("a temporary directory");
+    for name in ["x".repeat(120), "a b".to_owned()] {
+        let directory = parent.path().join(name);
+        std::fs::create_dir(&directory).expect("a directory");
+        let output = startjobs().env("TMPDIR", &directory).arg("dev").output().expect("the binary under test runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(stderr(&output).contains("set TMPDIR to a shorter directory"), "{output:?}");
+        assert_empty(&directory);
+    }
 }
 
 #[test]

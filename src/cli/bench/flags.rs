@@ -6,7 +6,9 @@ use crate::bench::Error;
 use crate::bench::children::Subject;
 use crate::bench::place::{Aof, Pairs, Place};
 use crate::cli::{common, exit};
+use crate::ops::printable::json_pretty;
 use crate::redis::Kind;
+use crate::settings::without_credentials;
 
 /// What can be put under load.
 pub(super) const SUBJECTS: [&str; 4] = ["worker", "noop", "floor", "floor-pipeline"];
@@ -47,8 +49,7 @@ pub(super) fn shared(replicas: &'static str, latency: &'static str, level: &'sta
 }
 
 pub(super) fn print_json(report: &impl serde::Serialize) {
-    let json = serde_json::to_string_pretty(report).expect("texts and numbers always are JSON");
-    common::print(&format!("{json}\n"));
+    common::print(&json_pretty(report));
 }
 
 pub(super) fn open(matches: &ArgMatches, aof: Aof) -> Result<Place, u8> {
@@ -94,7 +95,7 @@ pub(super) fn settings(matches: &ArgMatches) -> Result<Pairs, u8> {
     );
     for pair in matches.get_many::<String>("set").into_iter().flatten() {
         let Some((name, value)) = pair.split_once('=') else {
-            return usage(&format!("--set takes NAME=VALUE, not {pair}"));
+            return usage(&format!("--set takes NAME=VALUE, not {}", without_credentials(pair)));
         };
         if name == "engine" || REDIS.contains(&name) || REAL_STREAMS.contains(&name) {
             return usage(&format!("--set {name} would lead out of the bench"));

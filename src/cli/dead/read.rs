@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::select::{Selection, Walk, game_of, look_up};
 use super::text::{age, columns, escaped, terminal_width};
 use super::{common, exit, json};
+use crate::ops::printable;
 use crate::redis::RedisError;
 use crate::stream::dead_letters::{DeadLetters, Letter, Order};
 
@@ -51,7 +52,7 @@ pub(super) async fn list(dead: &DeadLetters, selection: &Selection, listing: &Li
         let letters = shown.iter().map(|letter| Value::Object(json::letter(letter))).collect();
         let object = [("dead_letters", Value::Array(letters)), ("shown", shown.len().into()), ("more", more.into())];
         let object: Map<String, Value> = object.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
-        common::print(&format!("{}\n", json::versioned(object)));
+        common::print(&printable::json(&json::versioned(object)));
         return Ok(exit::DONE);
     }
     if !shown.is_empty() {
@@ -92,7 +93,7 @@ pub(super) async fn show(dead: &DeadLetters, selection: &Selection, as_json: boo
     say(&found.notes, &found.problems);
     for letter in &found.letters {
         let text = if as_json {
-            format!("{}\n", json::versioned(json::letter(letter)))
+            printable::json(&json::versioned(json::letter(letter)))
         } else {
             plain(letter, dead.now_ms().await?)
         };
@@ -205,7 +206,8 @@ impl<'a> Sink<'a> {
     }
 
     fn write(&mut self, letters: &[Letter]) -> io::Result<()> {
-        letters.iter().try_for_each(|letter| writeln!(self.writer, "{}", json::versioned(json::letter(letter))))
+        let line = |letter| printable::json(&json::versioned(json::letter(letter)));
+        letters.iter().try_for_each(|letter| self.writer.write_all(line(letter).as_bytes()))
     }
 
     fn finish(&mut self) -> io::Result<()> {

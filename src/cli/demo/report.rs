@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::cli::common;
+use crate::ops::printable::json_pretty;
 
 use super::engines::{Again, OnDocker, Ran};
 use super::simulated::Simulated;
@@ -32,8 +33,7 @@ impl Report {
     }
 
     pub(super) fn json(&self) -> String {
-        let text = serde_json::to_string_pretty(self).expect("texts and numbers always are JSON");
-        format!("{text}\n")
+        json_pretty(self)
     }
 
     pub(super) fn table(&self) -> String {

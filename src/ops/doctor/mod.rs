@@ -2,6 +2,8 @@
 
 // Redis: version, persistence, memory, clock, latency
 mod redis;
+// where its password and the keys of TLS are kept
+mod secrets;
 // what the user may do there
 mod rights;
 // keys, group, mirror, replicas
@@ -13,6 +15,8 @@ mod machine;
 use std::time::Duration;
 
 use serde::Serialize;
+
+pub use secrets::secrets;
 
 use super::connect::within;
 use super::{SCHEMA_VERSION, View};

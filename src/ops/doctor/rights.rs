@@ -12,7 +12,7 @@ impl View {
         let (jobs, group) = (keys.jobs.as_str(), self.group.as_str());
         let [game, results] = ["rec", "res"].map(|part| format!("{}{{g}}:{part}", self.record_prefix));
         let ledger = format!("{}0", keys.ledger_prefix);
-        let commands: [&[&str]; 39] = [
+        let commands: [&[&str]; 41] = [
             &["PING"],
             &["INFO"],
             &["TIME"],
@@ -34,6 +34,7 @@ impl View {
             &["XGROUP", "CREATE", jobs, group, "0", "MKSTREAM"],
             &["XGROUP", "SETID", jobs, group, "0"],
             &["XGROUP", "DELCONSUMER", jobs, group, "c"],
+            &["XGROUP", "DESTROY", jobs, "probe"],
             &["XTRIM", jobs, "MINID", "0"],
             &["GET", &keys.mirror],
             &["MSET", &keys.mirror, "0-0", &keys.shadow, "0-0"],

@@ -1,9 +1,12 @@
 //! How to reach Redis. Nothing here may put a password into a problem.
 
+use std::path::Path;
+
 use super::{Check, Read, tls};
 use crate::settings::RedisSettings;
 use crate::settings::file::read_text;
-use crate::settings::redis_url::{RedisUrl, masked};
+use crate::settings::redis_url::RedisUrl;
+use crate::settings::secret::{of_broken_url, of_missing_file};
 use crate::tls::Tls;
 
 /// No password is longer; a larger file is a mistake in the path.
@@ -11,7 +14,7 @@ const PASSWORD_BYTES_MAX: u64 = 16 << 10;
 
 pub(super) fn settings(check: &mut Check) -> Option<RedisSettings> {
     let url = url(check);
-    let password = check.parsed("redis-password-file", password);
+    let password = password_in_file(check);
     let tls = redis_tls(check, url.as_ref());
     let (mut url, password) = (url?, password?);
     match password {
@@ -22,7 +25,7 @@ pub(super) fn settings(check: &mut Check) -> Option<RedisSettings> {
         Some(password) => url.set_password(password),
         None if url.has_user() && !url.has_password() => {
             // What stands for a user may be a password without its colon.
-            check.show("redis-url", masked(&check.text_of("redis-url")));
+            check.show("redis-url", of_broken_url(&check.text_of("redis-url")));
             check.refuse(
                 "redis-url",
                 "names a user without a password; write redis://USER:PASSWORD@HOST, redis://:PASSWORD@HOST for a \
@@ -57,11 +60,20 @@ fn url(check: &mut Check) -> Option<RedisUrl> {
             Some(url)
         }
         Err(advice) => {
-            check.show("redis-url", masked(&text));
+            check.show("redis-url", of_broken_url(&text));
             check.refuse("redis-url", advice);
             None
         }
     }
+}
+
+fn password_in_file(check: &mut Check) -> Read<Option<String>> {
+    const NAME: &str = "redis-password-file";
+    let path = check.text_of(NAME);
+    if path != "none" && !Path::new(&path).exists() {
+        check.show(NAME, of_missing_file(&path));
+    }
+    check.parsed(NAME, password)
 }
 
 /// The password in a file. Errors name nothing of its contents.

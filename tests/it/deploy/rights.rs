@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 
 use super::tools::passes;
 use super::{Surroundings, files_below, free_port, has_extension, root, shown, temporary, text_of};
+use crate::support::servers::fetched;
 use crate::support::world::PATIENCE;
 
 const TEMPLATE: &str = "deploy/redis/users.acl.in";
@@ -23,10 +25,19 @@ struct Guarded {
     secrets: TempDir,
 }
 
+fn make_secrets() -> Command {
+    Command::new(root().join("deploy/redis/make-secrets.sh"))
+}
+
 impl Guarded {
+    /// Of the version of the search path.
     fn start() -> Self {
+        Self::start_version(Path::new("redis-server"), "7.0")
+    }
+
+    fn start_version(program: &Path, version: &str) -> Self {
         let secrets = temporary();
-        let make = || passes(Command::new(root().join("deploy/redis/make-secrets.sh")).arg(secrets.path()));
+        let make = || passes(make_secrets().args(["--redis", version]).arg(secrets.path()));
         make();
         let file = secrets.path().join("users.acl");
         let first = fs::read_to_string(&file).expect("the script makes it");
@@ -44,7 +55,7 @@ impl Guarded {
         let file = secrets.path().join("test.acl");
         fs::write(&file, users.join("\n")).expect("the folder is ours");
         let options = ["--aclfile", file.to_str().expect("text")];
-        let redis = RedisServer::start_with(Path::new("redis-server"), &options).expect("redis-server takes the file");
+        let redis = RedisServer::start_with(program, &options).expect("redis-server takes the file");
         Self { redis, secrets }
     }
 
@@ -86,11 +97,26 @@ impl Guarded {
 }
 
 /// What commands of people ask although an ordinary user may not, and do without.
-const MAY_BE_REFUSED: &str = "operator: command acl|dryrun";
+const MAY_BE_REFUSED: [&str; 3] = ["operator: command acl|dryrun", "operator: command acl", "lobby: command info"];
 
 #[test]
 fn replicas_and_people_have_the_rights_they_need_and_no_others() {
-    let guarded = Guarded::start();
+    rights_are_enough_and_not_too_much(&Guarded::start());
+}
+
+#[test]
+fn they_are_the_same_in_the_form_for_older_servers() {
+    let Some(program) = servers::fetched("6.2") else { return };
+    rights_are_enough_and_not_too_much(&Guarded::start_version(&program, "6.2"));
+}
+
+#[test]
+fn they_are_the_same_on_newer_servers() {
+    let Some(program) = servers::fetched("8.2") else { return };
+    rights_are_enough_and_not_too_much(&Guarded::start_version(&program, "8.2"));
+}
+
+fn rights_are_enough_and_not_too_much(guarded: &Guarded) {
     let (url, password) = (guarded.url("startjobs"), guarded.password_file("startjobs"));
     let mut fleet = Surroundings::new(&[
         ("redis-url", &url),
@@ -152,7 +178,8 @@ fn replicas_and_people_have_the_rights_they_need_and_no_others() {
     fleet.replicas.remove(0);
     fleet.drain();
 
-    let refused: Vec<String> = guarded.refused().into_iter().filter(|one| one != MAY_BE_REFUSED).collect();
+    let refused: Vec<String> =
+        guarded.refused().into_iter().filter(|one| !MAY_BE_REFUSED.contains(&one.as_str())).collect();
     assert!(refused.is_empty(), "refused, and needed: {refused:?}");
 
     // And no others.
@@ -161,7 +188,7 @@ fn replicas_and_people_have_the_rights_they_need_and_no_others() {
         ("startjobs", &["CONFIG", "GET", "*"]),
         ("startjobs", &["KEYS", "*"]),
         ("startjobs", &["XDEL", "runtime:start_jobs", "1-1"]),
-        ("startjobs", &["XGROUP", "DESTROY", "runtime:start_jobs", "rtmanager.startjobs"]),
+        ("startjobs", &["MEMORY", "DOCTOR"]),
         ("startjobs", &["GET", "somebody:else"]),
         ("startjobs", &["ACL", "LIST"]),
         ("operator", &["XACK", "runtime:start_jobs", "rtmanager.startjobs", "1-1"]),
@@ -174,6 +201,75 @@ fn replicas_and_people_have_the_rights_they_need_and_no_others() {
         let said = guarded.asks(user, words);
         assert!(said.starts_with("NOPERM"), "{user} may {words:?}: {said}");
     }
+}
+
+#[test]
+fn lobby_appends_jobs_and_follows_outcomes_and_writes_none() {
+    for (version, can_forbid) in [("6.2", false), ("7.0", true), ("8.2", true)] {
+        let program = if version == "7.0" { Some(PathBuf::from("redis-server")) } else { servers::fetched(version) };
+        let Some(program) = program else { continue };
+        let guarded = Guarded::start_version(&program, version);
+        let login = |user: &str| (guarded.url(user), guarded.password_file(user).to_string_lossy().into_owned());
+        let ((url, password), (lobby_url, lobby_password)) = (login("startjobs"), login("lobby"));
+        let mut fleet = Surroundings::new(&[("redis-url", &url), ("redis-password-file", &password)]);
+        fleet.replica();
+        let lobby = [("redis-url", lobby_url.as_str()), ("redis-password-file", &lobby_password)];
+        let send: Vec<&str> = "send --game g1 --image galaxy/engine:1".split(' ').collect();
+        let said = fleet.succeeds(&[send.as_slice(), &["--wait"]].concat(), &lobby);
+        assert!(said.contains("success"), "{version}: {said}");
+        fleet.succeeds(&send, &lobby);
+        for words in [
+            &["XADD", "runtime:start_jobs", "*", "game_id", "g2"][..],
+            &["XLEN", "runtime:start_jobs"],
+            &["XLEN", "runtime:job_results"],
+            &["XRANGE", "runtime:job_results", "-", "+"],
+            &["XREAD", "STREAMS", "runtime:job_results", "0"],
+        ] {
+            let said = guarded.asks("lobby", words);
+            assert!(!said.contains("NOPERM"), "{version}: lobby may not {words:?}: {said}");
+        }
+        let needed: Vec<String> =
+            guarded.refused().into_iter().filter(|one| !MAY_BE_REFUSED.contains(&one.as_str())).collect();
+        assert!(needed.is_empty(), "{version}: refused, and needed: {needed:?}");
+
+        let forged = ["XADD", "runtime:job_results", "*", "outcome", "success"];
+        assert_eq!(guarded.asks("lobby", &forged).starts_with("NOPERM"), can_forbid, "{version}");
+        for words in [&["XREAD", "STREAMS", "runtime:start_jobs", "0"][..], &["XRANGE", "runtime:start_jobs", "-", "+"]]
+        {
+            assert_eq!(guarded.asks("lobby", words).starts_with("NOPERM"), can_forbid, "{version}: {words:?}");
+        }
+        for words in [&["XDEL", "runtime:start_jobs", "1-1"][..], &["DEL", "runtime:job_results"], &["KEYS", "*"]] {
+            assert!(guarded.asks("lobby", words).starts_with("NOPERM"), "{version}: {words:?}");
+        }
+        fleet.drain();
+    }
+}
+
+#[test]
+fn the_file_of_users_holds_no_password_and_a_folder_keeps_its_mode() {
+    let parent = temporary();
+    let mode = |path: &Path| path.metadata().expect("it exists").permissions().mode() & 0o777;
+    let (made, given) = (parent.path().join("made"), parent.path().join("given"));
+    passes(make_secrets().arg(&made));
+    assert_eq!(mode(&made), 0o700);
+    let users = fs::read_to_string(made.join("users.acl")).expect("text");
+    for user in ["startjobs", "operator", "lobby"] {
+        let password = fs::read_to_string(made.join(format!("{user}-password"))).expect("text");
+        assert!(password.len() == 48 && !users.contains(&password), "{user}");
+        assert!(users.contains(&format!("user {user} on #")), "{users}");
+    }
+    assert!(!users.contains('>') && !users.contains("_SHA256@"), "{users}");
+
+    fs::create_dir(&given).expect("a folder");
+    fs::set_permissions(&given, fs::Permissions::from_mode(0o750)).expect("it is ours");
+    // One that is there is kept, its line end no part of the password.
+    fs::write(given.join("lobby-password"), "sesame\n").expect("the folder is ours");
+    passes(make_secrets().arg(&given));
+    assert_eq!(mode(&given), 0o750);
+    let of_sesame = "#d0c04f4b1951e4aeaaec8223ed2039e542f3aae805a6fa7f6d794e5afff5d272";
+    let users = fs::read_to_string(given.join("users.acl")).expect("text");
+    let line = users.lines().find(|line| line.starts_with("user lobby ")).expect("a line");
+    assert!(line.contains(of_sesame), "{line}");
 }
 
 /// What a replica serves.

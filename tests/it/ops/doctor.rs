@@ -1,11 +1,14 @@
 //! What is wrong with the surroundings, on servers on which it is wrong.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
 use startjobs::embedded::redis_server::RedisServer;
 
 use super::{json, run, stdout, text};
+use crate::support::dev::startjobs;
 use crate::support::dockerd::Dockerd;
 use crate::support::world::World;
 
@@ -105,6 +108,48 @@ async fn a_user_with_too_few_rights_is_told_what_is_missing() {
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(about(&report, "rights")[0].0, "fail", "{report}");
     assert!(about(&report, "rights")[0].1.contains("EVAL"), "{report}");
+}
+
+#[tokio::test]
+async fn a_secret_that_others_can_read_is_a_finding() {
+    let world = World::new().await;
+    // Below /tmp, because a folder of the user's own may be closed to others.
+    let folder = tempfile::tempdir_in("/tmp").expect("a temporary directory");
+    let set_mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+    let of = |settings: &[&str]| {
+        let output = run(&world, &[&["doctor", "--json"], settings].concat());
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert!(!report.to_string().contains("sesame"), "{report}");
+        let secrets: Vec<String> =
+            about(&report, "secrets").into_iter().map(|(level, found)| format!("{level} {found}")).collect();
+        secrets.join("\n")
+    };
+    assert_eq!(of(&[]), "", "there is no secret");
+
+    let password = folder.path().join("password");
+    fs::write(&password, "sesame").expect("the folder is ours");
+    set_mode(&password, 0o600);
+    let name = password.to_str().expect("text");
+    let with_file = ["--redis-password-file", name];
+    set_mode(folder.path(), 0o755);
+    assert!(of(&with_file).starts_with("ok "), "{}", of(&with_file));
+    set_mode(&password, 0o644);
+    let found = of(&with_file);
+    assert!(found.starts_with("warn ") && found.contains(name) && found.contains("mode 0644"), "{found}");
+    // As deploy/redis/make-secrets.sh makes them.
+    set_mode(folder.path(), 0o700);
+    assert!(of(&with_file).starts_with("ok "), "{}", of(&with_file));
+    set_mode(folder.path(), 0o755);
+
+    let url = world.redis.url().replace("//", "//:sesame@");
+    let found = of(&["--redis-url", &url]);
+    assert!(found.starts_with("warn ") && found.contains("list of processes"), "{found}");
+    let settings = folder.path().join("startjobs.toml");
+    fs::write(&settings, format!("redis-url = \"{url}\"\n")).expect("the folder is ours");
+    set_mode(&settings, 0o644);
+    let output = startjobs().args(["doctor", "--json", "--engine", "simulated", "--config"]).arg(&settings).output();
+    let report: Value = serde_json::from_slice(&output.expect("it runs").stdout).expect("JSON");
+    assert_eq!(level(&report, "secrets"), "warn", "{report}");
 }
 
 #[tokio::test]

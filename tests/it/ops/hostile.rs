@@ -4,7 +4,7 @@ use super::{json, run, stdout};
 use crate::support::world::World;
 
 /// Clears the screen, sets a title, turns the direction of writing, hides.
-const EVIL: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}\u{200b}\r\nhealthy";
+const EVIL: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{200b}\u{7f}\r\nhealthy";
 
 fn assert_tame(text: &str) {
     let is_wild = |letter: char| (letter.is_control() && letter != '\n') || ['\u{202e}', '\u{200b}'].contains(&letter);
@@ -34,7 +34,7 @@ async fn every_command_escapes_what_others_wrote() {
     assert!(pending.contains("\\u{1b}[2J") && pending.contains("\\u{202e}"), "{pending}");
     let status = stdout(&run(&world, &["status"]));
     assert!(status.lines().next().is_some_and(|line| line.starts_with("degraded: ")), "{status}");
-    // JSON carries the text as it is; its own escapes keep it apart.
+    // JSON carries the text as it is, as its own escapes.
     assert_eq!(json(&world, &["pending"])["pending"][0]["replica"], EVIL);
 
     // An outcome's words are an engine's, or anybody's.
@@ -56,6 +56,36 @@ async fn every_command_escapes_what_others_wrote() {
     let story = stdout(&run(&world, &["inspect", &id]));
     assert_tame(&story);
     assert!(story.contains("outcome") && story.contains("\\u{1b}]0;owned"), "{story}");
+    let letter = ["game_id", EVIL, "image_ref", EVIL];
+    world.redis(&[&["XADD", streams.dead.as_str(), "*"], &letter[..]].concat()).await;
+    json_is_tame_too(&world, &id);
+}
+
+fn json_is_tame_too(world: &World, id: &str) {
+    for command in [
+        &["status"][..],
+        &["alerts"],
+        &["replicas"],
+        &["pending"],
+        &["inspect", id],
+        &["inspect", EVIL],
+        &["doctor"],
+        &["check", "--format", "json"],
+        &["audit"],
+        &["dead", "list"],
+        &["dead", "show"],
+        &["dead", "export"],
+        &["config", "show", "--group", EVIL],
+    ] {
+        let has_flag = !command.contains(&"export") && !command.contains(&"check");
+        let flag: &[&str] = if has_flag { &["--json"] } else { &[] };
+        let output = run(world, &[command, flag].concat());
+        assert_tame(&stdout(&output));
+    }
+    let lines = stdout(&run(world, &["dead", "export"]));
+    assert!(lines.contains("\\u202e") && lines.contains("\\u009b31m"), "{lines}");
+    let exported: serde_json::Value = serde_json::from_str(lines.trim()).expect("one object");
+    assert_eq!(exported["game"], EVIL, "{lines}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use startjobs::settings::table::TABLE;
+use startjobs::settings::table::{Reach, TABLE};
 
 use super::Pairs;
 
@@ -46,4 +46,40 @@ fn a_bad_value_exits_78_and_an_unknown_flag_2() {
     assert!(text.contains("flag --slots") && text.contains("environment STARTJOBS_BLOCK"), "{text}");
     assert!(output.stdout.is_empty());
     assert_eq!(startjobs(&["config", "show", "--slotz", "1"], &[]).status.code(), Some(2));
+}
+
+#[test]
+fn no_error_repeats_a_credential_wherever_it_was_pasted() {
+    const URL: &str = "redis://u:sesame@h";
+    let settings =
+        TABLE.iter().filter(|row| row.reach != Reach::Environment).map(|row| format!("--{}={URL}", row.name));
+    let mut lines: Vec<Vec<String>> = settings.map(|flag| vec!["config".to_owned(), "show".to_owned(), flag]).collect();
+    for line in [
+        &["config", "show", URL][..],
+        &["config", URL],
+        &[URL],
+        &["worker", "--redis-uri", URL],
+        &["worker", &format!("--redis-uri={URL}")],
+        &["config", "show", &format!("--json={URL}")],
+        &["status", "--timeout", URL],
+        &["dead", "list", "--limit", URL],
+        &["dev", "--engine", URL],
+        &["bench", "--slo", URL],
+        &["bench", "--profile", URL],
+        &["bench", "--set", URL],
+        &["bench", "--set", &format!("slots={URL}")],
+    ] {
+        lines.push(line.iter().map(|&word| word.to_owned()).collect());
+    }
+    for line in lines {
+        let words: Vec<&str> = line.iter().map(String::as_str).collect();
+        let output = startjobs(&words, &[]);
+        let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!said.is_empty() && !said.contains("sesame"), "{line:?}: {said}");
+    }
+    for row in TABLE {
+        let output = startjobs(&["config", "show", "--origin"], &[(row.environment().leak(), URL)]);
+        assert!(!format!("{output:?}").contains("sesame"), "{}: {output:?}", row.name);
+    }
 }

@@ -32,7 +32,7 @@ fn redis_urls_reach_the_client_whole_and_are_shown_without_password() {
 #[test]
 fn a_password_in_the_place_of_a_user_is_not_shown() {
     let refused = problems(&[("redis-url", "redis://sesame@h")], &[]);
-    assert_eq!(refused[0].value.as_deref(), Some("redis://***"));
+    assert_eq!(refused[0].value.as_deref(), Some("redis://***@h"));
     assert!(!refused[0].to_string().contains("sesame"), "{refused:?}");
 }
 
@@ -45,6 +45,52 @@ fn a_password_file_is_one_line() {
     for contents in ["", "\n", "two\nlines\n"] {
         let (_directory, path) = file(contents);
         assert_eq!(problems(&[("redis-password-file", &path)], &[])[0].setting, "redis-password-file");
+    }
+}
+
+#[test]
+fn a_password_in_the_place_of_its_file_is_not_shown() {
+    let refused = problems(&[("redis-password-file", "sesame")], &[]);
+    assert_eq!(refused[0].value.as_deref(), Some("***"));
+    // A path is shown.
+    let refused = problems(&[("redis-password-file", "/no/such/file")], &[]);
+    assert_eq!(refused[0].value.as_deref(), Some("/no/such/file"));
+    let key = "-----BEGIN PRIVATE KEY-----\nsesame";
+    let refused = problems(&[("redis-url", "rediss://h"), ("redis-tls-key-file", key)], &[]);
+    assert!(refused.iter().all(|problem| !problem.to_string().contains("sesame")), "{refused:?}");
+}
+
+#[test]
+fn a_file_that_holds_a_url_where_a_key_belongs_tells_no_password() {
+    for contents in [
+        "\"redis://u:sesame@h\" = 1\n",
+        "redis://u:sesame@h\n",
+        "jobs-stream = \"redis://u:sesame@h\"\n",
+        "slots = \"u:sesame@redis:6379\"\n",
+        "[\"redis://u:sesame@h\"]\nx = 1\n",
+        "redis-url = [\"redis://u:sesame@h\"]\n",
+    ] {
+        let (_directory, path) = file(contents);
+        let refused = problems(&[("config", &path)], &[]);
+        let told: Vec<String> = refused.iter().map(|problem| format!("{problem} {problem:?}")).collect();
+        let told = told.join("\n");
+        assert!(!told.contains("sesame"), "{contents}: {told}");
+    }
+}
+
+#[test]
+fn a_value_without_a_secret_is_shown_whole() {
+    for (name, value) in [
+        ("redis-url", "redis+unix:///run/redis@1/r.sock"),
+        ("docker-host", "unix:///run/user@1000/docker.sock"),
+        ("jobs-stream", "runtime:jobs@blue"),
+    ] {
+        assert_eq!(shown(&good(&[(name, value)], &[]), name).0, value);
+    }
+    let loaded = good(&[("redis-url", "redis+unix:///run/redis@1/r.sock")], &[]);
+    assert_eq!(loaded.settings.redis.url.expose(), "redis+unix:///run/redis@1/r.sock");
+    for given in ["localhost:6379", "redis-cluster://h:7000", "http://h"] {
+        assert_eq!(problems(&[("redis-url", given)], &[])[0].value.as_deref(), Some(given));
     }
 }
 
@@ -63,13 +109,16 @@ proptest! {
         let name = if after.contains('@') { name } else { "redis-url" };
         let url = format!("{scheme}://{before}{secret}{after}");
         let sources = sources(&[(name, &url)], &[]);
+        // Where no @ follows, the text is a host or a path, unless a colon stands before it.
+        let server = before.rsplit('@').next().unwrap_or_default();
+        let is_host = !after.contains('@') && !server.contains(|letter: char| ":/?#% ".contains(letter));
         let told = match Settings::load(&sources) {
             Ok(loaded) if loaded.settings.redis.display_url.contains(&secret) => {
-                // No @ follows, so the text is a host or a path.
                 prop_assert!(!after.contains('@'), "{}", loaded.settings.redis.display_url);
                 String::new()
             }
             Ok(loaded) => format!("{:?} {:?} {:?}", loaded, loaded.settings.redis.url, loaded.resolved),
+            Err(_) if is_host => String::new(),
             Err(report) => format!("{report} {report:?}"),
         };
         prop_assert!(!told.contains(&secret), "{}", told);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
@@ -27,6 +27,7 @@ pub struct Dev {
     pub child: Child,
     pub stderr: BufReader<ChildStderr>,
     pub url: String,
+    pub banner: String,
     pub pids: Vec<u32>,
     directory: TempDir,
 }
@@ -57,11 +58,16 @@ impl Dev {
         {
             assert!(banner.contains(&advice), "{advice} in {banner}");
         }
-        Self { child, stderr, url, pids, directory }
+        Self { child, stderr, url, banner, pids, directory }
     }
 
     fn redis_answers(&self) -> bool {
-        TcpStream::connect(self.url.trim_start_matches("redis://")).is_ok()
+        UnixStream::connect(self.socket()).is_ok()
+    }
+
+    /// Where its redis-server listens.
+    pub fn socket(&self) -> &str {
+        self.url.strip_prefix("redis+unix://").expect("a socket")
     }
 
     /// Redis, every replica and the directory are gone.
