@@ -12,7 +12,7 @@ impl View {
         let (jobs, group) = (keys.jobs.as_str(), self.group.as_str());
         let [game, results] = ["rec", "res"].map(|part| format!("{}{{g}}:{part}", self.record_prefix));
         let ledger = format!("{}0", keys.ledger_prefix);
-        let commands: [&[&str]; 41] = [
+        let commands: [&[&str]; 40] = [
             &["PING"],
             &["INFO"],
             &["TIME"],
