@@ -16,6 +16,8 @@ mod legacy_offset;
 mod outages;
 // encrypted connections, and every way in which they are refused
 mod encrypted;
+// entries of any size
+mod large_messages;
 // replicas that are told to stop
 mod shutdown;
 // a game's record, call by call
