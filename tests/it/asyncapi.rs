@@ -173,7 +173,7 @@ fn the_document_names_what_the_code_names() {
     let error_code = "/components/schemas/JobResult/properties/error_code";
     assert_eq!(document.words(&format!("{error_code}/x-permanent")), codes(Class::Permanent));
     assert_eq!(document.words(&format!("{error_code}/x-retryable")), codes(Class::Retryable));
-    let reasons = [Reason::Malformed, Reason::Poison, Reason::RetriesExhausted, Reason::EntryLost].map(Reason::as_str);
+    let reasons = Reason::ALL.map(Reason::as_str);
     assert_eq!(document.words("/components/schemas/DeadLetter/properties/reason/enum"), reasons);
 }
 

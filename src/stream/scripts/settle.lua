@@ -89,7 +89,10 @@ local function judge_absent(id, is_settled)
   if is_settled then return 'dup' end
   -- Above all that the stream has ever had: Redis has lost the job in a failover, and an outcome would answer nothing.
   if compare_ids(id, delivered) > 0 then
-    if not last_generated then _, last_generated = probe({}) end
+    if not last_generated then
+      local _, last = probe({})
+      last_generated = last
+    end
     if compare_ids(id, last_generated) > 0 then return 'unknown' end
   end
   if tonumber((id_parts(id))) >= now_ms() - tonumber(packed[4]) then return 'publish' end

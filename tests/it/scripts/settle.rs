@@ -93,7 +93,7 @@ async fn the_janitor_removes_attempts_that_a_settle_did_not_know_of() {
 async fn a_right_that_is_missing_for_a_moment_doubles_and_loses_nothing() {
     each_version(async |stream| {
         let commands =
-            ["xadd", "sadd", "xack", "mset", "mget", "xpending", "xinfo|groups", "smismember", "zadd", "hdel", "time"];
+            ["xadd", "sadd", "xack", "mset", "mget", "xpending", "xinfo", "smismember", "zadd", "hdel", "time"];
         for (number, command) in commands.into_iter().enumerate() {
             let ids = [stream.append("*").await, stream.append("*").await];
             stream.read().await;

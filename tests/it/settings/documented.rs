@@ -49,6 +49,7 @@ fn the_spec_names_every_setting_and_its_default() {
         ("retry-max-age", "5m"),
         ("crash-budget", "4"),
         ("max-backing-off", "256"),
+        ("max-held-bytes", "64MiB"),
         ("max-field-bytes", "64KiB"),
         ("redis-password-file", "none"),
         ("redis-tls-ca-file", "none"),
