@@ -72,7 +72,10 @@ async fn only_reads(request: Request, next: Next) -> Response {
 }
 
 async fn live(State(instruments): State<Instruments>) -> Response {
-    verdict(instruments.vitals.is_live(), "live\n", "the loop stands still\n")
+    match instruments.vitals.liveness() {
+        Ok(()) => (StatusCode::OK, "live\n").into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
 }
 
 async fn startup(State(instruments): State<Instruments>) -> Response {

@@ -1,19 +1,17 @@
 //! Connections. One process has two: one that blocks in XREADGROUP and one for everything else.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fred::prelude::*;
-use fred::types::config::{Server, ServerConfig, TcpConfig, TlsConnector};
-use fred::types::{ClientUnblockFlag, ConnectHandle, CustomCommand};
-use socket2::TcpKeepalive;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
+use fred::types::CustomCommand;
+use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 
+use super::live::{Live, build, config_of};
+use super::refusal::Refusals;
 use super::{Kind, RedisError};
-use crate::settings::RedisSettings;
-use crate::tls::Tls;
+use crate::settings::{RedisSettings, Secret, read_password};
 
 /// What a connection is for; its time limits follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,169 +29,126 @@ pub enum Role {
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 /// How much longer than BLOCK a blocking read may take. 7.2 and later can restart the BLOCK timer once.
 const BLOCK_GRACE: Duration = Duration::from_millis(1_500);
-/// How long connecting and its handshake may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Commands waiting in the client while the server does not answer; beyond this they fail at once.
-const WAITING_COMMANDS_MAX: usize = 1_024;
-/// The wait before reconnecting doubles between these.
-const RECONNECT_MIN_MS: u32 = 50;
-const RECONNECT_MAX_MS: u32 = 1_000;
+/// A client that fails is given this long before another takes its place: a server that fails all of them is not
+/// hammered.
+const REPLACE_INTERVAL_MIN: Duration = Duration::from_millis(500);
+/// A client whose calls have all failed for this long is replaced whatever it says of itself.
+const SILENT_MAX: Duration = Duration::from_secs(5);
+/// Errors that a slow listener has not taken yet; it gets the newest.
+const ERRORS_KEPT: usize = 16;
+
+impl Role {
+    /// After this long an answer counts as lost.
+    pub(super) fn timeout(self) -> Duration {
+        match self {
+            Self::Reader(block) => block + BLOCK_GRACE,
+            Self::Commands => COMMAND_TIMEOUT,
+            Self::Bulk(patience) => patience,
+        }
+    }
+}
 
 /// One connection to Redis. It reconnects by itself for ever; commands fail meanwhile.
 #[derive(Debug)]
-pub struct Connection {
-    client: Client,
-    /// After this long an answer counts as lost.
-    timeout: Duration,
-    router: Arc<Mutex<Router>>,
-    /// A replacement is under way: what is sent now would go out on the connection that is being dropped.
-    replacing: watch::Sender<bool>,
-}
+pub struct Connection(Arc<Shared>);
 
-/// The client's routing task, and what is known of the connection behind it.
+/// What outlives the clients of a connection, of which there is one at a time.
 #[derive(Debug)]
-struct Router {
-    task: ConnectHandle,
-    /// Since when answers have been missing without a break.
-    silent_since: Option<Instant>,
-    /// When the last replacement was connected.
-    replaced_at: Option<Instant>,
-    /// Why no encrypted connection came about, until one has: calls fail for no other reason meanwhile, and say only
-    /// that there is no connection.
-    tls_refusal: Option<String>,
+pub(super) struct Shared {
+    settings: RedisSettings,
+    role: Role,
+    name: String,
+    /// Handed to each client's watcher.
+    this: Weak<Self>,
+    live: Mutex<Live>,
+    answered_at: Mutex<Instant>,
+    /// The password that the next client uses, where it comes from a file.
+    password: Mutex<Option<Secret>>,
+    refusals: Mutex<Refusals>,
+    /// How often a connection has been established, by whichever client.
+    established: watch::Sender<u64>,
+    errors: broadcast::Sender<RedisError>,
 }
-
-/// What is opened anew.
-#[derive(Debug, Clone, Copy)]
-enum Anew {
-    Connection,
-    /// The routing task too, and the connection with it.
-    Router,
-}
-
-/// When the routing task itself may be stuck (in a write to a peer that takes nothing, say) and is replaced too.
-const ROUTER_STUCK_AFTER: Duration = Duration::from_secs(5);
 
 impl Connection {
     /// Opens a connection; waits for as long as the server does not answer, and tells `on_error` each time it tried.
-    /// Dropping the future is safe.
+    /// An error is one that trying again cannot mend. Dropping the future is safe.
     pub async fn open(
         settings: &RedisSettings,
         role: Role,
         name: &str,
         mut on_error: impl FnMut(&RedisError),
     ) -> Result<Self, RedisError> {
-        let client = build(settings, role)?;
-        let tls = settings.tls.as_ref();
-        // A failed handshake (wrong password, say) appears nowhere else.
-        let mut errors = client.error_rx();
-        let connecting = client.clone();
-        let mut init = std::pin::pin!(connecting.init());
-        let task = loop {
+        let client = build(settings, role, None)?;
+        let password = config_of(settings)?.password.filter(|_| settings.password_file.is_some()).map(Secret::new);
+        let (errors, mut failed) = broadcast::channel(ERRORS_KEPT);
+        let (established, mut connected) = watch::channel(0);
+        let connection = Self(Arc::new_cyclic(|this: &Weak<Shared>| Shared {
+            settings: settings.clone(),
+            role,
+            name: client_name(name),
+            this: Weak::clone(this),
+            live: Mutex::new(Live::start(client, Weak::clone(this))),
+            answered_at: Mutex::new(Instant::now()),
+            password: Mutex::new(password),
+            refusals: Mutex::new(Refusals::default()),
+            established,
+            errors,
+        }));
+        loop {
             tokio::select! {
-                task = &mut init => break task?,
-                Ok((error, _)) = errors.recv() => on_error(&RedisError::from(error).explained(tls)),
+                Ok(error) = failed.recv() => {
+                    if error.is_permanent() {
+                        return Err(error);
+                    }
+                    on_error(&error);
+                }
+                Ok(()) = connected.changed() => return Ok(connection),
             }
-        };
-        // A name in CLIENT LIST is a courtesy to operators; a server that refuses it changes nothing.
-        drop(client.client_setname::<String>(client_name(name)).await);
-        let router = Router { task, silent_since: None, replaced_at: None, tls_refusal: None };
-        let router = Arc::new(Mutex::new(router));
-        if let Some(tls) = tls {
-            drop(tokio::spawn(keep_refusals(errors, client.reconnect_rx(), tls.clone(), Arc::downgrade(&router))));
         }
-        let timeout = timeout_of(role);
-        let (replacing, _) = watch::channel(false);
-        Ok(Self { client, timeout, router, replacing })
     }
 
-    /// The client, for this module's own files and typed commands beside it.
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
+    /// Another connection like this one, within `limit`: tells whether it is only this one that fails.
+    pub async fn fresh(&self, limit: Duration) -> Result<Self, RedisError> {
+        let Shared { settings, role, name, .. } = &*self.0;
+        let opened = Self::open(settings, *role, name, |_| {});
+        tokio::time::timeout(limit, opened).await.unwrap_or_else(|_| {
+            Err(RedisError { kind: Kind::Unreachable, text: "no connection within the time limit".to_owned() })
+        })
     }
 
-    /// Has the connection been re-established since? Every message is one reconnection.
-    pub fn reconnections(&self) -> Receiver<Server> {
-        self.client.reconnect_rx()
+    /// The client as of now, for this module's own files and typed commands beside it.
+    pub(crate) fn client(&self) -> Client {
+        self.0.lock_live().client().clone()
     }
 
-    /// Turns a client error into ours. A lost answer condemns the connection: the client itself would keep a silent
-    /// one for ever.
+    /// Counts the connections that have been established; changes with each one after this call.
+    pub fn reconnections(&self) -> watch::Receiver<u64> {
+        self.0.established.subscribe()
+    }
+
+    /// Turns a client error into ours, and replaces the client where the error means that it will not answer again.
     pub(crate) fn failed(&self, error: Error) -> RedisError {
-        if *error.kind() == ErrorKind::Timeout {
-            self.replace();
-        }
+        let is_lost = *error.kind() == ErrorKind::Timeout;
         let mut error = RedisError::from(error);
-        if error.kind == Kind::Unreachable
-            && let Some(refusal) = &self.lock_router().tls_refusal
-        {
-            error.text.clone_from(refusal);
+        if error.kind == Kind::Unreachable {
+            self.0.look_at_client(is_lost, error.is_of_dead_client());
+            if let Some(refusal) = self.0.lock_refusals().words() {
+                error.text = format!("no connection to {}: {refusal}", self.0.settings.display_url);
+            }
         }
         error
     }
 
-    /// Drops the connection and opens a new one in the background. Whatever waits on it fails now, or is not sent.
+    /// Drops the client with its socket, its buffers and whatever waits on it, which fails now; the next call uses a new
+    /// one. What Redis has sent and was not read is gone.
     pub fn replace(&self) {
-        let now = Instant::now();
-        let mut router = self.lock_router();
-        let silent_for = now.duration_since(*router.silent_since.get_or_insert(now));
-        if silent_for >= ROUTER_STUCK_AFTER {
-            // Once per stretch of silence.
-            router.silent_since = Some(now);
-            router.task.abort();
-            drop(router);
-            self.open_anew(Anew::Router);
-            return;
-        }
-        // An answer that is missing now may have been asked for before the last replacement.
-        let is_old_news = router.replaced_at.is_some_and(|at| now.duration_since(at) < self.timeout);
-        drop(router);
-        if !is_old_news && !*self.replacing.borrow() {
-            self.open_anew(Anew::Connection);
-        }
-    }
-
-    fn open_anew(&self, anew: Anew) {
-        self.replacing.send_replace(true);
-        let (client, router, replacing) = (self.client.clone(), Arc::clone(&self.router), self.replacing.clone());
-        drop(tokio::spawn(async move {
-            // Both return only once connected.
-            let task = match anew {
-                Anew::Connection => client.force_reconnection().await.err().and(None),
-                Anew::Router => client.init().await.ok(),
-            };
-            {
-                let mut router = router.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(task) = task {
-                    router.task = task;
-                    router.silent_since = None;
-                }
-                router.replaced_at = Some(Instant::now());
-            }
-            replacing.send_replace(false);
-        }));
-    }
-
-    /// Waits for a replacement that is under way, for a moment.
-    pub(crate) async fn usable(&self) -> Result<(), RedisError> {
-        if !*self.replacing.borrow() {
-            return Ok(());
-        }
-        let mut replacing = self.replacing.subscribe();
-        let replaced = replacing.wait_for(|replacing| !replacing);
-        match tokio::time::timeout(CONNECT_TIMEOUT, replaced).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(RedisError { kind: Kind::Unreachable, text: "the connection is being replaced".to_owned() }),
-        }
+        self.0.replace(|_| true);
     }
 
     /// The server has answered.
     pub(crate) fn answered(&self) {
-        self.lock_router().silent_since = None;
-    }
-
-    fn lock_router(&self) -> MutexGuard<'_, Router> {
-        self.router.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.answered_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// Runs one command given as words, the command's name first. For what no typed call exists for.
@@ -201,97 +156,108 @@ impl Connection {
         let Some((name, arguments)) = words.split_first() else {
             return Err(RedisError::unexpected("an empty command"));
         };
-        self.usable().await?;
         let command = CustomCommand::new((*name).to_owned(), None::<u16>, false);
         let arguments: Vec<Value> = arguments.iter().map(|&word| word.into()).collect();
-        self.client.custom(command, arguments).await.map_err(|error| self.failed(error))
-    }
-
-    /// Makes a blocked read return now, with what it has or with nothing.
-    pub async fn unblock(&self) {
-        // An error says that nothing was blocked.
-        drop(self.client.unblock_self(Some(ClientUnblockFlag::Timeout)).await);
+        let reply = self.client().custom(command, arguments).await.map_err(|error| self.failed(error))?;
+        self.answered();
+        Ok(reply)
     }
 }
 
-/// Notes each handshake that fails while the client reconnects, until one succeeds. Ends with the connection.
-async fn keep_refusals(
-    mut errors: Receiver<(Error, Option<Server>)>,
-    mut reconnections: Receiver<Server>,
-    tls: Tls,
-    router: Weak<Mutex<Router>>,
-) {
-    loop {
-        let refusal = tokio::select! {
-            error = errors.recv() => match error {
-                Ok((error, _)) => match tls.explain(error.details()) {
-                    Some(refusal) => Some(refusal),
-                    None => continue,
-                },
-                Err(RecvError::Lagged(_)) => continue,
-                Err(RecvError::Closed) => return,
-            },
-            reconnected = reconnections.recv() => match reconnected {
-                Ok(_) | Err(RecvError::Lagged(_)) => None,
-                Err(RecvError::Closed) => return,
-            },
+impl Shared {
+    /// A call went unanswered (`is_lost`), or the client says that it is dead, or cannot reach the server.
+    fn look_at_client(&self, is_lost: bool, is_dead: bool) {
+        let answered_at = *self.answered_at.lock().unwrap_or_else(PoisonError::into_inner);
+        self.replace(|live| {
+            let age = live.age();
+            // A younger client is not the one that this call was made on. One that is still connecting goes on: its
+            // tries are bounded, and a new one would only begin again.
+            let has_gone_silent = is_lost && live.is_connected() && age >= self.role.timeout();
+            let is_useless = is_dead || live.is_finished();
+            let is_silent_for_long = age >= SILENT_MAX && answered_at.elapsed() >= SILENT_MAX;
+            age >= REPLACE_INTERVAL_MIN && (has_gone_silent || is_useless || is_silent_for_long)
+        });
+    }
+
+    /// Puts a new client in the place of the present one if that one is to go.
+    fn replace(&self, is_to_go: impl FnOnce(&Live) -> bool) {
+        let password = self.lock_password().clone();
+        let old = {
+            let mut live = self.lock_live();
+            if !is_to_go(&live) {
+                return;
+            }
+            match build(&self.settings, self.role, password.as_ref().map(Secret::expose)) {
+                Ok(client) => std::mem::replace(&mut *live, Live::start(client, Weak::clone(&self.this))),
+                Err(error) => {
+                    // The same settings made the first one.
+                    tracing::error!(err = %error, "no new client for Redis");
+                    return;
+                }
+            }
         };
-        let Some(router) = router.upgrade() else { return };
-        let mut router = router.lock().unwrap_or_else(PoisonError::into_inner);
-        // Said once, although it is met with every attempt.
-        if let Some(refusal) = refusal.as_ref().filter(|&refusal| router.tls_refusal.as_ref() != Some(refusal)) {
-            tracing::warn!(err = refusal, "redis handshake failed");
-        }
-        router.tls_refusal = refusal;
+        drop(old);
     }
-}
 
-fn build(settings: &RedisSettings, role: Role) -> Result<Client, RedisError> {
-    // The client would read the system's authorities anew for each URL that says TLS; it is told of TLS below.
-    let url = settings.url.expose();
-    let unencrypted = url.replacen("rediss://", "redis://", 1).replacen("valkeys://", "valkey://", 1);
-    let mut config = Config::from_url(if settings.tls.is_some() { &unencrypted } else { url })?;
-    if let Some(tls) = &settings.tls {
-        config.tls = Some(TlsConnector::from((*tls.config()).clone()).into());
-        if let ServerConfig::Centralized { server } = &mut config.server {
-            // An IPv6 address stands in a certificate without the brackets it has in a URL.
-            server.tls_server_name = Some(server.host.trim_matches(['[', ']']).into());
+    /// A try to connect failed.
+    pub(super) async fn try_failed(&self, error: Error) {
+        let mut error = RedisError::from(error).explained(self.settings.tls.as_ref());
+        let mut has_new_password = false;
+        if error.kind == Kind::Denied {
+            match self.read_password_again().await {
+                Ok(is_new) => has_new_password = is_new,
+                Err(why) => error.text = format!("{}; {why}", error.text),
+            }
+        }
+        let is_news = self.lock_refusals().note(&error, Instant::now());
+        // Whoever opens the connection says so itself, and of two connections one is enough.
+        if is_news && self.role == Role::Commands && *self.established.borrow() > 0 {
+            let redis = &self.settings.display_url;
+            tracing::warn!(redis, err = error.text, "redis handshake failed");
+        }
+        // Without a listener there is nobody to tell.
+        drop(self.errors.send(error));
+        if has_new_password {
+            // Ends the task that this runs in, if it is not the client's last try: nothing may follow.
+            self.replace(|_| true);
         }
     }
-    // Keep trying when the server is down at start.
-    config.fail_fast = false;
-    let mut builder = Builder::from_config(config);
-    builder.with_connection_config(|connection| {
-        // Writes are never re-sent behind our back: every retry is ours, after the fence.
-        connection.max_command_attempts = 1;
-        connection.connection_timeout = CONNECT_TIMEOUT;
-        connection.internal_command_timeout = CONNECT_TIMEOUT;
-        connection.max_command_buffer_len = WAITING_COMMANDS_MAX;
-        connection.tcp = TcpConfig {
-            nodelay: Some(true),
-            // Together they notice a peer that is gone, whether we are reading or writing.
-            user_timeout: Some(Duration::from_secs(3)),
-            keepalive: Some(
-                TcpKeepalive::new()
-                    .with_time(Duration::from_secs(3))
-                    .with_interval(Duration::from_secs(1))
-                    .with_retries(2),
-            ),
-            ..TcpConfig::default()
-        };
-    });
-    let timeout = timeout_of(role);
-    builder.with_performance_config(|performance| performance.default_command_timeout = timeout);
-    // 0 attempts: for ever.
-    builder.set_policy(ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2));
-    Ok(builder.build()?)
-}
 
-fn timeout_of(role: Role) -> Duration {
-    match role {
-        Role::Reader(block) => block + BLOCK_GRACE,
-        Role::Commands => COMMAND_TIMEOUT,
-        Role::Bulk(patience) => patience,
+    /// Whether the file holds another password than the one that was refused.
+    async fn read_password_again(&self) -> Result<bool, String> {
+        let Some(path) = self.settings.password_file.clone() else { return Ok(false) };
+        let reading = tokio::task::spawn_blocking(move || {
+            read_password(&path).map_err(|why| format!("redis-password-file {path} {why}"))
+        });
+        let read = reading.await.map_err(|error| error.to_string())??;
+        let mut password = self.lock_password();
+        let is_new = password.as_ref().is_none_or(|known| known.expose() != read);
+        if is_new {
+            *password = Some(Secret::new(read));
+        }
+        Ok(is_new)
+    }
+
+    /// The client has a connection.
+    pub(super) fn established(&self, client: &Client) {
+        self.lock_refusals().is_over();
+        self.established.send_modify(|times| *times += 1);
+        // A name in CLIENT LIST is a courtesy to operators; a server that refuses it changes nothing. The name is the
+        // connection's, so each has to be told.
+        let (client, name) = (client.clone(), self.name.clone());
+        drop(tokio::spawn(async move { client.client_setname::<String>(name).await }));
+    }
+
+    fn lock_live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_password(&self) -> MutexGuard<'_, Option<Secret>> {
+        self.password.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -46,6 +46,9 @@ impl RedisError {
 
     /// Of a connection that did not come about: in words that name what to check, where it is a failed handshake.
     pub(super) fn explained(self, tls: Option<&Tls>) -> Self {
+        if let Some((_, meaning)) = PERMANENT.iter().find(|(words, _)| self.text.contains(words)) {
+            return Self { text: format!("{meaning} ({})", self.text), ..self };
+        }
         let Some(tls) = tls else { return self };
         match tls.explain(&self.text) {
             Some(text) => Self { kind: Kind::Unreachable, text },
@@ -59,13 +62,44 @@ impl RedisError {
     }
 }
 
+impl RedisError {
+    /// Trying again cannot mend it: the settings name something that the server does not have.
+    pub fn is_permanent(&self) -> bool {
+        PERMANENT.iter().any(|(words, _)| self.text.contains(words))
+    }
+
+    /// A failed TLS handshake, in words of ours.
+    pub(super) fn is_tls(&self) -> bool {
+        self.text.starts_with("the TLS handshake failed")
+    }
+
+    /// The library's words for a client whose task has ended: no call on it will ever be answered.
+    pub(super) fn is_of_dead_client(&self) -> bool {
+        DEAD_CLIENT.iter().any(|words| self.text.contains(words))
+    }
+}
+
+const DEAD_CLIENT: [&str; 2] = ["Failed to send command to router", "Client is not initialized"];
+
+/// What a server says about the database in the URL, and what it means.
+const PERMANENT: [(&str, &str); 3] = [
+    ("DB index is out of range", "the server has no database of this number; correct it in redis-url"),
+    ("invalid DB index", "the server has no database of this number; correct it in redis-url"),
+    (
+        "SELECT is not allowed in cluster mode",
+        "it is a node of a Redis Cluster, which this version cannot use; name a single server in redis-url",
+    ),
+];
+
 /// Server errors are told apart by their first word: the client leaves most of them without a kind. Scripts of 6.2
 /// bury the word in a longer text, so it is looked for anywhere.
-const MEANINGS: [(&str, Kind); 23] = [
+const MEANINGS: [(&str, Kind); 25] = [
     // The client's own words for a command whose connection was gone.
     ("Too many failed write attempts", Kind::Unreachable),
     ("channel closed", Kind::Unreachable),
     ("Failed to route command", Kind::Unreachable),
+    (DEAD_CLIENT[0], Kind::Unreachable),
+    (DEAD_CLIENT[1], Kind::Unreachable),
     ("NOGROUP", Kind::GroupLost),
     ("UNBLOCKED", Kind::GroupLost),
     ("no longer exists", Kind::GroupLost),
@@ -104,6 +138,10 @@ impl From<Error> for RedisError {
         };
         let text = match text {
             empty if empty.is_empty() => format!("{:?}", error.kind()),
+            // What waited on a client that was replaced.
+            text if error.is_canceled() || text == "channel closed" => {
+                format!("the connection was dropped before the answer came ({text})")
+            }
             // What a server that is killed looks like; the library's words are about attackers and a page of its manual.
             long if long.contains("without sending TLS close_notify") => "the server closed the connection".to_owned(),
             text => text,
@@ -135,6 +173,8 @@ mod tests {
             ("KEYTYPE results holds a string where a stream is expected", Kind::WrongType),
             ("BADOFFSET k holds \"x\"", Kind::BadOffset),
             ("READONLY You can't write against a read only replica.", Kind::Refusing),
+            ("Failed to send command to router.", Kind::Unreachable),
+            ("channel closed", Kind::Unreachable),
             ("ERR something new", Kind::Unexpected),
         ] {
             assert_eq!(kind_of(text), kind, "{text}");

@@ -1,10 +1,14 @@
 //! The only place that knows the Redis client: connections, scripts, and what its errors mean for us.
 //!
 //! The client's defaults are unsafe for this work (it re-sends writes whose reply was lost, keeps dead connections,
-//! leaves Nagle on); `connection` sets every one of them, and nothing outside this module touches the client.
+//! leaves Nagle on); `live` sets every one of them, and nothing outside this module touches the client.
 
-// how a connection is configured, opened and closed
+// one connection for as long as the process lives
 pub mod connection;
+// one client of the library: how it is configured, opened and closed
+mod live;
+// why no connection comes about
+mod refusal;
 // what a failed call means
 pub mod error;
 // what about a server endangers the data

@@ -26,7 +26,6 @@ impl Script {
         A: TryInto<MultipleValues> + Send,
         A::Error: Into<fred::error::Error> + Send,
     {
-        connection.usable().await?;
         let client = connection.client();
         let keys: MultipleKeys = keys.into();
         let args: MultipleValues = args.try_into().map_err(|error| RedisError::from(error.into()))?;
@@ -36,7 +35,7 @@ impl Script {
             if !reply.as_ref().is_err_and(|error| error.details().starts_with("NOSCRIPT")) {
                 break;
             }
-            self.0.load(client).await.map_err(|error| connection.failed(error))?;
+            self.0.load(&client).await.map_err(|error| connection.failed(error))?;
             reply = call().await;
         }
         if reply.is_ok() {

@@ -14,6 +14,9 @@ pub enum Danger {
     /// Older than what the scripts need.
     #[error("redis {0} is older than 6.2: upgrade it")]
     TooOld(String),
+    /// Its keys are spread over nodes, and a script may touch only those of one.
+    #[error("a node of a Redis Cluster, which this version cannot use: name a single server in redis-url")]
+    Cluster,
     /// Keys may vanish when memory runs out.
     #[error(
         "maxmemory-policy is {0}: set it to noeviction, or Redis may drop the streams themselves when memory runs out"
@@ -77,6 +80,9 @@ fn dangers_of(info: &str) -> Vec<Danger> {
     if (numbers.next(), numbers.next()) < (Some(6), Some(2)) {
         dangers.push(Danger::TooOld(version.to_owned()));
     }
+    if field("cluster_enabled") == "1" {
+        dangers.push(Danger::Cluster);
+    }
     let policy = field("maxmemory_policy");
     if !policy.is_empty() && policy != "noeviction" {
         dangers.push(Danger::Evicts(policy.to_owned()));
@@ -106,5 +112,7 @@ mod tests {
         assert_eq!(dangers_of(&good.replace(":ok", ":err")), [Danger::AofFailing("err".into())]);
         assert_eq!(dangers_of(&good.replace("enabled:1", "enabled:0")), [Danger::NoAppendOnlyFile]);
         assert_eq!(dangers_of("redis_version:10.0.0\r\naof_enabled:1\r\n"), []);
+        assert_eq!(dangers_of(&format!("{good}cluster_enabled:0\r\n")), []);
+        assert_eq!(dangers_of(&format!("{good}cluster_enabled:1\r\n")), [Danger::Cluster]);
     }
 }

@@ -25,7 +25,7 @@ use crate::tls::Tls;
 pub use report::{Problem, Report};
 pub use secret::{STARS, without_credentials};
 pub use source::{Origin, Sources, Values};
-pub use validate::{Loaded, ResolvedSetting};
+pub use validate::{Loaded, ResolvedSetting, read_password};
 
 /// A text that is never printed: its `Debug` and `Display` show stars.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub struct RedisSettings {
     pub display_url: String,
     /// The URL, password included (from the URL, or from `redis-password-file`).
     pub url: Secret,
+    /// The path of `redis-password-file`: read again when the server refuses the password.
+    pub password_file: Option<String>,
     /// How the connection is encrypted (`redis-tls-*`); none: it is not, or is a socket of this machine.
     pub tls: Option<Tls>,
     /// Does nothing of it leave this machine?

@@ -1,9 +1,12 @@
 //! New entries: the blocking read, on a connection of its own.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fred::interfaces::StreamsInterface;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::{Delivery, Group, Origin, id_of};
 use crate::redis::{Connection, RedisError};
@@ -11,6 +14,19 @@ use crate::redis::{Connection, RedisError};
 /// `XREADGROUP`'s reply as the client decodes it on every server version: nothing when BLOCK expired; a payload of
 /// nothing where the entry was deleted.
 type Reply = Option<Vec<(Bytes, Vec<(String, Option<Vec<(Bytes, Bytes)>>)>)>>;
+
+/// How a read ended.
+#[derive(Debug)]
+pub enum Read {
+    /// With these entries; none when BLOCK expired.
+    Returned(Vec<Delivery>),
+    /// It was made to end. Entries that Redis had already sent are pending for this consumer, and nothing here has them.
+    Interrupted,
+}
+
+/// One read's right to be interrupted.
+#[derive(Debug)]
+pub struct Turn(watch::Receiver<u64>);
 
 /// Reads new entries for one consumer.
 #[derive(Debug)]
@@ -20,7 +36,13 @@ pub struct Reader {
     group: String,
     consumer: String,
     block: Duration,
+    /// How often a read was asked to return.
+    interruptions: watch::Sender<u64>,
 }
+
+/// A read that is to return is given this long for what it may just be bringing: while entries arrive it returns by
+/// itself, and an entry whose reply was dropped has to be looked for.
+const GRACE: Duration = Duration::from_millis(25);
 
 impl Reader {
     /// A reader for the consumer of `group`, blocking for at most `block`.
@@ -31,34 +53,43 @@ impl Reader {
             group: group.settings.group.clone(),
             consumer: group.consumer.to_string(),
             block,
+            interruptions: watch::channel(0).0,
         }
+    }
+
+    /// What the next read is given: it is interrupted from now on, also before it has been sent.
+    pub fn turn(&self) -> Turn {
+        Turn(self.interruptions.subscribe())
     }
 
     /// Waits for at most `count` new entries; returns as soon as there is one, and with none when BLOCK expired.
     ///
     /// The future must be awaited to its end: a dropped one leaves entries delivered to nobody until they are claimed.
-    pub async fn read(&self, count: usize) -> Result<Vec<Delivery>, RedisError> {
+    pub async fn read(&self, count: usize, Turn(mut interruptions): Turn) -> Result<Read, RedisError> {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         // Rounded up: BLOCK 0 would wait for ever.
         let block = u64::try_from(self.block.as_millis()).unwrap_or(u64::MAX).max(1);
-        self.connection.usable().await?;
-        let reply: Reply = self
-            .connection
-            .client()
-            .xreadgroup(
-                self.group.as_str(),
-                self.consumer.as_str(),
-                Some(count),
-                Some(block),
-                false,
-                self.jobs.as_str(),
-                ">",
-            )
-            .await
-            .map_err(|error| self.connection.failed(error))?;
+        if interruptions.has_changed().unwrap_or(true) {
+            return Ok(Read::Interrupted);
+        }
+        let client = self.connection.client();
+        let (group, consumer, jobs) = (self.group.as_str(), self.consumer.as_str(), self.jobs.as_str());
+        let mut call = pin!(client.xreadgroup(group, consumer, Some(count), Some(block), false, jobs, ">"));
+        let reply: Result<Reply, _> = tokio::select! {
+            biased;
+            reply = &mut call => reply,
+            Ok(()) = interruptions.changed() => match timeout(GRACE, &mut call).await {
+                Ok(reply) => reply,
+                Err(_) => {
+                    self.connection.replace();
+                    return Ok(Read::Interrupted);
+                }
+            },
+        };
+        let reply = reply.map_err(|error| self.connection.failed(error))?;
         self.connection.answered();
         let entries = reply.into_iter().flatten().flat_map(|(_, entries)| entries);
-        entries
+        let deliveries: Result<_, RedisError> = entries
             .map(|(id, fields)| {
                 Ok(Delivery {
                     id: id_of(&id)?,
@@ -69,12 +100,14 @@ impl Reader {
                     fields: Some(fields.unwrap_or_default()),
                 })
             })
-            .collect()
+            .collect();
+        deliveries.map(Read::Returned)
     }
 
-    /// Makes a read that is under way return now.
-    pub async fn unblock(&self) {
-        self.connection.unblock().await;
+    /// Makes the read that has its turn return now: it closes its socket. CLIENT UNBLOCK is no way: it ends servers up to
+    /// 7.0 whose clients are paused, and a refusal of it would leave the read waiting.
+    pub fn interrupt(&self) {
+        self.interruptions.send_modify(|times| *times += 1);
     }
 
     /// Drops the connection: a read that is under way fails, and the next has a new one.

@@ -26,6 +26,7 @@ use crate::stream::claim::Aim;
 use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::{Fetched, Payload};
 use crate::stream::past::Past;
+use crate::stream::read::Read;
 use crate::stream::settle::{Ending, MirrorMove, SettleReply, Settled};
 
 impl Conclusion {
@@ -51,13 +52,19 @@ impl Replica {
             Event::Tidied(result) => self.tidied(result),
             Event::Reconciled(result) => self.reconciled(&result),
             Event::HandedBack(helds, result) => self.handed_back(helds, result),
+            Event::Doubted(works) => self.doubted(works),
             Event::Probed(result) => self.probed(result),
             Event::Adopted(result) => self.adopted(result),
         }
     }
 
-    fn read_returned(&mut self, result: Result<Vec<Delivery>, RedisError>) {
+    fn read_returned(&mut self, result: Result<Read, RedisError>) {
         let waited = self.under_way.read.take().map_or(Duration::ZERO, |since| since.elapsed());
+        let result = match result {
+            Ok(Read::Interrupted) => return self.read_interrupted(),
+            Ok(Read::Returned(deliveries)) => Ok(deliveries),
+            Err(error) => Err(error),
+        };
         match self.checked(Trouble::Read, result) {
             Ok(deliveries) => {
                 self.metrics.last_read.set(unix_seconds());
@@ -248,7 +255,7 @@ impl Replica {
                 let times = self.conditions.met(trouble, &error.text);
                 self.store_down = Some(now + CALLS.delay(times, fastrand::f64()));
                 if self.under_way.read.is_some() {
-                    self.unblock_reader();
+                    self.interrupt_reader();
                 }
             }
             Conclusion::NotOurs | Conclusion::EngineDown(_) => {}

@@ -1,4 +1,5 @@
-//! Conditions: a trouble is said once when it begins and once when it ends, however often it is met meanwhile.
+//! Conditions: a trouble is said when it begins, once a minute while it lasts, and when it ends, however often it is met
+//! meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -68,6 +69,10 @@ pub struct Conditions {
 #[derive(Debug)]
 struct Met {
     since: Instant,
+    /// When it was said last.
+    said: Instant,
+    /// What was said by the one that met it last.
+    err: String,
     times: u64,
     /// Since when nothing has said it again.
     quiet: Option<Instant>,
@@ -76,6 +81,8 @@ struct Met {
 /// A trouble has ended when nothing has met it for this long: calls that were under way when it ended fail one after
 /// the other, and it is still one trouble.
 const QUIET: Duration = Duration::from_secs(2);
+/// How often a trouble that lasts is said again.
+const SAY_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Conditions {
     /// No troubles yet, for the worker of this stream.
@@ -83,15 +90,34 @@ impl Conditions {
         Self { stream: stream.to_owned(), metrics, vitals, met: HashMap::new() }
     }
 
-    /// The trouble is met; says so only the first time. Answers how often it has been met since it began.
+    /// The trouble is met; says so the first time and then at a slow pace. Answers how often it has been met since it
+    /// began.
     pub fn met(&mut self, trouble: Trouble, err: &str) -> u64 {
-        let met = self.met.entry(trouble).or_insert_with(|| Met { since: Instant::now(), times: 0, quiet: None });
+        let now = Instant::now();
+        let met = self.met.entry(trouble).or_insert_with(|| Met {
+            since: now,
+            said: now,
+            err: err.to_owned(),
+            times: 0,
+            quiet: None,
+        });
         met.times += 1;
         met.quiet = None;
         if met.times == 1 {
             self.metrics.condition_began(trouble.as_str());
             self.vitals.trouble_began(trouble, err);
             tracing::warn!(worker = WORKER, stream = self.stream, condition = trouble.as_str(), err, "condition began");
+            return met.times;
+        }
+        // The first words are often only that the connection is gone; why no other comes about is known later.
+        if met.err != err {
+            err.clone_into(&mut met.err);
+            self.vitals.trouble_began(trouble, err);
+        }
+        if now >= met.said + SAY_INTERVAL {
+            met.said = now;
+            let (stream, condition, lasts_s) = (&self.stream, trouble.as_str(), (now - met.since).as_secs());
+            tracing::warn!(worker = WORKER, stream, condition, err, lasts_s, "condition goes on");
         }
         met.times
     }
@@ -112,7 +138,7 @@ impl Conditions {
             .map(|(&trouble, _)| trouble)
             .collect();
         for trouble in ended {
-            let Some(Met { since, times, quiet: Some(quiet) }) = self.met.remove(&trouble) else { continue };
+            let Some(Met { since, times, quiet: Some(quiet), .. }) = self.met.remove(&trouble) else { continue };
             self.metrics.condition_ended(trouble.as_str());
             self.vitals.trouble_ended(trouble);
             let (stream, condition, lasted_s) = (&self.stream, trouble.as_str(), (quiet - since).as_secs_f64());

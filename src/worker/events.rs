@@ -4,12 +4,12 @@ use super::holdings::Held;
 use crate::redis::RedisError;
 use crate::start::StartError;
 use crate::start::reconcile::Reconciled;
-use crate::stream::Delivery;
 use crate::stream::adopt::Adoption;
 use crate::stream::claim::Swept;
 use crate::stream::fetch::Fetched;
 use crate::stream::janitor::Tidied;
 use crate::stream::past::Past;
+use crate::stream::read::Read;
 use crate::stream::renew::Renewed;
 use crate::stream::settle::{Ending, SettleReply};
 
@@ -17,7 +17,7 @@ use crate::stream::settle::{Ending, SettleReply};
 #[derive(Debug)]
 pub(super) enum Event {
     /// A blocking read returned.
-    Read(Result<Vec<Delivery>, RedisError>),
+    Read(Result<Read, RedisError>),
     /// What is known was asked about entries that are in our hands now.
     Admitted(Vec<Held>, Result<Vec<Past>, RedisError>),
     /// Payloads of entries that came by their ids were read, as far as they were.
@@ -34,6 +34,8 @@ pub(super) enum Event {
     Reconciled(Result<Option<Reconciled>, StartError>),
     /// Entries were given back, or not.
     HandedBack(Vec<Held>, Result<u64, RedisError>),
+    /// A renewal was tried over a fresh connection: whether it went through.
+    Doubted(bool),
     /// The engine was asked whether it answers.
     Probed(Result<(), StartError>),
     /// The group was made usable, or not.

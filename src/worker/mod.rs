@@ -15,7 +15,7 @@ pub mod strays;
 pub mod games;
 // one entry's stay in the start stage
 pub mod work;
-// conditions that are said once when they begin and once when they end
+// conditions that are said when they begin, at a slow pace, and when they end
 pub mod conditions;
 // signs of life
 pub mod vitals;
@@ -27,6 +27,8 @@ pub mod replica;
 mod apply;
 // the loop: what the events of its upkeep change
 mod upkeep;
+// the loop: whether our own connections are what fails
+mod doubt;
 // the loop: what is started next
 mod pump;
 // wiring: from settings to a running replica

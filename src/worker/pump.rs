@@ -53,6 +53,7 @@ impl Replica {
         self.settle_ready(now);
         self.hand_back_ready(now);
         self.renew_due(now);
+        self.doubt_due(now);
         self.adopt_due(now);
         self.probe_due(now);
         self.tidy_due(now);
@@ -119,6 +120,9 @@ impl Replica {
         }
         if let Mode::Draining(deadline) = self.mode {
             at(true, deadline);
+            if let Some(unseen) = self.unseen {
+                at(now < unseen.until(), unseen.until());
+            }
         }
         wake
     }
@@ -316,6 +320,9 @@ impl Replica {
     pub(super) fn next_renewal(&mut self, at: Instant) -> impl Future<Output = Event> + Send + use<> {
         self.under_way.renew = true;
         self.due.renew = at + self.settings.claim_idle / 3;
+        if let Some(unseen) = &mut self.unseen {
+            unseen.is_looked_for = true;
+        }
         let state = if self.mode == Mode::Running { ReplicaState::Running } else { ReplicaState::Draining };
         let (group, about) = (self.group.clone(), self.presence());
         let ids = self.holdings.to_renew(at, self.settings.max_run);
@@ -417,8 +424,8 @@ impl Replica {
         self.pace.asked = room;
         self.read_above = self.delivered;
         self.under_way.read_is_overdue = false;
-        let reader = Arc::clone(&self.reader);
-        self.operations.push(async move { Event::Read(reader.read(room).await) }.boxed());
+        let (reader, turn) = (Arc::clone(&self.reader), self.reader.turn());
+        self.operations.push(async move { Event::Read(reader.read(room, turn).await) }.boxed());
     }
 
     /// A read that has not returned within three BLOCK times, not even with nothing, never will.
@@ -489,7 +496,7 @@ impl Replica {
         self.engine_up = false;
         self.due.probe = Instant::now() + CALLS.delay(times, fastrand::f64());
         if self.under_way.read.is_some() {
-            self.unblock_reader();
+            self.interrupt_reader();
         }
         self.give_back_all_unstarted();
     }

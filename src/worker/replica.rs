@@ -10,13 +10,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::broadcast;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::appetite::Appetite;
 use super::conditions::Conditions;
+use super::doubt::Doubt;
 use super::events::Event;
 use super::games::{Games, OfGame};
 use super::holdings::{Held, Holdings};
@@ -112,6 +112,23 @@ pub(super) enum Mode {
     Running,
     /// Finishes what runs until this moment.
     Draining(Instant),
+}
+
+/// A read that was made to return, as long as no renewal has looked for what Redis may have given it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unseen {
+    since: Instant,
+    pub(super) is_looked_for: bool,
+}
+
+/// A replica that stops waits this long for a renewal that looks for entries of an interrupted read: Redis may be away,
+/// and others take them over.
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
+impl Unseen {
+    pub(super) fn until(self) -> Instant {
+        self.since + LOOK_MAX
+    }
 }
 
 /// How a replica ended.
@@ -210,6 +227,9 @@ pub struct Replica {
     pub(super) pace: Pace,
     pub(super) appetite: Appetite,
     pub(super) strays: Strays,
+    /// What an interrupted read may have left with us.
+    pub(super) unseen: Option<Unseen>,
+    pub(super) doubt: Doubt,
 }
 
 impl std::fmt::Debug for Replica {
@@ -287,6 +307,8 @@ impl Replica {
             pace: Pace::default(),
             appetite: Appetite::default(),
             strays: Strays::default(),
+            unseen: None,
+            doubt: Doubt::default(),
         }
     }
 
@@ -311,7 +333,7 @@ impl Replica {
                 () = stop.cancelled(), if is_running => self.begin_drain(),
                 Some(ended) = self.starts.join_next_with_id(), if !self.starts.is_empty() => self.start_ended(ended),
                 Some(event) = self.operations.next(), if !self.operations.is_empty() => self.apply(event),
-                again = reconnections.recv() => self.reconnected(&again),
+                Ok(()) = reconnections.changed() => self.reconnected(),
                 () = next_turn(), if self.pace.read_waits || self.pace.starts_wait => {}
                 () = timer.as_mut() => {}
             }
@@ -342,10 +364,7 @@ impl Replica {
 
     /// After a reconnection whatever we held may have been claimed: first renew, and claim from nobody for one claim
     /// idle, because the others' renewals were held up too.
-    fn reconnected<T>(&mut self, message: &Result<T, broadcast::error::RecvError>) {
-        if matches!(message, Err(broadcast::error::RecvError::Closed)) {
-            return;
-        }
+    fn reconnected(&mut self) {
         let now = Instant::now();
         self.due.renew = now;
         self.due.sweep = now + self.settings.claim_idle;
@@ -361,24 +380,32 @@ impl Replica {
         self.vitals.draining();
         self.due.renew = Instant::now();
         if self.under_way.read.is_some() {
-            self.unblock_reader();
+            self.interrupt_reader();
         }
         self.give_back_all_unstarted();
     }
 
-    /// Makes the blocked read return now. Not awaited: the read itself answers.
-    pub(super) fn unblock_reader(&self) {
-        let reader = Arc::clone(&self.reader);
-        drop(tokio::spawn(async move { reader.unblock().await }));
+    /// Makes the blocked read return now.
+    pub(super) fn interrupt_reader(&self) {
+        self.reader.interrupt();
+    }
+
+    /// A read was made to return. Redis may have given it entries that nothing here has: the next renewal looks for them.
+    pub(super) fn read_interrupted(&mut self) {
+        let now = Instant::now();
+        self.due.renew = now;
+        self.unseen = Some(Unseen { since: now, is_looked_for: false });
     }
 
     fn has_ended(&self) -> Option<Ended> {
         let Mode::Draining(deadline) = self.mode else { return None };
-        let busy = &self.under_way;
-        if self.holdings.is_empty() && busy.read.is_none() && busy.admissions == 0 && !busy.sweep {
+        let (now, busy) = (Instant::now(), &self.under_way);
+        let has_nothing = self.holdings.is_empty() && busy.admissions == 0;
+        let may_get = busy.read.is_some() || busy.sweep || self.unseen.is_some_and(|unseen| now < unseen.until());
+        if has_nothing && (!may_get || now >= deadline) {
             return Some(Ended::Drained);
         }
-        (Instant::now() >= deadline).then(|| Ended::DeadlinePassed(self.holdings.len()))
+        (now >= deadline).then(|| Ended::DeadlinePassed(self.holdings.len()))
     }
 
     async fn leave(mut self, ended: Ended) -> Ended {

@@ -21,7 +21,8 @@ use crate::engine::simulated::SimulatedEngine;
 use crate::faults::Faults;
 use crate::metrics::Metrics;
 use crate::metrics::metered_engine::MeteredEngine;
-use crate::redis::{Connection, Kind, RedisError, Role, server};
+use crate::redis::server::{self, Danger};
+use crate::redis::{Connection, Kind, RedisError, Role};
 use crate::settings::{EngineKind, Settings};
 use crate::start::attempt::Launch;
 use crate::start::reconcile::Reconciler;
@@ -200,12 +201,12 @@ async fn connect(
     consumer: &str,
     conditions: &mut Conditions,
 ) -> Result<Connection, RunError> {
-    let name = format!("startjobs:{consumer}");
+    let (name, url) = (format!("startjobs:{consumer}"), &settings.redis.display_url);
     let opened = Connection::open(&settings.redis, role, &name, |error| {
-        conditions.met(Trouble::Redis, &error.text);
+        conditions.met(Trouble::Redis, &format!("no connection to {url}: {error}"));
     })
     .await
-    .map_err(|error| RunError::Unusable(error.text))?;
+    .map_err(|error| RunError::Unusable(format!("redis-url {url}: {error}")))?;
     conditions.over(Trouble::Redis);
     Ok(opened)
 }
@@ -222,6 +223,12 @@ async fn check_server(settings: &Settings, commands: &Connection, conditions: &m
         }
     };
     conditions.over(Trouble::Redis);
+    if dangers.contains(&Danger::Cluster) {
+        return Err(RunError::Unusable(format!(
+            "{} is a node of a Redis Cluster, which this version cannot use",
+            settings.redis.display_url
+        )));
+    }
     for danger in &dangers {
         tracing::warn!(worker = WORKER, stream = settings.stream.jobs, %danger, "redis endangers data");
     }

@@ -27,6 +27,7 @@ const TIDY_AGAIN: Duration = Duration::from_millis(300);
 impl Replica {
     pub(super) fn renewed(&mut self, result: Result<Renewed, RedisError>) {
         self.under_way.renew = false;
+        self.look_at_renewal(result.as_ref().err());
         let Renewed { delivered, entries, strays } = match self.checked(Trouble::Renew, result) {
             Ok(renewed) => {
                 let now = Instant::now();
@@ -35,6 +36,7 @@ impl Replica {
                     self.due.sweep = self.due.sweep.max(now + self.settings.claim_idle);
                 }
                 self.renewed_at = now;
+                self.unseen = self.unseen.filter(|unseen| !unseen.is_looked_for);
                 renewed
             }
             Err(delay) => {
@@ -106,7 +108,7 @@ impl Replica {
             tracing::warn!(worker = WORKER, stream, "paused by an operator: nothing is read or claimed");
             self.give_back_all_unstarted();
             if self.under_way.read.is_some() {
-                self.unblock_reader();
+                self.interrupt_reader();
             }
         } else {
             tracing::info!(worker = WORKER, stream, "resumed by an operator");
@@ -169,7 +171,7 @@ impl Replica {
     fn claim_next(&mut self, aim: Aim) {
         self.claim_next = Some(aim);
         if self.under_way.read.is_some() {
-            self.unblock_reader();
+            self.interrupt_reader();
         }
     }
 

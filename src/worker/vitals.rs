@@ -23,6 +23,7 @@ struct Signs {
     is_draining: bool,
     loop_turned: Instant,
     read_is_overdue: bool,
+    wedged: Option<&'static str>,
     troubles: BTreeMap<&'static str, String>,
 }
 
@@ -43,6 +44,7 @@ impl Vitals {
             is_draining: false,
             loop_turned: Instant::now(),
             read_is_overdue: false,
+            wedged: None,
             troubles: BTreeMap::new(),
         };
         Self {
@@ -68,6 +70,11 @@ impl Vitals {
         signs.read_is_overdue = read_is_overdue;
     }
 
+    /// Why this process cannot recover by itself; nothing once it has all the same.
+    pub(super) fn wedged(&self, reason: Option<&'static str>) {
+        self.lock().wedged = reason;
+    }
+
     pub(super) fn trouble_began(&self, trouble: Trouble, err: &str) {
         self.lock().troubles.insert(trouble.as_str(), err.to_owned());
     }
@@ -78,9 +85,23 @@ impl Vitals {
 
     /// Do our loops move? Never a question about Redis or the engine: restarting us would not help them.
     pub fn is_live(&self) -> bool {
+        self.liveness().is_ok()
+    }
+
+    /// The same; the error is what a restart would mend.
+    pub fn liveness(&self) -> Result<(), &'static str> {
         let signs = self.lock();
         // Before the replica runs there is no loop, only waiting.
-        !signs.has_started || (signs.loop_turned.elapsed() < self.loop_limit && !signs.read_is_overdue)
+        if !signs.has_started {
+            return Ok(());
+        }
+        if signs.loop_turned.elapsed() >= self.loop_limit {
+            return Err("the loop stands still");
+        }
+        if signs.read_is_overdue {
+            return Err("the blocking read does not return");
+        }
+        signs.wedged.map_or(Ok(()), Err)
     }
 
     /// Has the replica come up once?

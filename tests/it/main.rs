@@ -14,6 +14,12 @@ mod zombies;
 mod legacy_offset;
 // Redis goes away and comes back
 mod outages;
+// the network fails in every way and is healthy again
+mod network;
+// connections that are refused, unanswered, or lead to a server that cannot be used
+mod connections;
+// a server that postpones what its clients ask
+mod paused;
 // encrypted connections, and every way in which they are refused
 mod encrypted;
 // entries of any size

@@ -150,7 +150,13 @@ mod tests {
 
     #[test]
     fn a_password_on_its_way_for_everybody_to_read_is_warned_of() {
-        let redis = |is_local| RedisSettings { display_url: String::new(), url: Secret::new(""), tls: None, is_local };
+        let redis = |is_local| RedisSettings {
+            display_url: String::new(),
+            url: Secret::new(""),
+            password_file: None,
+            tls: None,
+            is_local,
+        };
         assert_eq!(encryption(&redis(false)).level, Level::Warn);
         assert_eq!(encryption(&redis(true)).level, Level::Ok);
     }

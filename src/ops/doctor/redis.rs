@@ -49,6 +49,7 @@ fn of_danger(danger: &Danger) -> Finding {
     let (found, remedy) = text.split_once(": ").unwrap_or((&text, "look at the server"));
     match danger {
         Danger::TooOld(_) => Finding::fail("version", found, remedy),
+        Danger::Cluster => Finding::fail("cluster", found, remedy),
         Danger::Evicts(_) => Finding::fail("eviction", found, remedy),
         Danger::NoAppendOnlyFile => Finding::warn("persistence", found, remedy),
         Danger::AofFailing(_) => Finding::fail("persistence", found, remedy),
@@ -97,6 +98,7 @@ mod tests {
     fn every_danger_has_a_remedy() {
         for danger in [
             Danger::TooOld("6.0".into()),
+            Danger::Cluster,
             Danger::Evicts("allkeys-lru".into()),
             Danger::NoAppendOnlyFile,
             Danger::AofFailing("err".into()),

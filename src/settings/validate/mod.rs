@@ -23,6 +23,8 @@ use super::table::{Row, TABLE, row};
 use super::{FaultSettings, LogFormat, Settings};
 use crate::faults::Point;
 
+pub use redis::read_password;
+
 /// Every setting, and how it came to be.
 #[derive(Debug, Clone)]
 pub struct Loaded {

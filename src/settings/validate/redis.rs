@@ -17,6 +17,7 @@ pub(super) fn settings(check: &mut Check) -> Option<RedisSettings> {
     let password = password_in_file(check);
     let tls = redis_tls(check, url.as_ref());
     let (mut url, password) = (url?, password?);
+    let password_file = password.is_some().then(|| check.text_of("redis-password-file"));
     match password {
         Some(_) if url.has_password() => {
             let file = check.quoted("redis-password-file");
@@ -35,7 +36,13 @@ pub(super) fn settings(check: &mut Check) -> Option<RedisSettings> {
         None => {}
     }
     check.show("redis-url", url.display());
-    Some(RedisSettings { display_url: url.display(), url: url.client(), tls: tls?, is_local: url.is_local() })
+    Some(RedisSettings {
+        display_url: url.display(),
+        url: url.client(),
+        password_file,
+        tls: tls?,
+        is_local: url.is_local(),
+    })
 }
 
 fn redis_tls(check: &mut Check, url: Option<&RedisUrl>) -> Read<Option<Tls>> {
@@ -76,11 +83,12 @@ fn password_in_file(check: &mut Check) -> Read<Option<String>> {
     check.parsed(NAME, password)
 }
 
-/// The password in a file. Errors name nothing of its contents.
 fn password(path: &str) -> Result<Option<String>, String> {
-    if path == "none" {
-        return Ok(None);
-    }
+    if path == "none" { Ok(None) } else { read_password(path).map(Some) }
+}
+
+/// The password in a file. Errors are the rest of a sentence and name nothing of its contents.
+pub fn read_password(path: &str) -> Result<String, String> {
     let text = read_text(path, PASSWORD_BYTES_MAX)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let password = line.strip_suffix('\r').unwrap_or(line);
@@ -90,5 +98,5 @@ fn password(path: &str) -> Result<Option<String>, String> {
     if password.contains('\n') {
         return Err("holds more than one line; a password is one line".to_owned());
     }
-    Ok(Some(password.to_owned()))
+    Ok(password.to_owned())
 }

@@ -12,6 +12,8 @@ pub mod registry;
 pub mod sim_log;
 // what a replica logged, line by line
 pub mod replica_log;
+// a network that fails in every way
+pub mod proxy;
 // a replica's probes and metrics over HTTP
 pub mod scrape;
 // every version of redis-server that there is here

@@ -1,0 +1,160 @@
+//! One client of the library, with the task that drives it. A connection has one at a time and never starts one again:
+//! a second `init` of a client that still has a task can leave it without a way to its connection for ever.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use fred::prelude::*;
+use fred::types::ConnectHandle;
+use fred::types::config::{Server, ServerConfig, TcpConfig, TlsConnector};
+use socket2::TcpKeepalive;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::connection::Shared;
+use super::{RedisError, Role};
+use crate::settings::RedisSettings;
+
+/// How long connecting and its handshake may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Commands waiting in the client while the server does not answer; beyond this they fail at once.
+const WAITING_COMMANDS_MAX: usize = 1_024;
+/// The wait before connecting grows between these, by a factor: the first try is nearly immediate, because a new client
+/// often follows one that was dropped on purpose.
+const RECONNECT_MIN_MS: u32 = 5;
+const RECONNECT_MAX_MS: u32 = 1_000;
+const RECONNECT_FACTOR: u32 = 4;
+/// Replicas that lost a server at the same moment do not come back at the same moment.
+const RECONNECT_JITTER_MS: u32 = 25;
+
+/// A client that connects, and reconnects, until this is dropped; then its socket is closed and its calls fail.
+#[derive(Debug)]
+pub(super) struct Live {
+    client: Client,
+    task: ConnectHandle,
+    watcher: JoinHandle<()>,
+    born: Instant,
+}
+
+impl Live {
+    /// Begins to connect.
+    pub(super) fn start(client: Client, shared: Weak<Shared>) -> Self {
+        // Before the first try: a failed handshake (wrong password, say) appears nowhere else.
+        let (errors, connects) = (client.error_rx(), client.reconnect_rx());
+        let task = client.connect();
+        let watcher = tokio::spawn(watch(errors, connects, client.clone(), shared));
+        Self { client, task, watcher, born: Instant::now() }
+    }
+
+    /// The client. Calls on it fail once this is dropped.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// How long ago it was made.
+    pub(super) fn age(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    /// The client believes that it has a connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.client.is_connected()
+    }
+
+    /// Its task has ended: no call will ever be answered.
+    pub(super) fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // The library would keep task and connection for ever.
+        self.task.abort();
+        self.watcher.abort();
+    }
+}
+
+/// Tells the connection what becomes of this client's tries to connect.
+async fn watch(
+    mut errors: Receiver<(Error, Option<Server>)>,
+    mut connects: Receiver<Server>,
+    client: Client,
+    shared: Weak<Shared>,
+) {
+    loop {
+        tokio::select! {
+            error = errors.recv() => match error {
+                // Without a server: a try failed. With one: a connection was lost, and a try follows.
+                Ok((error, None)) => {
+                    let Some(shared) = shared.upgrade() else { return };
+                    shared.try_failed(error).await;
+                }
+                Ok((_, Some(_))) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
+            connected = connects.recv() => match connected {
+                Ok(_) | Err(RecvError::Lagged(_)) => {
+                    let Some(shared) = shared.upgrade() else { return };
+                    shared.established(&client);
+                }
+                Err(RecvError::Closed) => return,
+            },
+        }
+    }
+}
+
+/// A client with these settings; `password` stands for the one in the URL.
+pub(super) fn build(settings: &RedisSettings, role: Role, password: Option<&str>) -> Result<Client, RedisError> {
+    let mut config = config_of(settings)?;
+    if let Some(password) = password {
+        config.password = Some(password.to_owned());
+    }
+    if let Some(tls) = &settings.tls {
+        config.tls = Some(TlsConnector::from((*tls.config()).clone()).into());
+        if let ServerConfig::Centralized { server } = &mut config.server {
+            // An IPv6 address stands in a certificate without the brackets it has in a URL.
+            server.tls_server_name = Some(server.host.trim_matches(['[', ']']).into());
+        }
+    }
+    // Keep trying when the server is down at start.
+    config.fail_fast = false;
+    let mut builder = Builder::from_config(config);
+    builder.with_connection_config(|connection| {
+        // Writes are never re-sent behind our back: every retry is ours, after the fence.
+        connection.max_command_attempts = 1;
+        connection.connection_timeout = CONNECT_TIMEOUT;
+        connection.internal_command_timeout = CONNECT_TIMEOUT;
+        connection.max_command_buffer_len = WAITING_COMMANDS_MAX;
+        // A server that no longer knows who we are is told again.
+        connection.reconnect_on_auth_error = true;
+        connection.tcp = TcpConfig {
+            nodelay: Some(true),
+            // Together they notice a peer that is gone, whether we are reading or writing.
+            user_timeout: Some(Duration::from_secs(3)),
+            keepalive: Some(
+                TcpKeepalive::new()
+                    .with_time(Duration::from_secs(3))
+                    .with_interval(Duration::from_secs(1))
+                    .with_retries(2),
+            ),
+            ..TcpConfig::default()
+        };
+    });
+    builder.with_performance_config(|performance| performance.default_command_timeout = role.timeout());
+    // 0 attempts: for ever.
+    let mut policy = ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, RECONNECT_FACTOR);
+    policy.set_jitter(RECONNECT_JITTER_MS);
+    builder.set_policy(policy);
+    Ok(builder.build()?)
+}
+
+/// What the URL says.
+pub(super) fn config_of(settings: &RedisSettings) -> Result<Config, RedisError> {
+    // The client would read the system's authorities anew for each URL that says TLS; it is told of TLS separately.
+    let url = settings.url.expose();
+    let unencrypted = url.replacen("rediss://", "redis://", 1).replacen("valkeys://", "valkey://", 1);
+    Ok(Config::from_url(if settings.tls.is_some() { &unencrypted } else { url })?)
+}
