@@ -58,6 +58,8 @@ pub mod exit {
     pub const TIMED_OUT: u8 = 75;
     /// A setting, or what a setting points at, is wrong.
     pub const CONFIG: u8 = 78;
+    /// SIGHUP came twice.
+    pub const HUNG_UP: u8 = 129;
     /// SIGINT came twice.
     pub const INTERRUPTED: u8 = 130;
     /// SIGTERM came twice.

@@ -8,7 +8,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{common, exit};
-use crate::observe::log::{self, Destination};
+use crate::observe::log::{self, Log};
+use crate::observe::notify::NotifySocket;
 use crate::observe::outlook::Outlook;
 use crate::observe::{http, sampler, systemd};
 use crate::ops::printable::printable;
@@ -22,7 +23,8 @@ const EXAMPLES: &str = "Examples:
   startjobs worker --engine simulated --slots 128 --claim-idle 2s
 
 Every flag is also an environment variable (--claim-idle is STARTJOBS_CLAIM_IDLE) and a key of the --config file.
-SIGTERM or SIGINT: stop reading, finish, settle, give back the rest, exit 0 within --drain-timeout. Twice: exit at once.";
+SIGTERM, SIGINT or SIGHUP: stop reading, finish, settle, give back the rest, exit 0 within --drain-timeout.
+Twice: exit at once with 143, 130 or 129.";
 
 /// The command and its flags.
 pub fn command() -> Command {
@@ -38,24 +40,28 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    log::install(settings.log_format, Destination::Stdout);
-    common::block_on(worker(settings))
+    let instruments = Instruments::new(&settings);
+    // Its last lines are written when it goes, after everything else.
+    match log::install(settings.log_format, &instruments.metrics) {
+        Ok(log) => common::block_on(worker(settings, instruments, &log)),
+        Err(error) => common::cannot_start(&error),
+    }
 }
 
-async fn worker(settings: Settings) -> u8 {
+async fn worker(settings: Settings, instruments: Instruments, log: &Log) -> u8 {
     let mut stops = match common::Stops::listen() {
         Ok(stops) => stops,
         Err(error) => {
-            eprintln!("startjobs: cannot listen for signals: {error}");
+            log.say_last(format!("startjobs: cannot listen for signals: {error}"));
             return exit::FAILED;
         }
     };
     let (stop, drain) = (CancellationToken::new(), settings.worker.drain_timeout);
-    let instruments = Instruments::new(&settings);
-    let mut shown = match show(&settings, &instruments).await {
+    let manager = NotifySocket::of_process().map(Arc::new);
+    let mut shown = match show(&settings, &instruments, manager.clone()) {
         Ok(shown) => shown,
         Err(error) => {
-            eprintln!("startjobs: {error}");
+            log.say_last(format!("startjobs: {error}"));
             return exit::CONFIG;
         }
     };
@@ -63,7 +69,9 @@ async fn worker(settings: Settings) -> u8 {
     let finished = tokio::select! {
         finished = &mut worker => finished,
         _ = stops.next() => {
-            systemd::stopping(drain);
+            if let Some(manager) = manager {
+                shown.spawn(systemd::stopping(drain, manager));
+            }
             stop.cancel();
             tokio::select! {
                 finished = &mut worker => finished,
@@ -78,25 +86,31 @@ async fn worker(settings: Settings) -> u8 {
         Ok(Finish::DeadlinePassed) => exit::FAILED,
         // The offset is anybody's text.
         Err(RunError::BadOffset(found)) => {
-            eprintln!("startjobs: {}", RunError::BadOffset(printable(&found)));
+            log.say_last(format!("startjobs: {}", RunError::BadOffset(printable(&found))));
             exit::CONFIG
         }
         Err(error @ (RunError::Strict(_) | RunError::Unusable(_))) => {
-            eprintln!("startjobs: {error}");
+            log.say_last(format!("startjobs: {error}"));
             exit::CONFIG
         }
     }
 }
 
 /// Probes and metrics where `http-addr` says so, and what systemd wants to hear.
-async fn show(settings: &Settings, instruments: &Instruments) -> Result<JoinSet<()>, String> {
+fn show(
+    settings: &Settings,
+    instruments: &Instruments,
+    manager: Option<Arc<NotifySocket>>,
+) -> Result<JoinSet<()>, String> {
     let mut shown = JoinSet::new();
     if let Some(address) = settings.http_addr {
-        let listener = http::bind(address).await?;
+        let listener = http::bind(address)?;
         let outlook = Arc::new(Outlook::new(settings));
         shown.spawn(http::run(listener, instruments.clone(), Arc::clone(&outlook)));
         shown.spawn(sampler::run(outlook, Arc::clone(&instruments.metrics)));
     }
-    shown.spawn(systemd::run(instruments.clone()));
+    if let Some(manager) = manager {
+        shown.spawn(systemd::run(instruments.clone(), manager));
+    }
     Ok(shown)
 }

@@ -30,6 +30,8 @@ pub struct GroupGauges {
     pub oldest_pending: Fraction,
     /// Entries in the dead-letter stream.
     pub dead_letters: Gauge,
+    /// Streams that have used the largest possible id.
+    pub exhausted: Gauge,
     /// Replicas present.
     pub replicas: Gauge,
     /// Replicas that ended without a goodbye.
@@ -59,6 +61,10 @@ impl Default for GroupGauges {
                 "Age of the oldest pending entry, 0 without one; it holds the offset mirror where it is",
             ),
             dead_letters: table.add("dead_letter_entries", "Entries in the dead-letter stream"),
+            exhausted: table.add(
+                "streams_exhausted",
+                "Streams of jobs, outcomes or dead letters that have used the largest possible id and take no entry",
+            ),
             replicas: table.add("replicas", "Replicas that are present, running or draining"),
             replicas_lost: table.add(
                 "replicas_lost",

@@ -93,6 +93,8 @@ pub struct Metrics {
     pub last_outcome: Fraction,
     /// When the blocking read last returned, Unix seconds.
     pub last_read: Fraction,
+    /// Log lines that did not leave the process.
+    pub log_lines_dropped: Counter,
     sampled: Fraction,
     samples: Family<One, Counter>,
     /// What the fleet's streams look like, as this process last looked.
@@ -161,6 +163,8 @@ impl Metrics {
                 .add("last_outcome_timestamp_seconds", "When this process last published an outcome, Unix time"),
             last_read: table
                 .add("last_read_timestamp_seconds", "When this process's blocking read last returned, Unix time"),
+            log_lines_dropped: table
+                .add("log_lines_dropped", "Log lines lost because they were not read fast enough or not writable"),
             sampled: table.add("group_sample_timestamp_seconds", SAMPLED),
             samples: table.add("group_samples", "Looks at the fleet's streams by this process, by result"),
             group: GroupGauges::default(),

@@ -13,7 +13,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::connections;
 use super::outlook::Outlook;
@@ -25,13 +25,21 @@ use crate::worker::run::Instruments;
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Binds the address; an error names it.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    let unusable = |error| format!("http-addr {address} cannot be used: {error}");
-    let listener = TcpListener::bind(address).await.map_err(unusable)?;
+pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    let unusable = |error: std::io::Error| format!("http-addr {address} cannot be used: {error}");
+    let listener = listen(address).map_err(unusable)?;
     // Port 0 is whatever is free.
     let bound = listener.local_addr().map_err(unusable)?;
     tracing::info!(http_addr = %bound, "probes and metrics are served");
     Ok(listener)
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A worker that was just restarted takes its port again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(connections::WAITING_MAX)
 }
 
 /// Serves for as long as it is polled.

@@ -2,6 +2,8 @@
 
 // log lines
 pub mod log;
+// how they leave the process
+mod line_queue;
 // what is served: probes, metrics, the fleet as JSON
 pub mod http;
 // to whom, how many at once, for how long
@@ -12,3 +14,5 @@ pub mod outlook;
 pub mod sampler;
 // readiness, status and watchdog
 pub mod systemd;
+// the socket for it
+pub mod notify;

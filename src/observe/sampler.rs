@@ -43,6 +43,7 @@ fn show(sample: &Sample, metrics: &Metrics, mirror: &mut MirrorWatch) {
     group.pending.set(number(look.pending.count));
     group.oldest_pending.set(age(look.pending.oldest.as_ref()));
     group.dead_letters.set(number(look.dead));
+    group.exhausted.set(size(look.exhausted.len()));
     let replicas = &replicas.replicas;
     let lost = replicas.iter().filter(|replica| replica.state == State::Lost);
     group.replicas.set(size(replicas.iter().filter(|replica| replica.is_alive()).count()));

@@ -1,10 +1,11 @@
 //! systemd: readiness, a status line, and the watchdog, fed only while the loop moves.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use sd_notify::NotifyState;
 use tokio::time::{Instant, sleep};
 
+use super::notify::{NotifySocket, watchdog};
 use crate::worker::run::Instruments;
 
 /// How often the status line is said anew, at least.
@@ -16,15 +17,14 @@ const START_EXTENSION_USEC: u32 = 30_000_000;
 /// What leaving may take beyond the drain.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Tells systemd what the process does, for as long as it is polled; returns at once where systemd did not ask.
-pub async fn run(instruments: Instruments) {
-    if std::env::var_os("NOTIFY_SOCKET").is_some() {
-        tell(instruments, sd_notify::watchdog_enabled(), notify).await;
-    }
+/// Tells systemd what the process does, for as long as it is polled.
+pub async fn run(instruments: Instruments, socket: Arc<NotifySocket>) {
+    tell(instruments, watchdog(), |lines| socket.send(lines)).await;
 }
 
-/// The same, with the time limit of the watchdog, if there is one, and the way to systemd given.
-pub async fn tell(instruments: Instruments, watchdog: Option<Duration>, mut send: impl FnMut(&[NotifyState<'_>])) {
+/// The same, with the time limit of the watchdog, if there is one, and the way to systemd given; it answers whether the
+/// lines have arrived.
+pub async fn tell(instruments: Instruments, watchdog: Option<Duration>, mut send: impl FnMut(&[String]) -> bool) {
     // Half the limit, as sd_watchdog_enabled(3) recommends; without a watchdog only the status line is refreshed.
     let interval = watchdog.map_or(SAY_EVERY, |limit| (limit / 2).min(SAY_EVERY));
     let vitals = &instruments.vitals;
@@ -32,20 +32,19 @@ pub async fn tell(instruments: Instruments, watchdog: Option<Duration>, mut send
     let mut is_ready = false;
     loop {
         let becomes_ready = !is_ready && vitals.has_started();
-        is_ready |= becomes_ready;
         if becomes_ready || said.is_none_or(|said| said.elapsed() >= interval) {
             said = Some(Instant::now());
-            let status = status(&instruments);
-            let mut states = vec![NotifyState::Status(&status)];
+            let mut lines = vec![format!("STATUS={}", status(&instruments))];
             if becomes_ready {
-                states.push(NotifyState::Ready);
+                lines.push("READY=1".to_owned());
             } else if !is_ready {
-                states.push(NotifyState::ExtendTimeoutUsec(START_EXTENSION_USEC));
+                lines.push(format!("EXTEND_TIMEOUT_USEC={START_EXTENSION_USEC}"));
             }
             if watchdog.is_some() && vitals.is_live() {
-                states.push(NotifyState::Watchdog);
+                lines.push("WATCHDOG=1".to_owned());
             }
-            send(&states);
+            // Readiness that did not arrive is said again: without it systemd gives the start up.
+            is_ready |= send(&lines) && becomes_ready;
         }
         sleep(if is_ready { interval } else { interval.min(LOOK_EVERY) }).await;
     }
@@ -69,13 +68,11 @@ fn status(instruments: &Instruments) -> String {
     }
 }
 
-/// The process drains, and needs this long for it at most.
-pub fn stopping(drain: Duration) {
-    let micros = u32::try_from((drain + LEAVE_WITHIN).as_micros()).unwrap_or(u32::MAX);
-    notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros), NotifyState::Status("draining")]);
-}
-
-fn notify(states: &[NotifyState<'_>]) {
-    // A socket that has gone away is systemd's affair.
-    drop(sd_notify::notify(states));
+/// Tells systemd that the process drains, and needs this long for it at most; tries until it has heard.
+pub async fn stopping(drain: Duration, socket: Arc<NotifySocket>) {
+    let limit = (drain + LEAVE_WITHIN).as_micros();
+    let lines = ["STOPPING=1".to_owned(), format!("EXTEND_TIMEOUT_USEC={limit}"), "STATUS=draining".to_owned()];
+    while !socket.send(&lines) {
+        sleep(LOOK_EVERY).await;
+    }
 }

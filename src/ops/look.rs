@@ -22,6 +22,8 @@ pub struct Look {
     pub results: u64,
     /// Dead letters.
     pub dead: u64,
+    /// Streams that have used the largest possible id.
+    pub exhausted: Vec<String>,
     /// The legacy offset.
     pub mirror: Option<String>,
     /// What the fleet last wrote to it.
@@ -138,6 +140,12 @@ impl Look {
             Watermark::Between(below, oldest) => (below..oldest).contains(&mirror),
             Watermark::Before(oldest) => mirror < oldest,
         })
+    }
+
+    /// How far the last id of the jobs stream is ahead of the server's clock.
+    pub fn id_ahead_ms(&self) -> u64 {
+        let last = self.stream.as_ref().and_then(|stream| id_of(&stream.last_generated));
+        last.map_or(0, |last| last.ms.saturating_sub(self.now_ms))
     }
 
     /// How long ago an entry was appended, by its id and the server's clock.

@@ -44,6 +44,8 @@ pub struct Overview {
     pub mirror: Mirror,
     /// The group exists.
     pub has_group: bool,
+    /// Streams that have used the largest possible id: Redis refuses every further entry.
+    pub exhausted: Vec<String>,
     /// The engines of the replicas that are alive.
     pub engines: BTreeSet<String>,
     /// The versions of the replicas that are alive.
@@ -167,6 +169,7 @@ impl View {
             lag: lag(look, waiting),
             mirror: mirror(look),
             has_group: look.group.is_some(),
+            exhausted: look.exhausted.clone(),
             engines: listed.iter().filter(alive).filter_map(|replica| replica.engine.clone()).collect(),
             versions: listed.iter().filter(alive).filter_map(|replica| replica.version.clone()).collect(),
             redis,

@@ -26,6 +26,9 @@ const WAITS_LONG: Duration = Duration::from_secs(30);
 /// Fills in what is wrong, and the sentence.
 pub(super) fn judge(overview: &mut Overview, wrong_types: &[String], max_run: Duration) {
     let mut problems: Vec<String> = wrong_types.to_vec();
+    problems.extend(overview.exhausted.iter().map(|stream| {
+        format!("the stream {stream} has used the largest possible id: Redis refuses every further entry")
+    }));
     problems.extend(unread(overview));
     problems.extend(slow(overview, max_run));
     problems.extend(stranded(overview));

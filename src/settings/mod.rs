@@ -124,7 +124,7 @@ pub struct WorkerSettings {
     pub retry_max: Duration,
     /// `retry-attempts`: service failures until the budget is spent.
     pub retry_attempts: u32,
-    /// `retry-max-age`: age since the first delivery until the budget is spent.
+    /// `retry-max-age`: time since the first failure until the budget is spent.
     pub retry_max_age: Duration,
     /// `crash-budget`
     pub crash_budget: u32,

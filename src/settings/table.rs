@@ -213,7 +213,7 @@ table! {
         "retry-attempts" = Text("5"), count(1, 10_000),
             "How many failures of the start service answer a job with a failure.";
         "retry-max-age" = Text("5m"), Shape::DURATION,
-            "How long after its first delivery a job is still tried again.";
+            "How long after its first failure a job is still tried again.";
         "crash-budget" = Text("4"), count(0, 10_000),
             "How many crashes one entry may survive; with one more it is poison.";
         "max-backing-off" = Computed("4 x slots"), count(1, 1_000_000),

@@ -90,6 +90,11 @@ async fn sigint_under_load_ends_with_0_in_time_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn sighup_under_load_ends_with_0_in_time_and_loses_nothing() {
+    stops_under_load(Signal::HUP).await;
+}
+
+#[tokio::test]
 async fn what_is_given_back_is_taken_at_once_and_counts_as_no_crash() {
     let mut world = World::with(LONG_IDLE).await;
     let a = one_runs_and_nine_wait(&mut world, "sim/slow:2s").await;
@@ -150,6 +155,38 @@ async fn a_second_sigint_ends_it_at_once_with_130() {
 }
 
 #[tokio::test]
+async fn a_second_sighup_ends_it_at_once_with_129() {
+    second_signal(Signal::HUP, 129).await;
+}
+
+#[tokio::test]
+async fn a_worker_under_nohup_outlives_its_terminal() {
+    let mut world = World::new().await;
+    let variable = |name: &str| format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"));
+    let mut worker = std::process::Command::new("nohup")
+        .args([env!("CARGO_BIN_EXE_startjobs"), "worker"])
+        .envs(crate::support::world::FAST.iter().map(|&(name, value)| (variable(name), value)))
+        .env("STARTJOBS_REDIS_URL", world.redis.url())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("nohup (coreutils) runs");
+    let pid = rustix::process::Pid::from_child(&worker);
+    world.send("game-1", "galaxy/engine:1").await;
+    world.settled().await;
+    rustix::process::kill_process(pid, Signal::HUP).expect("it is there");
+    world.send("game-2", "galaxy/engine:1").await;
+    world.settled().await;
+    // A drain would end it: it is idle.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(1) {
+        assert_eq!(worker.try_wait().expect("a child"), None, "it has ended");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    rustix::process::kill_process(pid, Signal::TERM).expect("it is there");
+    assert_eq!(worker.wait().expect("a child").code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_start_that_outlasts_the_drain_deadline_is_finished_by_another_replica() {
     let mut world = World::with(&[("claim-idle", "20s"), ("drain-timeout", "1s")]).await;
     let a = world.replica(&[]);
@@ -178,7 +215,7 @@ async fn a_start_that_outlasts_the_drain_deadline_is_finished_by_another_replica
 
 #[tokio::test]
 async fn an_idle_replica_ends_within_a_second_and_leaves_no_consumer() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut world = World::with(&[("block", "30s")]).await;
         let a = world.replica(&[]);
         world.begun(a).await;

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::bench::floor::{self, Manner};
 use crate::bench::noop;
 use crate::cli::{common, exit};
-use crate::observe::log::{self, Destination};
+use crate::metrics::Metrics;
+use crate::observe::log;
 use crate::settings::{Settings, Sources, Values};
 
 /// The command.
@@ -29,8 +30,10 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         Some("floor") => Manner::Script,
         Some("floor-pipeline") => Manner::Pipeline,
         _ => {
-            log::install(settings.log_format, Destination::Stdout);
-            return common::block_on(run_noop(settings));
+            return match log::install(settings.log_format, &Metrics::new()) {
+                Ok(_log) => common::block_on(run_noop(settings)),
+                Err(error) => common::cannot_start(&error),
+            };
         }
     };
     match floor::run(&settings, manner) {

@@ -41,6 +41,8 @@ pub(in crate::ops) fn judge(overview: &Overview, replicas: &[Replica], dead: &[D
         seen.foreign_offset(),
         unknown(&rules::ORPHANS, "needs what was put back in 15 minutes; `audit` finds what has not been put back"),
         seen.entries_lost(),
+        seen.stream_exhausted(),
+        unknown(&rules::LOG_LINES_DROPPED, "each replica counts its own: startjobs_log_lines_dropped_total"),
     ];
     let is_exported = overview.replicas.alive > 0;
     let others = others.into_iter().map(|alert| if is_exported { alert } else { unexported(alert) });
@@ -165,6 +167,15 @@ impl Seen<'_> {
 
     fn entries_lost(&self) -> Alert {
         self.dead_of(&rules::ENTRIES_LOST, |dead| dead.reason == Reason::EntryLost.as_str())
+    }
+
+    fn stream_exhausted(&self) -> Alert {
+        let (rule, exhausted) = (&rules::STREAM_EXHAUSTED, &self.overview.exhausted);
+        let count = u64::try_from(exhausted.len()).unwrap_or(u64::MAX);
+        if exhausted.is_empty() {
+            return quiet(rule, Some(0.0), "every stream takes further entries");
+        }
+        raised(rule, number(count), None, format!("Redis refuses every further entry of {}", exhausted.join(", ")))
     }
 
     fn lag_unknown(&self) -> Alert {

@@ -228,8 +228,28 @@ pub const ENTRIES_LOST: Rule = Rule {
     windows_min: &[15],
 };
 
+/// No further entry is taken.
+pub const STREAM_EXHAUSTED: Rule = Rule {
+    name: "StreamExhausted",
+    severity: "critical",
+    summary: "A stream has used the largest possible id and takes no entry",
+    held_for: minutes(1),
+    limits: &[above("startjobs_streams_exhausted", 0.0)],
+    windows_min: &[],
+};
+
+/// The log has gaps.
+pub const LOG_LINES_DROPPED: Rule = Rule {
+    name: "LogLinesDropped",
+    severity: "warning",
+    summary: "Log lines of a replica are lost",
+    held_for: minutes(1),
+    limits: &[above("startjobs_log_lines_dropped_total", 0.0)],
+    windows_min: &[15],
+};
+
 /// All of them, in the order of the file.
-pub const ALL: [Rule; 15] = [
+pub const ALL: [Rule; 17] = [
     NO_REPLICAS,
     REPLICA_LOST,
     BACKLOG_GROWING,
@@ -245,4 +265,6 @@ pub const ALL: [Rule; 15] = [
     FOREIGN_OFFSET,
     ORPHANS,
     ENTRIES_LOST,
+    STREAM_EXHAUSTED,
+    LOG_LINES_DROPPED,
 ];

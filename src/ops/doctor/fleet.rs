@@ -1,8 +1,11 @@
 //! The keys, the group, the mirror and the replicas.
 
+use std::time::Duration;
+
 use super::Finding;
 use crate::ops::View;
 use crate::ops::backlog::COUNTED_MAX;
+use crate::ops::look::Look;
 use crate::ops::overview::Overview;
 use crate::ops::printable::{printable, span};
 use crate::redis::RedisError;
@@ -20,6 +23,7 @@ pub(super) async fn fleet(view: &View) -> Result<Vec<Finding>, RedisError> {
         let held = look.types.values().filter(|held| *held != "none").count();
         findings.push(Finding::ok("keys", format!("{held} of {} exist, every one of its type", look.types.len())));
     }
+    findings.extend(ids(&look));
     findings.push(group(&overview, &view.group, &view.keys.jobs));
     findings.push(lag(&overview));
     findings.push(mirror(&overview));
@@ -30,6 +34,28 @@ pub(super) async fn fleet(view: &View) -> Result<Vec<Finding>, RedisError> {
         findings.push(Finding::warn("pause", found, "startjobs resume"));
     }
     Ok(findings)
+}
+
+/// Ids further ahead than this were written by a sender and not given by Redis, or the server's clock went back.
+const AHEAD_MAX: Duration = Duration::from_secs(60);
+
+fn ids(look: &Look) -> Vec<Finding> {
+    const ABOUT: &str = "ids";
+    let exhausted = look.exhausted.iter().map(|stream| {
+        let found = format!("{stream} has used the largest possible id: Redis refuses every further entry");
+        Finding::fail(ABOUT, found, "move the stream aside: docs/runbooks.md, StreamExhausted")
+    });
+    let mut findings: Vec<Finding> = exhausted.collect();
+    let ahead = look.id_ahead_ms();
+    if findings.is_empty() {
+        findings.push(if u128::from(ahead) > AHEAD_MAX.as_millis() {
+            let found = format!("the last id of the jobs stream is {} ahead of the server's clock", span(ahead));
+            Finding::warn(ABOUT, found, "let senders use XADD with *: ages and limits by age are wrong until then")
+        } else {
+            Finding::ok(ABOUT, "every stream takes further entries")
+        });
+    }
+    findings
 }
 
 fn group(overview: &Overview, group: &str, jobs: &str) -> Finding {

@@ -33,11 +33,22 @@ if is(SHADOW, 'string') then look.shadow = redis.call('GET', SHADOW) end
 if is(VERIFIED, 'string') then look.verified = redis.call('GET', VERIFIED) end
 if is(RESULTS, 'stream') then look.results = redis.call('XLEN', RESULTS) end
 if is(DEAD, 'stream') then look.dead = redis.call('XLEN', DEAD) end
+
+-- A stream whose last id is the largest there is takes no entry any more. Of our own streams only the entry shows it;
+-- the jobs stream tells its last id, which outlives the entry.
+local LARGEST = '18446744073709551615-18446744073709551615'
+local exhausted = {}
+local function exhaust(key) exhausted[#exhausted + 1] = key; look.exhausted = exhausted end
+for _, key in ipairs({ RESULTS, DEAD }) do
+  if is(key, 'stream') and #redis.call('XRANGE', key, LARGEST, LARGEST) > 0 then exhaust(key) end
+end
+
 if is(REPLICAS, 'hash') then look.replicas = by_name(redis.call('HGETALL', REPLICAS)) end
 if not is(PAUSED, 'none') then look.paused = is(PAUSED, 'hash') and by_name(redis.call('HGETALL', PAUSED)) or {} end
 if not is(JOBS, 'stream') then return cjson.encode(look) end
 
 local info = by_name(redis.call('XINFO', 'STREAM', JOBS))
+if info['last-generated-id'] == LARGEST then exhaust(JOBS) end
 local first, last = info['first-entry'], info['last-entry']
 look.stream = {
   length = info['length'],

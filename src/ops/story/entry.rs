@@ -183,6 +183,8 @@ impl View {
             return Ok(());
         }
         let by_source = ("source_ref", story.entry_id.as_str());
+        // An id ahead of the server's clock does not say since when an answer may be there.
+        let id = if id.ms > look.now_ms { EntryId { ms: 0, seq: 0 } } else { id };
         let is_stream = |key: &str| look.types.get(key).is_some_and(|held| held == "stream");
         let mut is_whole = true;
         let (mut outcome, mut dead) = (None, None);
@@ -252,6 +254,7 @@ fn stage(story: &EntryStory, id: EntryId, look: &Look) -> Stage {
 
 fn moments(story: &EntryStory, replicas: &[Replica]) -> Vec<Moment> {
     let mut moments = Vec::new();
+    let appended = if story.appended_at_ms > story.at_ms { "appended (id ahead of the clock)" } else { "appended" };
     let mut add = |at_ms: u64, what, detail: String| moments.push(Moment { at_ms, what, detail });
     if let Some(payload) = &story.payload {
         if let Some(at) = u64::try_from(payload.requested_at_ms).ok().filter(|&at| at > 0) {
@@ -261,9 +264,9 @@ fn moments(story: &EntryStory, replicas: &[Replica]) -> Vec<Moment> {
             (None, Some(game), Some(image)) => format!("game {game}, image {image}"),
             (malformed, ..) => format!("no start job: {}", malformed.as_deref().unwrap_or_default()),
         };
-        add(story.appended_at_ms, "appended", asked);
+        add(story.appended_at_ms, appended, asked);
     } else {
-        add(story.appended_at_ms, "appended", "the payload is not in the stream any more".to_owned());
+        add(story.appended_at_ms, appended, "the payload is not in the stream any more".to_owned());
     }
     if let Some(holder) = &story.pending {
         let at = story.at_ms.saturating_sub(holder.idle_ms);

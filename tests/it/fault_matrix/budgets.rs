@@ -271,3 +271,21 @@ async fn a_replica_that_stood_still_learns_that_its_entries_are_anothers() {
     assert!(world.log(first.number).processed().is_empty(), "it published a stale outcome");
     world.at_rest().await;
 }
+
+#[tokio::test]
+async fn a_job_is_tried_again_for_so_long_after_its_first_failure_whenever_it_was_first_delivered() {
+    let settings = [("retry-attempts", "1000"), ("retry-max-age", "2s"), ("retry-max", "100ms")];
+    let mut world = World::with(&settings).await;
+    world.create_group().await;
+    let job = world.send("game", "sim/retry").await;
+    world.read_as("elsewhere", "1").await;
+    // Its first delivery is older than the limit.
+    world.eventually("the delivery is old", async |world: &World| in_hand(world).await[0].idle_ms > 2_500).await;
+    let began = Instant::now();
+    world.replica(&[]);
+    world.settled().await;
+    assert!(began.elapsed() >= Duration::from_secs(2), "given up after {:?}", began.elapsed());
+    let letters = world.lobby.all_dead().await.expect("dead letters");
+    assert_eq!((letters.len(), letters[0].reason.as_str()), (1, "retries_exhausted"));
+    assert_ne!(world.outcome(job).await.get("error_code"), "");
+}

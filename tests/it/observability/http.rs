@@ -233,10 +233,10 @@ async fn connections_are_bounded_in_number_and_those_that_say_nothing_make_room(
     for _ in 0..200 {
         silent.push(TcpStream::connect(&address).await.expect("the kernel accepts"));
     }
-    // The question stands behind all of them, and is answered once some have been given up.
+    // The question stands behind all of them, and they give way to it.
     let began = Instant::now();
     assert_eq!(get(&address, "/livez").await.status, 200);
-    assert!(began.elapsed() > Duration::from_secs(2), "the silent connections held nothing up");
+    assert!(began.elapsed() < Duration::from_secs(2), "held up for {:?}", began.elapsed());
     assert!(open_files(&mut world) <= before + 64 + 8, "more connections are open than allowed");
     // Work goes on meanwhile.
     world.send("game-1", "galaxy/engine:1").await;

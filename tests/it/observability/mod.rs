@@ -10,6 +10,10 @@ mod sampler;
 mod systemd;
 // every line of a log
 mod logs;
+// a log that nobody reads
+mod stalled;
+// thousands of connections
+mod crowds;
 // dashboard, rules, alerts, runbooks
 mod monitoring;
 

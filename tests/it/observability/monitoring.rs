@@ -9,7 +9,7 @@ use startjobs::ops::alerts::rules::ALL;
 use super::metrics::{exposition, families};
 use super::{document, file, promtool};
 
-const ALERTS: [&str; 15] = [
+const ALERTS: [&str; 17] = [
     "NoReplicas",
     "ReplicaLost",
     "BacklogGrowing",
@@ -25,6 +25,8 @@ const ALERTS: [&str; 15] = [
     "ForeignOffset",
     "OrphansFound",
     "EntriesLost",
+    "StreamExhausted",
+    "LogLinesDropped",
 ];
 
 fn yaml(name: &str) -> Value {

@@ -1,6 +1,7 @@
 //! Readiness, status and watchdog on a notify socket of the test's own.
 
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -23,8 +24,13 @@ struct Manager {
 impl Manager {
     /// Starts a worker that must show signs of life once a second.
     fn start(world: &World, settings: &[(&str, &str)]) -> Self {
-        let path = world.directory.path().join("notify");
+        let path = path_in(world);
         let socket = UnixDatagram::bind(&path).expect("a socket");
+        Self::at(socket, &path.to_string_lossy(), world, settings)
+    }
+
+    /// The same on this socket, of which the worker is told this name.
+    fn at(socket: UnixDatagram, name: &str, world: &World, settings: &[(&str, &str)]) -> Self {
         socket.set_nonblocking(true).expect("it is set");
         let log = world.directory.path().join("notified.log");
         let url = world.redis.url();
@@ -34,10 +40,7 @@ impl Manager {
             .chain(settings)
             .chain(&[("redis-url", url.as_str())])
             .map(|&(name, value)| (variable(name), value.to_owned()))
-            .chain([
-                ("NOTIFY_SOCKET".to_owned(), path.to_string_lossy().into_owned()),
-                ("WATCHDOG_USEC".to_owned(), "1000000".to_owned()),
-            ])
+            .chain([("NOTIFY_SOCKET".to_owned(), name.to_owned()), ("WATCHDOG_USEC".to_owned(), "1000000".to_owned())])
             .collect();
         let program = PathBuf::from(env!("CARGO_BIN_EXE_startjobs"));
         let worker = Process::start(&program, &["worker".to_owned()], &environment, &log).expect("the binary runs");
@@ -117,15 +120,60 @@ async fn systemd_hears_of_the_start_the_work_the_outage_and_the_end() {
     world.settled().await;
 }
 
+fn path_in(world: &World) -> PathBuf {
+    world.directory.path().join("notify")
+}
+
+#[tokio::test]
+async fn a_socket_may_be_abstract() {
+    let world = World::new().await;
+    let name = format!("startjobs-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a name");
+    let socket = UnixDatagram::bind_addr(&address).expect("a socket");
+    let began = Instant::now();
+    let mut manager = Manager::at(socket, &format!("@{name}"), &world, &[]);
+    manager.hears(began, "readiness", |line| line == "READY=1").await;
+    manager.hears(began, "a sign of life", |line| line == "WATCHDOG=1").await;
+    manager.worker.signal(Signal::TERM);
+    manager.hears(began, "the end", |line| line == "STOPPING=1").await;
+}
+
+#[tokio::test]
+async fn a_manager_that_is_not_there_is_missed_once_and_told_when_it_comes() {
+    let world = World::new().await;
+    let elsewhere = UnixDatagram::unbound().expect("a socket");
+    let began = Instant::now();
+    let mut manager = Manager::at(elsewhere, &path_in(&world).to_string_lossy(), &world, &[]);
+    let log = |manager: &Manager| std::fs::read_to_string(&manager.log).unwrap_or_default();
+    let missed = "service manager cannot be notified";
+    // Several attempts, half a second apart.
+    while !log(&manager).contains(missed) || began.elapsed() < Duration::from_secs(3) {
+        assert!(began.elapsed() < PATIENCE, "{}", log(&manager));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    manager.socket = UnixDatagram::bind(path_in(&world)).expect("a socket");
+    manager.socket.set_nonblocking(true).expect("it is set");
+    manager.hears(began, "readiness", |line| line == "READY=1").await;
+    manager.worker.signal(Signal::TERM);
+    assert!(manager.worker.wait_async(PATIENCE).await.is_some_and(|status| status.success()));
+    let log = log(&manager);
+    assert_eq!(
+        (log.matches(missed).count(), log.matches("service manager is notified again").count()),
+        (1, 1),
+        "{log}"
+    );
+}
+
 #[tokio::test]
 async fn a_loop_that_stands_still_feeds_no_watchdog() {
     let world = World::new().await;
     let instruments = Instruments::new(&world.settings);
     let heard: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
     let (hearing, shown) = (Arc::clone(&heard), instruments.clone());
-    let telling = tokio::spawn(systemd::tell(shown, Some(Duration::from_millis(200)), move |states| {
-        let said = states.iter().map(|state| (Instant::now(), state.to_string()));
+    let telling = tokio::spawn(systemd::tell(shown, Some(Duration::from_millis(200)), move |lines| {
+        let said = lines.iter().map(|line| (Instant::now(), line.clone()));
         hearing.lock().expect("no panic while it is held").extend(said);
+        true
     }));
     // The loop has begun, and then never turns again.
     instruments.vitals.started();

@@ -42,6 +42,7 @@ async fn a_fleet_in_order_has_no_finding_that_fails() {
         "latency",
         "rights",
         "keys",
+        "ids",
         "group",
         "lag",
         "mirror",

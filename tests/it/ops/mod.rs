@@ -11,6 +11,8 @@ mod stories;
 // limits, and what is wrong with the surroundings
 mod check;
 mod doctor;
+// a stream that takes no entry any more
+mod exhausted;
 // foreign text on a terminal
 mod hostile;
 // the reference, completions, manual pages

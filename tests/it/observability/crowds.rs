@@ -1,0 +1,117 @@
+//! Thousands of connections on the port of the probes: a probe is answered all the same, from the same address.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::{SERVED, address_of, get};
+use crate::support::world::World;
+
+const CROWD: usize = 10_000;
+/// A probe's limit in deploy/kubernetes is three seconds. Unloaded, an answer takes some milliseconds.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// Raises the limit of open files of this process as far as it may; answers how many connections fit.
+fn allowed(wanted: usize) -> usize {
+    const OTHERS: u64 = 200;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("up to the maximum");
+    let fit = limit.maximum.map_or(wanted, |limit| usize::try_from(limit.saturating_sub(OTHERS)).unwrap_or(wanted));
+    if fit < wanted {
+        eprintln!("TEST REDUCED: the limit of open files (ulimit -n) allows {fit} connections of {wanted}");
+    }
+    fit.min(wanted)
+}
+
+/// What one of the crowd does until it is closed.
+async fn linger(address: Arc<str>, number: usize, open: Arc<AtomicUsize>) {
+    let Ok(mut stream) = TcpStream::connect(&*address).await else { return };
+    open.fetch_add(1, Ordering::Relaxed);
+    let head = b"GET /livez HTTP/1.1\r\nX-Slow: ";
+    let mut rest = Vec::new();
+    match number % 3 {
+        // Idle.
+        0 => {}
+        // Slow: the head never ends.
+        1 => drop(stream.write_all(head).await),
+        // Trickling.
+        _ => {
+            for byte in head.iter().chain(std::iter::repeat(&b'x')) {
+                if stream.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        }
+    }
+    drop(stream.read_to_end(&mut rest).await);
+}
+
+#[tokio::test]
+async fn a_probe_is_answered_beside_ten_thousand_idle_slow_and_trickling_connections() {
+    let mut world = World::new().await;
+    world.replica(&[SERVED]);
+    world.begun(0).await;
+    let address: Arc<str> = address_of(&mut world, 0).await.into();
+    let (crowd, open) = (allowed(CROWD), Arc::new(AtomicUsize::new(0)));
+    let mut lingering = JoinSet::new();
+    let mut slowest = Duration::ZERO;
+    // While they come, and after.
+    for number in 0..crowd {
+        lingering.spawn(linger(Arc::clone(&address), number, Arc::clone(&open)));
+        if number % 500 == 499 || number + 1 == crowd {
+            let until = number + 1;
+            while open.load(Ordering::Relaxed) < until {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let began = Instant::now();
+            assert_eq!(get(&address, "/livez").await.status, 200);
+            slowest = slowest.max(began.elapsed());
+        }
+    }
+    for _ in 0..20 {
+        let began = Instant::now();
+        assert_eq!(get(&address, "/readyz").await.status, 200);
+        slowest = slowest.max(began.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(slowest < ANSWER_WITHIN, "a probe took {slowest:?}");
+    eprintln!("{crowd} connections, the slowest probe took {slowest:?}");
+    let pid = world.fleet.replica(0).process().id();
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the process is there").count();
+    assert!(files < 64 + 64, "{files} files are open");
+    world.send("game-1", "galaxy/engine:1").await;
+    world.settled().await;
+}
+
+#[tokio::test]
+async fn a_crowd_does_not_interrupt_an_answer() {
+    let mut world = World::new().await;
+    world.replica(&[SERVED]);
+    world.begun(0).await;
+    let address = address_of(&mut world, 0).await;
+    // This answer takes its time.
+    world.redis.pause();
+    let asked = address.clone();
+    let answer = tokio::spawn(async move { get(&asked, "/api/v1/status.json").await });
+    let mut crowd = Vec::new();
+    let mut probes = 0;
+    while !answer.is_finished() {
+        crowd.push(TcpStream::connect(&address).await.expect("the kernel accepts"));
+        if crowd.len() % 50 == 0 {
+            assert_eq!(get(&address, "/livez").await.status, 200);
+            probes += 1;
+            crowd.drain(..25);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    assert!(probes > 10, "the crowd came too late: {probes}");
+    let answer = answer.await.expect("it was answered");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    world.redis.resume();
+}
