@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::tools::passes;
 use super::{Surroundings, files_below, free_port, has_extension, root, shown, temporary, text_of};
-use crate::support::servers::fetched;
+use crate::support::servers;
 use crate::support::world::PATIENCE;
 
 const TEMPLATE: &str = "deploy/redis/users.acl.in";
