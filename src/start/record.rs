@@ -102,12 +102,23 @@ pub struct ServerClock {
 impl ServerClock {
     /// An answer that has just come says so.
     pub fn hear(ms: u64) -> Self {
-        Self { ms, heard_at: Instant::now() }
+        Self::hear_at(ms, Instant::now())
+    }
+
+    /// An answer that came at this moment says so.
+    pub fn hear_at(ms: u64, heard_at: Instant) -> Self {
+        Self { ms, heard_at }
     }
 
     /// Unix milliseconds.
     pub fn now_ms(self) -> u64 {
-        self.ms.saturating_add(u64::try_from(self.heard_at.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.ms_at(Instant::now())
+    }
+
+    /// The same at this moment.
+    pub fn ms_at(self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.heard_at);
+        self.ms.saturating_add(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }
 

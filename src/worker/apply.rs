@@ -8,12 +8,13 @@ use tokio::time::Instant;
 
 use super::WORKER;
 use super::backoff::CALLS;
+use super::clock::now_ms;
 use super::conditions::Trouble;
 use super::events::Event;
 use super::holdings::{Held, Stage};
 use super::pump::{FEW, SPARSE_AFTER};
 use super::replica::{Job, Mode, Replica};
-use super::work::{Conclusion, age_of, now_ms};
+use super::work::Conclusion;
 use crate::contract::dead_letter::{DeadLetter, Kept, Reason};
 use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::{Answer, JobResult, REPLAY_NO_OP};
@@ -279,7 +280,9 @@ impl Replica {
             tracing::debug!(worker = WORKER, stream, stream_entry_id, game_id, err, retry_in_s, "start waits");
         }
         job.held.was_counted = true;
-        if !counted {
+        if counted {
+            job.held.since = Instant::now();
+        } else {
             job.uncounted += 1;
         }
         if self.mode != Mode::Running || !self.engine_up {
@@ -396,7 +399,11 @@ impl Replica {
 
     fn published(&self, held: &Held, ending: &Ending) {
         if let Ending::Outcome(result) | Ending::Both(result, _) = ending {
-            self.metrics.outcome(result.answer.outcome(), code_label(&result.answer), age_of(held.id()));
+            self.metrics.outcome(
+                result.answer.outcome(),
+                code_label(&result.answer),
+                self.work.clock.age_of(held.id()),
+            );
             log_processed(&self.stream.jobs, self.engine, result);
         }
         if let Ending::Dead(letter) | Ending::Both(_, letter) = ending {

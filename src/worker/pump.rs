@@ -223,7 +223,7 @@ impl Replica {
                 crashes: job.held.crashes,
                 failures: job.held.failures,
                 uncounted: job.uncounted,
-                held_for: job.held.since.elapsed(),
+                since: job.held.since,
                 is_too_large: job.is_too_large,
             };
             let work = Arc::clone(&self.work);
@@ -317,11 +317,17 @@ impl Replica {
         self.under_way.renew = true;
         self.due.renew = at + self.settings.claim_idle / 3;
         let state = if self.mode == Mode::Running { ReplicaState::Running } else { ReplicaState::Draining };
-        let (group, about) = (self.group.clone(), self.presence());
+        let (group, about, clock) = (self.group.clone(), self.presence(), Arc::clone(&self.work.clock));
         let ids = self.holdings.to_renew(at, self.settings.max_run);
         async move {
-            // Both go out at once.
-            let (renewed, paused) = tokio::join!(group.renew(state, &about, &ids), group.is_paused());
+            let time = async {
+                let asked = Instant::now();
+                if let Ok(now_ms) = group.now_ms().await {
+                    clock.hear(now_ms, asked);
+                }
+            };
+            // All go out at once.
+            let (renewed, paused, ()) = tokio::join!(group.renew(state, &about, &ids), group.is_paused(), time);
             Event::Renewed(renewed, paused)
         }
     }

@@ -1,8 +1,8 @@
-//! A wall clock that a test sets: for a redis-server.
+//! A wall clock that a test sets: for a redis-server, or for a replica.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use startjobs::embedded::redis_server::RedisServer;
@@ -51,5 +51,16 @@ impl Clock {
     /// A redis-server that goes by it.
     pub fn redis(&self, program: &Path) -> RedisServer {
         RedisServer::start_in(program, self.environment()).expect("redis-server starts")
+    }
+
+    /// The worker's program, going by it.
+    pub fn replica_program(&self) -> PathBuf {
+        let program = self.directory.path().join("startjobs");
+        let variables: Vec<String> =
+            self.environment().into_iter().map(|(name, value)| format!("{name}='{value}'")).collect();
+        let script = format!("#!/bin/sh\n{} exec '{}' \"$@\"\n", variables.join(" "), env!("CARGO_BIN_EXE_startjobs"));
+        fs::write(&program, script).expect("the directory is ours");
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("the file is ours");
+        program
     }
 }
