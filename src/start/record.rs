@@ -27,6 +27,7 @@ const VERBS: &str = concat!(
     include_str!("scripts/abandon.lua"),
     include_str!("scripts/reap.lua"),
     include_str!("scripts/tick.lua"),
+    include_str!("scripts/probe.lua"),
 );
 
 /// The records of all games.
@@ -316,6 +317,11 @@ impl Records {
     pub async fn take_tick(&self, host: &str, interval: Duration) -> Result<bool, RedisError> {
         let (key, millis) = (format!("{}reconciled:{host}", self.prefix), interval.as_millis().to_string());
         yes_of(&self.calls.call(key, None, &["tick", &millis, &self.owner]).await?)
+    }
+
+    /// Does the store take what a start writes?
+    pub async fn probe(&self) -> Result<(), RedisError> {
+        self.calls.call(format!("{}probe", self.prefix), None, &["probe"]).await.map(drop)
     }
 
     /// Is the entry of this job pending in the group?

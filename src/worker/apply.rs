@@ -53,6 +53,7 @@ impl Replica {
             Event::Reconciled(result) => self.reconciled(&result),
             Event::HandedBack(helds, result) => self.handed_back(helds, result),
             Event::Probed(result) => self.probed(result),
+            Event::StoreProbed(result) => self.store_probed(result),
             Event::Adopted(result) => self.adopted(result),
         }
     }
@@ -240,14 +241,11 @@ impl Replica {
     fn look_at_store(&mut self, conclusion: &Conclusion) {
         match conclusion {
             Conclusion::Again { why: StartError::Store(error), .. } if error.kind != Kind::WrongType => {
-                let now = Instant::now();
-                if self.store_down.is_some_and(|due| now < due) {
+                if self.store_down.is_some() {
                     // It was under way when the breaker opened, and says nothing new.
                     return;
                 }
-                let trouble = if error.kind == Kind::Unreachable { Trouble::Redis } else { Trouble::Store };
-                let times = self.conditions.met(trouble, &error.text);
-                self.store_down = Some(now + CALLS.delay(times, fastrand::f64()));
+                self.store_refused(error);
                 if self.under_way.read.is_some() {
                     self.unblock_reader();
                 }
@@ -258,6 +256,13 @@ impl Replica {
                 self.conditions.over(Trouble::Store);
             }
         }
+    }
+
+    /// The breaker is open until a probe, or a start that was under way, finds the store well.
+    pub(super) fn store_refused(&mut self, error: &RedisError) {
+        let trouble = if error.kind == Kind::Unreachable { Trouble::Redis } else { Trouble::Store };
+        let times = self.conditions.met(trouble, &error.text);
+        self.store_down = Some(Instant::now() + CALLS.delay(times, fastrand::f64()));
     }
 
     fn back_off(&mut self, mut job: Job, after: Duration, counted: bool, why: &StartError) {

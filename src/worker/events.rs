@@ -36,6 +36,8 @@ pub(super) enum Event {
     HandedBack(Vec<Held>, Result<u64, RedisError>),
     /// The engine was asked whether it answers.
     Probed(Result<(), StartError>),
+    /// The start service's store was asked whether it takes writes.
+    StoreProbed(Result<(), StartError>),
     /// The group was made usable, or not.
     Adopted(Result<Adoption, RedisError>),
 }

@@ -170,6 +170,10 @@ impl Work {
         let failure = Answered { answer: Answer::failure(code, message), given_up: Some(reason) };
         match self.service.give_up(&ticket.input, failure).await {
             Ok(answered) => concluded(ticket, answered, attempts),
+            // As above: a store that is away for everybody is the breaker's affair.
+            Err(StartError::Store(error)) if error.kind != Kind::WrongType => {
+                uncounted(ticket, StartError::Store(error), CALLS)
+            }
             Err(error) => uncounted(ticket, error, self.retry),
         }
     }

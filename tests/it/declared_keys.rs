@@ -160,13 +160,15 @@ async fn what_starts_games_names_every_key_it_touches() {
     let lease = Duration::from_secs(1);
     let records = Records::new(connection_of(&world).await, "rtm:", ("jobs", "group"), "another", lease);
     records.reap(&game, "stray", ("1", "another"), Action::Remove).await.expect("asked");
+    records.probe().await.expect("asked");
 
     let seen = watch.end(connection).await;
     let ours = |keys: &BTreeSet<String>| -> BTreeSet<String> {
         keys.iter().filter(|key| key.contains("rtm:")).cloned().collect()
     };
     assert_eq!(ours(&seen.undeclared), BTreeSet::new());
-    for key in ["rtm:{game}:rec", "rtm:{game}:res", "rtm:{errs}:res", "rtm:sim:{rtm-game}", "rtm:sim:log"] {
+    for key in ["rtm:{game}:rec", "rtm:{game}:res", "rtm:{errs}:res", "rtm:sim:{rtm-game}", "rtm:sim:log", "rtm:probe"]
+    {
         assert!(seen.touched.contains(key), "nothing touched {key}: {:?}", ours(&seen.touched));
     }
 }
