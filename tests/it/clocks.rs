@@ -1,7 +1,7 @@
 //! Clocks that are set while the fleet works, and clocks that are wrong: nothing is lost, nothing is answered twice, and
 //! nobody is condemned for what a clock says.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use startjobs::embedded::fleet::{Fleet, FleetOptions};
 use startjobs::lobby::accounting::Sent;
@@ -172,4 +172,34 @@ async fn the_fleet_answers_across_steps_of_the_servers_clock_on_6_2() {
 #[tokio::test]
 async fn the_fleet_answers_across_steps_of_the_servers_clock_on_8_2() {
     answers_across_steps(Some("8.2")).await;
+}
+
+/// A replica is dead while the server's clock goes back: what it had is taken over as after any other death.
+async fn a_death_before_the_clock_goes_back(seconds: i64) {
+    let (mut world, clock) = with_a_clock(&[("slots", "4")]).await;
+    let dead = world.replica(&[("simulated-latency", "60s")]);
+    world.begun(dead).await;
+    world.send_games("held-", 4).await;
+    world.held(4).await;
+    world.fleet.replica(dead).process().kill();
+    clock.step(-seconds);
+    let other = world.replica(&[]);
+    world.begun(other).await;
+    world.send_games("later-", 4).await;
+    let stepped = Instant::now();
+    world.settled().await;
+    println!("taken over {:?} after {seconds} s back (claim idle 600 ms)", stepped.elapsed());
+    world.at_rest().await;
+    let dead = world.lobby.all_dead().await.expect("dead letters");
+    assert!(dead.is_empty(), "{dead:?}");
+}
+
+#[tokio::test]
+async fn entries_of_a_dead_replica_are_taken_over_although_the_servers_clock_has_gone_back_ten_minutes() {
+    a_death_before_the_clock_goes_back(600).await;
+}
+
+#[tokio::test]
+async fn entries_of_a_dead_replica_are_taken_over_although_the_servers_clock_has_gone_back_two_minutes() {
+    a_death_before_the_clock_goes_back(120).await;
 }
