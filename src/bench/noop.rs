@@ -34,6 +34,10 @@ impl StartService for Noop {
     fn engine_answers(&self) -> BoxFuture<'_, Result<(), StartError>> {
         std::future::ready(Ok(())).boxed()
     }
+
+    fn store_answers(&self) -> BoxFuture<'_, Result<(), StartError>> {
+        std::future::ready(Ok(())).boxed()
+    }
 }
 
 /// The endpoint that a no-op start names.

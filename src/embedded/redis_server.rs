@@ -21,6 +21,7 @@ pub struct RedisServer {
     door: Door,
     /// A file of settings first, where there is one.
     options: Vec<String>,
+    environment: Vec<(String, String)>,
     password: Option<Password>,
     process: Process,
     directory: TempDir,
@@ -86,7 +87,12 @@ impl RedisServer {
 
     /// The same, with its directory below `parent`.
     pub fn start_below(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
-        Self::start_on_a_port(parent, program, options, None)
+        Self::start_on_a_port(parent, program, options, Vec::new(), None)
+    }
+
+    /// The same in the temporary directory, with further variables in its environment.
+    pub fn start_in(program: &Path, environment: Vec<(String, String)>) -> Result<Self, StartError> {
+        Self::start_on_a_port(&std::env::temp_dir(), program, &[], environment, None)
     }
 
     /// The same with a password, so that no other user of this machine can use it. It stands in a file that only our user
@@ -94,13 +100,14 @@ impl RedisServer {
     pub fn start_guarded(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
         // Twice 122 bits of the system's randomness.
         let words = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|word| word.simple().to_string());
-        Self::start_on_a_port(parent, program, options, Some(Password(words.concat())))
+        Self::start_on_a_port(parent, program, options, Vec::new(), Some(Password(words.concat())))
     }
 
     fn start_on_a_port(
         parent: &Path,
         program: &Path,
         options: &[&str],
+        environment: Vec<(String, String)>,
         password: Option<Password>,
     ) -> Result<Self, StartError> {
         let directory = directory_of_ours(parent, "redis")?;
@@ -116,10 +123,11 @@ impl RedisServer {
         for _ in 0..PORTS_TRIED_MAX {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
             let door = Door::Port(port);
-            let mut process = launch(program, &door, &options, directory.path())?;
+            let mut process = launch(program, &door, &options, &environment, directory.path())?;
             match await_up(&mut process, &door, directory.path()) {
                 Ok(()) => {
-                    return Ok(Self { program: program.to_owned(), door, options, password, process, directory });
+                    let program = program.to_owned();
+                    return Ok(Self { program, door, options, environment, password, process, directory });
                 }
                 Err(text) => said = text,
             }
@@ -139,10 +147,11 @@ impl RedisServer {
             return Err(StartError::Directory(socket));
         }
         let door = Door::Socket(socket);
-        let mut process = launch(program, &door, &[], directory.path())?;
+        let mut process = launch(program, &door, &[], &[], directory.path())?;
         match await_up(&mut process, &door, directory.path()) {
             Ok(()) => {
-                Ok(Self { program: program.to_owned(), door, options: Vec::new(), password: None, process, directory })
+                let (program, options, environment) = (program.to_owned(), Vec::new(), Vec::new());
+                Ok(Self { program, door, options, environment, password: None, process, directory })
             }
             Err(said) => Err(not_up(program, said)),
         }
@@ -206,7 +215,7 @@ impl RedisServer {
     /// Starts it again at the same place and with its data, after a kill.
     pub fn start_again(&mut self) -> Result<(), StartError> {
         self.process.kill();
-        self.process = launch(&self.program, &self.door, &self.options, self.directory.path())?;
+        self.process = launch(&self.program, &self.door, &self.options, &self.environment, self.directory.path())?;
         await_up(&mut self.process, &self.door, self.directory.path()).map_err(StartError::Failed)
     }
 }
@@ -218,7 +227,13 @@ fn not_up(program: &Path, said: String) -> StartError {
     StartError::Failed(said)
 }
 
-fn launch(program: &Path, door: &Door, options: &[String], directory: &Path) -> Result<Process, StartError> {
+fn launch(
+    program: &Path,
+    door: &Door,
+    options: &[String],
+    environment: &[(String, String)],
+    directory: &Path,
+) -> Result<Process, StartError> {
     let directory_text = directory.to_string_lossy().into_owned();
     let listens = match door {
         Door::Port(port) => vec![("--bind", "127.0.0.1".to_owned()), ("--port", port.to_string())],
@@ -242,7 +257,7 @@ fn launch(program: &Path, door: &Door, options: &[String], directory: &Path) -> 
     // A file of settings must be the first word.
     let (file, options) = options.split_at(usize::from(options.first().is_some_and(|word| !word.starts_with('-'))));
     let arguments = [file, &own, options].concat();
-    Ok(Process::start(program, &arguments, &[], &directory.join("redis.log"))?)
+    Ok(Process::start(program, &arguments, environment, &directory.join("redis.log"))?)
 }
 
 fn await_up(process: &mut Process, door: &Door, directory: &Path) -> Result<(), String> {

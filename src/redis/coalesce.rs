@@ -40,13 +40,15 @@ struct Waiting {
 #[derive(Debug)]
 struct Batch {
     keys: Vec<String>,
+    /// What else the verbs may touch.
+    further: Vec<String>,
     calls: Strings,
     answers: Vec<oneshot::Sender<Result<Vec<String>, RedisError>>>,
 }
 
 impl Batch {
     fn new() -> Self {
-        Self { keys: Vec::new(), calls: Strings::expecting(BYTES_EXPECTED), answers: Vec::new() }
+        Self { keys: Vec::new(), further: Vec::new(), calls: Strings::expecting(BYTES_EXPECTED), answers: Vec::new() }
     }
 }
 
@@ -63,12 +65,16 @@ impl Coalescer {
         &self.0.connection
     }
 
-    /// Calls a verb (the first word) for a key. An error may leave it executed.
-    pub async fn call(&self, key: String, words: &[&str]) -> Result<Vec<String>, RedisError> {
+    /// Calls a verb (the first word) for a key, and for another one that it may touch. An error may leave it executed.
+    pub async fn call(&self, key: String, further: Option<String>, words: &[&str]) -> Result<Vec<String>, RedisError> {
         let (sender, answer) = oneshot::channel();
         {
             let mut waiting = self.0.lock();
             waiting.batch.keys.push(key);
+            // One that all calls share is named once.
+            if further.is_some() && waiting.batch.further.last() != further.as_ref() {
+                waiting.batch.further.extend(further);
+            }
             waiting.batch.calls.push_counted(words);
             waiting.batch.answers.push(sender);
             if waiting.batch.keys.len() >= BATCH_MAX {
@@ -103,9 +109,9 @@ impl Shared {
     }
 
     async fn run(self: Arc<Self>, batch: Batch) {
-        let Batch { keys, calls, answers } = batch;
+        let Batch { keys, further, calls, answers } = batch;
         // A caller that is gone by now does not want its answer.
-        match self.answers(keys, calls).await {
+        match self.answers(keys, further, calls).await {
             Ok(replies) => {
                 for (answer, words) in answers.into_iter().zip(replies) {
                     drop(answer.send(reply_of(words)));
@@ -119,9 +125,19 @@ impl Shared {
         }
     }
 
-    async fn answers(&self, keys: Vec<String>, calls: Strings) -> Result<Vec<Vec<String>>, RedisError> {
+    async fn answers(
+        &self,
+        mut keys: Vec<String>,
+        further: Vec<String>,
+        calls: Strings,
+    ) -> Result<Vec<Vec<String>>, RedisError> {
         let count = keys.len();
-        let reply = self.script.run(&self.connection, keys, vec![Value::Bytes(calls.into_array()?)]).await?;
+        let mut args = vec![Value::Bytes(calls.into_array()?)];
+        if !further.is_empty() {
+            args.push(count.to_string().into());
+            keys.extend(further);
+        }
+        let reply = self.script.run(&self.connection, keys, args).await?;
         let replies = reply.as_bytes().and_then(arrays_of).filter(|replies| replies.len() == count);
         replies.ok_or_else(|| RedisError::unexpected("a coalesced reply"))
     }

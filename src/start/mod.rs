@@ -100,4 +100,7 @@ pub trait StartService: Send + Sync + std::fmt::Debug {
 
     /// Does the engine answer? What the replica asks while it waits for one that does not.
     fn engine_answers(&self) -> BoxFuture<'_, Result<(), StartError>>;
+
+    /// Does the store take what a start writes? What the replica asks while it waits for one that does not.
+    fn store_answers(&self) -> BoxFuture<'_, Result<(), StartError>>;
 }

@@ -101,6 +101,6 @@ impl Reconciler {
             // Not a name we give: the labels came with an image or from somebody else.
             return Ok(false);
         }
-        Ok(self.records.reap(&game, &container.id, has(label::FENCE), action).await?)
+        Ok(self.records.reap(&game, &container.id, (has(label::FENCE), has(label::OWNER)), action).await?)
     }
 }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fred::interfaces::{KeysInterface, StreamsInterface};
-use fred::types::{Expiration, SetOptions};
+use fred::interfaces::StreamsInterface;
 use tokio::time::Instant;
 
 use super::game_id::GameId;
@@ -27,6 +26,8 @@ const VERBS: &str = concat!(
     include_str!("scripts/commit.lua"),
     include_str!("scripts/abandon.lua"),
     include_str!("scripts/reap.lua"),
+    include_str!("scripts/tick.lua"),
+    include_str!("scripts/probe.lua"),
 );
 
 /// The records of all games.
@@ -41,6 +42,8 @@ pub struct Records {
     group: String,
     /// The consumer name of this process: who holds leases.
     owner: String,
+    /// The same, as JSON.
+    owner_json: String,
     lease: Duration,
     /// The same, as the scripts take it.
     lease_ms: String,
@@ -100,12 +103,23 @@ pub struct ServerClock {
 impl ServerClock {
     /// An answer that has just come says so.
     pub fn hear(ms: u64) -> Self {
-        Self { ms, heard_at: Instant::now() }
+        Self::hear_at(ms, Instant::now())
+    }
+
+    /// An answer that came at this moment says so.
+    pub fn hear_at(ms: u64, heard_at: Instant) -> Self {
+        Self { ms, heard_at }
     }
 
     /// Unix milliseconds.
     pub fn now_ms(self) -> u64 {
-        self.ms.saturating_add(u64::try_from(self.heard_at.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.ms_at(Instant::now())
+    }
+
+    /// The same at this moment.
+    pub fn ms_at(self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.heard_at);
+        self.ms.saturating_add(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -164,6 +178,7 @@ impl Records {
             jobs: jobs.to_owned(),
             group: group.to_owned(),
             owner: owner.to_owned(),
+            owner_json: serde_json::to_string(owner).expect("a text is always JSON"),
             lease,
             lease_ms: lease.as_millis().to_string(),
         }
@@ -189,9 +204,9 @@ impl Records {
         gone: Option<&str>,
     ) -> Result<Begun, RedisError> {
         let record = RecordText { state: "starting", ..self.text_of(job, host) }.without_numbers();
-        let words = ["begin", &record, &self.lease_ms, dead.unwrap_or(""), gone.unwrap_or("")];
+        let words = ["begin", &record, &self.lease_ms, dead.unwrap_or(""), gone.unwrap_or(""), &self.owner_json];
         let proved_at = Instant::now();
-        let words = self.call(job.game, &words).await?;
+        let words = self.call_with_results(job.game, &words).await?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let placed = |id: &str, host: &str| Placed { container_id: id.to_owned(), host: host.to_owned() };
         Ok(match words.as_slice() {
@@ -222,12 +237,12 @@ impl Records {
 
     /// Renews the lease; false where the attempt is fenced.
     pub async fn renew(&self, game: &GameId, fence: &str) -> Result<bool, RedisError> {
-        self.yes(game, &["renew", fence, &self.lease_ms]).await
+        self.yes(game, &["renew", &self.holder(fence), &self.lease_ms]).await
     }
 
     /// Gives the lease up.
     pub async fn release(&self, game: &GameId, fence: &str) -> Result<(), RedisError> {
-        self.yes(game, &["release", fence, &self.owner]).await.map(drop)
+        self.yes(game, &["release", &self.holder(fence)]).await.map(drop)
     }
 
     /// For so long a proof of the fence stands: until the lease runs out only an `abandon` can take it, and what that
@@ -236,14 +251,14 @@ impl Records {
         self.lease / 50
     }
 
-    /// Is this token still the game's fence?
+    /// Is this token still the game's fence, and ours?
     pub async fn is_ours(&self, game: &GameId, fence: &str) -> Result<bool, RedisError> {
-        self.yes(game, &["fence", fence]).await
+        self.yes(game, &["fence", &self.holder(fence)]).await
     }
 
     /// Names a container that is about to be removed; false where the attempt is fenced.
     pub async fn condemn(&self, game: &GameId, fence: &str, container_id: &str) -> Result<bool, RedisError> {
-        self.yes(game, &["condemn", fence, container_id]).await
+        self.yes(game, &["condemn", &self.holder(fence), container_id]).await
     }
 
     /// May a fenced attempt remove the container it made itself?
@@ -259,8 +274,9 @@ impl Records {
         };
         // By our own account of the clock, so that the script need not put the text together.
         let updated_at_ms = fenced.clock.now_ms();
-        let record = record.with_numbers(Numbers { fence: &fenced.fence, updated_at_ms, attempt: fenced.attempt });
-        self.yes(job.game, &["commit", &fenced.fence, &record]).await
+        let holder = self.holder(&fenced.fence);
+        let record = record.with_numbers(Numbers { holder: &holder, updated_at_ms, attempt: fenced.attempt });
+        self.yes(job.game, &["commit", &holder, &record]).await
     }
 
     /// Gives a job up for good, with this answer; the game's container, where one was found, is condemned with it.
@@ -273,7 +289,8 @@ impl Records {
         container_id: Option<&str>,
     ) -> Result<Abandoned, RedisError> {
         let record = self.text_of(job, host).answered(&failure.answer, failure.given_up).without_numbers();
-        let words = self.call(job.game, &["abandon", &record, container_id.unwrap_or("")]).await?;
+        let words = ["abandon", &record, container_id.unwrap_or(""), &self.owner_json];
+        let words = self.call_with_results(job.game, &words).await?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Ok(match words.as_slice() {
             ["stored", answer] => Abandoned::Stored(answer_of(answer)?),
@@ -283,29 +300,28 @@ impl Records {
         })
     }
 
-    /// Does no record stand for this container? Where so, and unless only asked, the record names it as condemned.
+    /// Does no record stand for this container, which carries this fencing token of this owner? Where so, and unless only
+    /// asked, the record names it as condemned.
     pub async fn reap(
         &self,
         game: &GameId,
         container_id: &str,
-        fence: &str,
+        (fence, owner): (&str, &str),
         action: Action,
     ) -> Result<bool, RedisError> {
         let only_ask = if action == Action::DryRun { "1" } else { "0" };
-        self.yes(game, &["reap", container_id, fence, only_ask]).await
+        self.yes(game, &["reap", container_id, fence, owner, only_ask]).await
     }
 
     /// Takes the reconciler's tick for this host, if nobody has within `interval`.
     pub async fn take_tick(&self, host: &str, interval: Duration) -> Result<bool, RedisError> {
-        let key = format!("{}reconciled:{host}", self.prefix);
-        let millis = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
-        let connection = self.calls.connection();
-        let taken: Option<String> = connection
-            .client()
-            .set(key, self.owner.as_str(), Some(Expiration::PX(millis)), Some(SetOptions::NX), false)
-            .await
-            .map_err(|error| connection.failed(error))?;
-        Ok(taken.is_some())
+        let (key, millis) = (format!("{}reconciled:{host}", self.prefix), interval.as_millis().to_string());
+        yes_of(&self.calls.call(key, None, &["tick", &millis, &self.owner]).await?)
+    }
+
+    /// Does the store take what a start writes?
+    pub async fn probe(&self) -> Result<(), RedisError> {
+        self.calls.call(format!("{}probe", self.prefix), None, &["probe"]).await.map(drop)
     }
 
     /// Is the entry of this job pending in the group?
@@ -323,24 +339,37 @@ impl Records {
             stream: &self.jobs,
             source_ref: job.source,
             op_source: OP_SOURCE,
-            owner: &self.owner,
             host,
             engine: job.engine,
             ..RecordText::default()
         }
     }
 
-    /// Calls a verb, the first word, on the game's record.
-    async fn call(&self, game: &GameId, words: &[&str]) -> Result<Vec<String>, RedisError> {
-        self.calls.call(format!("{}{{{}}}:rec", self.prefix, game.as_str()), words).await
+    /// How a record begins that this process holds with this token.
+    fn holder(&self, fence: &str) -> String {
+        format!(r#"{{"fence":{fence},"owner":{},"#, self.owner_json)
     }
 
+    fn key_of(&self, game: &GameId, part: &str) -> String {
+        format!("{}{{{}}}:{part}", self.prefix, game.as_str())
+    }
+
+    /// Calls a verb, the first word, on the game's record and the answers beside it.
+    async fn call_with_results(&self, game: &GameId, words: &[&str]) -> Result<Vec<String>, RedisError> {
+        self.calls.call(self.key_of(game, "rec"), Some(self.key_of(game, "res")), words).await
+    }
+
+    /// The same, on the record alone.
     async fn yes(&self, game: &GameId, words: &[&str]) -> Result<bool, RedisError> {
-        match self.call(game, words).await?.as_slice() {
-            [word] if word == "1" => Ok(true),
-            [word] if word == "0" => Ok(false),
-            _ => Err(RedisError::unexpected(words.first().unwrap_or(&"nothing"))),
-        }
+        yes_of(&self.calls.call(self.key_of(game, "rec"), None, words).await?)
+    }
+}
+
+fn yes_of(reply: &[String]) -> Result<bool, RedisError> {
+    match reply {
+        [word] if word == "1" => Ok(true),
+        [word] if word == "0" => Ok(false),
+        _ => Err(RedisError::unexpected(&format!("{reply:?}"))),
     }
 }
 

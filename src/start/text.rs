@@ -22,8 +22,6 @@ pub struct RecordText<'a> {
     pub source_ref: &'a str,
     /// Who asks for the start.
     pub op_source: &'a str,
-    /// The consumer name of the process that works on it.
-    pub owner: &'a str,
     /// The `engine-host-id` it is placed on.
     pub host: &'a str,
     /// The engine's kind.
@@ -54,11 +52,11 @@ pub struct AnswerText<'a> {
     given_up: &'a str,
 }
 
-/// The numbers at the beginning of a record, of an attempt that is over.
+/// The beginning of a record, of an attempt that is over.
 #[derive(Debug, Clone, Copy)]
 pub struct Numbers<'a> {
-    /// The fencing token.
-    pub fence: &'a str,
+    /// Its very first bytes: `{"fence":1,"owner":"me",`.
+    pub holder: &'a str,
     /// By the server's clock.
     pub updated_at_ms: u64,
     /// How many attempts there were.
@@ -86,10 +84,8 @@ impl<'a> RecordText<'a> {
 
     /// The whole record. Nobody holds a lease of it.
     pub fn with_numbers(&self, numbers: Numbers<'_>) -> String {
-        let Numbers { fence, updated_at_ms, attempt } = numbers;
-        self.behind(format!(
-            r#"{{"fence":{fence},"lease_until_ms":0,"updated_at_ms":{updated_at_ms},"attempt":{attempt}"#
-        ))
+        let Numbers { holder, updated_at_ms, attempt } = numbers;
+        self.behind(format!(r#"{holder}"lease_until_ms":0,"updated_at_ms":{updated_at_ms},"attempt":{attempt}"#))
     }
 
     fn behind(&self, mut text: String) -> String {
@@ -145,24 +141,23 @@ mod tests {
             stream: "s",
             source_ref: "5-1",
             op_source: "o",
-            owner: "w",
             host: "h",
             engine: "e",
             ..RecordText::default()
         };
         assert_eq!(
             record.without_numbers(),
-            r#","state":"starting","image_ref":"i","stream":"s","source_ref":"5-1","op_source":"o","owner":"w","host":"h","engine":"e"}"#
+            r#","state":"starting","image_ref":"i","stream":"s","source_ref":"5-1","op_source":"o","host":"h","engine":"e"}"#
         );
         let success = Answer::Success {
             container_id: "c".into(),
             engine_endpoint: "http://h:1".into(),
             kind: SuccessKind::Started,
         };
-        let numbers = Numbers { fence: "7", updated_at_ms: 9, attempt: 8 };
+        let numbers = Numbers { holder: r#"{"fence":7,"owner":"w","#, updated_at_ms: 9, attempt: 8 };
         assert_eq!(
             record.clone().answered(&success, None).with_numbers(numbers),
-            r#"{"fence":7,"lease_until_ms":0,"updated_at_ms":9,"attempt":8,"state":"running","image_ref":"i","stream":"s","source_ref":"5-1","op_source":"o","owner":"w","host":"h","engine":"e","container_id":"c","engine_endpoint":"http://h:1","answer":{}}"#
+            r#"{"fence":7,"owner":"w","lease_until_ms":0,"updated_at_ms":9,"attempt":8,"state":"running","image_ref":"i","stream":"s","source_ref":"5-1","op_source":"o","host":"h","engine":"e","container_id":"c","engine_endpoint":"http://h:1","answer":{}}"#
         );
         let failure = Answer::Failure { code: "engine_exited".into(), message: "\"no\"\n".into() };
         let record = RecordText { condemned: "d", ..record };
@@ -179,12 +174,12 @@ mod tests {
                 image_ref: &texts[0],
                 stream: &texts[1],
                 source_ref: &texts[2],
-                owner: &texts[3],
                 host: &texts[4],
                 condemned: &texts[5],
                 ..RecordText::default()
             };
-            let text = record.answered(&failure, None).with_numbers(Numbers { fence: "1", updated_at_ms: 2, attempt });
+            let holder = format!(r#"{{"fence":1,"owner":{},"#, serde_json::to_string(&texts[3]).expect("JSON"));
+            let text = record.answered(&failure, None).with_numbers(Numbers { holder: &holder, updated_at_ms: 2, attempt });
             let read: serde_json::Value = serde_json::from_str(&text).expect("JSON");
             prop_assert_eq!(&read["image_ref"], &texts[0]);
             prop_assert_eq!(&read["owner"], &texts[3]);

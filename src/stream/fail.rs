@@ -13,14 +13,15 @@ pub struct Attempts {
     pub crashes: u64,
     /// How often the start service failed with it.
     pub failures: u64,
-    /// How long ago its first delivery that failed was, by the server's clock.
+    /// How long processes have had it in hand by their own clocks, from its first delivery that failed on.
     pub failing_for: Duration,
 }
 
 impl Group {
-    /// Counts one service failure of an entry that this process got `held_for` ago; nothing where it is not ours.
-    pub async fn record_failure(&self, id: EntryId, held_for: Duration) -> Result<Option<Attempts>, RedisError> {
-        let reply = self.call(&self.scripts.fail, &[], [id.to_string().into(), millis(held_for)]).await?;
+    /// Counts one service failure of an entry that this process has got, or told the last failure of, so long ago;
+    /// nothing where it is not ours.
+    pub async fn record_failure(&self, id: EntryId, passed: Duration) -> Result<Option<Attempts>, RedisError> {
+        let reply = self.call(&self.scripts.fail, &[], [id.to_string().into(), millis(passed)]).await?;
         if reply.is_null() {
             return Ok(None);
         }

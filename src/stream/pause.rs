@@ -51,8 +51,7 @@ impl Group {
         if let Some(before) = self.paused().await? {
             return Ok(Some(before));
         }
-        let (seconds, micros): (u64, u64) = self.commands.raw(&["TIME"]).await?.convert()?;
-        let at_ms = (seconds * 1_000 + micros / 1_000).to_string();
+        let at_ms = self.now_ms().await?.to_string();
         let fields = vec![("at_ms", at_ms.as_str()), ("by", by), ("reason", reason)];
         let set: Result<i64, _> = self.commands.client().hset(self.keys.paused.as_str(), fields).await;
         set.map(|_| None).map_err(|error| self.commands.failed(error))

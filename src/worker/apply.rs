@@ -8,12 +8,13 @@ use tokio::time::Instant;
 
 use super::WORKER;
 use super::backoff::CALLS;
+use super::clock::now_ms;
 use super::conditions::Trouble;
 use super::events::Event;
 use super::holdings::{Held, Stage};
 use super::pump::{FEW, SPARSE_AFTER};
 use super::replica::{Job, Mode, Replica};
-use super::work::{Conclusion, age_of, now_ms};
+use super::work::Conclusion;
 use crate::contract::dead_letter::{DeadLetter, Kept, Reason};
 use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::{Answer, JobResult, REPLAY_NO_OP};
@@ -54,6 +55,7 @@ impl Replica {
             Event::HandedBack(helds, result) => self.handed_back(helds, result),
             Event::Doubted(works) => self.doubted(works),
             Event::Probed(result) => self.probed(result),
+            Event::StoreProbed(result) => self.store_probed(result),
             Event::Adopted(result) => self.adopted(result),
         }
     }
@@ -246,14 +248,11 @@ impl Replica {
     fn look_at_store(&mut self, conclusion: &Conclusion) {
         match conclusion {
             Conclusion::Again { why: StartError::Store(error), .. } if error.kind != Kind::WrongType => {
-                let now = Instant::now();
-                if self.store_down.is_some_and(|due| now < due) {
+                if self.store_down.is_some() {
                     // It was under way when the breaker opened, and says nothing new.
                     return;
                 }
-                let trouble = if error.kind == Kind::Unreachable { Trouble::Redis } else { Trouble::Store };
-                let times = self.conditions.met(trouble, &error.text);
-                self.store_down = Some(now + CALLS.delay(times, fastrand::f64()));
+                self.store_refused(error);
                 if self.under_way.read.is_some() {
                     self.interrupt_reader();
                 }
@@ -264,6 +263,13 @@ impl Replica {
                 self.conditions.over(Trouble::Store);
             }
         }
+    }
+
+    /// The breaker is open until a probe, or a start that was under way, finds the store well.
+    pub(super) fn store_refused(&mut self, error: &RedisError) {
+        let trouble = if error.kind == Kind::Unreachable { Trouble::Redis } else { Trouble::Store };
+        let times = self.conditions.met(trouble, &error.text);
+        self.store_down = Some(Instant::now() + CALLS.delay(times, fastrand::f64()));
     }
 
     fn back_off(&mut self, mut job: Job, after: Duration, counted: bool, why: &StartError) {
@@ -286,7 +292,9 @@ impl Replica {
             tracing::debug!(worker = WORKER, stream, stream_entry_id, game_id, err, retry_in_s, "start waits");
         }
         job.held.was_counted = true;
-        if !counted {
+        if counted {
+            job.held.since = Instant::now();
+        } else {
             job.uncounted += 1;
         }
         if self.mode != Mode::Running || !self.engine_up {
@@ -403,7 +411,11 @@ impl Replica {
 
     fn published(&self, held: &Held, ending: &Ending) {
         if let Ending::Outcome(result) | Ending::Both(result, _) = ending {
-            self.metrics.outcome(result.answer.outcome(), code_label(&result.answer), age_of(held.id()));
+            self.metrics.outcome(
+                result.answer.outcome(),
+                code_label(&result.answer),
+                self.work.clock.age_of(held.id()),
+            );
             log_processed(&self.stream.jobs, self.engine, result);
         }
         if let Ending::Dead(letter) | Ending::Both(_, letter) = ending {

@@ -38,6 +38,8 @@ pub(super) enum Event {
     Doubted(bool),
     /// The engine was asked whether it answers.
     Probed(Result<(), StartError>),
+    /// The start service's store was asked whether it takes writes.
+    StoreProbed(Result<(), StartError>),
     /// The group was made usable, or not.
     Adopted(Result<Adoption, RedisError>),
 }

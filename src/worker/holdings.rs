@@ -26,7 +26,7 @@ pub struct Held {
     pub failures: u64,
     /// Something may have been written down about its attempts in this process.
     pub was_counted: bool,
-    /// When this process got it.
+    /// When this process got it, or told the last failure of it.
     pub since: Instant,
     /// How it came.
     pub origin: Origin,

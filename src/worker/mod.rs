@@ -7,6 +7,8 @@
 pub mod backoff;
 // how many entries the next read asks for; pure
 pub mod appetite;
+// the server's clock
+pub mod clock;
 // the entries this process holds; pure
 pub mod holdings;
 // entries that are pending for us although we do not hold them; pure

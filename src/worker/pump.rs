@@ -48,7 +48,7 @@ impl Replica {
         let now = Instant::now();
         self.conditions.say_ended(now);
         self.wake_backed_off(now);
-        self.start_ready(now);
+        self.start_ready();
         self.fetch_ready(now);
         self.settle_ready(now);
         self.hand_back_ready(now);
@@ -56,6 +56,7 @@ impl Replica {
         self.doubt_due(now);
         self.adopt_due(now);
         self.probe_due(now);
+        self.probe_store_due(now);
         self.tidy_due(now);
         self.reconcile_due(now);
         // Claims before reads: free slots go to entries that have waited longest.
@@ -107,7 +108,7 @@ impl Replica {
         at(!self.engine_up && !self.under_way.probe, self.due.probe);
         at(self.group_lost && !self.under_way.adopt, self.due.adopt);
         if let Some(due) = self.store_down {
-            at(self.running.is_empty() && due > now, due);
+            at(!self.under_way.store_probe, due);
         }
         if let Some(end) = self.conditions.next_end() {
             at(true, end);
@@ -187,22 +188,8 @@ impl Replica {
         }
     }
 
-    /// How many starts may be under way now.
-    fn starts_allowed(&mut self, now: Instant) -> usize {
-        let Some(due) = self.store_down else { return self.settings.slots };
-        if now < due {
-            return 0;
-        }
-        let in_hand = [Stage::Waiting, Stage::Running, Stage::BackingOff];
-        if in_hand.into_iter().all(|stage| self.holdings.count(stage) == 0) {
-            // Nothing in hand to try with: what is read next tells.
-            self.store_down = None;
-        }
-        1
-    }
-
-    fn start_ready(&mut self, now: Instant) {
-        let allowed = self.starts_allowed(now);
+    fn start_ready(&mut self) {
+        let allowed = if self.store_down.is_none() { self.settings.slots } else { 0 };
         self.pace.starts_wait = false;
         for begun in 0.. {
             if self.running.len() >= allowed || !self.engine_up {
@@ -227,7 +214,7 @@ impl Replica {
                 crashes: job.held.crashes,
                 failures: job.held.failures,
                 uncounted: job.uncounted,
-                held_for: job.held.since.elapsed(),
+                since: job.held.since,
                 is_too_large: job.is_too_large,
             };
             let work = Arc::clone(&self.work);
@@ -324,11 +311,17 @@ impl Replica {
             unseen.is_looked_for = true;
         }
         let state = if self.mode == Mode::Running { ReplicaState::Running } else { ReplicaState::Draining };
-        let (group, about) = (self.group.clone(), self.presence());
+        let (group, about, clock) = (self.group.clone(), self.presence(), Arc::clone(&self.work.clock));
         let ids = self.holdings.to_renew(at, self.settings.max_run);
         async move {
-            // Both go out at once.
-            let (renewed, paused) = tokio::join!(group.renew(state, &about, &ids), group.is_paused());
+            let time = async {
+                let asked = Instant::now();
+                if let Ok(now_ms) = group.now_ms().await {
+                    clock.hear(now_ms, asked);
+                }
+            };
+            // All go out at once.
+            let (renewed, paused, ()) = tokio::join!(group.renew(state, &about, &ids), group.is_paused(), time);
             Event::Renewed(renewed, paused)
         }
     }
@@ -349,6 +342,16 @@ impl Replica {
         self.under_way.probe = true;
         let work = Arc::clone(&self.work);
         self.operations.push(async move { Event::Probed(work.service.engine_answers().await) }.boxed());
+    }
+
+    /// By a call of its own: what is in hand may back off for much longer than the store is away.
+    fn probe_store_due(&mut self, now: Instant) {
+        if self.under_way.store_probe || self.store_down.is_none_or(|due| now < due) {
+            return;
+        }
+        self.under_way.store_probe = true;
+        let work = Arc::clone(&self.work);
+        self.operations.push(async move { Event::StoreProbed(work.service.store_answers().await) }.boxed());
     }
 
     fn tidy_due(&mut self, now: Instant) {

@@ -87,6 +87,7 @@ pub(super) struct UnderWay {
     pub(super) sweep: bool,
     pub(super) hand_backs: usize,
     pub(super) probe: bool,
+    pub(super) store_probe: bool,
     pub(super) adopt: bool,
     pub(super) tidy: bool,
     pub(super) reconcile: bool,
@@ -209,8 +210,8 @@ pub struct Replica {
     pub(super) engine_up: bool,
     /// An operator holds the fleet; unknown until the first renewal, and until then nothing is taken.
     pub(super) paused: Option<bool>,
-    /// The start service's store refuses: until this moment nothing is started, and then one job at a time, until one
-    /// of them gets through. The store is everybody's, so giving entries back would help nobody.
+    /// The start service's store refuses: nothing is started, and at this moment it is probed again. The store is
+    /// everybody's, so giving entries back would help nobody.
     pub(super) store_down: Option<Instant>,
     /// The group has to be made usable before anything is read or claimed.
     pub(super) group_lost: bool,

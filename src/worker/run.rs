@@ -10,11 +10,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::WORKER;
 
 use super::backoff::{Backoff, CALLS};
+use super::clock::{Clock, now_ms};
 use super::conditions::{Conditions, Trouble};
 use super::replica::{Ended, Parts, Replica};
 use super::upkeep::log_adoption;
 use super::vitals::Vitals;
-use super::work::{Work, now_ms};
+use super::work::Work;
 use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::engine::simulated::SimulatedEngine;
@@ -286,6 +287,7 @@ fn work(settings: &Settings, service: Arc<dyn StartService>, group: Group, metri
         crash_budget: u64::from(worker.crash_budget),
         metrics,
         start_deadline: worker.start_deadline,
+        clock: Arc::new(Clock::new(worker.start_deadline)),
     }
 }
 

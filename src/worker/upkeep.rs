@@ -290,6 +290,19 @@ impl Replica {
         }
     }
 
+    pub(super) fn store_probed(&mut self, result: Result<(), StartError>) {
+        self.under_way.store_probe = false;
+        if self.store_down.is_none() {
+            // A start that was under way has found it well.
+            return;
+        }
+        if let Err(StartError::Store(error)) = result {
+            return self.store_refused(&error);
+        }
+        self.store_down = None;
+        self.conditions.over(Trouble::Store);
+    }
+
     pub(super) fn adopted(&mut self, result: Result<Adoption, RedisError>) {
         self.under_way.adopt = false;
         match self.checked(Trouble::Group, result) {

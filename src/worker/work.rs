@@ -2,12 +2,13 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, CALLS};
+use super::clock::Clock;
 use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::Answer;
@@ -29,7 +30,7 @@ pub struct Work {
     pub retry: Backoff,
     /// Service failures until the budget is spent.
     pub retry_attempts: u64,
-    /// Age since the first failed delivery until the budget is spent.
+    /// How long replicas may have had it in hand, failures behind it, until the budget is spent.
     pub retry_max_age: Duration,
     /// Crashes beyond which an entry is not run any more.
     pub crash_budget: u64,
@@ -37,6 +38,8 @@ pub struct Work {
     pub metrics: Arc<Metrics>,
     /// Age of `requested_at_ms` beyond which a job is answered instead of started.
     pub start_deadline: Option<Duration>,
+    /// By which that age is told.
+    pub clock: Arc<Clock>,
 }
 
 /// One entry as the start stage sees it; a copy, because the original stays with the loop even if a start panics.
@@ -54,8 +57,8 @@ pub struct Ticket {
     pub failures: u64,
     /// How often this process has tried without the attempt counting.
     pub uncounted: u64,
-    /// How long this process has held it.
-    pub held_for: Duration,
+    /// Since when this process holds it, or has told the last failure of it.
+    pub since: Instant,
     /// Only the job's fields could be read.
     pub is_too_large: bool,
 }
@@ -93,7 +96,7 @@ impl Work {
     /// Takes one entry through the start stage.
     pub async fn run(&self, ticket: Ticket) -> Conclusion {
         let began = Instant::now();
-        self.metrics.attempt_began(age_of(ticket.id));
+        self.metrics.attempt_began(self.clock.age_of(ticket.id));
         // A bug, and no answer about the game: it counts, so that the job does not come back for ever.
         let conclusion = if let Ok(conclusion) = AssertUnwindSafe(self.conclude(&ticket)).catch_unwind().await {
             conclusion
@@ -144,7 +147,7 @@ impl Work {
         {
             return Conclusion::EngineDown(error.to_string());
         }
-        let attempts = match self.group.record_failure(ticket.id, ticket.held_for).await {
+        let attempts = match self.group.record_failure(ticket.id, ticket.since.elapsed()).await {
             Ok(Some(attempts)) => attempts,
             Ok(None) => return Conclusion::NotOurs,
             Err(error) => return uncounted(ticket, StartError::Store(error), self.retry),
@@ -167,6 +170,10 @@ impl Work {
         let failure = Answered { answer: Answer::failure(code, message), given_up: Some(reason) };
         match self.service.give_up(&ticket.input, failure).await {
             Ok(answered) => concluded(ticket, answered, attempts),
+            // As above: a store that is away for everybody is the breaker's affair.
+            Err(StartError::Store(error)) if error.kind != Kind::WrongType => {
+                uncounted(ticket, StartError::Store(error), CALLS)
+            }
             Err(error) => uncounted(ticket, error, self.retry),
         }
     }
@@ -174,7 +181,7 @@ impl Work {
     fn too_late(&self, requested_at_ms: i64) -> Option<String> {
         let limit = self.start_deadline?;
         let requested = u64::try_from(requested_at_ms).ok().filter(|&ms| ms > 0)?;
-        let age = Duration::from_millis(now_ms().saturating_sub(requested));
+        let age = self.clock.requested_ago(requested);
         (age > limit).then(|| format!("requested {age:?} ago, and the limit is {limit:?}"))
     }
 }
@@ -189,15 +196,4 @@ fn concluded(ticket: &Ticket, answered: Answered, attempts: Option<Attempts>) ->
 fn uncounted(ticket: &Ticket, why: StartError, backoff: Backoff) -> Conclusion {
     let after = backoff.delay(ticket.uncounted + 1, fastrand::f64());
     Conclusion::Again { after, counted: None, why }
-}
-
-/// How long ago an entry was appended, by its id and the worker's clock.
-pub fn age_of(id: EntryId) -> Duration {
-    Duration::from_millis(now_ms().saturating_sub(id.ms))
-}
-
-/// The worker's clock, Unix milliseconds.
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

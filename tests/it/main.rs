@@ -58,6 +58,10 @@ mod commands;
 mod first_night;
 // the load generator as a command
 mod bench;
+// clocks that are wrong, or are set
+mod clocks;
+// scripts touch no key that they do not name
+mod declared_keys;
 // the fault matrix: refusals, wrong types, streams, budgets, upkeep
 mod fault_matrix;
 // the files of deploy/, and what its documents say

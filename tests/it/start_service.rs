@@ -1,7 +1,7 @@
 //! What the start service promises, through real replicas on the simulated engine: one container per game, and the
 //! right word for every way a job can go. And entries of every shape.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
 use startjobs::lobby::accounting::Sent;
@@ -321,4 +321,44 @@ async fn a_malformed_entry_of_five_thousand_fields_is_one_dead_letter_with_its_f
     // More than this one command of a script cannot carry; the detail says that there were more.
     assert_eq!(kept.len(), 3_000);
     assert!(dead[0].get("detail").contains("kept the first 3000 of 5000 fields and "), "{:?}", dead[0].get("detail"));
+}
+
+#[tokio::test]
+async fn a_store_that_is_well_again_is_noticed_while_everything_in_hand_backs_off() {
+    // Whatever fails waits for longer than this test lasts.
+    let mut world = World::with(&[("retry-min", "5m"), ("retry-max", "5m"), ("slots", "1")]).await;
+    let replica = world.replica(&[]);
+    world.begun(replica).await;
+    let failing = world.lobby.append("failing", "sim/retry", 17).await.expect("appended").to_string();
+    world.logged(replica, "the failure", |log| log.count("start service failed") == 1).await;
+
+    // Everything but the records of games.
+    world.redis(&["ACL", "SETUSER", "default", "resetkeys", "~runtime:*", "~rtmanager:*"]).await;
+    let refused = world.send("refused", "galaxy/engine:1").await.to_string();
+    world.logged(replica, "that the store refuses", |log| log.conditions().contains_key("store")).await;
+    // Another takes it, and with it the last job that would try the store.
+    let streams = world.settings.stream.clone();
+    world.redis(&["XCLAIM", &streams.jobs, &streams.group, "another", "0", &refused, "JUSTID"]).await;
+    world
+        .eventually("it is let go", async |world: &World| {
+            world.presences().await.values().any(|presence| presence.contains("\"held\":1}"))
+        })
+        .await;
+    let held = world.lobby.pending().await.expect("the group is there");
+    assert!(held.iter().any(|entry| entry.id == failing), "{held:?}");
+    world.send("later", "galaxy/engine:1").await;
+    let waiting = Instant::now();
+    while waiting.elapsed() < Duration::from_secs(3) {
+        assert!(!world.account().await.lost.is_empty(), "nothing is started that the store would refuse");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    world.redis(&["ACL", "SETUSER", "default", "allkeys"]).await;
+    let healed = Instant::now();
+    world.settled().await;
+    println!("answered {:?} after the store was well again", healed.elapsed());
+    world.logged(replica, "the end of it", |log| log.count("condition ended") == 1).await;
+    let times = world.log(replica).with("condition ended").next().and_then(|line| line["times"].as_u64());
+    assert!(times.is_some_and(|times| (3..=60).contains(&times)), "probed {times:?} times");
+    assert_eq!(world.redis(&["EXISTS", "rtm:probe"]).await.as_i64(), Some(1));
+    assert!(world.redis(&["PTTL", "rtm:probe"]).await.as_i64().is_some_and(|ms| ms > 0));
 }

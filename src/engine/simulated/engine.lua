@@ -3,8 +3,8 @@
 -- name, another host, a removal too early) really has two of one game, and its log shows it.
 --
 -- The key of each call, `<prefix>sim:{<name>}`, holds the container of one name (STRING): who it is, its state, and the
--- rest, with a blank between them. Who it is: its id, a blank, its game. The log beside it (STREAM) has one entry for
--- each run, with one pair for each event, in order: what happened, and to whom.
+-- rest, with a blank between them. Who it is: its id, a blank, its game. The log, which is the last key of all, (STREAM) has
+-- one entry for each run, with one pair for each event, in order: what happened, and to whom.
 local YES, NO, NONE = { '1' }, { '0' }, {}
 
 local events, count = {}, 0
@@ -17,8 +17,7 @@ end
 -- Trimmed by runs, of which one may have 64 events: the containers that are never removed take several times as much.
 function at_end()
   if count == 0 then return end
-  local beside = string.match(KEYS[1], '^(.*){')
-  redis.call('XADD', beside .. 'log', 'MAXLEN', '~', 1000000, '*', unpack(events))
+  redis.call('XADD', KEYS[#KEYS], 'MAXLEN', '~', 1000000, '*', unpack(events))
 end
 
 -- Answers the container, or nothing.

@@ -58,7 +58,8 @@ impl SimulatedEngine {
 
     /// Calls a verb, the first word, on the containers of one name.
     async fn call(&self, name: &str, words: &[&str]) -> Result<Vec<String>, EngineError> {
-        self.calls.call(format!("{}sim:{{{name}}}", self.prefix), words).await.map_err(|error| store(&error))
+        let (key, log) = (format!("{}sim:{{{name}}}", self.prefix), format!("{}sim:log", self.prefix));
+        self.calls.call(key, Some(log), words).await.map_err(|error| store(&error))
     }
 
     async fn find_stored(&self, name_or_id: &str) -> Result<Option<Stored>, EngineError> {

@@ -3,15 +3,17 @@
 -- This head, then functions `verbs.<name>(key, call)`, then the tail. `call` has the words of the one call, and the next
 -- call's after that.
 --
--- KEYS: the key of each call, in order (in a Cluster the calls of one run must share a slot).
+-- KEYS: the key of each call, in order (in a Cluster the calls of one run must share a slot), then whatever else its verbs
+-- may touch: a Cluster that moves a slot refuses a key that is not named here, and that may be after the first write.
 -- ARGV: one MessagePack array: for each call the number of its words, then those: the verb and its arguments. An array for
--- each would cost more than all the rest of taking it apart.
+-- each would cost more than all the rest of taking it apart. Where there are further keys, how many calls there are.
 -- Answers one MessagePack array with one array of strings per call; `error` and Redis's text where a call failed, which
 -- leaves the others as they are. Where Redis refuses to write, the run fails as a whole and nothing is written.
 if redis.replicate_commands then redis.replicate_commands() end
 
 -- `at_end`, where the verbs set it, runs once behind the last call and before anything is written.
 local verbs, at_end, clock = {}, nil, nil
+local CALLS = tonumber(ARGV[2]) or #KEYS
 
 -- The server's Unix milliseconds, asked once.
 local function now_ms()
@@ -29,7 +31,7 @@ local changed = {}
 
 do
   local absent, count = {}, 0
-  for position, value in ipairs(redis.call('MGET', unpack(KEYS))) do
+  for position, value in ipairs(redis.call('MGET', unpack(KEYS, 1, CALLS))) do
     local key = KEYS[position]
     if value then
       values[key] = value

@@ -2,8 +2,8 @@
 local replies = {}
 do
   local words, at, call, had = cmsgpack.unpack(ARGV[1]), 1, {}, 0
-  for position, key in ipairs(KEYS) do
-    local count = words[at]
+  for position = 1, CALLS do
+    local key, count = KEYS[position], words[at]
     for word = 1, count do call[word] = words[at + word] end
     for word = count + 1, had do call[word] = nil end
     at, had = at + count + 1, count

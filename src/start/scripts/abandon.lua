@@ -1,17 +1,18 @@
 -- Gives a job up for good: takes the fence from whoever may still work on it, so that no later job of its game is
 -- blocked, and keeps the answer. Touches nothing of another job's attempt or running game.
 --
--- the record behind its numbers, as it is to be where there is none; the container of this game if one was found or ''.
+-- the record behind its numbers, as it is to be where there is none; the container of this game if one was found or '';
+-- the owner as JSON.
 -- Answers stored <answer> where the job was answered before; taken, or kept where the record is another job's or there was
 -- none.
 function verbs.abandon(key, call)
   local text = get(key)
   if not text then
     -- No attempt is known: with fence 0 the record says nothing about a container that is there all the same.
-    put(key, numbers(0, 0, now_ms(), 0) .. call[2])
+    put(key, beginning(0, call[4], 0, now_ms(), 0) .. call[2])
     return { 'kept' }
   end
-  local rec, new = decode(key, text), decode_sent(key, call[2])
+  local rec, new = decode(key, text), decode_sent(key, call[4], call[2])
   local stored = answered(key, rec, new)
   if stored then return { 'stored', stored } end
   if rec.state ~= 'starting' or not is_of_one_job(rec, new) then

@@ -1,4 +1,4 @@
--- Names a container that is to be removed, before it is: nobody adopts it from here on. fence, container.
+-- Names a container that is to be removed, before it is: nobody adopts it from here on. holder, container.
 -- Answers 1, or 0 where the attempt is fenced and must not remove anything.
 function verbs.condemn(key, call)
   local rec = decode_held(key, call[2])

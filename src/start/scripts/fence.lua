@@ -1,4 +1,4 @@
--- Is this token still the game's fence? fence. Answers 1 or 0.
+-- Does the attempt still hold the game? holder. Answers 1 or 0.
 function verbs.fence(key, call)
   return is_held_by(key, call[2]) and YES or NO
 end

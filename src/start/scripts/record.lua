@@ -1,27 +1,30 @@
 -- What the verbs of a game's record share.
 --
--- The key of each call is the record (`...:rec`): one JSON object whose members stand in one order, the numbers first, so
--- that the verbs of an ordinary start can tell the fence by its first bytes and write a text that their caller has made.
--- The lease is `lease_until_ms`, and `owner` has it: it says only that somebody is alive. What makes a write safe is
--- `fence`, and the record is never deleted. The record is of one job (`stream`, `source_ref`), and with an `answer` it is
--- that job's answer too; the answers of other jobs stand beside it (`...:res`, HASH by job).
+-- The key of each call is the record (`...:rec`): one JSON object whose members stand in one order, `fence` and `owner` first,
+-- so that the verbs of an ordinary start can tell by its first bytes whose it is and write a text that their caller has made.
+-- The lease is `lease_until_ms`, and `owner` has it: it says only that an attempt is alive. What makes a write safe is `fence`
+-- together with `owner`: a failover that loses writes may give one fence to two owners, but an owner has one attempt on a
+-- game at a time. The record is never deleted. It is of one job (`stream`, `source_ref`), and with an `answer` it is
+-- that job's answer too; the answers of other jobs stand beside it (`...:res`, HASH by job), a further key of the verbs that
+-- need them: begin and abandon.
 local RESULTS_KEPT_MS, RESULTS_MAX = 604800000, 64
 -- Lua's numbers are doubles: beyond this they do not rise by one any more.
 local WHOLE_MAX = 9007199254740991
 local YES, NO = { '1' }, { '0' }
 
 local NUMBERS = { 'fence', 'lease_until_ms', 'updated_at_ms', 'attempt' }
-local TEXTS = { 'state', 'image_ref', 'stream', 'source_ref', 'op_source', 'owner', 'host', 'engine' }
+local TEXTS = { 'state', 'image_ref', 'stream', 'source_ref', 'op_source', 'host', 'engine' }
+local OWNER = { 'owner' }
 -- Left out where they are empty.
 local MORE_TEXTS = { 'condemned', 'container_id', 'engine_endpoint' }
 local ANSWER_TEXTS = { 'error_code', 'error_message', 'given_up' }
 
 local function whole(number) return string.format('%.0f', number) end
 
--- How a record begins.
-local function numbers(fence, lease_until_ms, updated_at_ms, attempt)
-  return '{"fence":' .. whole(fence) .. ',"lease_until_ms":' .. whole(lease_until_ms) .. ',"updated_at_ms":'
-    .. whole(updated_at_ms) .. ',"attempt":' .. whole(attempt)
+-- How a record begins; the owner as JSON.
+local function beginning(fence, owner, lease_until_ms, updated_at_ms, attempt)
+  return '{"fence":' .. whole(fence) .. ',"owner":' .. owner .. ',"lease_until_ms":' .. whole(lease_until_ms)
+    .. ',"updated_at_ms":' .. whole(updated_at_ms) .. ',"attempt":' .. whole(attempt)
 end
 
 -- Adds the members of these names; of those that are empty only where it is said.
@@ -34,7 +37,8 @@ local function add_texts(parts, object, names, with_empty)
 end
 
 local function encode(rec)
-  local parts = { numbers(rec.fence, rec.lease_until_ms, rec.updated_at_ms, rec.attempt) }
+  local owner = cjson.encode(rec.owner)
+  local parts = { beginning(rec.fence, owner, rec.lease_until_ms, rec.updated_at_ms, rec.attempt) }
   add_texts(parts, rec, TEXTS, true)
   add_texts(parts, rec, MORE_TEXTS)
   if rec.answer then
@@ -58,11 +62,12 @@ local function check_texts(key, object, names, default)
   end
 end
 
--- What a record says behind its numbers, as a table.
+-- A record without its numbers, as a table.
 local function decode_texts(key, text)
   local fine, rec = pcall(cjson.decode, text)
   if not fine or type(rec) ~= 'table' then damaged(key, 'not a JSON object') end
   check_texts(key, rec, TEXTS)
+  check_texts(key, rec, OWNER)
   check_texts(key, rec, MORE_TEXTS, '')
   if rec.answer ~= nil then
     if type(rec.answer) ~= 'table' then damaged(key, 'answer is no object') end
@@ -71,8 +76,8 @@ local function decode_texts(key, text)
   return rec
 end
 
--- The same of what a caller sent, which begins with the comma behind the numbers.
-local function decode_sent(key, text) return decode_texts(key, '{' .. string.sub(text, 2)) end
+-- The same of what a caller sent: the owner as JSON, and the record from the comma behind the numbers on.
+local function decode_sent(key, owner, text) return decode_texts(key, '{"owner":' .. owner .. text) end
 
 -- A record as a table. One that is damaged, or none of ours, is left as it is.
 local function decode(key, text)
@@ -90,31 +95,32 @@ end
 -- The record of a game of which no attempt is known.
 local function untouched()
   local rec = { fence = 0, lease_until_ms = 0, updated_at_ms = 0, attempt = 0, state = 'failed' }
-  for _, names in ipairs({ TEXTS, MORE_TEXTS }) do
+  for _, names in ipairs({ TEXTS, OWNER, MORE_TEXTS }) do
     for _, name in ipairs(names) do rec[name] = rec[name] or '' end
   end
   return rec
 end
 
--- By fence: how its record begins.
-local beginnings = {}
-
--- Is this token the record's fence?
-local function is_held_by(key, token)
+-- Is the record held by this one? `holder` is how its text begins then: `{"fence":1,"owner":"me",`.
+local function is_held_by(key, holder)
   local text = get(key)
   if not text then return false end
-  local beginning = beginnings[token]
-  if not beginning then
-    beginning = '{"fence":' .. token .. ','
-    beginnings[token] = beginning
-  end
-  if string.find(text, beginning, 1, true) == 1 then return true end
-  -- Another fence, or a text that is none of ours.
-  return whole(decode(key, text).fence) == token
+  if string.find(text, holder, 1, true) == 1 then return true end
+  -- Held by another, or written otherwise: by an earlier version, or by hand.
+  local rec = decode(key, text)
+  local token, owner = string.match(holder, '^{"fence":(%d+),"owner":(".*"),$')
+  return token == whole(rec.fence) and cjson.decode('[' .. owner .. ']')[1] == rec.owner
 end
 
--- The record as a table where this token is its fence; nothing where it is not.
-local function decode_held(key, token) return is_held_by(key, token) and decode(key, get(key)) or nil end
+-- The record as a table where it is held by this one; nothing where it is not.
+local function decode_held(key, holder) return is_held_by(key, holder) and decode(key, get(key)) or nil end
+
+-- How much is left of a lease, where the one who asks takes leases of this length. One that ends further ahead than it is
+-- long was taken before the server's clock went back, and nothing says that its owner is alive.
+local function lease_left(rec, length)
+  local left = rec.lease_until_ms - now_ms()
+  return left <= math.max(rec.lease_until_ms - rec.updated_at_ms, tonumber(length)) and left or 0
+end
 
 local function raise_fence(key, rec)
   if rec.fence == WHOLE_MAX then damaged(key, 'its fence can rise no further') end

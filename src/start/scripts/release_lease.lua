@@ -1,7 +1,7 @@
--- Gives the lease up so that the next attempt need not wait for it to run out. fence, owner.
+-- Gives the lease up so that the next attempt need not wait for it to run out. holder.
 function verbs.release(key, call)
   local rec = decode_held(key, call[2])
-  if rec and rec.owner == call[3] and rec.lease_until_ms > 0 then
+  if rec and rec.lease_until_ms > 0 then
     rec.lease_until_ms = 0
     put(key, encode(rec))
   end

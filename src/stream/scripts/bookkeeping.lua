@@ -101,5 +101,8 @@ end
 local function forget_attempts(ids)
   if #ids > 0 and redis.call('EXISTS', ATTEMPTS) == 1 then
     each_thousand(ids, function(...) redis.call('HDEL', ATTEMPTS, ...) end)
+    local ages = {}
+    for i, id in ipairs(ids) do ages[i] = 'age:' .. id end
+    each_thousand(ages, function(...) redis.call('HDEL', ATTEMPTS, ...) end)
   end
 end

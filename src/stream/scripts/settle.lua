@@ -162,7 +162,10 @@ remember(published)
 local acknowledged = 0
 if #acknowledge > 0 then
   acknowledged = redis.call('XACK', JOBS, GROUP, unpack(acknowledge))
-  if has_attempts then redis.call('HDEL', ATTEMPTS, unpack(acknowledge)) end
+  if has_attempts then
+    redis.call('HDEL', ATTEMPTS, unpack(acknowledge))
+    for _, id in ipairs(acknowledge) do redis.call('HDEL', ATTEMPTS, 'age:' .. id) end
+  end
 end
 -- Looking for the watermark copies two payloads. With nothing pending any more it is known; it stays where it is while an
 -- entry before all of this batch is pending, because the mirror followed from that entry before.

@@ -28,7 +28,7 @@ async fn all_fail(records: &Records, says: &str) {
         ("disown", records.disown(game, "c").await.map(drop)),
         ("commit", job.commit(records, &fenced, &failure()).await.map(drop)),
         ("abandon", job.abandon(records, None).await.map(drop)),
-        ("reap", records.reap(game, "c", "3", Action::Remove).await.map(drop)),
+        ("reap", records.reap(game, "c", ("3", "a"), Action::Remove).await.map(drop)),
     ];
     for (verb, error) in errors {
         let error = error.expect_err(verb);
@@ -115,7 +115,7 @@ async fn a_record_that_somebody_has_written_by_hand_is_understood() {
     assert!(records.is_ours(&job.game, "1").await.expect("asked"));
     assert!(!records.is_ours(&job.game, "2").await.expect("asked"));
     assert!(records.condemn(&job.game, "1", "c").await.expect("asked"));
-    assert!(store.text().await.starts_with("{\"fence\":1,\"lease_until_ms\":"));
+    assert!(store.text().await.starts_with("{\"fence\":1,\"owner\":\"a\",\"lease_until_ms\":"));
     store.redis(&["SET", REC, &text]).await;
     assert!(job.commit(&records, &fenced, &success("c")).await.expect("asked"));
     assert_eq!(store.record().await["state"], "running");

@@ -2,6 +2,8 @@
 
 // a redis-server, a fleet of replicas of this binary, and Lobby's side of the streams
 pub mod world;
+// a clock that a test sets
+pub mod clock;
 // a running `startjobs dev`
 pub mod dev;
 // a private dockerd

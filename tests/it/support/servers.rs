@@ -19,8 +19,12 @@ pub fn fetched(version: &str) -> Option<PathBuf> {
     None
 }
 
+/// The program of each version.
+pub fn programs() -> impl Iterator<Item = PathBuf> {
+    FETCHED.into_iter().filter_map(fetched).chain([PathBuf::from("redis-server")])
+}
+
 /// One server of each version.
 pub fn all() -> impl Iterator<Item = RedisServer> {
-    let programs = FETCHED.into_iter().filter_map(fetched).chain([PathBuf::from("redis-server")]);
-    programs.map(|program| RedisServer::start_with(&program, &[]).expect("this redis-server starts"))
+    programs().map(|program| RedisServer::start_with(&program, &[]).expect("this redis-server starts"))
 }

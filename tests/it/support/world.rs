@@ -219,12 +219,13 @@ impl World {
         let container = self.redis(&["GET", &name]).await.as_string().expect("the game has a container");
         let id = container.split(' ').next().expect("split answers at least one");
         let script = concat!(
-            "local ARGV = { cmsgpack.pack({ 2, 'remove', ARGV[1] }) }\n",
+            "local ARGV = { cmsgpack.pack({ 2, 'remove', ARGV[1] }), '1' }\n",
             include_str!("../../../src/redis/scripts/coalesced_head.lua"),
             include_str!("../../../src/engine/simulated/engine.lua"),
             include_str!("../../../src/redis/scripts/coalesced_tail.lua"),
         );
-        self.redis(&["EVAL", script, "1", &name, id]).await;
+        let log = format!("{prefix}sim:log");
+        self.redis(&["EVAL", script, "2", &name, &log, id]).await;
         id.to_owned()
     }
 

@@ -1,0 +1,179 @@
+//! Every key that a script touches stands in its KEYS: a Cluster whose slot moves refuses any other one, and that may be
+//! after the script's first write.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use startjobs::redis::{Connection, Role};
+use startjobs::start::game_id::GameId;
+use startjobs::start::reconcile::Action;
+use startjobs::start::record::Records;
+
+use crate::support::world::{PATIENCE, World};
+
+/// What a server says that it runs: each script with its keys, and each command within it.
+pub struct Watch {
+    lines: Receiver<String>,
+}
+
+/// What was seen of scripts.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Keys that scripts have touched.
+    pub touched: BTreeSet<String>,
+    /// Keys that a script has touched without having named them, and by which command.
+    pub undeclared: BTreeSet<String>,
+}
+
+impl Watch {
+    /// From now on.
+    pub fn begin(port: u16) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+        stream.write_all(b"MONITOR\r\n").expect("sent");
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("an answer");
+        assert_eq!(line.trim(), "+OK");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            // Ends with the server, or with the watch.
+            for line in reader.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { lines }
+    }
+
+    /// What was seen so far.
+    pub async fn end(self, connection: &Connection) -> Seen {
+        let mark = "the watch ends here";
+        connection.raw(&["ECHO", mark]).await.expect("an answer");
+        let (mut seen, mut declared) = (Seen::default(), BTreeSet::new());
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).expect("the mark comes");
+            let (from, words) = taken_apart(&line);
+            let verb = words.first().map(|word| word.to_lowercase()).unwrap_or_default();
+            if words.last().is_some_and(|word| word == mark) {
+                return seen;
+            }
+            if from != "lua" && (verb == "evalsha" || verb == "eval") {
+                let count: usize = words[2].parse().expect("the number of keys");
+                declared = words[3..3 + count].iter().cloned().collect();
+            } else if from == "lua" {
+                for key in keys_of(connection, &words).await {
+                    if !declared.contains(&key) {
+                        seen.undeclared.insert(format!("{verb} {key}"));
+                    }
+                    seen.touched.insert(key);
+                }
+            }
+        }
+    }
+}
+
+/// Which of these words the server takes for keys.
+async fn keys_of(connection: &Connection, words: &[String]) -> Vec<String> {
+    let ask: Vec<&str> = ["COMMAND", "GETKEYS"].into_iter().chain(words.iter().map(String::as_str)).collect();
+    // An error says that the command has none.
+    connection.raw(&ask).await.map_or_else(|_| Vec::new(), |reply| reply.convert().expect("names"))
+}
+
+/// `+<time> [<db> <from>] "word" "word"`, with what cannot be printed as `\x..`.
+fn taken_apart(line: &str) -> (&str, Vec<String>) {
+    let Some((head, rest)) = line.split_once("] ") else { return ("", Vec::new()) };
+    let from = head.rsplit(' ').next().unwrap_or_default();
+    let (mut words, mut word, mut is_within) = (Vec::new(), Vec::new(), false);
+    let mut bytes = rest.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' if is_within => {
+                words.push(String::from_utf8_lossy(&std::mem::take(&mut word)).into_owned());
+                is_within = false;
+            }
+            b'"' => is_within = true,
+            b'\\' => match bytes.next() {
+                Some(b'x') => {
+                    let digits: String = bytes.by_ref().take(2).map(char::from).collect();
+                    word.push(u8::from_str_radix(&digits, 16).expect("two digits"));
+                }
+                Some(b'n') => word.push(b'\n'),
+                Some(b'r') => word.push(b'\r'),
+                Some(b't') => word.push(b'\t'),
+                Some(other) => word.push(other),
+                None => {}
+            },
+            other if is_within => word.push(other),
+            _ => {}
+        }
+    }
+    (from, words)
+}
+
+#[test]
+fn what_a_server_says_is_taken_apart() {
+    let line = r#"+17.5 [0 127.0.0.1:6] "set" "a \"b\"" "\x00\xff\\\n" """#;
+    let words = ["set", "a \"b\"", "\u{0}\u{fffd}\\\n", ""].map(str::to_owned).to_vec();
+    assert_eq!(taken_apart(line), ("127.0.0.1:6", words));
+    assert_eq!(taken_apart("+17.5 [0 lua] \"TIME\""), ("lua", vec!["TIME".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_key_that_a_script_does_not_name_is_seen() {
+    let world = World::new().await;
+    let watch = Watch::begin(world.redis.port());
+    let script = "redis.call('SET', KEYS[1], '1') redis.pcall('XADD', KEYS[1] .. '{x}', '*', 'a', 'b')";
+    world.redis(&["EVAL", script, "1", "named"]).await;
+    let seen = watch.end(world.lobby.connection()).await;
+    assert_eq!(seen.undeclared, ["xadd named{x}".to_owned()].into());
+    assert_eq!(seen.touched, ["named".to_owned(), "named{x}".to_owned()].into());
+}
+
+#[tokio::test]
+async fn what_starts_games_names_every_key_it_touches() {
+    let mut world = World::with(&[("retry-attempts", "2"), ("slots", "4")]).await;
+    let watch = Watch::begin(world.redis.port());
+    for _ in 0..2 {
+        let replica = world.replica(&[]);
+        world.begun(replica).await;
+    }
+    // Found running, in conflict, made anew; an answer that moves aside, one that is given up, a container that goes.
+    for image in ["galaxy/engine:1", "galaxy/engine:1", "galaxy/engine:2"] {
+        world.send("game", image).await;
+        world.settled().await;
+    }
+    world.remove_container("game").await;
+    for (game, image) in [("game", "galaxy/engine:2"), ("exits", "sim/exit"), ("errs", "sim/retry")] {
+        world.send(game, image).await;
+        world.settled().await;
+        world.send(game, "galaxy/engine:1").await;
+        world.settled().await;
+    }
+    world.at_rest().await;
+    let connection = world.lobby.connection();
+    let game = GameId::parse("game").expect("an id");
+    let lease = Duration::from_secs(1);
+    let records = Records::new(connection_of(&world).await, "rtm:", ("jobs", "group"), "another", lease);
+    records.reap(&game, "stray", ("1", "another"), Action::Remove).await.expect("asked");
+    records.probe().await.expect("asked");
+
+    let seen = watch.end(connection).await;
+    let ours = |keys: &BTreeSet<String>| -> BTreeSet<String> {
+        keys.iter().filter(|key| key.contains("rtm:")).cloned().collect()
+    };
+    assert_eq!(ours(&seen.undeclared), BTreeSet::new());
+    for key in ["rtm:{game}:rec", "rtm:{game}:res", "rtm:{errs}:res", "rtm:sim:{rtm-game}", "rtm:sim:log", "rtm:probe"]
+    {
+        assert!(seen.touched.contains(key), "nothing touched {key}: {:?}", ours(&seen.touched));
+    }
+}
+
+async fn connection_of(world: &World) -> Arc<Connection> {
+    let opened = Connection::open(&world.settings.redis, Role::Commands, "startjobs:test", |_| {}).await;
+    Arc::new(opened.expect("a connection"))
+}
