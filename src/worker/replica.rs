@@ -15,6 +15,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::WORKER;
 use super::appetite::Appetite;
 use super::conditions::Conditions;
 use super::events::Event;
@@ -201,8 +202,6 @@ pub struct Replica {
     pub(super) claim_next: Option<Aim>,
     /// The suspect that this replica runs alone.
     pub(super) alone: Option<EntryId>,
-    /// When the last renewal went through.
-    pub(super) renewed_at: Instant,
     /// The largest id that may have been delivered to anybody; never lowered, not even when the group goes back.
     pub(super) delivered: EntryId,
     /// The same when the last read was sent: what that brings lies above, unless the group went back.
@@ -281,7 +280,6 @@ impl Replica {
             group_lost: false,
             claim_next: None,
             alone: None,
-            renewed_at: now,
             delivered: parts.delivered,
             read_above: parts.delivered,
             pace: Pace::default(),
@@ -340,15 +338,13 @@ impl Replica {
         self.conclude(job, conclusion);
     }
 
-    /// After a reconnection whatever we held may have been claimed: first renew, and claim from nobody for one claim
-    /// idle, because the others' renewals were held up too.
+    /// After a reconnection whatever we held may have been claimed: renew first. Who died meanwhile the claim script
+    /// decides: it declares no owner dead for one claim idle after a gap between our renewals.
     fn reconnected<T>(&mut self, message: &Result<T, broadcast::error::RecvError>) {
         if matches!(message, Err(broadcast::error::RecvError::Closed)) {
             return;
         }
-        let now = Instant::now();
-        self.due.renew = now;
-        self.due.sweep = now + self.settings.claim_idle;
+        self.due.renew = Instant::now();
         self.group.tell_index_again();
     }
 
@@ -387,13 +383,19 @@ impl Replica {
         if let Ended::DeadlinePassed(_) = ended {
             drop(tokio::time::timeout(limit, self.group.hand_back(&self.holdings.ids())).await);
         }
-        drop(tokio::time::timeout(limit, self.group.leave(&self.presence())).await);
+        if let Ok(Ok(entries @ 1..)) = tokio::time::timeout(limit, self.group.leave(&self.presence())).await {
+            tracing::info!(worker = WORKER, stream = self.stream.jobs, entries, "gave back what was still pending");
+        }
         ended
     }
 
     /// The JSON of the presence record.
     pub(super) fn presence(&self) -> String {
         let (slots, in_flight, held) = (self.settings.slots, self.running.len(), self.holdings.len());
-        format!("{{{},\"slots\":{slots},\"in_flight\":{in_flight},\"held\":{held}}}", self.about)
+        let serves = self.takes_work();
+        format!(
+            "{{{},\"serves\":{serves},\"slots\":{slots},\"in_flight\":{in_flight},\"held\":{held}}}",
+            self.about
+        )
     }
 }

@@ -12,4 +12,6 @@ local now = now_ms()
 local crashes, failures, since = attempts_of(id)
 if since == 0 then since = now - tonumber(ARGV[4]) end
 write_attempts(id, crashes, failures + 1, since)
+-- While it waits for its next attempt its process takes other entries too.
+if crashes > 0 then redis.call('HDEL', ATTEMPTS, 'alone:' .. id) end
 return { crashes, failures + 1, now - since }

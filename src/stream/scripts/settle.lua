@@ -159,7 +159,13 @@ remember(published)
 local acknowledged = 0
 if #acknowledge > 0 then
   acknowledged = redis.call('XACK', JOBS, GROUP, unpack(acknowledge))
-  if has_attempts then redis.call('HDEL', ATTEMPTS, unpack(acknowledge)) end
+  if has_attempts then
+    local fields = {}
+    for i, id in ipairs(acknowledge) do
+      fields[3 * i - 2], fields[3 * i - 1], fields[3 * i] = id, 'alone:' .. id, 'excused:' .. id
+    end
+    redis.call('HDEL', ATTEMPTS, unpack(fields))
+  end
 end
 -- Looking for the watermark copies two payloads. With nothing pending any more it is known; it stays where it is while an
 -- entry before all of this batch is pending, because the mirror followed from that entry before.
