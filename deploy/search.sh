@@ -1,20 +1,27 @@
 #!/usr/bin/env bash
-# Searches for failures in random sequences, far longer than an ordinary test run:
-#   deploy/search.sh network [FIRST [COUNT]]   a network that is slow, held, cut, half-open or refused before three
-#                                              replicas; 50 seeds, about eight minutes
+# Searches for failures in random sequences, far longer than an ordinary test run, from a bare Debian machine with nothing but
+# Rust:
+#   deploy/search.sh network [FIRST [COUNT]]   a network that is slow, held, cut, half-open or refused before three replicas;
+#                                              50 seeds, about eight minutes
+#   deploy/search.sh kills [FIRST [COUNT]]     kill storms over whole fleets; 200 seeds, about ten minutes
 # Prints each seed before it runs. `deploy/search.sh network 17 1` runs seed 17 alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=deploy/ci/prepare.sh
+. deploy/ci/prepare.sh
 
 search=${1:-}
 case "$search" in
     network) tests=network:: ;;
+    kills) tests=claims::storms::no_innocent ;;
     *)
-        echo "usage: deploy/search.sh network [FIRST [COUNT]]" >&2
+        say "usage: deploy/search.sh network|kills [FIRST [COUNT]]"
         exit 64
         ;;
 esac
 export STARTJOBS_SEARCH=$search
 if [ -n "${2:-}" ]; then export STARTJOBS_SEED=$2; fi
 if [ -n "${3:-}" ]; then export STARTJOBS_SEEDS=$3; fi
+install_missing redis-server cc
+# Without the time limit that the ordinary runner sets.
 exec cargo test --locked --test it -- --nocapture "$tests"

@@ -1,4 +1,4 @@
-//! The claim sweep: entries that nobody has touched for claim idle change hands.
+//! The claim sweep: entries whose owner died, left or gave them back change hands.
 
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ pub struct Sweep {
     pub lost: u64,
     /// From whom how many entries came.
     pub from: Vec<(String, u64)>,
+    /// For how many of them this claim counted a crash.
+    pub crashed: u64,
 }
 
 /// Which entries a sweep is after.
@@ -25,6 +27,24 @@ pub enum Aim {
     Take,
     /// One suspect, for a replica that holds nothing else.
     Alone,
+    /// One more suspect after one has ended, unless ordinary jobs need this replica.
+    Another,
+}
+
+impl Aim {
+    /// Is it a suspect, which runs alone?
+    pub fn is_suspect(self) -> bool {
+        matches!(self, Self::Alone | Self::Another)
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Look => "look",
+            Self::Take => "take",
+            Self::Alone => "alone",
+            Self::Another => "another",
+        }
+    }
 }
 
 /// What a sweep came to.
@@ -34,28 +54,31 @@ pub enum Swept {
     NotDue,
     /// There is something to take, and the tick is ours.
     Found,
-    /// There are suspects and nothing else, and it is this replica's turn to run one alone.
+    /// There are suspects and nothing else, and this replica may run one alone.
     Suspects,
     /// Done.
     Done(Sweep),
 }
 
 impl Group {
-    /// One sweep, if it is due; claims at most `want` entries.
+    /// One sweep, if it is due; claims at most `want` entries. A replica that holds nothing is offered suspects first.
     pub async fn sweep(
         &self,
         aim: Aim,
         claim_idle: Duration,
         interval: Duration,
         want: usize,
+        holds_nothing: bool,
     ) -> Result<Swept, RedisError> {
         let dead_max = i64::try_from(self.settings.dead_max).unwrap_or(i64::MAX);
-        let mode = match aim {
-            Aim::Look => "look",
-            Aim::Take => "take",
-            Aim::Alone => "alone",
-        };
-        let args = [millis(claim_idle), millis(interval), count(want), mode.into(), dead_max.into()];
+        let args = [
+            millis(claim_idle),
+            millis(interval),
+            count(want),
+            aim.as_str().into(),
+            dead_max.into(),
+            i64::from(holds_nothing).into(),
+        ];
         let reply = self.call(&self.scripts.claim, &[], args).await?;
         match state_of(&reply)?.as_str() {
             "not-due" => return Ok(Swept::NotDue),
@@ -63,9 +86,9 @@ impl Group {
             "suspects" => return Ok(Swept::Suspects),
             _ => {}
         }
-        let (_, claimed, lost, from): (String, Vec<Value>, u64, Vec<(String, u64)>) = reply.convert()?;
+        let (_, claimed, lost, from, crashed): (String, Vec<Value>, u64, Vec<(String, u64)>, u64) = reply.convert()?;
         let claimed = claimed.into_iter().map(delivery_of).collect::<Result<_, _>>()?;
-        Ok(Swept::Done(Sweep { claimed, lost, from }))
+        Ok(Swept::Done(Sweep { claimed, lost, from, crashed }))
     }
 }
 

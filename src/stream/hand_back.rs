@@ -14,7 +14,8 @@ impl Group {
         Ok(self.call(&self.scripts.hand_back, &[], args).await?.convert()?)
     }
 
-    /// Marks this replica as gone and deletes its consumer where it holds nothing; answers how many entries it holds.
+    /// Marks this replica as gone, gives back whatever its consumer still has, and deletes the consumer where that is
+    /// nothing; answers how many entries it had.
     pub async fn leave(&self, about: &str) -> Result<u64, RedisError> {
         Ok(self.call(&self.scripts.leave, &[], [Value::from(about)]).await?.convert()?)
     }

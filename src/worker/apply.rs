@@ -304,7 +304,7 @@ impl Replica {
             // Others need not wait for its back-off; when that is over it is given back, and claimed alone again.
             self.alone = None;
         }
-        if self.claim_next == Some(Aim::Alone) {
+        if self.claim_next.is_some_and(Aim::is_suspect) {
             // This replica will not be empty soon: another takes the suspect.
             self.claim_next = None;
         }
@@ -315,6 +315,8 @@ impl Replica {
     pub(super) fn let_go(&mut self, held: Held) {
         if self.alone == Some(held.id()) {
             self.alone = None;
+            // Still empty: the next suspect may follow at once.
+            self.claim_next = Some(Aim::Another);
         }
         self.holdings.let_go(held);
     }

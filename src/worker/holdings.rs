@@ -47,7 +47,8 @@ impl Held {
 
     /// May anything be written down about its attempts?
     pub fn may_have_attempts(&self) -> bool {
-        self.crashes > 0 || self.failures > 0 || self.was_counted
+        // A claim may have written down more than crashes.
+        self.crashes > 0 || self.failures > 0 || self.was_counted || self.origin == Origin::Claimed
     }
 
     /// The entry's id.

@@ -128,7 +128,7 @@ impl Replica {
         wake
     }
 
-    fn takes_work(&self) -> bool {
+    pub(super) fn takes_work(&self) -> bool {
         self.mode == Mode::Running
             && self.engine_up
             && !self.group_lost
@@ -384,7 +384,7 @@ impl Replica {
         }
         match (self.claim_next, self.under_way.read.is_some()) {
             // A suspect runs alone: it waits until everything else is finished and given back.
-            (Some(Aim::Alone), _) if !self.holdings.is_empty() => None,
+            (Some(aim), _) if aim.is_suspect() && !self.holdings.is_empty() => None,
             // The read has been asked to make room, and has not returned yet.
             (Some(_), true) => None,
             (Some(aim), false) => Some(aim),
@@ -407,7 +407,11 @@ impl Replica {
         self.claim_next = None;
         let group = self.group.clone();
         let (claim_idle, interval) = (self.settings.claim_idle, self.settings.sweep_interval);
-        self.begin("claim", async move { Event::Swept(group.sweep(aim, claim_idle, interval, room).await) });
+        let holds_nothing = self.holdings.is_empty();
+        self.begin(
+            "claim",
+            async move { Event::Swept(group.sweep(aim, claim_idle, interval, room, holds_nothing).await) },
+        );
     }
 
     fn read_due(&mut self, now: Instant) {

@@ -14,6 +14,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::WORKER;
 use super::appetite::Appetite;
 use super::conditions::Conditions;
 use super::doubt::Doubt;
@@ -363,12 +364,10 @@ impl Replica {
         self.conclude(job, conclusion);
     }
 
-    /// After a reconnection whatever we held may have been claimed: first renew, and claim from nobody for one claim
-    /// idle, because the others' renewals were held up too.
+    /// After a reconnection whatever we held may have been claimed: renew first. Who died meanwhile the claim script
+    /// decides: it declares no owner dead for one claim idle after a gap between our renewals.
     fn reconnected(&mut self) {
-        let now = Instant::now();
-        self.due.renew = now;
-        self.due.sweep = now + self.settings.claim_idle;
+        self.due.renew = Instant::now();
         self.group.tell_index_again();
     }
 
@@ -415,13 +414,16 @@ impl Replica {
         if let Ended::DeadlinePassed(_) = ended {
             drop(tokio::time::timeout(limit, self.group.hand_back(&self.holdings.ids())).await);
         }
-        drop(tokio::time::timeout(limit, self.group.leave(&self.presence())).await);
+        if let Ok(Ok(entries @ 1..)) = tokio::time::timeout(limit, self.group.leave(&self.presence())).await {
+            tracing::info!(worker = WORKER, stream = self.stream.jobs, entries, "gave back what was still pending");
+        }
         ended
     }
 
     /// The JSON of the presence record.
     pub(super) fn presence(&self) -> String {
         let (slots, in_flight, held) = (self.settings.slots, self.running.len(), self.holdings.len());
-        format!("{{{},\"slots\":{slots},\"in_flight\":{in_flight},\"held\":{held}}}", self.about)
+        let serves = self.takes_work();
+        format!("{{{},\"serves\":{serves},\"slots\":{slots},\"in_flight\":{in_flight},\"held\":{held}}}", self.about)
     }
 }

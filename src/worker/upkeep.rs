@@ -30,19 +30,12 @@ impl Replica {
         self.look_at_renewal(result.as_ref().err());
         let Renewed { delivered, entries, strays } = match self.checked(Trouble::Renew, result) {
             Ok(renewed) => {
-                let now = Instant::now();
-                if now.duration_since(self.renewed_at) > self.settings.claim_idle {
-                    // Something held us up, and if that was Redis, then everybody.
-                    self.due.sweep = self.due.sweep.max(now + self.settings.claim_idle);
-                }
-                self.renewed_at = now;
+                self.renewed_at = Instant::now();
                 self.unseen = self.unseen.filter(|unseen| !unseen.is_looked_for);
                 renewed
             }
             Err(delay) => {
                 self.renew_later(delay.min(Instant::now() + self.settings.claim_idle / 3));
-                // Others' renewals fail with ours: nobody is to be taken for dead because Redis was away.
-                self.due.sweep = Instant::now() + self.settings.claim_idle;
                 return;
             }
         };

@@ -52,6 +52,8 @@ mod observability;
 mod tidy;
 // claims, suspects, orphans, janitor, reconciler
 mod recovery;
+// who is dead, what a death counts, who may claim
+mod claims;
 // the commands for people
 mod commands;
 // a replica dies, and the terminal tells what happened

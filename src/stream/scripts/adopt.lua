@@ -33,10 +33,10 @@ local function delivered_before(delivered)
 end
 
 local function others_present()
-  local alive_since = now_ms() - claim_idle
+  local now = now_ms()
   for _, consumer in ipairs(redis.call('HKEYS', REPLICAS)) do
-    local seen, state = presence_of(consumer)
-    if consumer ~= ME and seen and seen >= alive_since and state ~= 'left' then return true end
+    local presence = consumer ~= ME and presence_record(consumer)
+    if presence and is_fresh(presence, now, claim_idle) then return true end
   end
   return false
 end

@@ -1,23 +1,33 @@
--- The claim sweep: takes over entries that nobody has touched for claim idle. One sweep in the fleet per interval.
+-- The claim sweep: takes over the entries of owners that died, left or gave them back. One sweep in the fleet per
+-- interval.
 --
 -- Looks at a bounded window of the pending list from the fleet's cursor on, and takes an entry only after seeing that
 -- its payload exists: XAUTOCLAIM and XCLAIM of 7.0 and later drop the pending record of a deleted entry whoever holds
 -- it, and with it the only trace that somebody still works on it.
 --
--- Suspects (entries that two or more processes died with) are claimed only in mode `alone`, one at a time, by a replica
--- that holds nothing else: whatever they do to it, they do to nobody beside them. One replica in the fleet at a time
--- makes itself empty for that.
+-- Who is dead: an owner that has not renewed for its own claim idle, as seen by a judge that has itself renewed without
+-- a gap for as long. Idle times alone prove nothing, because they also grow while Redis is away and when its clock is
+-- set forward.
 --
--- ARGV: group, me, claim idle in ms, sweep interval in ms, at most this many, mode (`look`, `take`, `alone`), dead-max.
+-- What a death counts: one crash for each entry the owner held, as long as the entry stays below suspicion. A suspect
+-- (an entry that two or more processes died with) is claimed by a replica that holds nothing else, and from then on only
+-- the death of a process that ran it alone counts. Where at least half of the fleet died at one moment the cause lies
+-- outside, and the death counts for nothing; ten times for one entry, so that jobs which always kill together are
+-- condemned in the end.
+--
+-- ARGV: group, me, claim idle in ms, sweep interval in ms, at most this many, mode (`look`, `take`, `alone`: one
+-- suspect, after `suspects` was answered; `another`: one more, after one has ended), dead-max, `1` where we hold nothing.
 -- Answers: state (`not-due`; `found`: there is something for `take`; `suspects`: there is something for `alone`, and
--- it is this replica's turn; `swept`), then the claimed entries {id, deliveries, crashes, failures}, whose
--- payloads the caller reads by itself, the
--- number found lost, and the previous owners with how many entries each had.
+-- it is for this replica; `swept`), then the claimed entries {id, deliveries, crashes, failures}, whose
+-- payloads the caller reads by itself, the number found lost, the previous owners with how many entries each had, and the number of crashes counted.
 local claim_idle, interval, want = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local mode, dead_max = ARGV[6], ARGV[7]
+local mode, dead_max, holds_nothing = ARGV[6], ARGV[7], ARGV[8] == '1'
 local HANDED_BACK_IDLE = 3600000
 local WINDOW, WINDOWS_MAX = 640, 8
-local SUSPECT_CRASHES = 2
+local SUSPECT_CRASHES, EXCUSED_MAX = 2, 10
+-- Of how many dead owners one sweep asks who died with them.
+local DEATHS_MAX = 32
+local NOTHING = { 'swept', {}, 0, {}, 0 }
 
 local refused = wrong_type(SWEEP, 'hash') or wrong_type(REPLICAS, 'hash') or wrong_type(ATTEMPTS, 'hash')
   or wrong_type(DEAD, 'stream') or wrong_type(LEDGERS, 'zset') or wrong_type(MIRROR, 'string')
@@ -25,124 +35,269 @@ local refused = wrong_type(SWEEP, 'hash') or wrong_type(REPLICAS, 'hash') or wro
 if refused then return refused end
 
 local now = now_ms()
--- While the server stood still nobody could renew: with our own presence expired nobody's says anything.
-local own_seen = presence_of(ME)
-if not own_seen or own_seen + claim_idle < now then return { 'not-due' } end
+local own = presence_record(ME)
+if not own or own.seen + claim_idle < now then return { 'not-due' } end
+local since = watching_since(own, now, claim_idle)
 
 local sweep = {}
 do
   local names = { 'due', 'by', 'cursor', 'alone_by', 'alone_until', 'suspect' }
   for i, value in ipairs(redis.call('HMGET', SWEEP, unpack(names))) do sweep[names[i]] = value end
 end
+local wants_suspect = mode == 'alone' or mode == 'another'
 local due = tonumber(sweep.due or '0') or 0
-local alone_until = tonumber(sweep.alone_until or '0') or 0
-local our_turn_alone = alone_until <= now or sweep.alone_by == ME
 -- A due time further ahead than two intervals was written before the server's clock went back.
 local is_due = now >= due or due > now + 2 * interval
-if mode == 'alone' and sweep.alone_by ~= ME then return { 'not-due' } end
-if not is_due and mode ~= 'alone' and not (mode == 'take' and sweep.by == ME) then return { 'not-due' } end
+if not is_due and not wants_suspect and not (mode == 'take' and sweep.by == ME) then return { 'not-due' } end
 
-local function died_with_it(pending)
-  local owner, idle = pending[2], tonumber(pending[3])
-  if owner == ME or idle >= HANDED_BACK_IDLE then return false end
-  local seen, state = presence_of(owner)
-  return state ~= 'left' and (not seen or seen + claim_idle <= now)
-end
-
-local function candidate_of(pending)
-  local crashes, failures, since = attempts_of(pending[1])
-  local died = died_with_it(pending)
-  return { id = pending[1], owner = pending[2], count = pending[4], died = died,
-    crashes = crashes + (died and 1 or 0), failures = failures, since = since }
-end
-
--- An entry without payload cannot be renewed (XCLAIM would drop its record), so it looks idle while its owner works on
--- it. An owner that is present settles it; only where a read's reply was lost does nobody, and an hour ends that.
-local function is_left_to_owner(pending)
-  if tonumber(pending[3]) >= HANDED_BACK_IDLE then return false end
-  local seen, state = presence_of(pending[2])
-  return seen and seen + claim_idle > now and state ~= 'left' and not probe({ pending[1] })[pending[1]]
-end
-
--- Windows of the pending list from the cursor on, until there is something to claim: a few of them, because what they
--- cost is everybody's time.
-local candidates, suspect, full, reached_end = {}, nil, false, false
-local cursor = sweep.cursor
-if not cursor or not id_parts(cursor) then cursor = '-' end
-local function look_through(window)
-  for _, pending in ipairs(window) do
-    if tonumber(pending[3]) >= claim_idle and not is_left_to_owner(pending) then
-      local candidate = candidate_of(pending)
-      if candidate.crashes >= SUSPECT_CRASHES then
-        suspect = suspect or candidate
-      elseif #candidates == want then
-        full = true
-        return
-      else
-        candidates[#candidates + 1] = candidate
-      end
-    end
-    cursor = pending[1]
+local records = { [ME] = own }
+local function record_of(consumer)
+  local record = records[consumer]
+  if record == nil then
+    record = presence_record(consumer) or false
+    records[consumer] = record
   end
+  return record
 end
-if mode == 'alone' then
-  local pending = sweep.suspect and redis.call('XPENDING', JOBS, GROUP, sweep.suspect, sweep.suspect, 1)[1]
-  if not pending or tonumber(pending[3]) < claim_idle or is_left_to_owner(pending) then return { 'swept', {}, 0, {} } end
-  suspect = candidate_of(pending)
-else
+
+-- Every presence, the longest silent first; asked for only where an owner died or there are suspects.
+local fleet
+local function whole_fleet()
+  if fleet then return fleet end
+  fleet = {}
+  local flat = redis.call('HGETALL', REPLICAS)
+  for i = 1, #flat, 2 do
+    local presence = parse_presence(flat[i + 1])
+    if presence then
+      presence.name = flat[i]
+      fleet[#fleet + 1] = presence
+    end
+  end
+  table.sort(fleet, function(a, b) return a.seen < b.seen end)
+  return fleet
+end
+
+-- The replica that keeps serving ordinary jobs while the others run suspects; and whether it is the only one there.
+local function keeper()
+  local first, count = ME, 1
+  for _, presence in ipairs(whole_fleet()) do
+    if presence.name ~= ME and presence.state == 'running' and is_fresh(presence, now, claim_idle)
+      and not string.find(presence.text, '"serves":false', 1, true) then
+      count = count + 1
+      if presence.name < first then first = presence.name end
+    end
+  end
+  return first == ME, count == 1
+end
+
+-- May this entry change hands? `left`, `died`, `forsaken` (its owner lives, has given it back or does not renew it any
+-- more), or nothing. An owner renews itself and all that it holds in one step, so an entry that lies further back than
+-- its owner's last renewal is not held any more, whatever the clock did since.
+local function verdict_on(pending)
+  local idle, owner = tonumber(pending[3]), record_of(pending[2])
+  if not owner then
+    if idle >= HANDED_BACK_IDLE then return 'forsaken' end
+    return idle >= claim_idle and now - since >= claim_idle and 'died' or nil
+  end
+  if owner.state == 'left' then return 'left' end
+  local behind = owner.seen - (now - idle)
+  if idle >= HANDED_BACK_IDLE and behind >= HANDED_BACK_IDLE / 2 then return 'forsaken' end
+  -- The judge's own claim idle too: it cannot tell a shorter silence from a gap between its own renewals.
+  local length = math.max(owner.claim_idle or claim_idle, claim_idle)
+  local heard = owner.seen > now + length and since or math.max(owner.seen, since)
+  if now - heard >= length then return 'died' end
+  if idle >= length and behind >= length then return 'forsaken' end
+end
+
+-- Did others fall silent with this owner, and were they at least half of the fleet of that moment?
+local function died_with_many(pending)
+  local owner, all = record_of(pending[2]), whole_fleet()
+  local seen = owner and owner.seen or now - tonumber(pending[3])
+  local window = math.max(owner and owner.claim_idle or claim_idle, claim_idle) / 2
+  local low, high = 1, #all + 1
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if all[middle].seen < seen - window then low = middle + 1 else high = middle end
+  end
+  local dead = owner and 0 or 1
+  local others = 0
+  for i = low, #all do
+    local presence = all[i]
+    local is_silent = now - presence.seen >= (presence.claim_idle or claim_idle) / 2
+    if presence.seen <= seen + window and presence.state ~= 'left' and is_silent then
+      dead = dead + 1
+    elseif (presence_member(presence, 'born_ms') or 0) <= seen then
+      others = others + 1
+    end
+    if presence.seen > seen + window and (dead < 2 or others > dead) then return false end
+    if dead >= 2 and dead >= others + #all - i then return true end
+  end
+  return false
+end
+
+local many, deaths = {}, 0
+-- Nothing where the sweep has asked about as many deaths as it may.
+local function candidate_of(pending, verdict)
+  local id, owner = pending[1], pending[2]
+  local crashes, failures, first_failed = attempts_of(id)
+  local candidate = { id = id, owner = owner, count = pending[4], crashes = crashes, failures = failures,
+    since = first_failed }
+  if verdict ~= 'died' or (crashes >= SUSPECT_CRASHES and not wants_suspect) then return candidate end
+  if many[owner] == nil then
+    if deaths == DEATHS_MAX then return nil end
+    deaths = deaths + 1
+    many[owner] = died_with_many(pending)
+  end
+  if many[owner] then
+    local excused = tonumber(redis.call('HGET', ATTEMPTS, 'excused:' .. id) or '0') or 0
+    if excused < EXCUSED_MAX then
+      candidate.excused = excused + 1
+      return candidate
+    end
+  end
+  if crashes < SUSPECT_CRASHES or redis.call('HGET', ATTEMPTS, 'alone:' .. id) == owner then
+    candidate.crashes, candidate.crashed = crashes + 1, true
+  end
+  return candidate
+end
+
+-- What of a window may change hands. An entry without payload cannot be renewed (XCLAIM would drop its record), so it
+-- looks forsaken while its owner works on it. An owner that lives settles it; only where a read's reply was lost does
+-- nobody, and an hour ends that.
+local function verdicts_on(window)
+  local verdicts, asked = {}, {}
+  for i, pending in ipairs(window) do
+    verdicts[i] = verdict_on(pending) or false
+    if verdicts[i] == 'forsaken' and tonumber(pending[3]) < HANDED_BACK_IDLE then asked[#asked + 1] = pending[1] end
+  end
+  if #asked == 0 then return verdicts end
+  local there = probe(asked)
+  for i, pending in ipairs(window) do
+    if verdicts[i] == 'forsaken' and tonumber(pending[3]) < HANDED_BACK_IDLE and not there[pending[1]] then
+      verdicts[i] = false
+    end
+  end
+  return verdicts
+end
+
+-- Windows of the pending list from `start` on, until there is something to claim: a few of them, because what they
+-- cost is everybody's time. Answers the last entry looked at, and whether that was the last of all.
+local candidates, suspect, full = {}, nil, false
+local function look_from(start)
+  local cursor = start
   for _ = 1, WINDOWS_MAX do
     local window = redis.call('XPENDING', JOBS, GROUP, cursor == '-' and '-' or '(' .. cursor, '+', WINDOW)
-    look_through(window)
-    reached_end = not full and #window < WINDOW
-    if reached_end or #candidates > 0 then break end
+    local verdicts = verdicts_on(window)
+    for i, pending in ipairs(window) do
+      local candidate = verdicts[i] and candidate_of(pending, verdicts[i])
+      if candidate == nil then
+        full = true
+        return cursor, false
+      elseif candidate and candidate.crashes >= SUSPECT_CRASHES then
+        suspect = suspect or candidate
+        if wants_suspect then return cursor, false end
+      elseif candidate and not wants_suspect then
+        if #candidates == want then
+          full = true
+          return cursor, false
+        end
+        candidates[#candidates + 1] = candidate
+      end
+      cursor = pending[1]
+    end
+    if #window < WINDOW then return cursor, true end
+    if #candidates > 0 then break end
   end
+  return cursor, false
 end
 
--- Everything that can be refused is refused before the first write; the buckets are needed for what is lost alone.
+-- What may be refused is asked for before the first write: a count without its claim would count one crash again and
+-- again.
+redis.call('XCLAIM', JOBS, GROUP, ME, 0, '0-0', 'JUSTID')
+local function text(number) return string.format('%.0f', number) end
+
+-- What of the candidates exists. The rest is lost, and a dead letter without its ledger entry would be written again and
+-- again.
 local found, lost = {}, {}
-do
+local function look_at_payloads()
   local ids = {}
-  for _, candidate in ipairs(mode == 'alone' and { suspect } or candidates) do ids[#ids + 1] = candidate.id end
-  if mode ~= 'look' and #ids > 0 then found = probe(ids) end
+  for _, candidate in ipairs(candidates) do ids[#ids + 1] = candidate.id end
+  if #ids == 0 then return end
+  found = probe(ids)
   for _, id in ipairs(ids) do
-    if mode ~= 'look' and not found[id] then lost[#lost + 1] = id end
+    if not found[id] then lost[#lost + 1] = id end
   end
-  refused = undeclared(lost)
-  if refused then return refused end
+  local refusal = undeclared(lost)
+  if refusal or #lost == 0 then return refusal end
   for _, id in ipairs(lost) do
-    refused = wrong_type(ledger_bucket(id), 'set')
-    if refused then return refused end
+    refusal = wrong_type(ledger_bucket(id), 'set')
+    if refusal then return refusal end
   end
+  for _, id in ipairs(lost) do redis.call('SADD', ledger_bucket(id), '-') end
+  redis.call('ZADD', LEDGERS, 'XX', 0, '-')
+  redis.call('XACK', JOBS, GROUP, '0-0')
 end
 
-if mode == 'look' and #candidates > 0 then
-  redis.call('HSET', SWEEP, 'due', string.format('%.0f', now + interval), 'by', ME)
-  return { 'found' }
-end
-if mode == 'alone' then
-  redis.call('HSET', SWEEP, 'alone_until', string.format('%.0f', now + claim_idle))
+if wants_suspect then
+  local is_keeper = keeper()
+  if mode == 'alone' or not is_keeper then
+    local hint = sweep.suspect
+    if not hint or not id_parts(hint) then hint = '-' end
+    local _, reached_end = look_from(hint)
+    if not suspect and hint ~= '-' and reached_end then look_from('-') end
+  end
   candidates = { suspect }
+  refused = look_at_payloads()
+  if refused then return refused end
+  -- The turn to become empty is the next one's.
+  if sweep.alone_by == ME then redis.call('HSET', SWEEP, 'alone_until', 0) end
+  if not suspect then return NOTHING end
+  redis.call('HSET', SWEEP, 'suspect', suspect.id)
 else
+  local start = sweep.cursor
+  if not start or not id_parts(start) then start = '-' end
+  local cursor, reached_end = look_from(start)
+  if mode == 'look' and #candidates > 0 then
+    redis.call('HSET', SWEEP, 'due', text(now + interval), 'by', ME)
+    return { 'found' }
+  end
+  refused = look_at_payloads()
+  if refused then return refused end
   -- At the end of the list the next sweep begins at the front again. One that found as many as it wanted is followed
   -- at once, by whoever has free slots.
-  redis.call('HSET', SWEEP, 'due', string.format('%.0f', full and now or now + interval), 'by', ME,
+  redis.call('HSET', SWEEP, 'due', text(full and now or now + interval), 'by', ME,
     'cursor', reached_end and '-' or cursor)
-  if #candidates == 0 and suspect and our_turn_alone then
-    redis.call('HSET', SWEEP, 'alone_by', ME, 'alone_until', string.format('%.0f', now + claim_idle),
-      'suspect', suspect.id)
-    return { 'suspects' }
+  if #candidates == 0 and suspect then
+    -- A replica that holds nothing may run a suspect now; of the others one at a time makes itself empty, but never
+    -- the keeper while there are others.
+    local is_keeper, is_only = keeper()
+    local alone_until = tonumber(sweep.alone_until or '0') or 0
+    local is_our_turn = sweep.alone_by == ME or alone_until <= now or alone_until > now + claim_idle
+    if holds_nothing or (is_our_turn and (is_only or not is_keeper)) then
+      if not holds_nothing then
+        redis.call('HSET', SWEEP, 'alone_by', ME, 'alone_until', text(now + claim_idle))
+      end
+      return { 'suspects' }
+    end
+    -- For the next that asks.
+    redis.call('HSET', SWEEP, 'due', text(now))
   end
-  if #candidates == 0 then return { 'swept', {}, 0, {} } end
+  if #candidates == 0 then return NOTHING end
 end
-local claimed, owners = {}, {}
--- A neutral write: where the ledger cannot be written, nothing is dead-lettered either.
-for _, id in ipairs(lost) do redis.call('SADD', ledger_bucket(id), '-') end
+
+local claimed, owners, crashed = {}, {}, 0
 for _, candidate in ipairs(candidates) do
   local id = candidate.id
+  owners[candidate.owner] = owners[candidate.owner] or 0
   if found[id] then
-    if candidate.died then write_attempts(id, candidate.crashes, candidate.failures, candidate.since) end
     redis.call('XCLAIM', JOBS, GROUP, ME, 0, id, 'RETRYCOUNT', candidate.count + 1, 'JUSTID')
-    owners[candidate.owner] = (owners[candidate.owner] or 0) + 1
+    if candidate.crashed then
+      write_attempts(id, candidate.crashes, candidate.failures, candidate.since)
+      crashed = crashed + 1
+    end
+    if candidate.excused then redis.call('HSET', ATTEMPTS, 'excused:' .. id, candidate.excused) end
+    if wants_suspect then redis.call('HSET', ATTEMPTS, 'alone:' .. id, ME) end
+    owners[candidate.owner] = owners[candidate.owner] + 1
     claimed[#claimed + 1] = { id, candidate.count + 1, candidate.crashes, candidate.failures }
   else
     redis.call('XADD', DEAD, 'MAXLEN', '~', dead_max, '*', 'source_ref', id, 'reason', 'entry_lost',
@@ -158,6 +313,13 @@ if #lost > 0 then
   local delivered = last_delivered()
   if delivered then write_mirror(delivered) end
 end
+
 local from = {}
-for owner, count in pairs(owners) do from[#from + 1] = { owner, count } end
-return { 'swept', claimed, #lost, from }
+for owner, count in pairs(owners) do
+  if count > 0 then from[#from + 1] = { owner, count } end
+  local record = record_of(owner)
+  if record and record.state == 'left' and #redis.call('XPENDING', JOBS, GROUP, '-', '+', 1, owner) == 0 then
+    redis.pcall('XGROUP', 'DELCONSUMER', JOBS, GROUP, owner)
+  end
+end
+return { 'swept', claimed, #lost, from, crashed }

@@ -17,4 +17,6 @@ if since == 0 then since = now_ms() - passed end
 local age = (tonumber(redis.call('HGET', ATTEMPTS, 'age:' .. id) or '0') or 0) + passed
 write_attempts(id, crashes, failures + 1, since)
 redis.call('HSET', ATTEMPTS, 'age:' .. id, string.format('%.0f', age))
+-- While it waits for its next attempt its process takes other entries too.
+if crashes > 0 then redis.call('HDEL', ATTEMPTS, 'alone:' .. id) end
 return { crashes, failures + 1, age }

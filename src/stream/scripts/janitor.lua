@@ -27,10 +27,10 @@ local function remove_consumers()
   for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', JOBS, GROUP)) do
     local fields = {}
     for i = 1, #consumer, 2 do fields[consumer[i]] = consumer[i + 1] end
-    local name, seen, state = fields['name'], presence_of(fields['name'])
-    local lives = seen and seen + claim_idle >= now and state ~= 'left'
+    local name, presence = fields['name'], presence_record(fields['name'])
+    local lives = presence and is_fresh(presence, now, claim_idle)
     local idle = fields['idle']
-    if seen and now - seen < idle then idle = now - seen end
+    if presence and now - presence.seen < idle then idle = now - presence.seen end
     if removed < CONSUMERS_MAX and fields['pending'] == 0 and not lives and idle >= consumer_idle then
       redis.call('XGROUP', 'DELCONSUMER', JOBS, GROUP, name)
       redis.call('HDEL', REPLICAS, name)
@@ -44,8 +44,8 @@ end
 local function forget_presence()
   local forgotten = {}
   for _, name in ipairs(redis.call('HKEYS', REPLICAS)) do
-    local seen = presence_of(name)
-    if not seen or now - seen >= consumer_idle then
+    local presence = presence_record(name)
+    if not presence or now - presence.seen >= consumer_idle then
       if #redis.call('XPENDING', JOBS, GROUP, '-', '+', 1, name) == 0 then forgotten[#forgotten + 1] = name end
     end
   end

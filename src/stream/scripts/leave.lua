@@ -1,9 +1,24 @@
--- A clean exit: marks the replica as gone, and deletes its consumer only where it holds nothing, in this one step
--- (XGROUP DELCONSUMER silently drops what the consumer still has pending).
+-- A clean exit: marks the replica as gone, gives back what its consumer still has pending, and deletes the consumer only
+-- where it holds nothing, in this one step (XGROUP DELCONSUMER silently drops what the consumer still has pending).
+-- Otherwise the claim that takes its last entry deletes it.
 --
--- ARGV: group, me, JSON about the replica. Answers how many entries the consumer still holds.
-local held = redis.pcall('XPENDING', JOBS, GROUP, '-', '+', 1, ME)
-if held.err then return 0 end
+-- ARGV: group, me, JSON about the replica. Answers how many entries the consumer still had.
+local STEP, STEPS_MAX = 1000, 10
+local first = redis.pcall('XPENDING', JOBS, GROUP, '-', '+', STEP, ME)
+if first.err then return 0 end
 if not wrong_type(REPLICAS, 'hash') then be_present('left', ARGV[3]) end
-if #held == 0 then redis.call('XGROUP', 'DELCONSUMER', JOBS, GROUP, ME) end
-return #held
+if #first == 0 then
+  redis.call('XGROUP', 'DELCONSUMER', JOBS, GROUP, ME)
+  return 0
+end
+local found, pending = 0, first
+for step = 1, STEPS_MAX do
+  local ids = {}
+  for _, entry in ipairs(pending) do ids[#ids + 1] = entry[1] end
+  give_back(ids)
+  found = found + #ids
+  if #ids < STEP or step == STEPS_MAX then break end
+  pending = redis.call('XPENDING', JOBS, GROUP, '(' .. ids[#ids], '+', STEP, ME)
+end
+make_sweep_due()
+return found

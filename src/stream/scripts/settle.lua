@@ -163,8 +163,11 @@ local acknowledged = 0
 if #acknowledge > 0 then
   acknowledged = redis.call('XACK', JOBS, GROUP, unpack(acknowledge))
   if has_attempts then
-    redis.call('HDEL', ATTEMPTS, unpack(acknowledge))
-    for _, id in ipairs(acknowledge) do redis.call('HDEL', ATTEMPTS, 'age:' .. id) end
+    local fields = {}
+    for i, id in ipairs(acknowledge) do
+      fields[4 * i - 3], fields[4 * i - 2], fields[4 * i - 1], fields[4 * i] = id, 'age:' .. id, 'alone:' .. id, 'excused:' .. id
+    end
+    redis.call('HDEL', ATTEMPTS, unpack(fields))
   end
 end
 -- Looking for the watermark copies two payloads. With nothing pending any more it is known; it stays where it is while an

@@ -24,7 +24,7 @@ async fn what_is_held_is_renewed_claimed_and_given_back_without_its_payload_bein
         let words: Vec<Renewal> = renewed.entries.iter().map(|(_, word)| *word).collect();
         assert_eq!((words[0], &words[1..]), (Renewal::Trimmed, &[Renewal::Mine; 8][..]));
         assert_eq!(dead.hand_back(&ids).await.expect("given back"), 8);
-        let swept = stream.group.sweep(Aim::Take, CLAIM_IDLE, CLAIM_IDLE, 64).await.expect("swept");
+        let swept = stream.group.sweep(Aim::Take, CLAIM_IDLE, CLAIM_IDLE, 64, true).await.expect("swept");
         let Swept::Done(sweep) = swept else { panic!("{swept:?}") };
         assert_eq!(sweep.claimed.iter().map(|delivery| delivery.id).collect::<Vec<_>>(), kept);
         assert!(sweep.claimed.iter().all(|delivery| delivery.fields.is_none() && delivery.deliveries == 2));

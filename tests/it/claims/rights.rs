@@ -1,0 +1,54 @@
+//! Single rights of the Redis user are withdrawn after a kill: the crash is counted exactly once, by the claim that
+//! succeeds.
+
+use startjobs::stream::claim::Aim;
+
+use super::{CLAIM_IDLE, DEAD, INTERVAL, JOBS, SWEEP, Stream, connect, ids, on_every_server, seen};
+use crate::support::world::load;
+
+on_every_server! {
+    a_crash_is_counted_once_whatever_is_refused_meanwhile
+}
+
+/// Everything that a claim calls.
+const COMMANDS: [&str; 15] = [
+    "xclaim", "hset", "hdel", "hget", "hmget", "hgetall", "xadd", "xack", "sadd", "zadd", "mset", "xgroup", "xpending",
+    "xrange", "time",
+];
+
+async fn a_crash_is_counted_once_whatever_is_refused_meanwhile(stream: Stream) {
+    stream.redis(&["ACL", "SETUSER", "narrow", "on", ">x", "~*", "&*", "+@all"]).await;
+    let url = stream.server.url().replace("redis://", "redis://narrow:x@");
+    let narrow = connect(&load(&[("redis-url".to_owned(), url)])).await;
+    let group = startjobs::stream::Group::new(&stream.settings.stream, "me", narrow);
+    let mut lost = 0;
+    for command in COMMANDS {
+        let owner = format!("dead-{command}");
+        let (one, deleted) = (stream.held(&owner, 61_000).await, stream.held(&owner, 61_000).await);
+        stream.redis(&["DEL", super::REPLICAS]).await;
+        for (name, at) in [("me", 0), ("third", 0), (owner.as_str(), 61_000)] {
+            stream.present(name, seen(at)).await;
+        }
+        stream.redis(&["XDEL", JOBS, &deleted]).await;
+        lost += 1;
+        stream.redis(&["ACL", "SETUSER", "narrow", &format!("-{command}")]).await;
+        let mut refused = 0;
+        for _ in 0..8 {
+            stream.redis(&["HSET", SWEEP, "due", "0"]).await;
+            refused += u64::from(group.sweep(Aim::Take, CLAIM_IDLE, INTERVAL, 100, true).await.is_err());
+        }
+        assert!(
+            refused >= 1 || ["hgetall", "hget", "xgroup", "hdel", "mset"].contains(&command),
+            "{command} is not called"
+        );
+        stream.redis(&["ACL", "SETUSER", "narrow", "+@all"]).await;
+        for _ in 0..2 {
+            stream.take().await;
+        }
+        assert_eq!(stream.written(&one).await.0, 1, "{command}");
+        assert_eq!(stream.redis(&["XLEN", DEAD]).await.as_i64(), Some(lost), "{command}");
+        let claimed = stream.redis(&["XPENDING", JOBS, super::GROUP, &one, &one, "1"]).await;
+        assert!(format!("{claimed:?}").contains("me"), "{command}: {claimed:?}");
+        assert!(ids(&stream.take().await).is_empty(), "{command}");
+    }
+}
