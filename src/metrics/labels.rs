@@ -14,8 +14,8 @@ const ORIGINS: [&str; 3] = ["new", "claimed", "found"];
 const SETTLED: [&str; 7] = ["done", "duplicate", "lost", "unknown", "expired", "refused", "skipped"];
 const OUTCOMES: [&str; 2] = ["success", "failure"];
 const SWEEPS: [&str; 6] = ["not_due", "found", "suspects", "nothing", "claimed", "error"];
-const CONDITIONS: [&str; 10] =
-    ["redis", "read", "admit", "store", "settle", "renew", "claim", "tidy", "group", "engine"];
+const CONDITIONS: [&str; 11] =
+    ["redis", "read", "fetch", "admit", "store", "settle", "renew", "claim", "tidy", "group", "engine"];
 const REDIS_OPERATIONS: [&str; 7] = ["past", "settle", "renew", "claim", "hand_back", "janitor", "adopt"];
 const ENGINE_OPERATIONS: [&str; 8] = ["ping", "ensure_image", "find", "create", "start", "unpause", "remove", "list"];
 const SAMPLES: [&str; 2] = ["ok", "failed"];
