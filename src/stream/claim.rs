@@ -14,6 +14,8 @@ pub struct Sweep {
     pub lost: u64,
     /// From whom how many entries came.
     pub from: Vec<(String, u64)>,
+    /// For how many of them this claim counted a crash.
+    pub crashed: u64,
 }
 
 /// Which entries a sweep is after.
@@ -65,7 +67,7 @@ impl Group {
         }
         let (_, claimed, lost, from): (String, Vec<Value>, u64, Vec<(String, u64)>) = reply.convert()?;
         let claimed = claimed.into_iter().map(delivery_of).collect::<Result<_, _>>()?;
-        Ok(Swept::Done(Sweep { claimed, lost, from }))
+        Ok(Swept::Done(Sweep { claimed, lost, from, crashed: 0 }))
     }
 }
 
