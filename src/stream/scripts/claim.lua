@@ -60,6 +60,8 @@ end
 -- it. An owner that is present settles it; only where a read's reply was lost does nobody, and an hour ends that.
 local function is_left_to_owner(pending)
   if tonumber(pending[3]) >= HANDED_BACK_IDLE then return false end
+  -- What this replica has held for too long to renew it is for others; what it does not hold, its renewal finds.
+  if pending[2] == ME then return true end
   local seen, state = presence_of(pending[2])
   return seen and seen + claim_idle > now and state ~= 'left' and not probe({ pending[1] })[pending[1]]
 end
