@@ -16,16 +16,23 @@ pub struct Breach {
     pub at: Id,
 }
 
-/// Folds the log of the simulated engine. Memory: two hashes for each container that runs.
-#[derive(Debug, Default)]
+/// Folds the log of the simulated engine. Memory: a hash for each container, and two more while it runs.
+#[derive(Debug)]
 pub struct Fold {
     hasher: RandomState,
+    started: HashSet<u64>,
     running: HashSet<u64>,
     by_game: HashMap<u64, u32>,
     breaches: BTreeMap<String, Breach>,
 }
 
 impl Fold {
+    /// Nothing yet. The hashes are this hasher's, of bytes.
+    pub fn new(hasher: RandomState) -> Self {
+        let (started, running) = (HashSet::new(), HashSet::new());
+        Self { hasher, started, running, by_game: HashMap::new(), breaches: BTreeMap::new() }
+    }
+
     /// One event of the log, `<container id> <game>`; what is no such event is left alone.
     pub fn apply(&mut self, at: Id, event: &[u8], container: &[u8]) {
         if !matches!(event, b"start" | b"exit" | b"remove") {
@@ -42,6 +49,7 @@ impl Fold {
             }
             return;
         }
+        self.started.insert(id);
         if self.running.insert(id) {
             let live = self.by_game.entry(key).or_default();
             *live += 1;
@@ -51,6 +59,16 @@ impl Fold {
                 breach.live = breach.live.max(*live);
             }
         }
+    }
+
+    /// Whether the container of this hash was ever started.
+    pub fn has_started(&self, container: u64) -> bool {
+        self.started.contains(&container)
+    }
+
+    /// Whether the game of this hash has a live container now.
+    pub fn has_live(&self, game: u64) -> bool {
+        self.by_game.get(&game).is_some_and(|&live| live > 0)
     }
 
     /// How many run now.
@@ -78,7 +96,7 @@ mod tests {
     use super::*;
 
     fn fold(events: &[(&str, &str, &str)]) -> Vec<Breach> {
-        let mut fold = Fold::default();
+        let mut fold = Fold::new(RandomState::new());
         for (at, (event, id, game)) in (1_u64..).zip(events) {
             fold.apply(Id(at, 0), event.as_bytes(), format!("{id} {game}").as_bytes());
         }

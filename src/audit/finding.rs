@@ -45,6 +45,20 @@ pub enum Kind {
     VerifiedAhead,
     /// A game had more than one live container.
     TwoContainers,
+    /// More outcomes are missing than a trim can have removed.
+    OutcomesUnaccounted,
+    /// An outcome that is neither a success nor a failure.
+    InvalidOutcome,
+    /// A success whose container or endpoint is empty.
+    SuccessIncomplete,
+    /// A failure whose code is empty.
+    FailureWithoutCode,
+    /// A success whose container was never started.
+    SuccessWithoutContainer,
+    /// A failure whose own container runs.
+    FailureWithContainer,
+    /// More dead letters are missing than were ever removed.
+    DeadLettersUnaccounted,
 }
 
 impl Kind {
@@ -71,6 +85,13 @@ impl Kind {
             Self::ShadowDiffers => "shadow_differs",
             Self::VerifiedAhead => "verified_ahead",
             Self::TwoContainers => "two_containers",
+            Self::OutcomesUnaccounted => "outcomes_unaccounted",
+            Self::InvalidOutcome => "invalid_outcome",
+            Self::SuccessIncomplete => "success_incomplete",
+            Self::FailureWithoutCode => "failure_without_code",
+            Self::SuccessWithoutContainer => "success_without_container",
+            Self::FailureWithContainer => "failure_with_container",
+            Self::DeadLettersUnaccounted => "dead_letters_unaccounted",
         }
     }
 
@@ -97,6 +118,15 @@ impl Kind {
             Self::ShadowDiffers => "the shadow differs from the mirror: somebody else moved it",
             Self::VerifiedAhead => "verified is at or past an entry without answer",
             Self::TwoContainers => "the game had more than one live container",
+            Self::OutcomesUnaccounted => {
+                "more outcomes are missing than were ever removed from the results: no trim explains it"
+            }
+            Self::InvalidOutcome => "the outcome is neither success nor failure",
+            Self::SuccessIncomplete => "a success without its container or without its endpoint",
+            Self::FailureWithoutCode => "a failure without an error code",
+            Self::SuccessWithoutContainer => "a success, and its container was never started",
+            Self::FailureWithContainer => "a failure, and the container of this job runs",
+            Self::DeadLettersUnaccounted => "more dead letters are missing than were ever removed: no trim explains it",
         }
     }
 
@@ -112,6 +142,11 @@ impl Kind {
                 | Self::MirrorBehind
                 | Self::ShadowDiffers
                 | Self::VerifiedAhead
+                | Self::OutcomesUnaccounted
+                | Self::DeadLettersUnaccounted
+                | Self::InvalidOutcome
+                | Self::SuccessIncomplete
+                | Self::FailureWithoutCode
         )
     }
 }

@@ -23,6 +23,10 @@ pub mod containers;
 mod reply;
 // how the facts are collected
 mod read;
+// outcomes and dead letters
+mod answers;
+// containers, and what they contradict
+mod engines;
 // looking again before reporting
 pub mod run;
 // what is told

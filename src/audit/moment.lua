@@ -4,25 +4,30 @@
 -- KEYS: jobs, results, dead letters, mirror, shadow, verified. ARGV: group, prefix of the ledger's buckets.
 -- Answers texts: server ms; has a group (1, 0); last-delivered; mirror; shadow; verified; oldest pending; oldest pending
 -- that the ledger does not know; first entry after last-delivered; then for each of the three streams: first id, last
--- id ever, `1` where entries were removed, `0` where none were, `?` where the server does not say.
+-- id ever, entries ever added, length, highest id that XDEL removed ('' where the server does not say, before 7.0).
 local JOBS, GROUP, LEDGER = KEYS[1], ARGV[1], ARGV[2]
 
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 
+-- Nothing is after the largest possible id: Redis refuses it as the beginning of a range.
+local ID_MAX = '18446744073709551615-18446744073709551615'
+
 local function first_of(stream, after)
+  if after == ID_MAX then return '' end
   local entry = redis.call('XRANGE', stream, after and '(' .. after or '-', '+', 'COUNT', 1)[1]
   return entry and entry[1] or ''
 end
 
 local function ends_of(stream)
   local info = redis.pcall('XINFO', 'STREAM', stream)
-  if info.err then return '', '0-0', '0' end
+  if info.err then return { '', '0-0', 0, 0, '0-0' } end
   local fields = {}
   for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
-  local added, cut = fields['entries-added'], '?'
-  if added then cut = added > fields['length'] and '1' or '0' end
-  return first_of(stream), fields['last-generated-id'], cut
+  return {
+    first_of(stream), fields['last-generated-id'], fields['entries-added'] or '', fields['length'],
+    fields['max-deleted-entry-id'] or '',
+  }
 end
 
 local has_group, delivered = '0', ''
@@ -46,7 +51,7 @@ if has_group == '1' then
       local hour = math.floor(tonumber(string.match(row[1], '^(%d+)')) / 3600000)
       if redis.call('SISMEMBER', LEDGER .. string.format('%.0f', hour), row[1]) == 0 then unsettled = row[1]; break end
     end
-    if unsettled ~= '' or #page < 100 then break end
+    if unsettled ~= '' or #page < 100 or page[100][1] == ID_MAX then break end
     from = '(' .. page[100][1]
   end
 end
@@ -57,9 +62,6 @@ answer[#answer + 1] = oldest
 answer[#answer + 1] = unsettled
 answer[#answer + 1] = has_group == '1' and redis.call('EXISTS', JOBS) == 1 and first_of(JOBS, delivered) or ''
 for i = 1, 3 do
-  local first, last, cut = ends_of(KEYS[i])
-  answer[#answer + 1] = first
-  answer[#answer + 1] = last
-  answer[#answer + 1] = cut
+  for _, word in ipairs(ends_of(KEYS[i])) do answer[#answer + 1] = word end
 end
 return answer

@@ -41,7 +41,12 @@ impl Moment {
     pub fn read(words: &[String]) -> Option<Self> {
         let id = |at: usize| words.get(at).and_then(|word| Id::parse(word));
         let text = |at: usize| words.get(at).filter(|word| !word.is_empty()).cloned();
-        let ends = |at: usize| Some(Ends { first: id(at), last: id(at + 1)?, is_cut: words.get(at + 2)? != "0" });
+        let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
+        let ends = |at: usize| {
+            let (added, length) = (number(at + 2), number(at + 3)?);
+            let is_cut = added.is_none_or(|added| added > length);
+            Some(Ends { first: id(at), last: id(at + 1)?, is_cut, added, length, deleted: id(at + 4) })
+        };
         Some(Self {
             now_ms: words.first()?.parse().ok()?,
             has_group: words.get(1)? == "1",
@@ -53,8 +58,8 @@ impl Moment {
             oldest_unsettled: id(7),
             first_undelivered: id(8),
             jobs: ends(9)?,
-            results: ends(12)?,
-            dead: ends(15)?,
+            results: ends(14)?,
+            dead: ends(19)?,
         })
     }
 
@@ -106,5 +111,73 @@ impl Moment {
             found.push(Finding::with(Kind::VerifiedAhead, open, format!("verified {verified}")));
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(mirror: &str, has_group: &str) -> Vec<String> {
+        let streams = ["1-0", "9-0", "7", "4", "3-0", "", "0-0", "0", "0", "0-0", "5-0", "6-0", "", "2", ""];
+        let own = ["1700000000000", has_group, "9-0", mirror, "8-0", "7-0", "6-0", "5-0", "4-0"];
+        own.into_iter().chain(streams).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_look_is_read_word_by_word() {
+        let moment = Moment::read(&words("8-1", "1")).expect("a look");
+        assert_eq!((moment.now_ms, moment.has_group, moment.delivered), (1_700_000_000_000, true, Id(9, 0)));
+        assert_eq!((moment.mirror.as_deref(), moment.shadow.as_deref()), (Some("8-1"), Some("8-0")));
+        assert_eq!((moment.verified, moment.oldest_pending), (Some(Id(7, 0)), Some(Id(6, 0))));
+        assert_eq!((moment.oldest_unsettled, moment.first_undelivered), (Some(Id(5, 0)), Some(Id(4, 0))));
+        let jobs = Ends {
+            first: Some(Id(1, 0)),
+            last: Id(9, 0),
+            is_cut: true,
+            added: Some(7),
+            length: 4,
+            deleted: Some(Id(3, 0)),
+        };
+        assert_eq!(moment.jobs, jobs);
+        assert_eq!(moment.results, Ends { added: Some(0), deleted: Some(Id::ZERO), ..Ends::default() });
+        // A server before 7.0: it may have lost entries.
+        let dead = Ends { first: Some(Id(5, 0)), last: Id(6, 0), is_cut: true, length: 2, ..Ends::default() };
+        assert_eq!(moment.dead, dead);
+
+        let unset = Moment::read(&words("", "0")).expect("a look");
+        assert_eq!((unset.mirror, unset.has_group), (None, false));
+        assert_eq!(Moment::read(&words("8-1", "1")[..20]), None);
+    }
+
+    fn at_work() -> Moment {
+        let mirror = Some("4-0".to_owned());
+        Moment {
+            has_group: true,
+            delivered: Id(9, 0),
+            shadow: mirror.clone(),
+            mirror,
+            oldest_pending: Some(Id(5, 0)),
+            oldest_unsettled: Some(Id(5, 0)),
+            first_undelivered: Some(Id(10, 0)),
+            jobs: Ends { first: Some(Id(1, 0)), last: Id(10, 0), ..Ends::default() },
+            ..Moment::default()
+        }
+    }
+
+    #[test]
+    fn the_oldest_of_what_is_pending_and_what_waits_holds_the_mirror() {
+        let kinds = |moment: &Moment| moment.judge(0).into_iter().map(|found| found.kind).collect::<Vec<_>>();
+        assert_eq!(at_work().oldest_open(), Some(Id(5, 0)));
+        assert_eq!(kinds(&at_work()), []);
+        for (mirror, expected) in [("4-9", &[][..]), ("5-0", &[Kind::MirrorAhead]), ("9-0", &[Kind::MirrorAhead])] {
+            let text = Some(mirror.to_owned());
+            assert_eq!(kinds(&Moment { mirror: text.clone(), shadow: text, ..at_work() }), expected, "{mirror}");
+        }
+        let verified = |id: Id| kinds(&Moment { verified: Some(id), ..at_work() });
+        assert_eq!((verified(Id(4, 9)), verified(Id(5, 0))), (vec![], vec![Kind::VerifiedAhead]));
+        let of_old = Moment { verified: Some(Id(5, 0)), ..at_work() };
+        assert_eq!(of_old.judge(6), [], "older than the ledger");
+        assert_eq!(of_old.judge(5).len(), 1);
     }
 }

@@ -14,8 +14,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, sleep};
 
-use super::containers::Fold;
-use super::facts::{Entry, Facts, Form, Ledger, Letter, Pending, Reason, Unsourced};
+use super::facts::{Entry, Facts, Form, Ledger, Pending};
 use super::finding::Finding;
 use super::id::Id;
 use super::moment::{Moment, SCRIPT};
@@ -28,37 +27,21 @@ use crate::settings::{OutcomeFields, Settings};
 const PAGE_MAX: usize = 1_000;
 const PAGE_SLOW: Duration = Duration::from_millis(300);
 /// Single questions that are under way at once.
-const AT_ONCE: usize = 256;
+pub(super) const AT_ONCE: usize = 256;
 /// How often one question is asked while Redis does not answer.
 const ASKED_MAX: u32 = 5;
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(300);
-
-/// Codes that are only published when a budget is spent, which leaves a dead letter too.
-const CODES_WITH_LETTER: [&str; 13] = [
-    "poison",
-    "job_too_large",
-    "image_pull_rate_limited",
-    "image_pull_failed",
-    "image_pull_timeout",
-    "container_name_stuck",
-    "host_port_unavailable",
-    "engine_unavailable",
-    "host_unavailable",
-    "start_in_progress",
-    "state_store_unavailable",
-    "simulated_error",
-    "internal_error",
-];
 
 /// Reads one system.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     connection: &'a Connection,
-    settings: &'a Settings,
-    hasher: RandomState,
+    pub(super) settings: &'a Settings,
+    pub(super) hasher: RandomState,
     page: usize,
-    results_read: Id,
-    dead_read: Id,
+    pub(super) results_read: Id,
+    pub(super) dead_read: Id,
+    pub(super) requeued_read: Id,
     jobs_read: Id,
     /// What was found.
     pub(super) facts: Facts,
@@ -74,6 +57,7 @@ impl<'a> Reader<'a> {
             delivered: Id::MAX,
             claim_idle_ms: millis(settings.worker.claim_idle),
             stuck_after_ms: millis(stuck_after),
+            dead_max: settings.stream.dead_max,
             ..Facts::default()
         };
         Self {
@@ -83,6 +67,7 @@ impl<'a> Reader<'a> {
             page: PAGE_MAX,
             results_read: Id::ZERO,
             dead_read: Id::ZERO,
+            requeued_read: Id::ZERO,
             jobs_read: Id::ZERO,
             facts,
             live: HashSet::new(),
@@ -155,6 +140,11 @@ impl<'a> Reader<'a> {
         Ok(moment)
     }
 
+    /// The hash by which games are told apart.
+    pub(super) fn hash_of(&self, game: &str) -> u64 {
+        self.hasher.hash_one(game.as_bytes())
+    }
+
     async fn presences(&mut self) -> Result<(), RedisError> {
         let key = format!("{}:replicas", self.settings.stream.jobs);
         let flat: Vec<String> =
@@ -181,22 +171,17 @@ impl<'a> Reader<'a> {
     }
 
     async fn whole_pending_list(&mut self) -> Result<(), RedisError> {
-        let mut from = exclusive(self.facts.since);
-        let to = self.facts.horizon.to_string();
-        loop {
-            let page = PAGE_MAX.to_string();
-            let rows = self.pending_range(&from, &to, &page).await?;
-            let count = rows.len();
-            if let Some(last) = rows.last() {
-                from = exclusive(last.id);
-            }
+        let (mut from, horizon) = (self.facts.since, self.facts.horizon);
+        let (to, page) = (horizon.to_string(), PAGE_MAX.to_string());
+        // Nothing is after the largest possible id, and Redis refuses to be asked for it.
+        while from < horizon {
+            let rows = self.pending_range(&exclusive(from), &to, &page).await?;
+            from = rows.last().filter(|_| rows.len() == PAGE_MAX).map_or(horizon, |last| last.id);
             for row in rows {
                 self.note_pending(&row);
             }
-            if count < PAGE_MAX {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     async fn pending_range(&self, from: &str, to: &str, count: &str) -> Result<Vec<PendingRow>, RedisError> {
@@ -237,7 +222,7 @@ impl<'a> Reader<'a> {
             for row in rows {
                 self.jobs_read = row.id;
                 let entry = match shape_of(&row.flat, self.settings.stream.max_field_bytes) {
-                    Shape::Job(game) => Entry::new(row.id, Form::Job, self.hasher.hash_one(game)),
+                    Shape::Job(game) => Entry::new(row.id, Form::Job, self.hash_of(&game)),
                     Shape::Malformed => Entry::new(row.id, Form::Malformed, 0),
                 };
                 self.facts.entries.push(entry);
@@ -257,78 +242,11 @@ impl<'a> Reader<'a> {
             for row in rows {
                 self.jobs_read = row.id;
                 if let Shape::Job(game) = shape_of(&row.flat, self.settings.stream.max_field_bytes) {
-                    *self.facts.newer.entry(self.hasher.hash_one(game)).or_default() += 1;
+                    *self.facts.newer.entry(self.hash_of(&game)).or_default() += 1;
                 }
             }
         }
         Ok(())
-    }
-
-    /// Outcomes and dead letters since the last time.
-    async fn answers(&mut self) -> Result<(), RedisError> {
-        let streams = &self.settings.stream;
-        let end = self.end_of(&streams.results).await?;
-        while let Some(rows) = self.rows_after(&streams.results, self.results_read, end).await? {
-            for row in rows {
-                self.results_read = row.id;
-                self.outcome(&row);
-            }
-        }
-        let end = self.end_of(&streams.dead).await?;
-        while let Some(rows) = self.rows_after(&streams.dead, self.dead_read, end).await? {
-            for row in rows {
-                self.dead_read = row.id;
-                self.letter(&row);
-            }
-        }
-        Ok(())
-    }
-
-    fn outcome(&mut self, row: &Row) {
-        let game = row.text("game_id");
-        let hash = self.hasher.hash_one(&game);
-        let Some(source) = row.first("source_ref") else {
-            let unsourced = self.facts.unsourced.entry(hash).or_insert(Unsourced { game, outcomes: 0 });
-            unsourced.outcomes += 1;
-            return;
-        };
-        let Some(source) = std::str::from_utf8(source).ok().and_then(Id::parse) else {
-            self.facts.unreadable_outcomes.push(row.id);
-            return;
-        };
-        if source <= self.facts.since {
-            self.facts.before_since += 1;
-            return;
-        }
-        let owes_letter = CODES_WITH_LETTER.contains(&row.text("error_code").as_str());
-        let entry = self.facts.entry_mut(source);
-        entry.outcomes = entry.outcomes.saturating_add(1);
-        if entry.outcomes == 1 {
-            entry.outcome = row.id;
-        }
-        entry.owes_letter |= owes_letter;
-        entry.is_other_game |= entry.form == Form::Job && entry.game != hash;
-    }
-
-    fn letter(&mut self, row: &Row) {
-        let Some(source) = Id::parse(&row.text("source_ref")) else {
-            self.facts.unreadable_letters.push(row.id);
-            return;
-        };
-        if source <= self.facts.since {
-            self.facts.before_since += 1;
-            return;
-        }
-        let reason = match row.text("reason").as_str() {
-            "malformed" => Reason::Malformed,
-            "entry_lost" => Reason::Lost,
-            "poison" | "retries_exhausted" | "job_too_large" => Reason::Answered,
-            _ => Reason::Unknown,
-        };
-        let outcome = Id::parse(&row.text("outcome_id")).unwrap_or_default();
-        self.facts.entry_mut(source);
-        let letter = self.facts.letters.entry(source).or_insert(Letter { reason, outcome, letters: 0 });
-        letter.letters = letter.letters.saturating_add(1);
     }
 
     /// What the ledger says about these ids. Of those older than itself it tells nothing, even if it just did.
@@ -357,24 +275,6 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The simulated engine's log; answers how many containers run and whether the log is whole.
-    pub(super) async fn simulated_log(&mut self) -> Result<(usize, bool), RedisError> {
-        let log = format!("{}sim:log", self.settings.engine.record_prefix);
-        let (mut fold, mut read, mut first) = (Fold::default(), Id::ZERO, None);
-        let end = self.end_of(&log).await?;
-        while let Some(rows) = self.rows_after(&log, read, end).await? {
-            for row in rows {
-                read = row.id;
-                for pair in row.flat.chunks_exact(2) {
-                    first.get_or_insert_with(|| pair[0].clone());
-                    fold.apply(row.id, &pair[0], &pair[1]);
-                }
-            }
-        }
-        self.facts.breaches = fold.breaches();
-        Ok((fold.running(), first.is_none_or(|event| event == b"create")))
-    }
-
     /// The game of an entry, for people; empty where it cannot be read.
     pub(super) async fn game_of(&self, id: Id) -> String {
         let id = id.to_string();
@@ -386,28 +286,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The record of a game, for people: what the findings about containers show beside them.
-    pub(super) async fn record_of(&self, game: &str) -> String {
-        let key = format!("{}{{{game}}}:rec", self.settings.engine.record_prefix);
-        let text = reply::bytes(self.ask(&["GET", &key]).await.unwrap_or(Value::Null));
-        if text.is_empty() {
-            return "no record".to_owned();
-        }
-        let Ok(record) = serde_json::from_slice::<serde_json::Value>(&text) else {
-            return "record: unreadable".to_owned();
-        };
-        let [state, container, source] =
-            ["state", "container_id", "source_ref"].map(|name| record[name].as_str().unwrap_or_default());
-        format!("record: {state}, container {container:?}, fence {}, entry {source}", record["fence"])
-    }
-
-    async fn end_of(&self, stream: &str) -> Result<Id, RedisError> {
+    pub(super) async fn end_of(&self, stream: &str) -> Result<Id, RedisError> {
         let rows = reply::rows(self.ask(&["XREVRANGE", stream, "+", "-", "COUNT", "1"]).await?)?;
         Ok(rows.first().map_or(Id::ZERO, |row| row.id))
     }
 
     /// The next page after an id, up to another; none at the end. Large entries make small pages.
-    async fn rows_after(&mut self, stream: &str, after: Id, to: Id) -> Result<Option<Vec<Row>>, RedisError> {
+    pub(super) async fn rows_after(&mut self, stream: &str, after: Id, to: Id) -> Result<Option<Vec<Row>>, RedisError> {
         if after >= to {
             return Ok(None);
         }
@@ -436,7 +321,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    async fn ask(&self, words: &[&str]) -> Result<Value, RedisError> {
+    pub(super) async fn ask(&self, words: &[&str]) -> Result<Value, RedisError> {
         persistently(|| self.connection.raw(words)).await
     }
 
@@ -477,6 +362,6 @@ fn exclusive(id: Id) -> String {
     format!("({id}")
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

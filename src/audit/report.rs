@@ -208,6 +208,8 @@ impl Report {
             ("answered, then trimmed", counts.trimmed),
             ("answered, then deleted", counts.deleted),
             ("answered, but newer", counts.newer),
+            ("answered, lost by Redis", counts.absent_from_history),
+            ("dead letter requeued", counts.requeued),
             ("outcomes left over", counts.unsourced),
             ("answers before this", counts.before_since),
         ];

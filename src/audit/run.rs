@@ -3,19 +3,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use bollard::query_parameters::ListContainersOptionsBuilder;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::containers::{Breach, more_than_one};
+use super::containers::Breach;
+use super::engines::containers;
 use super::finding::{Finding, Kind};
 use super::id::Id;
 use super::judge::{Verdict, judge, of_breaches};
 use super::moment::Moment;
 use super::read::{Reader, entries_of};
-use super::report::{Containers, Listed, Report, Scope};
+use super::report::{Listed, Report, Scope};
 use crate::redis::{Connection, RedisError, Role};
-use crate::settings::{EngineKind, EngineSettings, Settings};
-use crate::tls::docker_client;
+use crate::settings::Settings;
 
 /// How long Redis may take to answer at all.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -24,8 +23,6 @@ const SEEN_MIN: u32 = 3;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(400);
 /// No audit looks again for longer than this.
 const LOOKS_WITHIN: Duration = Duration::from_secs(20);
-/// How long a Docker Engine may take to list its containers.
-const DOCKER_WITHIN: Duration = Duration::from_secs(10);
 
 /// From where on the fleet answers for everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +72,12 @@ pub async fn audit(settings: &Settings, options: &Options) -> Result<Report, Aud
     }
     reader.everything().await?;
     let Looked { verdict, mut confirmed, unconfirmed, looks } = look_again(settings, &mut reader).await?;
-    let containers = containers(settings, &mut reader, &mut notes).await?;
+    let (containers, contradicted) = containers(&mut reader, &mut notes).await?;
     confirmed.extend(of_breaches(&reader.facts));
+    // An entry gets one finding: what is wrong with its answers comes first.
+    let known: HashSet<Id> = entries_of(&confirmed).into_iter().collect();
+    confirmed.extend(contradicted.into_iter().filter(|finding| !known.contains(&finding.entry)));
+    confirmed.sort_unstable();
     say_limits(&reader, &verdict, &mut notes);
     if unconfirmed > 0 {
         notes.push(format!("{unconfirmed} suspicions were not confirmed at every look: run the audit again"));
@@ -185,67 +186,6 @@ async fn look_again(settings: &Settings, reader: &mut Reader<'_>) -> Result<Look
     }
 }
 
-async fn containers(
-    settings: &Settings,
-    reader: &mut Reader<'_>,
-    notes: &mut Vec<String>,
-) -> Result<Containers, AuditError> {
-    if settings.engine.kind == EngineKind::Simulated {
-        let (live, is_whole) = reader.simulated_log().await?;
-        if !is_whole {
-            notes.push(
-                "the simulated engine's log was trimmed: containers started before its first entry are not seen"
-                    .to_owned(),
-            );
-        }
-        return Ok(Containers::Simulated { live });
-    }
-    match docker_games(&settings.engine).await {
-        Ok(games) => {
-            let live = games.len();
-            let mut breaches = more_than_one(games);
-            if !breaches.is_empty() {
-                // A container that is on its way out may still have been listed.
-                sleep(LOOK_AGAIN_AFTER).await;
-                let again = docker_games(&settings.engine).await.map(more_than_one).unwrap_or_default();
-                breaches.retain(|breach| again.iter().any(|other| other.game == breach.game));
-            }
-            reader.facts.breaches = breaches;
-            Ok(Containers::Docker { live })
-        }
-        Err(why) => {
-            notes.push(format!(
-                "containers were not looked at: {} does not answer ({why})",
-                settings.engine.docker_host
-            ));
-            Ok(Containers::NotLookedAt)
-        }
-    }
-}
-
-/// The games of the running containers that carry our labels.
-async fn docker_games(engine: &EngineSettings) -> Result<Vec<String>, String> {
-    const GAME_LABEL: &str = "rtm.game_id";
-    const HOST_LABEL: &str = "rtm.host";
-    let tls = engine.docker_tls.as_ref();
-    let made = docker_client(&engine.docker_host, tls, DOCKER_WITHIN.as_secs());
-    let docker = made.map_err(|error| error.to_string())?;
-    let filters: HashMap<String, Vec<String>> = HashMap::from([
-        ("label".to_owned(), vec![GAME_LABEL.to_owned(), format!("{HOST_LABEL}={}", engine.host_id)]),
-        ("status".to_owned(), vec!["running".to_owned()]),
-    ]);
-    let listing = async {
-        let docker = docker.negotiate_version().await?;
-        docker.list_containers(Some(ListContainersOptionsBuilder::new().filters(&filters).build())).await
-    };
-    let listed = timeout(DOCKER_WITHIN, listing).await.map_err(|_| format!("nothing within {DOCKER_WITHIN:?}"))?;
-    let explained = |error: bollard::errors::Error| {
-        tls.and_then(|tls| tls.explain_causes(&error)).unwrap_or_else(|| error.to_string())
-    };
-    let listed = listed.map_err(explained)?;
-    Ok(listed.into_iter().filter_map(|container| container.labels?.remove(GAME_LABEL)).collect())
-}
-
 /// What the facts cannot tell, said in words.
 fn say_limits(reader: &Reader<'_>, verdict: &Verdict, notes: &mut Vec<String>) {
     let facts = &reader.facts;
@@ -264,6 +204,14 @@ fn say_limits(reader: &Reader<'_>, verdict: &Verdict, notes: &mut Vec<String>) {
              with them by game"
                 .to_owned(),
         );
+    }
+    if verdict.counts.absent_from_history > 0 {
+        notes.push(format!(
+            "{} answers are for entries that the jobs stream never had, as far as its history is left: Redis lost them \
+             after they were answered or while they were worked on, as a failover to a replica that lagged does; jobs \
+             that were lost with them unread leave no trace",
+            verdict.counts.absent_from_history
+        ));
     }
     if verdict.counts.untold > 0 {
         notes.push(format!(
@@ -299,11 +247,7 @@ async fn listed_of(reader: &Reader<'_>, finding: &Finding) -> Listed {
     if finding.entry > Id::ZERO {
         game = reader.game_of(finding.entry).await;
         let facts = &reader.facts;
-        let entry =
-            facts.entries.binary_search_by_key(&finding.entry, |entry| entry.id).ok().map(|at| facts.entries[at]);
-        if let Some(entry) =
-            entry.or_else(|| facts.absent.get(&finding.entry).copied()).filter(|entry| entry.outcomes > 0)
-        {
+        if let Some(entry) = facts.entry(finding.entry).filter(|entry| entry.outcomes > 0) {
             details.push(format!("{} outcomes, the first {}", entry.outcomes, entry.outcome));
         }
         if let Some(pending) = facts.pending.get(&finding.entry) {

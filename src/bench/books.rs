@@ -82,8 +82,9 @@ pub struct Books {
     pub entries: HashMap<EntryId, Entry>,
     /// Answers read before the reply to their XADD.
     early: HashMap<EntryId, Answer>,
-    /// Entries that Redis had taken and no longer has: what it lost when it was killed.
-    pub forgotten: HashSet<EntryId>,
+    /// Entries that Redis had taken and no longer has, and what was due for them: what it lost when it was killed, or
+    /// when a replica that lagged took its place.
+    pub forgotten: HashMap<EntryId, Sent>,
     /// Sends that left.
     pub left: u64,
     /// Sends that left later than allowed.
@@ -127,7 +128,7 @@ impl Books {
             warmup,
             entries: HashMap::new(),
             early: HashMap::new(),
-            forgotten: HashSet::new(),
+            forgotten: HashMap::new(),
             left: 0,
             late: 0,
             failed: 0,
@@ -164,6 +165,9 @@ impl Books {
 
     /// An answer was read.
     pub fn saw(&mut self, answer: &Answer) {
+        if self.forgotten.contains_key(&answer.source) {
+            return;
+        }
         let Some(entry) = self.entries.get_mut(&answer.source) else {
             self.early.insert(answer.source, *answer);
             return;
@@ -240,15 +244,15 @@ impl Books {
         let absent = |(id, entry): (&EntryId, &Entry)| (entry.seen.is_none() && !present.contains(id)).then_some(*id);
         let gone: Vec<EntryId> = self.entries.iter().filter_map(absent).collect();
         for id in gone {
-            self.entries.remove(&id);
-            self.forgotten.insert(id);
+            let due = self.entries.remove(&id).map(|entry| entry.due);
+            self.forgotten.extend(due.map(|due| (id, due)));
         }
     }
 
     /// From a moment until the last of these was answered, but for those that Redis lost; none where one was not.
     pub fn recovery(&self, ids: &[EntryId], from: Duration) -> Option<Duration> {
         let mut last = Duration::ZERO;
-        for id in ids.iter().filter(|id| !self.forgotten.contains(id)) {
+        for id in ids.iter().filter(|id| !self.forgotten.contains_key(id)) {
             last = last.max(self.entries.get(id)?.seen?.saturating_sub(from));
         }
         Some(last)
@@ -301,6 +305,9 @@ mod tests {
         books.forget_absent(&HashSet::from([id(2)]));
         assert_eq!((books.in_flight(), books.entries.len(), books.forgotten.len()), (0, 2, 1));
         assert_eq!(books.recovery(&[id(1), id(3)], MS(20)), Some(MS(10)));
+        // A worker that held it answers it all the same: it is no answer from before its XADD.
+        books.saw(&answer(3, 95));
+        assert_eq!((books.in_flight(), books.answered, &books.forgotten), (0, 2, &HashMap::from([(id(3), Sent::Job)])));
     }
 
     #[test]

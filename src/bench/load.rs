@@ -1,6 +1,6 @@
 //! A run under load: the fleet comes up, entries are sent, faults happen, and the books are drawn.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -192,7 +192,8 @@ async fn under_load(
     let (spent, memory, took) = (watch.spent.redis, watch.memory, watch.took);
     let pending = if options.is_real { 0 } else { lobby.pending().await?.len() };
     let sent = sent(&shared, &mut place.wire()?, settings, options)?;
-    let account = account(&lobby, &sent, options.is_real).await?;
+    let absent = shared.books().forgotten.keys().map(EntryId::to_string).collect();
+    let account = account(&lobby, &sent, &absent, options.is_real).await?;
     let books = std::mem::replace(&mut *shared.books(), Books::new(0, Duration::ZERO));
     Ok(Ran { books, account, faults: chaos.done, redis: spent, client, memory, took, pending })
 }
@@ -255,6 +256,9 @@ impl Watch<'_> {
                 }
                 let since = *sent_all_at.get_or_insert(now);
                 if at_rest || now.saturating_sub(since) > self.options.rest_within {
+                    if !at_rest {
+                        self.forget_absent(place)?;
+                    }
                     self.took = now;
                     self.look_at_cost(place, &mut wire, &mut first);
                     return Ok(());
@@ -266,11 +270,14 @@ impl Watch<'_> {
 
     /// A Redis that was killed may have lost what it had acknowledged: with `everysec` about the last second.
     fn forget_what_redis_lost(&self, place: &Place, chaos: &Chaos) -> Result<(), Error> {
-        if chaos.done.iter().any(|fault| fault.kind == Kind::RestartRedis) {
-            let stream = &self.settings.stream.jobs;
-            let present = numbers(&mut place.wire()?, stream)?.into_keys().collect();
-            self.shared.books().forget_absent(&present);
-        }
+        if chaos.done.iter().any(|fault| fault.kind == Kind::RestartRedis) { self.forget_absent(place) } else { Ok(()) }
+    }
+
+    /// What has no answer and is not in the stream gets none.
+    fn forget_absent(&self, place: &Place) -> Result<(), Error> {
+        let stream = &self.settings.stream.jobs;
+        let present = numbers(&mut place.wire()?, stream)?.into_keys().collect();
+        self.shared.books().forget_absent(&present);
         Ok(())
     }
 
@@ -302,7 +309,7 @@ impl Watch<'_> {
     }
 }
 
-/// Every entry of this run that Redis has, also those whose reply was lost.
+/// Every entry of this run that Redis has or has lost, also those whose reply was lost.
 fn sent(
     shared: &Shared,
     wire: &mut Wire,
@@ -311,7 +318,8 @@ fn sent(
 ) -> Result<HashMap<String, Sent>, Error> {
     let (mut sent, failed): (HashMap<String, Sent>, u64) = {
         let books = shared.books();
-        (books.entries.iter().map(|(id, entry)| (id.to_string(), entry.due)).collect(), books.failed)
+        let taken = books.entries.iter().map(|(id, entry)| (id.to_string(), entry.due));
+        (taken.chain(books.forgotten.iter().map(|(id, due)| (id.to_string(), *due))).collect(), books.failed)
     };
     if failed > 0 && !options.is_real {
         for (id, number) in numbers(wire, &settings.stream.jobs)? {
@@ -352,11 +360,16 @@ fn numbers(wire: &mut Wire, stream: &str) -> Result<HashMap<EntryId, Option<u64>
     }
 }
 
-async fn account(lobby: &Lobby, sent: &HashMap<String, Sent>, is_real: bool) -> Result<Account, Error> {
+async fn account(
+    lobby: &Lobby,
+    sent: &HashMap<String, Sent>,
+    absent: &HashSet<String>,
+    is_real: bool,
+) -> Result<Account, Error> {
     let (mut outcomes, mut dead) = (lobby.all_outcomes().await?, lobby.all_dead().await?);
     if is_real {
         outcomes.retain(|outcome| outcome.source_ref.as_ref().is_some_and(|source| sent.contains_key(source)));
         dead.retain(|letter| sent.contains_key(&letter.source_ref));
     }
-    Ok(Account::draw(sent, &outcomes, &dead))
+    Ok(Account::draw_without(sent, absent, &outcomes, &dead))
 }

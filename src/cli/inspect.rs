@@ -86,11 +86,13 @@ fn entry_text(story: &EntryStory) -> String {
         .filter(|_| known)
         .map(|moment| {
             // Lobby's clock may be ahead of the server's, so before and after are both possible.
-            let offset = match moment.at_ms.checked_sub(story.appended_at_ms) {
-                Some(after) => format!("+{}", span(after)),
-                None => format!("-{}", span(story.appended_at_ms - moment.at_ms)),
+            let (at, offset) = match moment.at_ms.checked_sub(story.appended_at_ms) {
+                _ if story.is_ahead() && moment.what == "appended" => ("unknown".to_owned(), String::new()),
+                _ if story.is_ahead() => (time(moment.at_ms), String::new()),
+                Some(after) => (time(moment.at_ms), format!("+{}", span(after))),
+                None => (time(moment.at_ms), format!("-{}", span(story.appended_at_ms - moment.at_ms))),
             };
-            [time(moment.at_ms), offset, moment.what.to_owned(), printable(&moment.detail)]
+            [at, offset, moment.what.to_owned(), printable(&moment.detail)]
         })
         .collect();
     if !rows.is_empty() {

@@ -164,6 +164,8 @@ mod tests {
         let huge = vec![b'x'; LIMIT + 1];
         assert!(matches!(decode(&[("game_id", b"g"), ("image_ref", &huge)]), Err(Malformed::TooLarge { .. })));
         assert!(decode(&[("game_id", b"g"), ("image_ref", b"i"), ("blob", &huge)]).is_ok());
+        let just_fits = decode(&[("game_id", b"g"), ("image_ref", &huge[1..])]).expect("the limit itself is allowed");
+        assert_eq!(just_fits.image_ref.len(), LIMIT);
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub struct Account {
     pub malformed: usize,
     /// Entries without the answer that is due: ids.
     pub lost: Vec<String>,
+    /// Entries that were sent and that the surviving jobs stream does not have, without an answer: Redis lost them, and
+    /// no fleet can answer them. Ids.
+    pub absent: Vec<String>,
+    /// The same, and answered: a worker had read them before Redis lost them.
+    pub absent_answered: usize,
     /// Entries with more than one: ids.
     pub answered_twice: Vec<String>,
     /// Outcomes or dead letters for entries that were not sent, outcomes for malformed ones, and outcomes that name no
@@ -34,8 +39,18 @@ pub struct Account {
 }
 
 impl Account {
-    /// Draws up the account.
+    /// The account of entries that all are in the jobs stream, or were until they were answered.
     pub fn draw(sent: &HashMap<String, Sent>, outcomes: &[Outcome], dead: &[Dead]) -> Self {
+        Self::draw_without(sent, &HashSet::new(), outcomes, dead)
+    }
+
+    /// The account where the surviving jobs stream has not got some of what was `sent`: those are accounted for apart.
+    pub fn draw_without(
+        sent: &HashMap<String, Sent>,
+        absent: &HashSet<String>,
+        outcomes: &[Outcome],
+        dead: &[Dead],
+    ) -> Self {
         let mut account = Self { sent: sent.len(), ..Self::default() };
         let mut answered: HashSet<&str> = HashSet::new();
         for outcome in outcomes {
@@ -61,15 +76,15 @@ impl Account {
                 Some(Sent::Job) => {}
             }
         }
-        account.lost = sent
-            .iter()
-            .filter(|(id, kind)| match kind {
-                Sent::Job => !answered.contains(id.as_str()),
-                Sent::Malformed => !buried.contains(id.as_str()),
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        account.lost.sort();
+        let is_answered = |(id, kind): &(&String, &Sent)| match kind {
+            Sent::Job => answered.contains(id.as_str()),
+            Sent::Malformed => buried.contains(id.as_str()),
+        };
+        let (found, mut missing): (Vec<_>, Vec<_>) = sent.iter().partition(is_answered);
+        account.absent_answered = found.into_iter().filter(|(id, _)| absent.contains(*id)).count();
+        missing.sort_unstable_by_key(|(id, _)| *id);
+        let ids = missing.into_iter().map(|(id, _)| id.clone());
+        (account.absent, account.lost) = ids.partition(|id| absent.contains(id));
         account
     }
 
@@ -117,6 +132,16 @@ mod tests {
         let good = Account::draw(&sent, &[outcome("1", ""), outcome("2", "image_not_found")], &[dead("3")]);
         assert!(good.is_exact(), "{good:?}");
         assert_eq!((good.outcomes["started"], good.outcomes["image_not_found"], good.malformed), (1, 1, 1));
+
+        // What Redis has lost is nobody's to answer; answered twice it is a breach all the same.
+        let absent = HashSet::from(["2".to_owned()]);
+        let lost = Account::draw_without(&sent, &absent, &[outcome("1", "")], &[dead("3")]);
+        assert_eq!((lost.absent.as_slice(), lost.absent_answered), (&["2".to_owned()][..], 0));
+        assert!(lost.is_exact(), "{lost:?}");
+        let answered = Account::draw_without(&sent, &absent, &[outcome("1", ""), outcome("2", "")], &[dead("3")]);
+        assert_eq!((answered.absent.len(), answered.absent_answered, answered.is_exact()), (0, 1, true));
+        let twice = [outcome("1", ""), outcome("2", ""), outcome("2", "")];
+        assert!(!Account::draw_without(&sent, &absent, &twice, &[dead("3")]).is_exact());
 
         let breaches = [
             (vec![outcome("1", "")], vec![dead("3")]),

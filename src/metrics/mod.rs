@@ -55,6 +55,8 @@ pub struct Metrics {
     sweeps: Family<One, Counter>,
     /// Pending entries whose payload was gone.
     pub entries_lost: Counter,
+    /// Crashes that claims of this process counted against entries.
+    pub crashes_counted: Counter,
     /// Suspects run alone.
     pub suspects: Counter,
     renewals: Family<One, Counter>,
@@ -121,6 +123,8 @@ impl Metrics {
             handed_back: table.add("entries_handed_back", "Entries given back unstarted for other replicas"),
             sweeps: table.add("claim_sweeps", "Claim sweeps asked for by this process, by result"),
             entries_lost: table.add("entries_lost", "Pending entries whose payload had been deleted from the stream"),
+            crashes_counted: table
+                .add("crashes_counted", "Entries against which a claim of this process counted a crash"),
             suspects: table.add("suspects", "Entries run alone because processes had died with them"),
             renewals: table.add("renewals", "Renewals of held entries, by result; other and absent mean a lost entry"),
             conditions: table.add("conditions", "Troubles that began, by condition"),

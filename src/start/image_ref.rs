@@ -199,6 +199,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn only_64_hex_digits_are_a_bare_id_and_brackets_hold_an_address() {
+        let hex = |length: usize| "0123456789abcdef".chars().cycle().take(length).collect::<String>();
+        assert_eq!(normal(&hex(64)), None);
+        let names = ["cafe".to_owned(), hex(63), hex(65), format!("{}g", hex(63))];
+        for name in names {
+            assert_eq!(normal(&name), Some(format!("docker.io/library/{name}:latest")));
+        }
+        for bad in ["[]/a", "[]:5000/a", "[x::1]/a", "[::1/a", "::1]/a"] {
+            assert_eq!(normal(bad), None, "{bad}");
+        }
+        assert_eq!(normal("[fe80::A]/a").as_deref(), Some("[fe80::A]/a:latest"));
+        // 255 characters with the registry and its slash.
+        let longest = "a".repeat(255 - "docker.io/b/".len());
+        assert!(normal(&format!("b/{longest}")).is_some() && normal(&format!("b/{longest}a")).is_none());
+    }
+
     proptest! {
         #[test]
         fn parsing_is_total_and_the_normal_form_is_a_fixed_point(text in "[a-zA-Z0-9:/@._\\[\\] -]{0,40}|.{0,40}") {

@@ -174,6 +174,7 @@ impl Replica {
             tracing::info!(worker = WORKER, stream, from, entries, "claimed pending entries");
         }
         self.metrics.received("claimed", sweep.claimed.len());
+        self.metrics.crashes_counted.inc_by(sweep.crashed);
         if sweep.lost > 0 {
             let entries = sweep.lost;
             self.metrics.entries_lost.inc_by(entries);

@@ -8,6 +8,7 @@ use startjobs::lobby::accounting::Sent;
 use startjobs::redis::Value;
 use startjobs::stream::entry_id::EntryId;
 
+use crate::support::scrape::{free_port, metric};
 use crate::support::world::{PATIENCE, World, numbers};
 
 const OFFSET: &str = "rtmanager:stream_offsets:startjobs";
@@ -300,4 +301,46 @@ async fn an_offset_moved_by_somebody_else_is_not_taken_over_while_a_replica_live
     // The group still begins where it did: nothing was moved by hand.
     let pending = world.redis(&["XPENDING", JOBS, GROUP]).await;
     assert!(matches!(pending, Value::Array(_)));
+}
+
+#[tokio::test]
+async fn a_legacy_worker_beside_the_fleet_doubles_answers_and_loses_none() {
+    let mut world = World::with(&[("simulated-latency", "5ms..60ms"), ("janitor-interval", "100ms")]).await;
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let a = world.replica(&[("http-addr", &address)]);
+    world.begun(a).await;
+    let mut by_legacy = Vec::new();
+    for round in 0..15 {
+        for number in 0..6 {
+            world.send(&format!("game-{round}-{number}"), "galaxy/engine:1").await;
+        }
+        // It reads on from wherever the key is, and writes over it.
+        by_legacy.extend(Legacy(&world).answers(4).await);
+    }
+    world
+        .eventually("the fleet has answered all of its own", async |world: &World| {
+            answered_by_fleet(world).await.len() >= world.sent.len()
+        })
+        .await;
+    // The legacy worker stops, as it must; what the fleet settles next puts the mirror right.
+    world.send("last", "galaxy/engine:1").await;
+    world.at_rest().await;
+    let mut answered = answered_by_fleet(&world).await;
+    answered.sort();
+    let mut sent: Vec<String> = world.sent.keys().cloned().collect();
+    sent.sort();
+    assert_eq!(answered, sent, "each job has one answer of the fleet");
+    assert!(!by_legacy.is_empty(), "the legacy worker had its share");
+    assert!(metric(port, "startjobs_mirror_foreign_total") >= 1.0, "{}", world.logs());
+    assert!(world.log(a).text().contains("somebody else wrote the offset mirror"), "{}", world.logs());
+    // Forward again: a replica that comes later takes nothing over, and answers nothing twice.
+    world.replica(&[]);
+    world.send("after", "galaxy/engine:1").await;
+    world
+        .eventually("it is answered", async |world: &World| answered_by_fleet(world).await.len() >= world.sent.len())
+        .await;
+    world.at_rest().await;
+    let unique: HashSet<String> = answered_by_fleet(&world).await.into_iter().collect();
+    assert_eq!(unique.len(), world.sent.len());
 }

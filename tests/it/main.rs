@@ -70,3 +70,7 @@ mod fault_matrix;
 mod deploy;
 // other versions of Redis
 mod versions;
+// what ends an entry's stay: max-run, retry-max-age, ledger-ttl, another host
+mod limits;
+// an append-only file that has lost its end
+mod truncated_aof;

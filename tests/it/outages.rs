@@ -103,9 +103,10 @@ async fn redis_is_killed_under_load_and_comes_back_with_all_it_had_acknowledged(
     let redis = RedisServer::start_with(Path::new("redis-server"), &options).expect("redis-server starts");
     let mut world = World::on(redis, &[("simulated-latency", "20ms..200ms"), ("slots", "8")]).await;
     let replicas = under_load(&mut world).await;
+    let mut in_hand = Vec::new();
     for kill in 0..KILLS {
         progress(&mut world, 8).await;
-        assert!(!world.account().await.lost.is_empty(), "the load was over before kill {kill}");
+        in_hand.push(world.under_way(&format!("kill-{kill}"), None).await);
         world.redis.kill();
         for replica in replicas {
             let outages = kill + 1;
@@ -122,6 +123,9 @@ async fn redis_is_killed_under_load_and_comes_back_with_all_it_had_acknowledged(
         more_jobs(&mut world, &format!("after-{kill}")).await;
     }
     ends_well(&mut world).await;
+    for job in in_hand {
+        world.was_under_way(job).await;
+    }
     all_said_once(&mut world, &replicas, KILLS, &["redis"]).await;
 }
 
@@ -130,12 +134,14 @@ async fn redis_stands_still_for_four_seconds_under_load() {
     let mut world = World::with(&[("simulated-latency", "20ms..200ms"), ("slots", "8")]).await;
     let replicas = under_load(&mut world).await;
     progress(&mut world, 8).await;
+    let in_hand = world.under_way("still", None).await;
     world.redis.pause();
     tokio::time::sleep(Duration::from_secs(4)).await;
     world.redis.resume();
     back(&mut world).await;
     more_jobs(&mut world, "later").await;
     ends_well(&mut world).await;
+    world.was_under_way(in_hand).await;
     all_said_once(&mut world, &replicas, 1, &["redis"]).await;
     let dead = world.lobby.all_dead().await.expect("dead letters");
     assert!(dead.iter().all(|letter| letter.reason == "malformed"), "{dead:?}");
@@ -185,9 +191,10 @@ async fn the_group_is_destroyed_again_and_again_under_load() {
     let mut world = World::with(&[("simulated-latency", "5ms..100ms"), ("slots", "8")]).await;
     let replicas = under_load(&mut world).await;
     let (jobs, group) = (world.settings.stream.jobs.clone(), world.settings.stream.group.clone());
+    let mut in_hand = Vec::new();
     for time in 0..TIMES {
         progress(&mut world, 8).await;
-        assert!(!world.account().await.lost.is_empty(), "the load was over before time {time}");
+        in_hand.push(world.under_way(&format!("time-{time}"), None).await);
         // A group that nobody has made again yet cannot be destroyed again.
         world
             .eventually("the group is destroyed", async |world: &World| {
@@ -198,6 +205,9 @@ async fn the_group_is_destroyed_again_and_again_under_load() {
         more_jobs(&mut world, &format!("after-{time}")).await;
     }
     ends_well(&mut world).await;
+    for job in in_hand {
+        world.was_under_way(job).await;
+    }
     all_said_once(&mut world, &replicas, TIMES, &[]).await;
     let created = |log: &Log| log.count("consumer group created");
     let by_a = created(&world.log(replicas[0]));

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::support::counted::Counted;
 use crate::support::world::{PATIENCE, World};
 
 /// So long that nothing in these tests is claimed because it lay idle.
@@ -19,10 +20,9 @@ async fn consumers(world: &World) -> Vec<String> {
     list.into_iter().filter_map(|fields| fields.get(1).and_then(startjobs::redis::Value::as_string)).collect()
 }
 
-/// Crash and failure counts of entries.
-async fn counted_attempts(world: &World) -> Vec<String> {
-    let key = format!("{}:attempts", world.settings.stream.jobs);
-    world.redis(&["HGETALL", &key]).await.convert().expect("a hash")
+/// No crash was counted since this has listened.
+async fn no_crash(counted: &Counted, world: &World) {
+    assert_eq!(counted.crashes(world).await, [] as [String; 0]);
 }
 
 /// Waits until this many entries are pending.
@@ -62,7 +62,8 @@ async fn stops_under_load(signal: Signal) {
         world.send(&format!("game-{}", number % 120), "galaxy/engine:1").await;
     }
     world.logged(a, "some outcomes", |log| log.processed().len() > 2).await;
-    assert!(!world.account().await.lost.is_empty(), "the load was over");
+    let counted = Counted::of(&world);
+    let in_hand = world.under_way("load", Some(a)).await;
     world.signal(a, signal);
     let status = world.ended(a, Duration::from_secs(5)).await;
     assert_eq!(status.code(), Some(0), "{}", world.logs());
@@ -75,9 +76,11 @@ async fn stops_under_load(signal: Signal) {
         .await;
     world.settled_under_watch().await;
     world.at_rest().await;
-    assert!(counted_attempts(&world).await.is_empty());
+    world.was_under_way(in_hand).await;
+    no_crash(&counted, &world).await;
     let sim = world.sim_log().await;
-    assert_eq!((sim.existing(), sim.running()), (120, 120));
+    let games = 120 + world.sent.len() - 200;
+    assert_eq!((sim.existing(), sim.running()), (games, games));
     world.signal(b, signal);
     assert_eq!(world.ended(b, Duration::from_secs(5)).await.code(), Some(0));
     assert!(consumers(&world).await.is_empty());
@@ -103,6 +106,7 @@ async fn what_is_given_back_is_taken_at_once_and_counts_as_no_crash() {
     let mut world = World::with(LONG_IDLE).await;
     let a = one_runs_and_nine_wait(&mut world, "sim/slow:2s").await;
     let of_a = consumers(&world).await.remove(0);
+    let counted = Counted::of(&world);
     let b = world.replica(&[]);
     world.begun(b).await;
     world.signal(a, Signal::TERM);
@@ -115,7 +119,6 @@ async fn what_is_given_back_is_taken_at_once_and_counts_as_no_crash() {
         .await;
     let took = asked.elapsed();
     assert!(took < Duration::from_secs(2), "it took {took:?}, and claim idle is 20 s");
-    assert!(counted_attempts(&world).await.is_empty());
     assert!(world.fleet.replica(a).process().ended().is_none(), "the running one was not finished");
     assert_eq!(world.ended(a, Duration::from_secs(10)).await.code(), Some(0));
     assert_eq!(world.log(a).processed().len(), 1, "{}", world.logs());
@@ -124,6 +127,7 @@ async fn what_is_given_back_is_taken_at_once_and_counts_as_no_crash() {
     world.at_rest().await;
     assert_eq!(account.outcomes["started"], 1, "{account:?}");
     assert_eq!(account.outcomes["replay_no_op"], 9, "{account:?}");
+    no_crash(&counted, &world).await;
     assert_eq!(consumers(&world).await.len(), 1);
     world.sim_log().await.the_only_container("game");
 }
@@ -197,6 +201,7 @@ async fn a_start_that_outlasts_the_drain_deadline_is_finished_by_another_replica
     world.begun(a).await;
     let job = world.send("game", "sim/slow:3s").await;
     world.eventually("it runs", async |world: &World| world.sim_log().await.existing() == 1).await;
+    let counted = Counted::of(&world);
     world.signal(a, Signal::TERM);
     let asked = Instant::now();
     let status = world.ended(a, PATIENCE).await;
@@ -213,7 +218,7 @@ async fn a_start_that_outlasts_the_drain_deadline_is_finished_by_another_replica
     assert!(took < Duration::from_secs(8), "it took {took:?}, and claim idle is 20 s");
     let outcome = world.outcome(job).await;
     assert_eq!((outcome.get("error_code"), outcome.get("attempt")), ("", "2"));
-    assert!(counted_attempts(&world).await.is_empty());
+    no_crash(&counted, &world).await;
     world.sim_log().await.the_only_container("game");
 }
 

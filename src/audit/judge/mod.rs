@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde::Serialize;
 
 use super::containers::Breach;
-use super::facts::{Entry, Facts, Form, Ledger, Letter, Pending, Reason};
+use super::facts::{Entry, Facts, Form, Ledger, Letter, Pending, Reason, Said};
 use super::finding::{Finding, Kind};
 use super::id::Id;
 
@@ -49,6 +49,11 @@ pub struct Counts {
     pub deleted: u64,
     /// Outcomes of entries that were appended after the audit began.
     pub newer: u64,
+    /// Answered entries that the jobs stream never had, as far as the surviving history tells: they were sent, and Redis
+    /// lost them, as a failover to a replica that lagged does.
+    pub absent_from_history: u64,
+    /// Entries whose dead letter is gone because an operator requeued it.
+    pub requeued: u64,
     /// Outcomes without `source_ref` that no entry in scope accounts for.
     pub unsourced: u64,
     /// Outcomes and dead letters of entries before the scope.
@@ -73,6 +78,7 @@ pub fn judge(facts: &Facts) -> Verdict {
         adopted_from: adopted_from(facts),
         available: facts.unsourced.iter().map(|(&game, unsourced)| (game, unsourced.outcomes)).collect(),
         open: HashMap::new(),
+        missing: Missing::default(),
         verdict: Verdict::default(),
     };
     for entry in &facts.entries {
@@ -81,6 +87,7 @@ pub fn judge(facts: &Facts) -> Verdict {
     for entry in facts.absent.values() {
         judge.absent(entry);
     }
+    judge.missing();
     judge.leftovers();
     judge.moments();
     let Judge { adopted_from, mut verdict, .. } = judge;
@@ -122,7 +129,16 @@ struct Judge<'a> {
     available: HashMap<u64, u64>,
     /// Entries by game that may have been answered since they were seen; only where outcomes are told apart by game.
     open: HashMap<u64, u64>,
+    missing: Missing,
     verdict: Verdict,
+}
+
+/// Answers that certainly were published before they were looked for, and that a trim may have removed: no more of
+/// them can be missing than were removed.
+#[derive(Debug, Default)]
+struct Missing {
+    outcomes: u64,
+    letters: u64,
 }
 
 impl Judge<'_> {
@@ -153,9 +169,12 @@ impl Judge<'_> {
             None if self.is_open(entry) => {}
             None if self.is_before_adoption(entry) => self.verdict.counts.before_adoption += 1,
             None if entry.ledger == Ledger::Unsettled => self.find(Kind::Orphan, entry.id),
+            None if self.is_requeued(entry.id) => self.verdict.counts.requeued += 1,
             // The original worker skipped such entries without a trace.
-            None if self.facts.dead.may_have_lost(entry.id.0) || self.has_original_worker() => {
+            None if self.has_original_worker() => self.verdict.counts.untold += 1,
+            None if self.may_have_lost_letter(entry.id) => {
                 self.verdict.counts.untold += 1;
+                self.missing.letters += u64::from(self.is_long_settled(entry));
             }
             None => self.find(Kind::NoDeadLetter, entry.id),
         }
@@ -165,14 +184,21 @@ impl Judge<'_> {
         let kind = match letter {
             _ if entry.is_other_game => Some(Kind::WrongGame),
             _ if entry.ledger == Ledger::Unsettled => Some(Kind::NotInLedger),
+            _ if of_words(entry.said).is_some() => of_words(entry.said),
             Some(letter) if letter.reason != Reason::Answered => Some(Kind::WrongDeadLetter),
             Some(letter) if letter.outcome != entry.outcome => Some(Kind::DeadLetterMismatch),
-            None if entry.owes_letter && !self.facts.dead.may_have_lost(entry.id.0) => Some(Kind::NoDeadLetter),
-            _ => None,
+            Some(_) => None,
+            None if !entry.owes_letter || self.is_requeued(entry.id) => None,
+            None if self.may_have_lost_letter(entry.id) => {
+                self.missing.letters += u64::from(self.is_long_settled(entry));
+                None
+            }
+            None => Some(Kind::NoDeadLetter),
         };
         match (kind, letter) {
             (Some(kind), _) => self.find(kind, entry.id),
             (None, Some(_)) => self.verdict.counts.answered_and_dead += 1,
+            (None, None) if entry.owes_letter && self.is_requeued(entry.id) => self.verdict.counts.requeued += 1,
             (None, None) => self.verdict.counts.answered += 1,
         }
     }
@@ -181,15 +207,55 @@ impl Judge<'_> {
         let may_be_trimmed = self.facts.results.may_have_lost(entry.id.0);
         match letter.map(|letter| letter.reason) {
             Some(Reason::Answered) if self.take_by_game(entry) => self.verdict.counts.answered_and_dead += 1,
-            Some(Reason::Answered) if may_be_trimmed => self.verdict.counts.untold += 1,
+            Some(Reason::Answered) if may_be_trimmed => self.outcome_untold(entry),
             Some(Reason::Answered) => self.find(Kind::NoOutcome, entry.id),
             Some(_) => self.find(Kind::WrongDeadLetter, entry.id),
             None if self.is_open(entry) => *self.open.entry(entry.game).or_default() += 1,
             None if self.is_before_adoption(entry) => self.verdict.counts.before_adoption += 1,
             None if self.take_by_game(entry) => self.verdict.counts.answered_by_game += 1,
             None if entry.ledger == Ledger::Unsettled => self.find(Kind::Orphan, entry.id),
-            None if may_be_trimmed => self.verdict.counts.untold += 1,
+            None if may_be_trimmed => self.outcome_untold(entry),
             None => self.find(Kind::NoOutcome, entry.id),
+        }
+    }
+
+    fn outcome_untold(&mut self, entry: &Entry) {
+        self.verdict.counts.untold += 1;
+        self.missing.outcomes += u64::from(self.is_long_settled(entry));
+    }
+
+    /// Settled before the answers were read: neither pending nor undelivered when that was looked at, which was before.
+    fn is_long_settled(&self, entry: &Entry) -> bool {
+        entry.ledger == Ledger::Settled
+            && entry.id <= self.facts.delivered
+            && !self.facts.pending.contains_key(&entry.id)
+    }
+
+    fn is_requeued(&self, id: Id) -> bool {
+        self.facts.requeued.contains(&id)
+    }
+
+    /// Whether the fleet itself may have trimmed the dead letter of this entry.
+    fn may_have_lost_letter(&self, id: Id) -> bool {
+        let dead = &self.facts.dead;
+        dead.may_have_lost(id.0) && !dead.is_only_deleted_from(self.facts.dead_max)
+    }
+
+    /// A trim that removed so many explains so many missing answers and no more.
+    fn missing(&mut self) {
+        // Of the original worker's outcomes it is not known which entries they were for.
+        if self.facts.is_by_game || self.has_original_worker() {
+            return;
+        }
+        let kinds = [
+            (Kind::OutcomesUnaccounted, self.missing.outcomes, self.facts.results.removed()),
+            (Kind::DeadLettersUnaccounted, self.missing.letters, self.facts.dead.removed()),
+        ];
+        for (kind, missing, removed) in kinds {
+            if let Some(removed) = removed.filter(|&removed| missing > removed) {
+                let detail = format!("{missing} missing, {removed} removed");
+                self.verdict.findings.push(Finding::with(kind, Id::ZERO, detail));
+            }
         }
     }
 
@@ -259,20 +325,21 @@ impl Judge<'_> {
     }
 
     fn absent_outcome(&mut self, entry: &Entry, letter: Option<Letter>) {
-        let jobs = self.facts.jobs;
-        // A stream that never lost an entry would still have it; one that began anew would not.
-        let never_was = !jobs.is_cut && jobs.first.is_some_and(|first| entry.id > first);
+        let (jobs, id) = (self.facts.jobs, entry.id);
         let counts = &mut self.verdict.counts;
         match letter.map(|letter| letter.reason) {
-            _ if entry.id > jobs.last => self.find(Kind::OutcomeForUnknown, entry.id),
-            _ if entry.id > self.facts.horizon => counts.newer += 1,
-            Some(Reason::Lost) => self.find(Kind::OutcomeForLost, entry.id),
-            Some(Reason::Malformed) => self.find(Kind::OutcomeForMalformed, entry.id),
-            _ if jobs.may_have_cut(entry.id) => counts.trimmed += 1,
+            _ if id > self.facts.horizon && id <= jobs.last => counts.newer += 1,
+            Some(Reason::Lost) => self.find(Kind::OutcomeForLost, id),
+            Some(Reason::Malformed) => self.find(Kind::OutcomeForMalformed, id),
+            _ if entry.ledger != Ledger::Unsettled && of_words(entry.said).is_some() => {
+                self.verdict.findings.extend(of_words(entry.said).map(|kind| Finding::of(kind, id)));
+            }
+            _ if jobs.never_had(id) => self.never_had(Kind::OutcomeForUnknown, entry),
+            _ if jobs.may_have_cut(id) => counts.trimmed += 1,
             _ => match entry.ledger {
                 Ledger::Settled => counts.deleted += 1,
-                Ledger::Untold if !never_was => counts.untold += 1,
-                _ => self.find(Kind::OutcomeForUnknown, entry.id),
+                Ledger::Untold => counts.untold += 1,
+                Ledger::Unsettled => self.find(Kind::OutcomeForUnknown, id),
             },
         }
     }
@@ -282,16 +349,25 @@ impl Judge<'_> {
         let is_unsettled = entry.ledger == Ledger::Unsettled;
         let counts = &mut self.verdict.counts;
         match letter.reason {
-            _ if id > facts.jobs.last => self.find(Kind::DeadLetterForUnknown, id),
-            _ if id > facts.horizon => {}
+            _ if id > facts.horizon && id <= facts.jobs.last => {}
             Reason::Lost if is_unsettled => self.find(Kind::DeadLetterForUnknown, id),
             Reason::Lost => counts.entry_lost += 1,
+            _ if facts.jobs.never_had(id) => self.never_had(Kind::DeadLetterForUnknown, entry),
             _ if facts.jobs.may_have_cut(id) => counts.trimmed += 1,
             _ if is_unsettled => self.find(Kind::DeadLetterForUnknown, id),
             Reason::Answered if entry.ledger == Ledger::Settled && !facts.results.may_have_lost(id.0) => {
                 self.find(Kind::NoOutcome, id);
             }
             _ => counts.deleted += 1,
+        }
+    }
+
+    /// An answer for an entry that the surviving history never had. The fleet enters what it answers in the ledger, in
+    /// the same step: then the entry was there, and Redis has lost it since.
+    fn never_had(&mut self, forged: Kind, entry: &Entry) {
+        match entry.ledger {
+            Ledger::Unsettled => self.find(forged, entry.id),
+            Ledger::Settled | Ledger::Untold => self.verdict.counts.absent_from_history += 1,
         }
     }
 
@@ -329,6 +405,16 @@ impl Judge<'_> {
             self.verdict.findings.push(Finding::with(Kind::DeadLetterForUnknown, Id::ZERO, detail));
         }
         self.verdict.findings.extend(of_breaches(self.facts));
+    }
+}
+
+/// What is wrong with the words of an outcome.
+fn of_words(said: Said) -> Option<Kind> {
+    match said {
+        Said::Nothing | Said::Success | Said::Failure => None,
+        Said::AnotherWord => Some(Kind::InvalidOutcome),
+        Said::SuccessIncomplete => Some(Kind::SuccessIncomplete),
+        Said::FailureWithoutCode => Some(Kind::FailureWithoutCode),
     }
 }
 

@@ -1,5 +1,8 @@
 //! Random correct histories have no finding; with one thing wrong in them they have exactly that finding.
 
+// where the facts stop telling
+mod limits;
+
 use proptest::prelude::*;
 
 use super::super::facts::{Ends, Unsourced};
@@ -79,9 +82,8 @@ impl History {
         let last = facts.entries.last().map_or(facts.delivered, |entry| entry.id.max(facts.delivered));
         facts.horizon = last;
         let is_cut = self.fates.iter().any(|fate| matches!(fate, Fate::Lost | Fate::Deleted));
-        facts.jobs = Ends { first: facts.entries.first().map(|entry| entry.id), last, is_cut };
-        let answers =
-            |facts: &Facts| Ends { first: None, last: Id(9 * HOUR_MS, facts.entries.len() as u64), is_cut: false };
+        facts.jobs = Ends { first: facts.entries.first().map(|entry| entry.id), last, is_cut, ..Ends::default() };
+        let answers = |facts: &Facts| Ends { last: Id(9 * HOUR_MS, facts.entries.len() as u64), ..Ends::default() };
         facts.results = answers(&facts);
         facts.dead = answers(&facts);
         facts.moments.push(moment_of(&facts));
@@ -182,9 +184,12 @@ enum Wrong {
     ShadowMoved,
     VerifiedRaised,
     TwoContainers,
+    OutcomeOfAnotherWord,
+    SuccessWithoutItsFields,
+    FailureWithoutItsCode,
 }
 
-const WRONGS: [Wrong; 20] = [
+const WRONGS: [Wrong; 23] = [
     Wrong::OutcomeDropped,
     Wrong::OutcomeTwice,
     Wrong::OutcomeForMalformed,
@@ -205,6 +210,9 @@ const WRONGS: [Wrong; 20] = [
     Wrong::ShadowMoved,
     Wrong::VerifiedRaised,
     Wrong::TwoContainers,
+    Wrong::OutcomeOfAnotherWord,
+    Wrong::SuccessWithoutItsFields,
+    Wrong::FailureWithoutItsCode,
 ];
 
 /// Does it to the facts, and answers what must be found; nothing where the history has no place for it.
@@ -248,14 +256,25 @@ fn spoil(facts: &mut Facts, history: &History, wrong: Wrong, which: usize) -> Op
             (Kind::OutcomeForUnknown, id)
         }
         Wrong::OutcomeBeyondTheEnd => {
-            let id = Id(facts.horizon.0 + 1, 0);
-            facts.entry_mut(id).outcomes = 1;
+            let id = Id(facts.horizon.0.max(facts.ledger_from_ms) + 1, 0);
+            let entry = facts.entry_mut(id);
+            (entry.outcomes, entry.ledger) = (1, Ledger::Unsettled);
             (Kind::OutcomeForUnknown, id)
         }
         Wrong::OutcomeOfAnotherGame => {
             let id = pick(&[Fate::Answered, Fate::GivenUp])?;
             facts.entry_mut(id).is_other_game = true;
             (Kind::WrongGame, id)
+        }
+        Wrong::OutcomeOfAnotherWord | Wrong::SuccessWithoutItsFields | Wrong::FailureWithoutItsCode => {
+            let (said, kind) = match wrong {
+                Wrong::OutcomeOfAnotherWord => (Said::AnotherWord, Kind::InvalidOutcome),
+                Wrong::SuccessWithoutItsFields => (Said::SuccessIncomplete, Kind::SuccessIncomplete),
+                _ => (Said::FailureWithoutCode, Kind::FailureWithoutCode),
+            };
+            let id = pick(&[Fate::Answered, Fate::GivenUp, Fate::Deleted])?;
+            facts.entry_mut(id).said = said;
+            (kind, id)
         }
         Wrong::AcknowledgedFirst => {
             let id = pick(&[Fate::PendingLive, Fate::PendingClaimable])?;
@@ -433,44 +452,4 @@ fn every_way_to_be_wrong_is_tried_by_some_history() {
         });
         assert!(tried, "{wrong:?}");
     }
-}
-
-#[test]
-fn what_was_trimmed_and_what_the_original_worker_did_is_counted_apart() {
-    let history = History { fates: vec![Fate::Answered; 6], undelivered: 0, untold: 0 };
-    let mut facts = history.facts();
-    // The head of the jobs stream is gone, and so are the first results.
-    let gone: Vec<Entry> = facts.entries.drain(..2).collect();
-    facts.absent.extend(gone.into_iter().map(|entry| (entry.id, Entry { form: Form::Absent, ..entry })));
-    facts.jobs = Ends { first: Some(History::id(2)), is_cut: true, ..facts.jobs };
-    facts.results = Ends { first: Some(History::id(3)), is_cut: true, ..facts.results };
-    facts.entries[0].outcomes = 0;
-    let counts = judge(&facts).counts;
-    assert_eq!((counts.trimmed, counts.untold, counts.answered), (2, 1, 3));
-    assert_eq!(judge(&facts).findings, []);
-
-    // The original worker answered the first three, and left the second without a trace of its own.
-    let mut facts = history.facts();
-    for entry in &mut facts.entries[..3] {
-        (entry.outcomes, entry.ledger) = (0, Ledger::Unsettled);
-    }
-    facts.unsourced.insert(1, Unsourced { game: "1".to_owned(), outcomes: 3 });
-    let verdict = judge(&facts);
-    assert_eq!((verdict.counts.before_adoption, verdict.adopted_from), (3, Some(History::id(3))));
-    assert_eq!(verdict.findings, []);
-    // The operator says that the fleet answers for all of them.
-    facts.is_since_given = true;
-    let found: Vec<Kind> = judge(&facts).findings.iter().map(|finding| finding.kind).collect();
-    assert_eq!(found, [Kind::Orphan, Kind::Orphan]);
-}
-
-#[test]
-fn what_was_handed_back_is_not_taken_for_an_hour_old() {
-    let history = History { fates: vec![Fate::PendingClaimable], undelivered: 0, untold: 0 };
-    let mut facts = history.facts();
-    let at = |facts: &mut Facts, idle_ms| facts.pending.values_mut().for_each(|pending| pending.idle_ms = idle_ms);
-    at(&mut facts, HOUR_MS + 59_000);
-    assert_eq!(judge(&facts).findings, []);
-    at(&mut facts, HOUR_MS + 60_000);
-    assert_eq!(judge(&facts).findings, [Finding::of(Kind::Stuck, History::id(0))]);
 }

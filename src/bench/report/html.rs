@@ -233,9 +233,10 @@ fn books(report: &RunReport, page: &mut String) {
     ]);
     if report.lost_by_redis > 0 {
         rows.push((
-            "lost by Redis itself: acknowledged, and gone when it was killed".to_owned(),
+            "lost by Redis itself: acknowledged, and not in the surviving stream".to_owned(),
             report.lost_by_redis.to_string(),
         ));
+        rows.push(("of them answered all the same".to_owned(), report.lost_by_redis_answered.to_string()));
     }
     rows.extend(account.outcomes.iter().map(|(kind, count)| (format!("outcome: {kind}"), count.to_string())));
     rows.push(("malformed, to dead letters".to_owned(), account.malformed.to_string()));

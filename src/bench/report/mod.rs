@@ -65,8 +65,11 @@ pub struct RunReport {
     pub late: u64,
     /// Of them failed.
     pub failed: u64,
-    /// Entries that Redis acknowledged and then lost when it was killed; nobody can answer them.
+    /// Entries that Redis acknowledged and that the surviving stream does not have: lost when it was killed, or when a
+    /// replica that lagged took its place. Only a worker that had read them before can have answered them.
     pub lost_by_redis: usize,
+    /// Those of them that were answered.
+    pub lost_by_redis_answered: usize,
     /// With an answer.
     pub answered: u64,
     /// Jobs that ended in a success.
@@ -225,6 +228,7 @@ impl RunReport {
             late: books.late,
             failed: books.failed,
             lost_by_redis: books.forgotten.len(),
+            lost_by_redis_answered: ran.account.absent_answered,
             answered: books.answered,
             successes: books.successes,
             sent_per_s: per_second(books.left, sending),

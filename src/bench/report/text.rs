@@ -123,8 +123,8 @@ fn books(report: &RunReport, text: &mut String) {
     if report.lost_by_redis > 0 {
         _ = writeln!(
             text,
-            "{:<30}{:>11}  acknowledged, and gone when it was killed",
-            "lost by Redis itself", report.lost_by_redis
+            "{:<30}{:>11}  acknowledged, and not in the surviving stream; {} answered all the same",
+            "lost by Redis itself", report.lost_by_redis, report.lost_by_redis_answered
         );
     }
     for (what, count) in [

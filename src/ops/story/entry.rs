@@ -101,6 +101,14 @@ pub struct Holder {
 
 type Map = serde_json::Map<String, serde_json::Value>;
 
+impl EntryStory {
+    /// Its id is ahead of the server's clock, so it does not tell when the entry was appended: the sender chose it, or
+    /// the clock has gone back.
+    pub fn is_ahead(&self) -> bool {
+        self.appended_at_ms > self.at_ms
+    }
+}
+
 impl View {
     /// The story of one entry. Outcomes and dead letters are searched from the entry's own time on, within the bound.
     pub async fn entry_story(&self, id: EntryId, bound: Bound) -> Result<EntryStory, RedisError> {
@@ -183,18 +191,18 @@ impl View {
             return Ok(());
         }
         let by_source = ("source_ref", story.entry_id.as_str());
-        // An id ahead of the server's clock does not say since when an answer may be there.
-        let id = if id.ms > look.now_ms { EntryId { ms: 0, seq: 0 } } else { id };
+        // Answers have the server's time in their ids. An entry whose own id is ahead of that may have any before it.
+        let from_ms = if story.is_ahead() { 0 } else { id.ms };
         let is_stream = |key: &str| look.types.get(key).is_some_and(|held| held == "stream");
         let mut is_whole = true;
         let (mut outcome, mut dead) = (None, None);
         if is_stream(&self.keys.dead) {
-            let found = self.find(&self.keys.dead, id, by_source, bound).await?;
+            let found = self.find(&self.keys.dead, from_ms, by_source, bound).await?;
             is_whole &= found.is_whole;
             dead = found.entry;
         }
         if is_stream(&self.keys.results) {
-            let found = self.find(&self.keys.results, id, by_source, bound).await?;
+            let found = self.find(&self.keys.results, from_ms, by_source, bound).await?;
             is_whole &= found.is_whole;
             outcome = found.entry;
         }
@@ -254,8 +262,8 @@ fn stage(story: &EntryStory, id: EntryId, look: &Look) -> Stage {
 
 fn moments(story: &EntryStory, replicas: &[Replica]) -> Vec<Moment> {
     let mut moments = Vec::new();
-    let appended = if story.appended_at_ms > story.at_ms { "appended (id ahead of the clock)" } else { "appended" };
     let mut add = |at_ms: u64, what, detail: String| moments.push(Moment { at_ms, what, detail });
+    let ahead = if story.is_ahead() { "; its id is ahead of the server's clock and does not say when" } else { "" };
     if let Some(payload) = &story.payload {
         if let Some(at) = u64::try_from(payload.requested_at_ms).ok().filter(|&at| at > 0) {
             add(at, "requested", "by Lobby's clock".to_owned());
@@ -264,9 +272,9 @@ fn moments(story: &EntryStory, replicas: &[Replica]) -> Vec<Moment> {
             (None, Some(game), Some(image)) => format!("game {game}, image {image}"),
             (malformed, ..) => format!("no start job: {}", malformed.as_deref().unwrap_or_default()),
         };
-        add(story.appended_at_ms, appended, asked);
+        add(story.appended_at_ms, "appended", asked + ahead);
     } else {
-        add(story.appended_at_ms, appended, "the payload is not in the stream any more".to_owned());
+        add(story.appended_at_ms, "appended", format!("the payload is not in the stream any more{ahead}"));
     }
     if let Some(holder) = &story.pending {
         let at = story.at_ms.saturating_sub(holder.idle_ms);
@@ -313,7 +321,8 @@ fn moments(story: &EntryStory, replicas: &[Replica]) -> Vec<Moment> {
         );
         add(ms_of(&field("dead_letter_id")), "dead letter", detail);
     }
-    moments.sort_by_key(|moment| moment.at_ms);
+    // An id that is ahead does not say when: nothing happened to an entry before it was appended.
+    moments.sort_by_key(|moment| (!story.is_ahead() || moment.what != "appended", moment.at_ms));
     moments
 }
 
@@ -343,7 +352,7 @@ fn sentence(story: &EntryStory) -> String {
         (0, 0) => String::new(),
         (crashes, failures) => format!("; crashes {crashes}, failures {failures}"),
     };
-    let age = span(story.at_ms.saturating_sub(story.appended_at_ms));
+    let age = if story.is_ahead() { "an unknown time".to_owned() } else { span(story.at_ms - story.appended_at_ms) };
     let behind = match &story.takeover {
         Some(takeover) if story.stage != Stage::Settled => format!("{behind}; {}", takeover.sentence()),
         _ => behind,
@@ -369,6 +378,7 @@ fn sentence(story: &EntryStory) -> String {
 
 fn settled(story: &EntryStory) -> String {
     let end = story.outcome.as_ref().map(|outcome| ms_of(&text(Some(outcome), "outcome_id")));
+    let end = end.filter(|&end| end >= story.appended_at_ms);
     let after =
         end.map_or_else(String::new, |end| format!(" after {}", span(end.saturating_sub(story.appended_at_ms))));
     let reason = text(story.dead_letter.as_ref(), "reason");

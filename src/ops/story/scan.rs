@@ -5,10 +5,12 @@ use tokio::time::Instant;
 
 use crate::ops::View;
 use crate::redis::RedisError;
-use crate::stream::entry_id::EntryId;
 
 /// Entries in one step.
 const PAGE: u64 = 500;
+
+/// The largest possible id.
+const ID_MAX: &str = "18446744073709551615-18446744073709551615";
 
 /// The first entry that matches, and whether the scan was whole.
 #[derive(Debug)]
@@ -28,23 +30,25 @@ pub struct Bound {
 }
 
 impl View {
-    /// The first entry of `stream` from the moment of `from` on that has this field with this value.
+    /// The first entry of `stream` from this moment on, Unix milliseconds, that has this field with this value.
     pub(super) async fn find(
         &self,
         stream: &str,
-        from: EntryId,
+        from_ms: u64,
         (name, value): (&str, &str),
         bound: Bound,
     ) -> Result<Found, RedisError> {
-        let mut start = format!("{}-0", from.ms);
+        let mut start = format!("{from_ms}-0");
         let mut seen = 0;
         while seen < bound.entries && Instant::now() < bound.until {
             let page = PAGE.min(bound.entries - seen);
             let reply = self.raw(&["XRANGE", stream, &start, "+", "COUNT", &page.to_string()]).await?;
             let entries: Vec<(String, Vec<Bytes>)> = reply.convert()?;
             let Some((last, _)) = entries.last() else { return Ok(Found { entry: None, is_whole: true }) };
+            // Redis refuses a range that begins after the largest possible id.
+            let is_last = (entries.len() as u64) < page || last == ID_MAX;
             start = format!("({last}");
-            let (count, is_last) = (entries.len() as u64, (entries.len() as u64) < page);
+            let count = entries.len() as u64;
             // The first of repeated fields: ours stand before those of the original entry.
             let is_it = |flat: &[Bytes]| {
                 let mut pairs = flat.chunks_exact(2);

@@ -34,7 +34,7 @@ async fn weathers(
     let answered = world.lobby.answers().await.expect("Redis answers reads").0;
     end(world).await;
     send(world, "later", 20).await;
-    ends_well(world).await;
+    ends_well(world, &replicas).await;
     assert!(answered < world.sent.len() as u64, "the load was over before the refusal");
     said_once(world, &replicas, must).await;
 }
@@ -130,7 +130,7 @@ async fn a_redis_that_loads_for_seconds_is_waited_out() {
     world.eventually("Redis answers", async |world: &World| world.try_redis(&["PING"]).await.is_ok()).await;
     assert!(!world.account().await.lost.is_empty(), "the load was over");
     send(&mut world, "later", 20).await;
-    ends_well(&mut world).await;
+    ends_well(&mut world, &replicas).await;
     said_once(&mut world, &replicas, &["redis"]).await;
 }
 
@@ -148,7 +148,7 @@ async fn a_redis_that_is_busy_with_somebodys_script_is_waited_out() {
     world.eventually("Redis answers", async |world: &World| world.try_redis(&["PING"]).await.is_ok()).await;
     assert!(!world.account().await.lost.is_empty(), "the load was over");
     send(&mut world, "later", 20).await;
-    ends_well(&mut world).await;
+    ends_well(&mut world, &replicas).await;
     // Nobody could renew: it is refused where it is not a lost connection.
     let seen = said_once(&mut world, &replicas, &[]).await;
     assert!(seen.contains("redis") || seen.contains("renew"), "{seen:?}");
@@ -159,7 +159,7 @@ async fn a_redis_that_stands_still_for_more_than_three_block_times_gets_new_conn
     let mut world = World::with(SLOW).await;
     let replicas = under_load(&mut world, 40).await;
     // While both wait in a read: a reader that is not reading has nothing to miss. Under load: see `outages`.
-    ends_well(&mut world).await;
+    ends_well(&mut world, &replicas).await;
     let readers = async |world: &World| -> Vec<String> {
         let list = world.redis(&["CLIENT", "LIST", "TYPE", "normal"]).await.as_string().unwrap_or_default();
         let reading = list.lines().filter(|line| line.contains(" cmd=xreadgroup "));
@@ -181,7 +181,7 @@ async fn a_redis_that_stands_still_for_more_than_three_block_times_gets_new_conn
     world.redis.resume();
     world.eventually("Redis answers", async |world: &World| world.try_redis(&["PING"]).await.is_ok()).await;
     send(&mut world, "later", 20).await;
-    ends_well(&mut world).await;
+    ends_well(&mut world, &replicas).await;
     said_once(&mut world, &replicas, &["redis"]).await;
     let others = |after: &[String]| after.iter().filter(|id| !before.contains(id)).count();
     world.eventually("both read on new connections", async |world: &World| others(&readers(world).await) == 2).await;

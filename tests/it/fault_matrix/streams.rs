@@ -18,7 +18,7 @@ async fn a_group_that_is_set_back_again_and_again_answers_nothing_twice() {
         send(&mut world, &format!("after-{time}"), 20).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    ends_well(&mut world).await;
+    ends_well(&mut world, &replicas).await;
     let lowered = sum(&replicas, "startjobs_mirror_lowered_total");
     let again = sum(&replicas, "startjobs_entries_settled_total{result=\"duplicate\"}");
     assert!(lowered >= 1.0, "the mirror never went back");
@@ -33,7 +33,7 @@ async fn a_group_that_is_set_back_again_and_again_answers_nothing_twice() {
 async fn a_stream_that_begins_anew_with_lower_ids_is_answered() {
     let mut world = World::with(SLOW).await;
     let replicas = under_load(&mut world, 30).await;
-    ends_well(&mut world).await;
+    ends_well(&mut world, &replicas).await;
     let before = world.lobby.mirror().await.expect("Redis answers");
     let words = ["game_id", "low", "image_ref", "galaxy/engine:1", "requested_at_ms", "17"];
     // In one step: a stream that is made by the first XADD of another sender would have higher ids.
@@ -82,6 +82,9 @@ async fn after_flushall_under_load_what_is_sent_then_is_answered_and_nothing_twi
 async fn a_trim_past_unread_and_unfinished_entries_takes_only_what_nobody_had_read() {
     let mut world = World::with(SLOW).await;
     let replicas = under_load(&mut world, 200).await;
+    // It outlives several renewals. More wait behind it, unread.
+    let in_hand = world.under_way("trim", None).await;
+    send(&mut world, "second", 100).await;
     // Seen and trimmed in one moment: what has been delivered is owed an answer, what has not never was ours.
     let script = "
         local delivered = '0-0'
@@ -99,8 +102,10 @@ async fn a_trim_past_unread_and_unfinished_entries_takes_only_what_nobody_had_re
     world.sent.retain(|sent, _| id(sent) <= delivered || id(sent) >= first);
     println!("{} in flight and {} unread entries were trimmed", seen.1, unread - world.sent.len());
     send(&mut world, "later", 20).await;
-    ends_well(&mut world).await;
-    assert!(sum(&replicas, "startjobs_renewals_total{result=\"trimmed\"}") >= 0.0);
+    ends_well(&mut world, &replicas).await;
+    world.was_under_way(in_hand).await;
+    let trimmed = sum(&replicas, "startjobs_renewals_total{result=\"trimmed\"}");
+    assert!(trimmed >= 1.0, "what was in hand for two seconds was not renewed without its payload");
     assert_eq!(group_field(&world, "pending").await.as_deref(), Some("0"));
     assert!(said_once(&mut world, &replicas, &[]).await.is_empty());
 }

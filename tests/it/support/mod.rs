@@ -20,3 +20,5 @@ pub mod proxy;
 pub mod scrape;
 // every version of redis-server that there is here
 pub mod servers;
+// every crash and failure that is counted, as Redis is told of it
+pub mod counted;

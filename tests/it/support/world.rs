@@ -101,6 +101,45 @@ impl World {
         }
     }
 
+    /// Sends jobs that run for two seconds until a replica (this one, where one is named) has one in hand just now: what
+    /// happens next happens under load. [`World::was_under_way`] proves it afterwards.
+    pub async fn under_way(&mut self, batch: &str, by: Option<usize>) -> UnderWay {
+        let pid = by.map(|by| self.fleet.replica(by).process().id());
+        let (began, mut number) = (Instant::now(), 0);
+        loop {
+            let job = self.send(&format!("{batch}-under-way-{number}"), "sim/slow:2s").await;
+            number += 1;
+            let id = job.to_string();
+            let is_over = loop {
+                assert!(began.elapsed() < PATIENCE, "nothing is taken up\n{}", self.logs());
+                let pending = self.lobby.pending().await.unwrap_or_default();
+                let replicas = self.lobby.replicas().await.unwrap_or_default();
+                let holder = pending.iter().find(|entry| entry.id == id).map(|entry| replicas.get(&entry.consumer));
+                match holder {
+                    Some(held_by) if pid.is_none() || held_by.copied() == pid => break false,
+                    Some(Some(_)) => break true,
+                    _ if self.account().await.lost.binary_search(&id).is_err() => break true,
+                    _ => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            };
+            if !is_over {
+                return UnderWay { job, seen_ms: self.now_ms().await };
+            }
+        }
+    }
+
+    /// Everything is answered: this was not yet when it was seen.
+    pub async fn was_under_way(&self, UnderWay { job, seen_ms }: UnderWay) {
+        let outcome = self.outcome(job).await;
+        assert!(numbers(&outcome.id).0 >= seen_ms, "{job} was answered before: {outcome:?}");
+    }
+
+    /// The server's clock, Unix milliseconds.
+    pub async fn now_ms(&self) -> u64 {
+        let (seconds, micros): (u64, u64) = self.redis(&["TIME"]).await.convert().expect("two numbers");
+        seconds * 1_000 + micros / 1_000
+    }
+
     /// Makes the group, as an operator would who is early.
     pub async fn create_group(&self) {
         let stream = &self.settings.stream;
@@ -331,6 +370,13 @@ return { mirror, '' }";
 pub fn numbers(id: &str) -> (u64, u64) {
     let mut parts = id.split('-').map(|part| part.parse().expect("decimal digits"));
     (parts.next().expect("split answers at least one"), parts.next().unwrap_or(0))
+}
+
+/// A job that a replica had in hand, and when that was seen.
+#[derive(Debug, Clone, Copy)]
+pub struct UnderWay {
+    job: EntryId,
+    seen_ms: u64,
 }
 
 /// One entry of a stream.

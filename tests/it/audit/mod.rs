@@ -2,6 +2,11 @@
 //!
 //! The broken workers are plain Redis commands, written out: what a careless implementation would send.
 
+// what outcomes and dead letters say, and what containers say to it
+mod answers;
+// trims, deletions, a history that lost its end, the largest id
+mod history;
+
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -41,7 +46,11 @@ fn assert_only(report: &Report, kind: Kind, entry: &str) {
 
 /// A fleet that has answered one job and has ended in order, so that nothing repairs what a broken worker does next.
 async fn after_a_fleet() -> World {
-    let mut world = World::new().await;
+    after_a_fleet_with(&[]).await
+}
+
+async fn after_a_fleet_with(settings: &[(&str, &str)]) -> World {
+    let mut world = World::with(settings).await;
     let replica = world.replica(&[]);
     world.send("before", "galaxy/engine:1").await;
     world.settled().await;
@@ -50,8 +59,22 @@ async fn after_a_fleet() -> World {
     world
 }
 
-/// What a worker without any care publishes.
+/// What a worker without any care publishes: a container that nothing ever started.
 async fn publish(world: &World, game: &str, source: &str) -> String {
+    let said = Said { outcome: "success", container: "c", endpoint: "http://c:1", code: "" };
+    publish_as(world, game, source, said).await
+}
+
+/// What an outcome says beside its game and its entry.
+#[derive(Debug, Clone, Copy)]
+struct Said<'a> {
+    outcome: &'a str,
+    container: &'a str,
+    endpoint: &'a str,
+    code: &'a str,
+}
+
+async fn publish_as(world: &World, game: &str, source: &str, said: Said<'_>) -> String {
     let results = &world.settings.stream.results;
     let words = [
         "XADD",
@@ -60,13 +83,13 @@ async fn publish(world: &World, game: &str, source: &str) -> String {
         "game_id",
         game,
         "outcome",
-        "success",
+        said.outcome,
         "container_id",
-        "c",
+        said.container,
         "engine_endpoint",
-        "http://c:1",
+        said.endpoint,
         "error_code",
-        "",
+        said.code,
         "error_message",
         "",
         "source_ref",
@@ -79,6 +102,18 @@ async fn publish(world: &World, game: &str, source: &str) -> String {
         "1",
     ];
     world.redis(&words).await.as_string().expect("an id")
+}
+
+/// A failure as it should be.
+const FAILURE: Said<'_> = Said { outcome: "failure", container: "", endpoint: "", code: "image_not_found" };
+
+/// All that a worker does when it settles, one after the other.
+async fn settle_as(world: &World, game: &str, job: &str, said: Said<'_>) -> String {
+    let outcome = publish_as(world, game, job, said).await;
+    note_in_ledger(world, job).await;
+    acknowledge(world, job).await;
+    move_mirror(world, job).await;
+    outcome
 }
 
 async fn acknowledge(world: &World, id: &str) {
@@ -228,10 +263,7 @@ async fn a_worker_that_raises_the_mirror_too_far_is_caught() {
     world.read_as("careless", "2").await;
     assert_clean(&audited(&world).await);
     // It answers the second, properly, and moves the mirror to what it answered last.
-    publish(&world, "quick", &second).await;
-    note_in_ledger(&world, &second).await;
-    acknowledge(&world, &second).await;
-    move_mirror(&world, &second).await;
+    settle_as(&world, "quick", &second, FAILURE).await;
     assert_only(&audited(&world).await, Kind::MirrorAhead, &first);
     // And one that writes the mirror alone is caught twice.
     world.redis(&["SET", &mirror, "99999999999999-0"]).await;

@@ -1,0 +1,239 @@
+//! What the containers say: two of one game, a success without one, a failure whose own container runs.
+//!
+//! The simulated engine's log tells everything that ever ran. A Docker Engine tells only what runs now: a container that
+//! ended and one that never was look alike there.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use futures_util::future::try_join_all;
+use tokio::time::{sleep, timeout};
+
+use super::containers::{Fold, more_than_one};
+use super::facts::{Entry, Said};
+use super::finding::{Finding, Kind};
+use super::id::Id;
+use super::read::{AT_ONCE, Reader, millis};
+use super::reply;
+use super::report::Containers;
+use crate::redis::{RedisError, Value};
+use crate::settings::{EngineKind, EngineSettings};
+use crate::tls::docker_client;
+
+/// How long a Docker Engine may take to list its containers.
+const DOCKER_WITHIN: Duration = Duration::from_secs(10);
+/// A container that is on its way out may still be listed.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(400);
+/// How many failures of games that have a container are looked at: two questions each.
+const FAILURES_MAX: usize = 20_000;
+
+/// A container that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Running {
+    id: String,
+    game: String,
+    /// The entry whose job created it.
+    source: Option<Id>,
+}
+
+/// Looks at the containers; answers what was seen of them and which entries they contradict.
+pub(super) async fn containers(
+    reader: &mut Reader<'_>,
+    notes: &mut Vec<String>,
+) -> Result<(Containers, Vec<Finding>), RedisError> {
+    if reader.settings.engine.kind == EngineKind::Simulated {
+        return simulated(reader, notes).await;
+    }
+    let engine = &reader.settings.engine;
+    let running = match docker_running(engine).await {
+        Ok(running) => running,
+        Err(why) => {
+            notes.push(format!("containers were not looked at: {} does not answer ({why})", engine.docker_host));
+            return Ok((Containers::NotLookedAt, Vec::new()));
+        }
+    };
+    let games = |running: &[Running]| more_than_one(running.iter().map(|container| container.game.clone()));
+    let (live, mut breaches) = (running.len(), games(&running));
+    let mut found = reader.contradicted(&running).await?;
+    if !breaches.is_empty() || !found.is_empty() {
+        sleep(LOOK_AGAIN_AFTER).await;
+        let again = docker_running(engine).await.unwrap_or_default();
+        let games_again = games(&again);
+        breaches.retain(|breach| games_again.iter().any(|other| other.game == breach.game));
+        let found_again = reader.contradicted(&again).await?;
+        found.retain(|finding| found_again.contains(finding));
+    }
+    reader.facts.breaches = breaches;
+    Ok((Containers::Docker { live }, found))
+}
+
+async fn simulated(reader: &mut Reader<'_>, notes: &mut Vec<String>) -> Result<(Containers, Vec<Finding>), RedisError> {
+    let log = reader.simulated_log().await?;
+    let live = log.fold.running();
+    reader.facts.breaches = log.fold.breaches();
+    let mut found = Vec::new();
+    match log.begins_with.as_deref() {
+        Some(b"create") => found.extend(without_container(reader, &log.fold)),
+        Some(_) => notes.push(
+            "the simulated engine's log was trimmed: containers started before its first entry are not seen, and \
+             whether each success had a container is not told"
+                .to_owned(),
+        ),
+        None => {}
+    }
+    let of_live = |entry: &&Entry| is_failure(entry) && log.fold.has_live(entry.game);
+    let failures: Vec<Entry> = every(reader).filter(of_live).copied().collect();
+    if failures.len() > FAILURES_MAX {
+        notes.push(format!(
+            "{} failures are of games with a live container: only the last {FAILURES_MAX} were compared with it",
+            failures.len()
+        ));
+    }
+    let failures = &failures[failures.len().saturating_sub(FAILURES_MAX)..];
+    for some in failures.chunks(AT_ONCE) {
+        let running = try_join_all(some.iter().map(|entry| reader.simulated_container(entry))).await?;
+        let running: Vec<Running> = running.into_iter().flatten().collect();
+        found.extend(reader.contradicted(&running).await?);
+    }
+    Ok((Containers::Simulated { live }, found))
+}
+
+fn every<'r>(reader: &'r Reader<'_>) -> impl Iterator<Item = &'r Entry> {
+    reader.facts.entries.iter().chain(reader.facts.absent.values())
+}
+
+fn is_failure(entry: &Entry) -> bool {
+    matches!(entry.said, Said::Failure | Said::FailureWithoutCode)
+}
+
+/// Successes whose container was never started, by a log that is whole. It is read after the outcomes, and a container
+/// is started before its outcome is published.
+fn without_container(reader: &Reader<'_>, fold: &Fold) -> Vec<Finding> {
+    let successes = every(reader).filter(|entry| entry.said == Said::Success && entry.outcomes == 1);
+    let never_started = successes.filter(|entry| !fold.has_started(entry.container));
+    never_started.map(|entry| Finding::of(Kind::SuccessWithoutContainer, entry.id)).collect()
+}
+
+/// The simulated engine's log.
+struct Log {
+    fold: Fold,
+    /// Its first event.
+    begins_with: Option<Vec<u8>>,
+}
+
+impl Reader<'_> {
+    async fn simulated_log(&mut self) -> Result<Log, RedisError> {
+        let log = format!("{}sim:log", self.settings.engine.record_prefix);
+        let (mut fold, mut read, mut begins_with) = (Fold::new(self.hasher.clone()), Id::ZERO, None);
+        let end = self.end_of(&log).await?;
+        while let Some(rows) = self.rows_after(&log, read, end).await? {
+            for row in rows {
+                read = row.id;
+                for pair in row.flat.chunks_exact(2) {
+                    begins_with.get_or_insert_with(|| pair[0].clone());
+                    fold.apply(row.id, &pair[0], &pair[1]);
+                }
+            }
+        }
+        Ok(Log { fold, begins_with })
+    }
+
+    /// The container of the game of an entry, if it runs. The outcome names the game: the entry itself may be gone.
+    async fn simulated_container(&self, entry: &Entry) -> Result<Option<Running>, RedisError> {
+        let (results, outcome) = (&self.settings.stream.results, entry.outcome.to_string());
+        let rows = reply::rows(self.ask(&["XRANGE", results, &outcome, &outcome]).await?)?;
+        let Some(game) = rows.first().map(|row| row.text("game_id")) else { return Ok(None) };
+        let key = format!("{}sim:{{rtm-{game}}}", self.settings.engine.record_prefix);
+        let text = reply::text(self.ask(&["GET", &key]).await?);
+        // `<id> <game> <state> <created at> <the values of five labels>`, the entry's id the last of them.
+        let mut parts = text.splitn(5, ' ');
+        let (Some(id), Some("running")) = (parts.next(), parts.nth(1)) else { return Ok(None) };
+        let labels: Vec<String> = parts.nth(1).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+        let source = labels.last().and_then(|source| Id::parse(source));
+        Ok(Some(Running { id: id.to_owned(), game, source }))
+    }
+
+    /// Those of these containers whose own job was answered with a failure, although nothing else accounts for them.
+    async fn contradicted(&self, running: &[Running]) -> Result<Vec<Finding>, RedisError> {
+        let mut found = Vec::new();
+        for container in running {
+            let Some(entry) = container.source.and_then(|source| self.facts.entry(source)) else { continue };
+            if is_failure(entry)
+                && entry.game == self.hash_of(&container.game)
+                && self.nothing_accounts_for(container, entry).await?
+            {
+                let detail = format!("container {}", container.id);
+                found.push(Finding::with(Kind::FailureWithContainer, entry.id, detail));
+            }
+        }
+        Ok(found)
+    }
+
+    /// A later attempt may have adopted the container, or it is to be removed: by whoever condemned it, or as a stray.
+    async fn nothing_accounts_for(&self, container: &Running, entry: &Entry) -> Result<bool, RedisError> {
+        let record = self.record(&container.game).await?.unwrap_or_default();
+        let text = |name: &str| record[name].as_str().unwrap_or_default();
+        let is_its_own = text("source_ref") == entry.id.to_string() && text("stream") == self.settings.stream.jobs;
+        if text("state") == "running" && text("container_id") == container.id {
+            return Ok(is_its_own);
+        }
+        if text("state") == "starting" || text("condemned") == container.id {
+            return Ok(false);
+        }
+        let EngineSettings { reconcile_interval, reconcile_grace, .. } = self.settings.engine;
+        let goes_within = millis(reconcile_interval).saturating_mul(2).saturating_add(millis(reconcile_grace));
+        let now_ms = self.facts.moments.last().map_or(0, |moment| moment.now_ms);
+        Ok(now_ms.saturating_sub(entry.outcome.0) > goes_within)
+    }
+
+    async fn record(&self, game: &str) -> Result<Option<serde_json::Value>, RedisError> {
+        let key = format!("{}{{{game}}}:rec", self.settings.engine.record_prefix);
+        let text = reply::bytes(self.ask(&["GET", &key]).await?);
+        Ok(serde_json::from_slice(&text).ok())
+    }
+
+    /// The record of a game, for people: what the findings about containers show beside them.
+    pub(super) async fn record_of(&self, game: &str) -> String {
+        let key = format!("{}{{{game}}}:rec", self.settings.engine.record_prefix);
+        let text = reply::bytes(self.ask(&["GET", &key]).await.unwrap_or(Value::Null));
+        if text.is_empty() {
+            return "no record".to_owned();
+        }
+        let Ok(record) = serde_json::from_slice::<serde_json::Value>(&text) else {
+            return "record: unreadable".to_owned();
+        };
+        let [state, container, source] =
+            ["state", "container_id", "source_ref"].map(|name| record[name].as_str().unwrap_or_default());
+        format!("record: {state}, container {container:?}, fence {}, entry {source}", record["fence"])
+    }
+}
+
+/// The running containers that carry our labels.
+async fn docker_running(engine: &EngineSettings) -> Result<Vec<Running>, String> {
+    const GAME_LABEL: &str = "rtm.game_id";
+    const SOURCE_LABEL: &str = "rtm.source_ref";
+    const HOST_LABEL: &str = "rtm.host";
+    let tls = engine.docker_tls.as_ref();
+    let made = docker_client(&engine.docker_host, tls, DOCKER_WITHIN.as_secs());
+    let docker = made.map_err(|error| error.to_string())?;
+    let filters: HashMap<String, Vec<String>> = HashMap::from([
+        ("label".to_owned(), vec![GAME_LABEL.to_owned(), format!("{HOST_LABEL}={}", engine.host_id)]),
+        ("status".to_owned(), vec!["running".to_owned()]),
+    ]);
+    let listing = async {
+        let docker = docker.negotiate_version().await?;
+        docker.list_containers(Some(ListContainersOptionsBuilder::new().filters(&filters).build())).await
+    };
+    let listed = timeout(DOCKER_WITHIN, listing).await.map_err(|_| format!("nothing within {DOCKER_WITHIN:?}"))?;
+    let explained = |error: bollard::errors::Error| {
+        tls.and_then(|tls| tls.explain_causes(&error)).unwrap_or_else(|| error.to_string())
+    };
+    let listed = listed.map_err(explained)?;
+    let running = listed.into_iter().filter_map(|container| {
+        let mut labels = container.labels?;
+        let source = labels.remove(SOURCE_LABEL).and_then(|source| Id::parse(&source));
+        Some(Running { id: container.id?, game: labels.remove(GAME_LABEL)?, source })
+    });
+    Ok(running.collect())
+}

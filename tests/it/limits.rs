@@ -1,0 +1,162 @@
+//! What ends an entry's stay with a replica: `max-run`, `retry-max-age`, `ledger-ttl`, a game that is placed on another host.
+
+use std::time::{Duration, Instant};
+
+use crate::support::counted::Counted;
+use crate::support::world::{PATIENCE, World};
+
+const JOBS: &str = "runtime:start_jobs";
+const GROUP: &str = "rtmanager.startjobs";
+
+/// Waits until a game has a record, and answers it.
+async fn record(world: &mut World, game: &str) -> String {
+    let key = format!("{}{{{game}}}:rec", world.settings.engine.record_prefix);
+    world
+        .eventually("the attempt is on record", async |world: &World| !world.redis(&["GET", &key]).await.is_null())
+        .await;
+    world.redis(&["GET", &key]).await.as_string().expect("a record")
+}
+
+#[tokio::test]
+async fn what_runs_longer_than_max_run_is_taken_over_from_a_replica_that_lives_and_answered_once() {
+    let mut world = World::new().await;
+    let counted = Counted::of(&world);
+    let a = world.replica(&[("max-run", "700ms")]);
+    world.begun(a).await;
+    let job = world.send("game", "sim/slow:4s").await;
+    record(&mut world, "game").await;
+    let of_a = world.lobby.pending().await.expect("a group").remove(0).consumer;
+    let b = world.replica(&[]);
+    world
+        .eventually("another replica has taken it over", async |world: &World| {
+            world.lobby.pending().await.is_ok_and(|all| all.iter().any(|entry| entry.consumer != of_a))
+        })
+        .await;
+    assert!(world.fleet.replica(a).process().ended().is_none(), "nobody died\n{}", world.logs());
+    world.settled().await;
+    world.at_rest().await;
+    let outcome = world.outcome(job).await;
+    assert_eq!((outcome.get("outcome"), outcome.get("attempt")), ("success", "2"), "{outcome:?}");
+    assert_eq!(outcome.get("container_id"), world.sim_log().await.the_only_container("game"));
+    assert!(world.log(b).text().contains("claimed pending entries"), "{}", world.logs());
+    // The first attempt ends too, fenced, and its replica goes on working.
+    world.signal(b, rustix::process::Signal::TERM);
+    world.ended(b, PATIENCE).await;
+    world.send("next", "galaxy/engine:1").await;
+    world.settled().await;
+    // Its owner lives: that it ran too long is no crash.
+    assert_eq!(counted.crashes(&world).await, [] as [String; 0], "{}", world.logs());
+}
+
+#[tokio::test]
+async fn a_job_is_tried_again_for_retry_max_age_and_no_longer() {
+    let mut world = World::with(&[("retry-attempts", "1000"), ("retry-max-age", "1s")]).await;
+    world.replica(&[]);
+    let job = world.send("game", "sim/retry").await;
+    let account = world.settled().await;
+    world.at_rest().await;
+    assert_eq!(account.outcomes.get("simulated_error"), Some(&1), "{account:?}");
+    let letter = world.entries(&world.settings.stream.dead).await.remove(0);
+    assert_eq!((letter.get("source_ref"), letter.get("reason")), (job.to_string().as_str(), "retries_exhausted"));
+    let failures: u64 = letter.get("failures").parse().expect("a number");
+    assert!((2..1_000).contains(&failures), "{failures} failures: the age ended it, not the count");
+    let lasted = crate::support::world::numbers(&letter.id).0 - job.ms;
+    assert!(lasted >= 1_000, "given up after {lasted} ms");
+
+    // The same job is still tried after that time where the limit is higher.
+    let mut world = World::with(&[("retry-attempts", "1000"), ("retry-max-age", "1h")]).await;
+    world.replica(&[]);
+    world.send("game", "sim/retry").await;
+    let began = Instant::now();
+    let failures = world.settings.stream.jobs.clone() + ":attempts";
+    world
+        .eventually("more failures after that time", async |world: &World| {
+            let counts: Vec<String> = world.redis(&["HVALS", &failures]).await.convert().expect("counts");
+            let failed = counts.first().and_then(|counts| counts.split(' ').nth(1)?.parse::<u64>().ok());
+            began.elapsed() > Duration::from_millis(1_500) && failed > Some(2)
+        })
+        .await;
+    assert_eq!(world.lobby.answers().await.expect("streams"), (0, 0));
+}
+
+#[tokio::test]
+async fn an_orphan_older_than_the_ledger_is_not_put_back_and_a_younger_one_is() {
+    let settings = [("ledger-ttl", "30s"), ("max-run", "20s"), ("janitor-interval", "50ms")];
+    let mut world = World::with(&settings).await;
+    world.create_group().await;
+    let now = world.now_ms().await;
+    let mut jobs = Vec::new();
+    for (age_ms, game) in [(60_000, "old"), (40_000, "old-too"), (5_000, "young")] {
+        let id = format!("{}-0", now - age_ms);
+        world.redis(&["XADD", JOBS, &id, "game_id", game, "image_ref", "galaxy/engine:1"]).await;
+        jobs.push(id);
+    }
+    // Read by a consumer that an operator then deleted; the janitor has verified nothing so far.
+    world.read_as("gone", "3").await;
+    world.redis(&["XGROUP", "DELCONSUMER", JOBS, GROUP, "gone"]).await;
+    world.redis(&["SET", &format!("{JOBS}:verified"), "0-0"]).await;
+    world.replica(&[]);
+    let verified = format!("{JOBS}:verified");
+    world
+        .eventually("the walk has passed all of them", async |world: &World| {
+            world.redis(&["GET", &verified]).await.as_string().as_ref() == jobs.last()
+        })
+        .await;
+    let outcomes = world.lobby.all_outcomes().await.expect("outcomes");
+    let sources: Vec<&str> = outcomes.iter().filter_map(|outcome| outcome.source_ref.as_deref()).collect();
+    assert_eq!(sources, [jobs[2].as_str()], "{}", world.logs());
+    assert!(world.lobby.all_dead().await.expect("dead letters").is_empty());
+}
+
+#[tokio::test]
+async fn a_game_placed_on_a_host_that_nobody_serves_is_answered_host_unavailable_when_the_budget_is_spent() {
+    let mut world = World::with(&[("retry-attempts", "3")]).await;
+    let east = world.replica(&[("engine-host-id", "east")]);
+    world.begun(east).await;
+    let job = world.send("game", "sim/slow:60s").await;
+    let begun = record(&mut world, "game").await;
+    assert!(begun.contains(r#""host":"east""#), "{begun}");
+    world.fleet.replica(east).process().kill();
+    let west = world.replica(&[("engine-host-id", "west")]);
+    let other = world.send("other", "galaxy/engine:1").await;
+    world.settled().await;
+    world.at_rest().await;
+    let outcome = world.outcome(job).await;
+    assert_eq!((outcome.get("outcome"), outcome.get("error_code")), ("failure", "host_unavailable"), "{outcome:?}");
+    let message = outcome.get("error_message");
+    assert!(message.contains("east") && message.contains("west"), "{message}");
+    assert_eq!(world.outcome(other).await.get("outcome"), "success", "others go on");
+    let letter = world.entries(&world.settings.stream.dead).await.remove(0);
+    assert_eq!((letter.get("reason"), letter.get("failures")), ("retries_exhausted", "3"), "{letter:?}");
+    // The game is free again: its next job begins where it is served.
+    world.signal(west, rustix::process::Signal::TERM);
+    world.ended(west, PATIENCE).await;
+    world.replica(&[("engine-host-id", "east")]);
+    let next = world.send("game", "galaxy/engine:1").await;
+    world.settled().await;
+    assert_eq!(world.outcome(next).await.get("outcome"), "success");
+}
+
+#[tokio::test]
+async fn a_game_placed_on_another_host_starts_as_soon_as_a_replica_serves_that_host_again() {
+    let mut world = World::with(&[("retry-attempts", "1000"), ("retry-max", "200ms")]).await;
+    let east = world.replica(&[("engine-host-id", "east")]);
+    world.begun(east).await;
+    let job = world.send("game", "sim/slow:1s").await;
+    record(&mut world, "game").await;
+    world.fleet.replica(east).process().kill();
+    let west = world.replica(&[("engine-host-id", "west")]);
+    let failures = format!("{JOBS}:attempts");
+    world
+        .eventually("the other host's replica has tried it", async |world: &World| {
+            let counts = world.redis(&["HGET", &failures, &job.to_string()]).await.as_string();
+            counts.is_some_and(|counts| counts.split(' ').nth(1).is_some_and(|failures| failures != "0"))
+        })
+        .await;
+    world.replica(&[("engine-host-id", "east")]);
+    world.signal(west, rustix::process::Signal::TERM);
+    world.settled().await;
+    let outcome = world.outcome(job).await;
+    assert_eq!(outcome.get("outcome"), "success", "{outcome:?}");
+    assert_eq!(outcome.get("container_id"), world.sim_log().await.the_only_container("game"));
+}
