@@ -78,13 +78,13 @@ impl Reader {
         let reply: Result<Reply, _> = tokio::select! {
             biased;
             reply = &mut call => reply,
-            Ok(()) = interruptions.changed() => match timeout(GRACE, &mut call).await {
-                Ok(reply) => reply,
-                Err(_) => {
+            Ok(()) = interruptions.changed() => {
+                let Ok(reply) = timeout(GRACE, &mut call).await else {
                     self.connection.replace();
                     return Ok(Read::Interrupted);
-                }
-            },
+                };
+                reply
+            }
         };
         let reply = reply.map_err(|error| self.connection.failed(error))?;
         self.connection.answered();

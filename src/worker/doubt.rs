@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::WORKER;
+use super::conditions::Trouble;
 use super::events::Event;
 use super::replica::{Mode, Replica};
 use crate::redis::{Kind, RedisError};
@@ -59,6 +60,17 @@ impl Doubt {
 }
 
 impl Replica {
+    /// A read that has not returned within three BLOCK times, not even with nothing, never will.
+    pub(super) fn watch_read(&mut self, now: Instant) {
+        let overdue = self.under_way.read.is_some_and(|since| now >= since + self.read_limit());
+        if overdue && !self.under_way.read_is_overdue {
+            self.under_way.read_is_overdue = true;
+            self.conditions
+                .met(Trouble::Read, "no return of the blocking read within three block times; connection dropped");
+            self.reader.replace_connection();
+        }
+    }
+
     /// While renewals find no server, one is tried over a fresh connection every claim idle.
     pub(super) fn doubt_due(&mut self, now: Instant) {
         let claim_idle = self.settings.claim_idle;

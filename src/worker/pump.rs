@@ -435,24 +435,13 @@ impl Replica {
         self.operations.push(async move { Event::Read(reader.read(room, turn).await) }.boxed());
     }
 
-    /// A read that has not returned within three BLOCK times, not even with nothing, never will.
-    fn watch_read(&mut self, now: Instant) {
-        let overdue = self.under_way.read.is_some_and(|since| now >= since + self.read_limit());
-        if overdue && !self.under_way.read_is_overdue {
-            self.under_way.read_is_overdue = true;
-            self.conditions
-                .met(Trouble::Read, "no return of the blocking read within three block times; connection dropped");
-            self.reader.replace_connection();
-        }
-    }
-
     /// A read brings half of what we could hold, so that the next is under way while this one is being worked on; but at
     /// least a batch, because one that brings less costs more than it brings.
     fn read_max(&self) -> usize {
         (self.settings.slots / 2).clamp(BATCH_MAX, READ_MAX)
     }
 
-    fn read_limit(&self) -> Duration {
+    pub(super) fn read_limit(&self) -> Duration {
         // The client's own time-out comes first where BLOCK is short.
         (self.settings.block * 3).max(self.settings.block + Duration::from_secs(3))
     }

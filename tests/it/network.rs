@@ -111,9 +111,21 @@ async fn all_work(world: &mut World, replicas: &[Asked], seed: u64, limit: Durat
         if wrong.is_empty() {
             return began.elapsed();
         }
-        assert!(began.elapsed() < limit, "seed {seed}: after {:?}: {wrong:#?}\n{}", began.elapsed(), world.logs());
+        assert!(began.elapsed() < limit, "seed {seed}: after {:?}: {wrong:#?}\n{}", began.elapsed(), troubles(world));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// What the replicas said besides their jobs.
+fn troubles(world: &mut World) -> String {
+    let mut text = String::new();
+    for number in 0..REPLICAS {
+        let log = world.log(number);
+        let lines = log.text().lines().filter(|line| !line.contains("start job processed"));
+        text.extend(lines.flat_map(|line| ["\n", line]));
+        text.push('\n');
+    }
+    text
 }
 
 /// The server's clock, which presences are written by.

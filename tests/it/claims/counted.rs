@@ -41,7 +41,7 @@ async fn deaths_in_company_make_a_suspect_and_no_more(stream: Stream) {
         let owner = format!("alone-{crashes}");
         stream.present(&owner, seen(0)).await;
         stream.lies("me", &id, HOUR_MS).await;
-        assert_eq!(ids(&stream.take_alone(&owner).await), [id.clone()]);
+        assert_eq!(ids(&stream.take_alone(&owner).await), std::slice::from_ref(&id));
         dies(&stream, &owner, &id).await;
         let sweep = stream.take_alone("me").await;
         assert_eq!((sweep.claimed[0].crashes, sweep.crashed), (crashes, 1));
