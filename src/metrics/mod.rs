@@ -167,8 +167,10 @@ impl Metrics {
                 .add("last_outcome_timestamp_seconds", "When this process last published an outcome, Unix time"),
             last_read: table
                 .add("last_read_timestamp_seconds", "When this process's blocking read last returned, Unix time"),
-            log_lines_dropped: table
-                .add("log_lines_dropped", "Log lines lost because they were not read fast enough or not writable"),
+            log_lines_dropped: table.add(
+                "log_lines_dropped",
+                "Log lines dropped because the log was not read fast enough or could not be written",
+            ),
             sampled: table.add("group_sample_timestamp_seconds", SAMPLED),
             samples: table.add("group_samples", "Looks at the fleet's streams by this process, by result"),
             group: GroupGauges::default(),

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,6 +31,8 @@ const ANSWERS_MAX: usize = 32;
 /// Connections that the kernel keeps until they are accepted, where it allows so many. One that finds no place there
 /// tries again only after a second.
 pub(super) const WAITING_MAX: u32 = 4096;
+/// Connections accepted before those accepted have their turn: fewer than have places for asking, so that each is heard.
+const ACCEPTED_AT_ONCE: usize = 16;
 /// How long a request's head may take, and how long a connection may be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// Bytes of a request's head.
@@ -50,11 +53,12 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    if open.connections.len() >= CONNECTIONS_MAX {
-                        open.make_room();
-                    }
                     open.add(stream, router.clone());
-                    // It may ask before the next one comes, and the worker goes on meanwhile.
+                    for _ in 1..ACCEPTED_AT_ONCE {
+                        let Some(Ok((stream, _))) = listener.accept().now_or_never() else { break };
+                        open.add(stream, router.clone());
+                    }
+                    // The worker goes on meanwhile.
                     yield_now().await;
                 }
                 Err(error) => {
@@ -84,6 +88,9 @@ struct Open {
 
 impl Open {
     fn add(&mut self, stream: TcpStream, router: Router) {
+        if self.connections.len() >= CONNECTIONS_MAX {
+            self.make_room();
+        }
         let progress = Arc::new(Progress::new());
         let task = self.tasks.spawn(connection(stream, router, Arc::clone(&progress)));
         self.connections.insert(task.id(), (task, progress));

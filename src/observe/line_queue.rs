@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_stands_still_holds_up_nobody_and_what_is_dropped_is_counted_and_told_once() {
+    fn a_writer_that_stands_still_holds_nothing_up_and_what_is_dropped_is_counted_and_told_once() {
         static TOLD: Mutex<Vec<u64>> = Mutex::new(Vec::new());
         let (allow, written, write) = sink();
         let dropped = Counter::default();

@@ -26,7 +26,8 @@ pub struct Log(Option<LineQueue>);
 /// the default. The client's own lines are left out unless asked for: we say a trouble once, it says it at every
 /// attempt.
 ///
-/// Logging never waits for whoever reads the log: lines that nobody takes are dropped, and counted in `metrics`.
+/// Logging never waits for the reader of the log: lines that do not fit into the queue are dropped and counted in
+/// `metrics`.
 pub fn install(format: LogFormat, metrics: &Metrics) -> io::Result<Log> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,fred=off"));
     let is_terminal = io::stdout().is_terminal();

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manager_that_does_not_read_holds_up_nobody() {
+    fn a_manager_that_does_not_read_holds_nothing_up() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("notify");
         let manager = UnixDatagram::bind(&path).expect("a socket");

@@ -10,11 +10,13 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::{SERVED, address_of, get};
-use crate::support::world::World;
+use crate::support::world::{FAST, PATIENCE, World};
 
 const CROWD: usize = 10_000;
-/// A probe's limit in deploy/kubernetes is three seconds. Unloaded, an answer takes some milliseconds.
+/// What is promised.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// A probe's limit in deploy/kubernetes, for the slowest of many on a busy machine.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Raises the limit of open files of this process as far as it may; answers how many connections fit.
 fn allowed(wanted: usize) -> usize {
@@ -60,7 +62,7 @@ async fn a_probe_is_answered_beside_ten_thousand_idle_slow_and_trickling_connect
     let address: Arc<str> = address_of(&mut world, 0).await.into();
     let (crowd, open) = (allowed(CROWD), Arc::new(AtomicUsize::new(0)));
     let mut lingering = JoinSet::new();
-    let mut slowest = Duration::ZERO;
+    let mut took = Vec::new();
     // While they come, and after.
     for number in 0..crowd {
         lingering.spawn(linger(Arc::clone(&address), number, Arc::clone(&open)));
@@ -71,17 +73,19 @@ async fn a_probe_is_answered_beside_ten_thousand_idle_slow_and_trickling_connect
             }
             let began = Instant::now();
             assert_eq!(get(&address, "/livez").await.status, 200);
-            slowest = slowest.max(began.elapsed());
+            took.push(began.elapsed());
         }
     }
     for _ in 0..20 {
         let began = Instant::now();
         assert_eq!(get(&address, "/readyz").await.status, 200);
-        slowest = slowest.max(began.elapsed());
+        took.push(began.elapsed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(slowest < ANSWER_WITHIN, "a probe took {slowest:?}");
-    eprintln!("{crowd} connections, the slowest probe took {slowest:?}");
+    took.sort_unstable();
+    let (median, slowest) = (took[took.len() / 2], took[took.len() - 1]);
+    eprintln!("{crowd} connections, a probe took {median:?} in the median and {slowest:?} at most");
+    assert!(median < ANSWER_WITHIN && slowest < PROBE_TIMEOUT, "{took:?}");
     let pid = world.fleet.replica(0).process().id();
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the process is there").count();
     assert!(files < 64 + 64, "{files} files are open");
@@ -114,4 +118,40 @@ async fn a_crowd_does_not_interrupt_an_answer() {
     let answer = answer.await.expect("it was answered");
     assert_eq!(answer.status, 503, "{answer:?}");
     world.redis.resume();
+}
+
+#[tokio::test]
+async fn a_process_without_a_free_file_gives_up_a_connection_for_a_probe() {
+    let world = World::new().await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("it is bound").to_string();
+    drop(free);
+    let variable = |name: &str| format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"));
+    let mut worker = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 40; exec \"$0\" worker", env!("CARGO_BIN_EXE_startjobs")])
+        .envs(FAST.iter().map(|&(name, value)| (variable(name), value)))
+        .env("STARTJOBS_REDIS_URL", world.redis.url())
+        .env("STARTJOBS_HTTP_ADDR", &address)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("sh runs");
+    let began = Instant::now();
+    while TcpStream::connect(&address).await.is_err() {
+        assert!(began.elapsed() < PATIENCE, "it never listened");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut silent = Vec::new();
+    for _ in 0..60 {
+        silent.push(TcpStream::connect(&address).await.expect("the kernel accepts"));
+    }
+    let files = || std::fs::read_dir(format!("/proc/{}/fd", worker.id())).expect("the process is there").count();
+    while files() < 40 {
+        assert!(began.elapsed() < PATIENCE, "only {} files are open", files());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let asked = Instant::now();
+    assert_eq!(get(&address, "/livez").await.status, 200);
+    assert!(asked.elapsed() < Duration::from_secs(3), "it took {:?}", asked.elapsed());
+    worker.kill().expect("it is there");
+    worker.wait().expect("a child");
 }

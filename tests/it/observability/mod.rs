@@ -10,7 +10,7 @@ mod sampler;
 mod systemd;
 // every line of a log
 mod logs;
-// a log that nobody reads
+// a log without a reader
 mod stalled;
 // thousands of connections
 mod crowds;

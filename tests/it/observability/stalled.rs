@@ -1,4 +1,4 @@
-//! A log that nobody reads: the worker goes on, says what is missing, and ends in time.
+//! A log without a reader: the worker goes on, says what is missing, and ends in time.
 
 use std::io::{PipeReader, Read, Write, pipe};
 use std::net::TcpListener;
