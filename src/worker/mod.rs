@@ -29,6 +29,8 @@ pub mod replica;
 mod apply;
 // the loop: what the events of its upkeep change
 mod upkeep;
+// the loop: taking over what others left
+mod sweeps;
 // the loop: whether our own connections are what fails
 mod doubt;
 // the loop: what is started next

@@ -16,7 +16,6 @@ use super::work::Ticket;
 use crate::faults::Point;
 use crate::start::{OP_SOURCE, StartInput};
 use crate::stream::Origin;
-use crate::stream::claim::Aim;
 use crate::stream::fetch::Want;
 use crate::stream::past::Past;
 use crate::stream::renew::ReplicaState;
@@ -67,7 +66,7 @@ impl Replica {
     }
 
     /// Begins an operation whose duration is shown under this name.
-    fn begin(&self, operation: &'static str, call: impl Future<Output = Event> + Send + 'static) {
+    pub(super) fn begin(&self, operation: &'static str, call: impl Future<Output = Event> + Send + 'static) {
         let metrics = Arc::clone(&self.metrics);
         self.operations.push(
             async move {
@@ -138,7 +137,7 @@ impl Replica {
 
     /// Slots that no held entry takes; a read under way may still fill them. None while too many entries back off, while too
     /// many bytes are held, or while a suspect runs.
-    fn free_for_claims(&self) -> usize {
+    pub(super) fn free_for_claims(&self) -> usize {
         if self.alone.is_some()
             || self.holdings.count(Stage::BackingOff) >= self.settings.max_backing_off
             || self.holdings.bytes() >= self.settings.max_held_bytes
@@ -375,43 +374,6 @@ impl Replica {
         self.due.reconcile = now + interval.mul_f64(0.8 + 0.4 * fastrand::f64());
         let reconciler = Arc::clone(&self.reconciler);
         self.operations.push(async move { Event::Reconciled(reconciler.run_if_due(interval).await) }.boxed());
-    }
-
-    /// What a sweep would be after now; nothing where there can be none.
-    fn sweep_aim(&self) -> Option<Aim> {
-        if !self.takes_work() || self.under_way.sweep || self.free_for_claims() == 0 {
-            return None;
-        }
-        match (self.claim_next, self.under_way.read.is_some()) {
-            // A suspect runs alone: it waits until everything else is finished and given back.
-            (Some(aim), _) if aim.is_suspect() && !self.holdings.is_empty() => None,
-            // The read has been asked to make room, and has not returned yet.
-            (Some(_), true) => None,
-            (Some(aim), false) => Some(aim),
-            // The read under way may fill every slot that is free now: look first, take once it is back.
-            (None, true) => Some(Aim::Look),
-            (None, false) => Some(Aim::Take),
-        }
-    }
-
-    fn sweep_due(&mut self, now: Instant) {
-        let Some(aim) = self.sweep_aim() else { return };
-        if now < self.due.sweep && self.claim_next.is_none() {
-            return;
-        }
-        let room = self.free_for_claims();
-        let jitter = 0.8 + 0.4 * fastrand::f64();
-        self.due.sweep = now + self.settings.sweep_interval.mul_f64(jitter);
-        self.under_way.sweep = true;
-        self.strays.sweep_begins();
-        self.claim_next = None;
-        let group = self.group.clone();
-        let (claim_idle, interval) = (self.settings.claim_idle, self.settings.sweep_interval);
-        let holds_nothing = self.holdings.is_empty();
-        self.begin(
-            "claim",
-            async move { Event::Swept(group.sweep(aim, claim_idle, interval, room, holds_nothing).await) },
-        );
     }
 
     fn read_due(&mut self, now: Instant) {

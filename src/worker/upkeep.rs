@@ -1,4 +1,4 @@
-//! What the events of the replica's upkeep change: renewal, claims, tidying, the group, the engine. Nothing here waits.
+//! What the events of the replica's upkeep change: renewal, tidying, the group, the engine. Nothing here waits.
 
 use std::time::Duration;
 
@@ -8,14 +8,12 @@ use tokio::time::Instant;
 use super::WORKER;
 use super::backoff::CALLS;
 use super::conditions::Trouble;
-use super::holdings::{Held, SUSPECT_CRASHES, Stage};
+use super::holdings::{Held, Stage};
 use super::replica::Replica;
-use crate::contract::dead_letter::Reason;
 use crate::redis::{Kind, RedisError};
 use crate::start::StartError;
 use crate::start::reconcile::Reconciled;
 use crate::stream::adopt::{Adoption, AdoptionState};
-use crate::stream::claim::{Aim, Sweep, Swept};
 use crate::stream::entry_id::EntryId;
 use crate::stream::janitor::Tidied;
 use crate::stream::renew::{Renewal, Renewed, Stray};
@@ -136,64 +134,6 @@ impl Replica {
             }
             Some(Stage::Ending) | None => {}
         }
-    }
-
-    pub(super) fn swept(&mut self, result: Result<Swept, RedisError>) {
-        self.under_way.sweep = false;
-        self.metrics.sweep(match &result {
-            Ok(Swept::NotDue) => "not_due",
-            Ok(Swept::Found) => "found",
-            Ok(Swept::Suspects) => "suspects",
-            Ok(Swept::Done(sweep)) if sweep.claimed.is_empty() => "nothing",
-            Ok(Swept::Done(_)) => "claimed",
-            Err(_) => "error",
-        });
-        match self.checked(Trouble::Claim, result) {
-            Ok(Swept::NotDue) => {}
-            Ok(Swept::Found) => self.claim_next(Aim::Take),
-            Ok(Swept::Suspects) => {
-                self.claim_next(Aim::Alone);
-                self.give_back_all_unstarted();
-            }
-            Ok(Swept::Done(sweep)) => self.claimed(sweep),
-            Err(delay) => self.due.sweep = self.due.sweep.max(delay),
-        }
-    }
-
-    /// The next sweep follows as soon as the read under way has made room.
-    fn claim_next(&mut self, aim: Aim) {
-        self.claim_next = Some(aim);
-        if self.under_way.read.is_some() {
-            self.interrupt_reader();
-        }
-    }
-
-    fn claimed(&mut self, sweep: Sweep) {
-        let stream = &self.stream.jobs;
-        for (from, entries) in &sweep.from {
-            tracing::info!(worker = WORKER, stream, from, entries, "claimed pending entries");
-        }
-        self.metrics.received("claimed", sweep.claimed.len());
-        self.metrics.crashes_counted.inc_by(sweep.crashed);
-        if sweep.lost > 0 {
-            let entries = sweep.lost;
-            self.metrics.entries_lost.inc_by(entries);
-            (0..entries).for_each(|_| self.metrics.dead_letter(Reason::EntryLost.as_str()));
-            tracing::error!(worker = WORKER, stream, entries, "pending entries had been deleted from the stream");
-        }
-        if !sweep.claimed.is_empty() {
-            // There may be more where these came from.
-            self.due.sweep = Instant::now();
-        }
-        if let [only] = sweep.claimed.as_slice()
-            && only.crashes >= SUSPECT_CRASHES
-        {
-            let (stream_entry_id, crashes) = (only.id.to_string(), only.crashes);
-            self.metrics.suspects.inc();
-            tracing::warn!(worker = WORKER, stream, stream_entry_id, crashes, "suspect runs alone");
-            self.alone = Some(only.id);
-        }
-        self.take_in(sweep.claimed);
     }
 
     pub(super) fn tidied(&mut self, result: Result<Option<Tidied>, RedisError>) {

@@ -54,7 +54,7 @@ async fn one_runs_and_nine_wait(world: &mut World, slow: &str) -> usize {
 }
 
 async fn stops_under_load(signal: Signal) {
-    let mut world = World::with(&[("simulated-latency", "20ms..150ms"), ("drain-timeout", "5s")]).await;
+    let mut world = World::with(&[("simulated-latency", "20ms..150ms"), ("slots", "8"), ("drain-timeout", "5s")]).await;
     let (a, b) = (world.replica(&[]), world.replica(&[]));
     world.begun(a).await;
     world.begun(b).await;

@@ -11,6 +11,8 @@ mod suspects;
 mod rights;
 // replicas that leave
 mod leaving;
+// clocks that are set while real replicas work
+mod clock;
 // outages and kill storms with real replicas
 mod storms;
 
