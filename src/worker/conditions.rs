@@ -123,10 +123,12 @@ impl Conditions {
     }
 
     /// Something went well that the trouble would have kept from it.
-    pub fn over(&mut self, trouble: Trouble) {
-        if let Some(met) = self.met.get_mut(&trouble) {
-            met.quiet.get_or_insert_with(Instant::now);
-        }
+    ///
+    /// Answers whether it is the first that did.
+    pub fn over(&mut self, trouble: Trouble) -> bool {
+        let Some(met) = self.met.get_mut(&trouble).filter(|met| met.quiet.is_none()) else { return false };
+        met.quiet = Some(Instant::now());
+        true
     }
 
     /// Says which troubles have ended by now.

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::WORKER;
+use super::backoff::CALLS;
 use super::conditions::Trouble;
 use super::events::Event;
 use super::replica::{Mode, Replica};
@@ -68,6 +69,19 @@ impl Replica {
             self.conditions
                 .met(Trouble::Read, "no return of the blocking read within three block times; connection dropped");
             self.reader.replace_connection();
+        }
+    }
+
+    /// The first answer after a time without any. What waits for the end of a back-off goes on, and a read that has waited
+    /// since before is made to return: its connection may have been lost on the way without a word.
+    pub(super) fn redis_answers_again(&mut self) {
+        let soon = Instant::now() + CALLS.min;
+        let due = &mut self.due;
+        for due in [&mut due.read, &mut due.fetch, &mut due.settle, &mut due.adopt, &mut due.hand_back] {
+            *due = soon.min(*due);
+        }
+        if self.under_way.read.is_some() {
+            self.interrupt_reader();
         }
     }
 

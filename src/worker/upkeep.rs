@@ -256,8 +256,10 @@ impl Replica {
     pub(super) fn checked<T>(&mut self, trouble: Trouble, result: Result<T, RedisError>) -> Result<T, Instant> {
         let error = match result {
             Ok(value) => {
-                self.conditions.over(Trouble::Redis);
                 self.conditions.over(trouble);
+                if self.conditions.over(Trouble::Redis) {
+                    self.redis_answers_again();
+                }
                 return Ok(value);
             }
             Err(error) => error,
