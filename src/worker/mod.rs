@@ -31,6 +31,8 @@ mod apply;
 mod upkeep;
 // the loop: whether our own connections are what fails
 mod doubt;
+// the loop: what fails for everybody, and how it is noticed to be well again
+mod breakers;
 // the loop: what is started next
 mod pump;
 // wiring: from settings to a running replica
