@@ -13,7 +13,7 @@ pub struct Attempts {
     pub crashes: u64,
     /// How often the start service failed with it.
     pub failures: u64,
-    /// How long processes have had it in hand by their own clocks, from its first delivery that failed on.
+    /// How long processes have had it in hand since its first failure, by their own clocks.
     pub failing_for: Duration,
 }
 

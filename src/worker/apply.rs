@@ -244,34 +244,6 @@ impl Replica {
         }
     }
 
-    /// The breaker of the start service's store.
-    fn look_at_store(&mut self, conclusion: &Conclusion) {
-        match conclusion {
-            Conclusion::Again { why: StartError::Store(error), .. } if error.kind != Kind::WrongType => {
-                if self.store_down.is_some() {
-                    // It was under way when the breaker opened, and says nothing new.
-                    return;
-                }
-                self.store_refused(error);
-                if self.under_way.read.is_some() {
-                    self.interrupt_reader();
-                }
-            }
-            Conclusion::NotOurs | Conclusion::EngineDown(_) => {}
-            Conclusion::Again { .. } | Conclusion::Answered(_) | Conclusion::GivenUp { .. } => {
-                self.store_down = None;
-                self.conditions.over(Trouble::Store);
-            }
-        }
-    }
-
-    /// The breaker is open until a probe, or a start that was under way, finds the store well.
-    pub(super) fn store_refused(&mut self, error: &RedisError) {
-        let trouble = if error.kind == Kind::Unreachable { Trouble::Redis } else { Trouble::Store };
-        let times = self.conditions.met(trouble, &error.text);
-        self.store_down = Some(Instant::now() + CALLS.delay(times, fastrand::f64()));
-    }
-
     fn back_off(&mut self, mut job: Job, after: Duration, counted: bool, why: &StartError) {
         self.metrics.retry(counted);
         let (stream, stream_entry_id) = (&self.stream.jobs, job.held.id().to_string());

@@ -33,6 +33,8 @@ mod upkeep;
 mod sweeps;
 // the loop: whether our own connections are what fails
 mod doubt;
+// the loop: what fails for everybody, and how it is noticed to be well again
+mod breakers;
 // the loop: what is started next
 mod pump;
 // wiring: from settings to a running replica

@@ -7,8 +7,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::backoff::CALLS;
-use super::conditions::Trouble;
 use super::events::Event;
 use super::holdings::{Held, Stage};
 use super::replica::{Mode, Replica};
@@ -334,25 +332,6 @@ impl Replica {
         self.begin("adopt", async move { Event::Adopted(group.adopt(claim_idle).await) });
     }
 
-    fn probe_due(&mut self, now: Instant) {
-        if self.engine_up || self.under_way.probe || now < self.due.probe {
-            return;
-        }
-        self.under_way.probe = true;
-        let work = Arc::clone(&self.work);
-        self.operations.push(async move { Event::Probed(work.service.engine_answers().await) }.boxed());
-    }
-
-    /// By a call of its own: what is in hand may back off for much longer than the store is away.
-    fn probe_store_due(&mut self, now: Instant) {
-        if self.under_way.store_probe || self.store_down.is_none_or(|due| now < due) {
-            return;
-        }
-        self.under_way.store_probe = true;
-        let work = Arc::clone(&self.work);
-        self.operations.push(async move { Event::StoreProbed(work.service.store_answers().await) }.boxed());
-    }
-
     fn tidy_due(&mut self, now: Instant) {
         if self.mode != Mode::Running || self.group_lost || self.under_way.tidy || now < self.due.tidy {
             return;
@@ -446,16 +425,5 @@ impl Replica {
     pub(super) fn give_back(&mut self, held: Held) {
         self.holdings.enter(&held, Stage::Ending);
         self.to_hand_back.push(held);
-    }
-
-    /// The engine is gone: nothing is read, claimed or started until it answers again.
-    pub(super) fn engine_went_down(&mut self, err: &str) {
-        let times = self.conditions.met(Trouble::Engine, err);
-        self.engine_up = false;
-        self.due.probe = Instant::now() + CALLS.delay(times, fastrand::f64());
-        if self.under_way.read.is_some() {
-            self.interrupt_reader();
-        }
-        self.give_back_all_unstarted();
     }
 }

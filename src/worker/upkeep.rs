@@ -209,34 +209,6 @@ impl Replica {
         }
     }
 
-    pub(super) fn probed(&mut self, result: Result<(), StartError>) {
-        self.under_way.probe = false;
-        match result {
-            Ok(()) => {
-                self.conditions.over(Trouble::Engine);
-                self.engine_up = true;
-                self.due.sweep = Instant::now();
-            }
-            Err(error) => {
-                let times = self.conditions.met(Trouble::Engine, &error.to_string());
-                self.due.probe = Instant::now() + CALLS.delay(times, fastrand::f64());
-            }
-        }
-    }
-
-    pub(super) fn store_probed(&mut self, result: Result<(), StartError>) {
-        self.under_way.store_probe = false;
-        if self.store_down.is_none() {
-            // A start that was under way has found it well.
-            return;
-        }
-        if let Err(StartError::Store(error)) = result {
-            return self.store_refused(&error);
-        }
-        self.store_down = None;
-        self.conditions.over(Trouble::Store);
-    }
-
     pub(super) fn adopted(&mut self, result: Result<Adoption, RedisError>) {
         self.under_way.adopt = false;
         match self.checked(Trouble::Group, result) {

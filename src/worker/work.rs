@@ -30,7 +30,7 @@ pub struct Work {
     pub retry: Backoff,
     /// Service failures until the budget is spent.
     pub retry_attempts: u64,
-    /// How long replicas may have had it in hand, failures behind it, until the budget is spent.
+    /// How long replicas may have had it in hand since its first failure until the budget is spent.
     pub retry_max_age: Duration,
     /// Crashes beyond which an entry is not run any more.
     pub crash_budget: u64,

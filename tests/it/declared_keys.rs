@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use startjobs::redis::{Connection, Role};
 use startjobs::start::game_id::GameId;
 use startjobs::start::reconcile::Action;
@@ -163,14 +164,50 @@ async fn what_starts_games_names_every_key_it_touches() {
     records.probe().await.expect("asked");
 
     let seen = watch.end(connection).await;
-    let ours = |keys: &BTreeSet<String>| -> BTreeSet<String> {
-        keys.iter().filter(|key| key.contains("rtm:")).cloned().collect()
-    };
-    assert_eq!(ours(&seen.undeclared), BTreeSet::new());
+    assert_eq!(seen.undeclared, BTreeSet::new());
     for key in ["rtm:{game}:rec", "rtm:{game}:res", "rtm:{errs}:res", "rtm:sim:{rtm-game}", "rtm:sim:log", "rtm:probe"]
     {
-        assert!(seen.touched.contains(key), "nothing touched {key}: {:?}", ours(&seen.touched));
+        assert!(seen.touched.contains(key), "nothing touched {key}: {:?}", seen.touched);
     }
+}
+
+#[tokio::test]
+async fn what_takes_entries_over_and_tidies_names_every_key_it_touches() {
+    let settings = [("slots", "8"), ("janitor-interval", "200ms"), ("simulated-latency", "20ms..60ms")];
+    let mut world = World::with(&settings).await;
+    let watch = Watch::begin(world.redis.port());
+    let holder = world.replica(&[("simulated-latency", "60s")]);
+    world.begun(holder).await;
+    world.send_games("held", 6).await;
+    world.send_malformed().await;
+    world.held(6).await;
+    for _ in 0..2 {
+        let replica = world.replica(&[]);
+        world.begun(replica).await;
+    }
+    // Claimed, made anew, put back by its owner and by the janitor, handed back.
+    world.fleet.replica(holder).process().kill();
+    world.send("errs", "sim/retry").await;
+    world.settled().await;
+    let (jobs, group) = (world.settings.stream.jobs.clone(), world.settings.stream.group.clone());
+    world.send_games("slow", 4).await;
+    world.redis(&["XGROUP", "DESTROY", &jobs, &group]).await;
+    world.settled().await;
+    world.send("deleted", "sim/slow:1s").await;
+    world.held(1).await;
+    let consumer = world.lobby.pending().await.expect("the group is there").remove(0).consumer;
+    world.redis(&["XGROUP", "DELCONSUMER", &jobs, &group, &consumer]).await;
+    world.settled().await;
+    world.signal(1, Signal::TERM);
+    world.ended(1, PATIENCE).await;
+    world.at_rest().await;
+
+    let seen = watch.end(world.lobby.connection()).await;
+    assert_eq!(seen.undeclared, BTreeSet::new());
+    for key in ["", ":attempts", ":sweep", ":replicas", ":verified", ":ledgers", ":dead"] {
+        assert!(seen.touched.contains(&format!("{jobs}{key}")), "nothing touched {jobs}{key}: {:?}", seen.touched);
+    }
+    assert!(seen.touched.iter().any(|key| key.starts_with(&format!("{jobs}:ledger:"))), "{:?}", seen.touched);
 }
 
 async fn connection_of(world: &World) -> Arc<Connection> {
