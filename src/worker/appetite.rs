@@ -5,7 +5,7 @@
 //! the largest entries of late, begins with few, and with one after a reply that was lost.
 
 /// What the first read asks for.
-const FIRST: usize = 4;
+const FIRST: usize = 8;
 /// Bytes that one reply should not exceed.
 const READ_BYTES: usize = 4 * 1024 * 1024;
 /// Far above what any read asks for.
@@ -67,7 +67,7 @@ mod tests {
             asked.push(count);
             appetite.served(count, std::iter::repeat_n(100, count));
         }
-        assert_eq!(asked, [4, 8, 16, 32, 64, 64, 64]);
+        assert_eq!(asked, [8, 16, 32, 64, 64, 64, 64]);
     }
 
     #[test]
