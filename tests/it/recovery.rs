@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::support::counted::Counted;
+use crate::support::scrape::{free_port, metric};
 use crate::support::world::{PATIENCE, World};
 
 /// Crash and failure counts of an entry, as operators see them.
@@ -24,8 +25,10 @@ async fn entries_of_a_killed_replica_are_finished_by_others_within_claim_idle_an
     world.send_games("g", 16).await;
     world.held(16).await;
     let counted = Counted::of(&world);
-    world.replica(&[]);
-    world.replica(&[]);
+    let ports = [free_port(), free_port()];
+    for port in ports {
+        world.replica(&[("http-addr", &format!("127.0.0.1:{port}"))]);
+    }
     world.fleet.replica(0).process().kill();
     let killed = Instant::now();
     world.settled().await;
@@ -39,6 +42,8 @@ async fn entries_of_a_killed_replica_are_finished_by_others_within_claim_idle_an
     let mut sent: Vec<String> = world.sent.keys().cloned().collect();
     sent.sort_unstable();
     assert_eq!(crashes, sent, "{}", world.logs());
+    let shown: f64 = ports.iter().map(|&port| metric(port, "startjobs_crashes_counted_total")).sum();
+    assert!((shown - 16.0).abs() < 0.5, "the counters show {shown}");
     world.at_rest().await;
 }
 
