@@ -233,7 +233,11 @@ impl Replica {
             if held.crashes > u64::from(self.settings.crash_budget) { Want::JobFields } else { Want::Whole }
         };
         let wanted: Vec<_> = helds.iter().map(|held| (held.id(), want(held))).collect();
-        self.begin("fetch", async move { Event::Fetched(helds, fetcher.fetch(&wanted).await) });
+        let end = self.end_fetches.clone();
+        self.begin("fetch", async move {
+            let fetched = end.run_until_cancelled(fetcher.fetch(&wanted)).await;
+            Event::Fetched(helds, fetched.unwrap_or_default())
+        });
     }
 
     fn settle_ready(&mut self, now: Instant) {
@@ -411,6 +415,8 @@ impl Replica {
 
     /// Everything that has not started goes back, for others to take at once.
     pub(super) fn give_back_all_unstarted(&mut self) {
+        // What is being read comes back with nothing, and goes the same way.
+        std::mem::take(&mut self.end_fetches).cancel();
         for held in std::mem::take(&mut self.to_fetch) {
             self.give_back(held);
         }

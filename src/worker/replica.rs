@@ -204,6 +204,8 @@ pub struct Replica {
     pub(super) to_hand_back: Vec<Held>,
     /// Entries whose payload has to be read.
     pub(super) to_fetch: Vec<Held>,
+    /// Ends the reading of payloads that is under way.
+    pub(super) end_fetches: CancellationToken,
     pub(super) due: Due,
     pub(super) under_way: UnderWay,
     pub(super) operations: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -294,6 +296,7 @@ impl Replica {
             endings: VecDeque::new(),
             to_hand_back: Vec::new(),
             to_fetch: Vec::new(),
+            end_fetches: CancellationToken::new(),
             due,
             under_way: UnderWay::default(),
             operations: FuturesUnordered::new(),

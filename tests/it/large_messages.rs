@@ -5,7 +5,7 @@ use std::path::Path;
 use startjobs::embedded::redis_server::RedisServer;
 use startjobs::lobby::accounting::Sent;
 
-use crate::support::world::World;
+use crate::support::world::{PATIENCE, World};
 
 const JOBS: &str = "runtime:start_jobs";
 const GROUP: &str = "rtmanager.startjobs";
@@ -112,4 +112,25 @@ async fn an_entry_that_has_killed_too_many_is_condemned_without_being_read() {
     let kept: Vec<(&str, &str)> =
         dead[0].pairs[9..].iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(kept, [("game_id", "killer"), ("image_ref", "galaxy/engine:1"), ("requested_at_ms", "5")]);
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_no_entry_that_does_not_arrive() {
+    let options = ["--client-output-buffer-limit", "normal", "262144", "0", "0"];
+    let redis = RedisServer::start_with(Path::new("redis-server"), &options).expect("redis-server starts");
+    // So long that the entry is still being read when the replica is told to stop.
+    let mut world = World::on(redis, &[("claim-idle", "20s"), ("drain-timeout", "20s")]).await;
+    let id = send_with_blob(&mut world, "large", "galaxy/engine:1", MIB).await;
+    let replica = world.replica(&[]);
+    world.logged(replica, "the entry is found", |log| log.count("found entries whose delivery was lost") == 1).await;
+    let began = std::time::Instant::now();
+    world.signal(replica, rustix::process::Signal::TERM);
+    let status = world.ended(replica, PATIENCE).await;
+    assert_eq!(status.code(), Some(0), "{}", world.logs());
+    assert!(began.elapsed().as_secs() < 10, "it waited {:?}", began.elapsed());
+    let reply = world.redis(&["XPENDING", JOBS, GROUP, "-", "+", "10"]).await;
+    let pending: Vec<(String, String, u64, u64)> = reply.convert().expect("pending entries");
+    let [(pending_id, _, idle_ms, _)] = pending.as_slice() else { panic!("{pending:?}") };
+    assert_eq!(*pending_id, id);
+    assert!(*idle_ms >= 3_600_000, "it was not given back: {pending:?}");
 }
