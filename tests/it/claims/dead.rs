@@ -9,6 +9,7 @@ on_every_server! {
     a_judge_that_has_just_come_takes_only_what_was_given_back_or_left
     a_consumer_without_presence_is_judged_by_how_long_its_entries_lie
     the_owner_of_a_deleted_payload_settles_it_while_it_lives
+    a_replica_that_has_not_been_heard_of_for_claim_idle_takes_nothing
 }
 
 /// What becomes of an entry.
@@ -148,4 +149,19 @@ async fn the_owner_of_a_deleted_payload_settles_it_while_it_lives(stream: Stream
     assert_eq!(stream.take().await.lost, 1);
     assert_eq!(stream.redis(&["XLEN", super::DEAD]).await.as_i64(), Some(1));
     assert_eq!(stream.take().await.lost, 0);
+}
+
+async fn a_replica_that_has_not_been_heard_of_for_claim_idle_takes_nothing(stream: Stream) {
+    let id = stream.held("owner", HOUR_MS).await;
+    stream.present("owner", seen(1_000)).await;
+    stream.present("me", seen(61_000)).await;
+    for aim in [Aim::Look, Aim::Take, Aim::Alone, Aim::Another] {
+        stream.due().await;
+        assert_eq!(stream.sweep_as("me", aim).await, Swept::NotDue, "{aim:?}");
+    }
+    stream.redis(&["HDEL", REPLICAS, "me"]).await;
+    assert_eq!(stream.sweep_as("me", Aim::Take).await, Swept::NotDue, "without a presence");
+    // With its next renewal it may take what was given back.
+    stream.renew_as("me").await;
+    assert_eq!(ids(&stream.take().await), [id]);
 }

@@ -6,6 +6,8 @@ mod settle;
 mod held;
 // what fell out of the group
 mod walk;
+// each condition of the scripts
+mod guards;
 
 use std::sync::Arc;
 use std::time::Duration;
