@@ -3,6 +3,7 @@
 use startjobs::faults::Point;
 use startjobs::stream::entry_id::EntryId;
 
+use crate::declared_keys::Watch;
 use crate::support::world::World;
 
 macro_rules! at_every_point {
@@ -73,6 +74,9 @@ async fn lone_job(point: &str) {
     assert!(world.log(a).text().contains(&format!("dying at {point}\n")));
     let stored = stored_answer(&world, "game", job).await;
     assert_eq!(stored.is_some(), is_stored(point), "{stored:?}");
+    if condemns(point) {
+        is_condemned_before_it_goes(&world, "game", point).await;
+    }
 
     let b = world.replica(&[]);
     world.settled().await;
@@ -98,6 +102,45 @@ async fn lone_job(point: &str) {
         assert_eq!(sim.existing(), 1, "{sim:?}");
         assert_eq!(sim.created("game").len(), 1, "{sim:?}");
     }
+}
+
+/// The record names the container that is to go while the engine still has it: a process that dies between the two leaves
+/// no container that another takes for the game's.
+async fn is_condemned_before_it_goes(world: &World, game: &str, point: &str) {
+    let sim = world.sim_log().await;
+    assert_eq!(sim.existing(), 1, "the container is gone at {point}: {sim:?}");
+    let key = format!("{}{{{game}}}:rec", world.settings.engine.record_prefix);
+    let json = world.redis(&["GET", &key]).await.as_string().expect("the game has a record");
+    let record: serde_json::Value = serde_json::from_str(&json).expect("records are JSON");
+    let condemned = record["condemned"].as_str().unwrap_or_default();
+    let expected = if point == "after_condemn" { sim.created(game).last().expect("it was created") } else { "" };
+    assert_eq!(condemned, expected, "{record}");
+}
+
+/// Both containers of a game engine that exits: the one that is made anew, and the one that ends the job.
+#[tokio::test]
+async fn every_container_is_condemned_before_it_goes() {
+    let mut world = World::new().await;
+    let watch = Watch::begin(world.redis.port());
+    world.replica(&[]);
+    world.send("game", "sim/exit").await;
+    world.settled().await;
+    let seen = watch.end(world.lobby.connection()).await;
+    let (mut condemned, mut removed) = (String::new(), 0);
+    for words in seen.commands {
+        match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["MSET", ..] => condemned.push_str(&words.concat()),
+            ["XADD", "rtm:sim:log", ..] => {
+                for pair in words.windows(2).filter(|pair| pair[0] == "remove") {
+                    let id = pair[1].split(' ').next().expect("split answers at least one");
+                    assert!(condemned.contains(&format!("\"condemned\":\"{id}\"")), "{id} goes before {condemned}");
+                    removed += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(removed, 2);
 }
 
 /// The answer that the start service has stored for a job: its game's record, once it says that there is one.

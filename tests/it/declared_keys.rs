@@ -28,6 +28,8 @@ pub struct Seen {
     pub touched: BTreeSet<String>,
     /// Keys that a script has touched without having named them, and by which command.
     pub undeclared: BTreeSet<String>,
+    /// What scripts called, in order.
+    pub commands: Vec<Vec<String>>,
 }
 
 impl Watch {
@@ -73,6 +75,7 @@ impl Watch {
                     }
                     seen.touched.insert(key);
                 }
+                seen.commands.push(words);
             }
         }
     }
