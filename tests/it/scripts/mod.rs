@@ -8,6 +8,8 @@ mod held;
 mod walk;
 // each condition of the scripts
 mod guards;
+// the keys that the scripts name
+mod keys;
 
 use std::sync::Arc;
 use std::time::Duration;

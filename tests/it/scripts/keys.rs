@@ -1,0 +1,174 @@
+//! Every key that a script of the group touches stands among its KEYS, also where the ids are of many hours and each hour
+//! is a key of its own.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use startjobs::stream::Group;
+use startjobs::stream::adopt::AdoptionState;
+use startjobs::stream::claim::{Aim, Sweep, Swept};
+use startjobs::stream::dead_letters::{DeadLetters, Order, Requeued};
+use startjobs::stream::entry_id::EntryId;
+use startjobs::stream::fetch::{Fetcher, Payload, Want};
+use startjobs::stream::renew::{Renewal, ReplicaState};
+use startjobs::stream::settle::{Ending, Settled};
+
+use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, Stream, answered, connect, each_version, malformed};
+use crate::declared_keys::Watch;
+
+const ABOUT: &str = "{\"claim_idle_ms\":5000}";
+const INTERVAL: Duration = Duration::from_millis(1);
+const HOUR_MS: u64 = 3_600_000;
+const ATTEMPTS: &str = "runtime:start_jobs:attempts";
+const SWEEP: &str = "runtime:start_jobs:sweep";
+
+/// One entry for each of these hours before now, delivered to this consumer. The hours come down from call to call.
+async fn of_hours(stream: &Stream, hours: std::ops::Range<u64>, consumer: &str) -> Vec<EntryId> {
+    let now = stream.group.now_ms().await.expect("a time");
+    let mut ids = Vec::new();
+    for hour in hours.rev() {
+        ids.push(stream.append(&format!("{}-0", now - hour * HOUR_MS)).await);
+    }
+    stream.read_as(consumer).await;
+    ids
+}
+
+async fn sweep(stream: &Stream, consumer: &str, aim: Aim) -> Sweep {
+    stream.redis(&["HSET", SWEEP, "due", "0", "cursor", "-"]).await;
+    let swept = stream.other(consumer).sweep(aim, CLAIM_IDLE, INTERVAL, 100, true).await.expect("swept");
+    let Swept::Done(sweep) = swept else { panic!("{aim:?}: {swept:?}") };
+    sweep
+}
+
+/// The group is lost, and made again; the original worker has answered entries of several hours.
+async fn adopts(stream: &Stream) {
+    let ids = of_hours(stream, 18..22, "gone").await;
+    stream.redis(&["SET", MIRROR, &ids[2].to_string()]).await;
+    let adoption = stream.group.adopt(CLAIM_IDLE).await.expect("adopted");
+    assert_eq!((adoption.state, adoption.acknowledged), (AdoptionState::Adopted, 3));
+    assert_eq!(stream.group.adopt(CLAIM_IDLE).await.expect("adopted").state, AdoptionState::Existed);
+    stream.redis(&["XGROUP", "DESTROY", JOBS, GROUP]).await;
+    assert_eq!(stream.group.adopt(CLAIM_IDLE).await.expect("adopted").state, AdoptionState::Created);
+    stream.read_as("me").await;
+    assert_eq!(stream.pending().await.len(), 1);
+}
+
+/// Entries of several hours that fell out, whose payload is gone, that are settled, or anothers; and what is known of them.
+async fn renews(stream: &Stream) {
+    let ids = of_hours(stream, 14..18, "me").await;
+    let settled = stream.group.settle(&[answered(ids[0])], 10, true).await.expect("settled").settled;
+    assert_eq!(settled, [Settled::Done]);
+    stream.redis(&["XACK", JOBS, GROUP, &ids[1].to_string()]).await;
+    stream.redis(&["XDEL", JOBS, &ids[2].to_string()]).await;
+    let renewed = stream.group.renew(ReplicaState::Running, ABOUT, &ids).await.expect("renewed");
+    let expected = [Renewal::Settled, Renewal::Restored, Renewal::Trimmed, Renewal::Mine];
+    assert_eq!(renewed.entries, ids.iter().copied().zip(expected).collect::<Vec<_>>());
+    assert_eq!(stream.group.record_failure(ids[3], HOUR).await.expect("counted").map(|past| past.failures), Some(1));
+    let past = stream.group.past(&ids).await.expect("asked");
+    assert_eq!(past.iter().map(|past| (past.is_settled, past.failures)).collect::<Vec<_>>()[0], (true, 0));
+    assert_eq!(past[3].failures, 1);
+}
+
+/// Each way in which an entry can end.
+async fn settles(stream: &Stream) {
+    let ids = of_hours(stream, 9..14, "me").await;
+    let (Ending::Outcome(result), Ending::Dead(letter)) = (answered(ids[2]).1, malformed(ids[2]).1) else { panic!() };
+    let batches = [
+        (answered(ids[0]), Settled::Done),
+        (malformed(ids[1]), Settled::Done),
+        ((ids[2], Ending::Both(result, letter)), Settled::Done),
+        ((ids[0], Ending::Known), Settled::Duplicate),
+        (answered("9999999999999-0".parse().expect("an id")), Settled::Unknown),
+    ];
+    for (ending, expected) in batches {
+        let reply = stream.group.settle(&[ending], 10, true).await.expect("settled");
+        assert_eq!(reply.settled, [expected]);
+    }
+}
+
+/// An owner gives back what it holds, another leaves; what they had is claimed, lost, or runs alone.
+async fn claims(stream: &Stream) {
+    for consumer in ["me", "you", "third"] {
+        stream.other(consumer).renew(ReplicaState::Running, ABOUT, &[]).await.expect("renewed");
+    }
+    let ids = of_hours(stream, 4..9, "you").await;
+    for id in &ids[..2] {
+        stream.redis(&["XDEL", JOBS, &id.to_string()]).await;
+    }
+    // An entry without payload is not given back: it lies until its owner is dead.
+    for id in &ids[..2] {
+        stream.redis(&["XCLAIM", JOBS, GROUP, "nobody", "0", &id.to_string(), "JUSTID"]).await;
+    }
+    stream.redis(&["HSET", ATTEMPTS, &ids[2].to_string(), "2 0 0", &ids[3].to_string(), "1 0 0"]).await;
+    assert_eq!(stream.other("you").hand_back(&ids[3..4]).await.expect("given back"), 1);
+    assert_eq!(stream.other("you").leave(ABOUT).await.expect("left"), 3);
+    let lone = sweep(stream, "me", Aim::Take).await;
+    assert_eq!(lone.claimed.len(), 2);
+    assert_eq!(sweep(stream, "third", Aim::Alone).await.claimed.len(), 1);
+}
+
+/// Orphans of several hours, old buckets of the ledger, one that is none, and consumers that went.
+async fn tidies(stream: &Stream) -> (Vec<String>, Vec<EntryId>) {
+    let ids = of_hours(stream, 1..4, "you").await;
+    stream.redis(&["XGROUP", "DELCONSUMER", JOBS, GROUP, "you"]).await;
+    let old: Vec<String> = (1..=3).map(|hour| format!("{JOBS}:ledger:{hour}")).collect();
+    for bucket in &old {
+        stream.redis(&["SADD", bucket, "1-1"]).await;
+        stream.redis(&["ZADD", &format!("{JOBS}:ledgers"), "1", bucket]).await;
+    }
+    stream.redis(&["ZADD", &format!("{JOBS}:ledgers"), "1", "somebody:else"]).await;
+    stream.redis(&["XGROUP", "CREATECONSUMER", JOBS, GROUP, "idle"]).await;
+    let mut settings = stream.settings.stream.clone();
+    (settings.trim_jobs, settings.results_retention) = (true, Some(HOUR));
+    let group = Group::new(&settings, "me", Arc::clone(&stream.connection));
+    let (mut orphans, mut consumers, mut buckets) = (Vec::new(), 0, 0);
+    for _ in 0..3 {
+        stream.redis(&["HDEL", SWEEP, "janitor_due"]).await;
+        let tidied = group.tidy(CLAIM_IDLE, CLAIM_IDLE, Duration::ZERO).await.expect("tidied").expect("it was due");
+        orphans.extend(tidied.orphans);
+        consumers += tidied.consumers;
+        buckets += tidied.buckets;
+    }
+    let expected: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    assert!(expected.iter().all(|id| orphans.contains(id)), "{orphans:?}");
+    assert!(consumers > 0, "no consumer was removed");
+    assert_eq!(buckets, 4);
+    assert_eq!(stream.redis(&["EXISTS", &old[0], &old[1], &old[2]]).await.as_i64(), Some(0));
+    (old, ids)
+}
+
+/// What is read by a script because it is too large, and dead letters that people put back or remove.
+async fn the_rest(stream: &Stream, id: EntryId) {
+    let fetcher = Fetcher::new(&stream.settings.redis, &stream.group, CLAIM_IDLE);
+    let fetched = fetcher.fetch(&[(id, Want::JobFields)]).await;
+    assert!(matches!(fetched.payloads[..], [Payload::JobFields(_)]), "{fetched:?}");
+    let connection = connect(&stream.settings).await;
+    let connection = Arc::into_inner(connection).expect("it is ours alone");
+    let letters = DeadLetters::new(connection, &stream.settings.stream);
+    let page = letters.page(&startjobs::stream::dead_letters::ALL_IDS, Order::OldestFirst).await.expect("a page");
+    let requeued = letters.requeue(&[page[0].id]).await.expect("asked");
+    assert!(matches!(requeued[..], [Requeued::Empty | Requeued::As(_)]), "{requeued:?}");
+    assert_eq!(letters.remove(&[page[1].id]).await.expect("removed"), [true]);
+}
+
+#[tokio::test]
+async fn the_scripts_of_the_group_name_every_key_they_touch() {
+    each_version(async |stream| {
+        let watch = Watch::begin(stream.server.port());
+        adopts(&stream).await;
+        renews(&stream).await;
+        settles(&stream).await;
+        claims(&stream).await;
+        let (old, ids) = tidies(&stream).await;
+        the_rest(&stream, ids[0]).await;
+        let seen = watch.end(&stream.connection).await;
+        assert_eq!(seen.undeclared, BTreeSet::new());
+        let mut expected: BTreeSet<String> = stream.group.keys().listed().into_iter().collect();
+        expected.extend(old);
+        expected.extend(ids.iter().map(|id| stream.group.keys().ledger_bucket(id.ledger_hour())));
+        let missed: Vec<&String> = expected.difference(&seen.touched).collect();
+        assert!(missed.is_empty(), "nothing touched {missed:?}");
+    })
+    .await;
+}
