@@ -14,6 +14,8 @@ mod image;
 mod compose;
 // a replica and the commands under the rights that deploy/redis gives them
 mod rights;
+// each right of the replicas is withdrawn for a moment
+mod withdrawn;
 // every form of a Redis connection
 mod forms;
 // the commands that the documents show

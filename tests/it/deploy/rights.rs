@@ -17,7 +17,7 @@ use super::{Surroundings, files_below, free_port, has_extension, root, shown, te
 use crate::support::servers;
 use crate::support::world::PATIENCE;
 
-const TEMPLATE: &str = "deploy/redis/users.acl.in";
+pub(super) const TEMPLATE: &str = "deploy/redis/users.acl.in";
 
 /// A redis-server with exactly these users, and an administrator of the test's own.
 struct Guarded {
@@ -291,7 +291,7 @@ fn await_that(fleet: &Surroundings, what: &str, holds: impl Fn() -> bool) {
 }
 
 /// The rules of one user, as words.
-fn rules(user: &str) -> BTreeSet<String> {
+pub(super) fn rules(user: &str) -> BTreeSet<String> {
     let joined = text_of(TEMPLATE).replace("\\\n", "");
     let line = joined.lines().find(|line| line.starts_with(&format!("user {user} "))).expect("a user of the file");
     line.split_whitespace().map(str::to_owned).collect()
