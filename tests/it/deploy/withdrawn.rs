@@ -107,14 +107,14 @@ async fn each_right_is_withdrawn_under_load(program: &Path, is_old: bool) {
     let mut world = World::on(
         redis,
         &[
-            ("claim-idle", "4s"),
+            ("claim-idle", "6s"),
             ("slots", "16"),
             ("trim-jobs", "on"),
             ("results-retention", "1h"),
             ("janitor-interval", "100ms"),
             ("reconcile-interval", "200ms"),
             ("retry-attempts", "100"),
-            ("consumer-idle", "4s"),
+            ("consumer-idle", "6s"),
             // The ledger's index is told of a bucket every 64th of this.
             ("max-run", "1m"),
             ("ledger-ttl", "2m"),
