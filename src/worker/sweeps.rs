@@ -11,6 +11,9 @@ use crate::contract::dead_letter::Reason;
 use crate::redis::RedisError;
 use crate::stream::claim::{Aim, Sweep, Swept};
 
+/// A sweep takes no more than this: Redis serves nobody else meanwhile, and the next one follows at once.
+const CLAIM_MAX: usize = 256;
+
 impl Replica {
     /// What a sweep would be after now; nothing where there can be none.
     pub(super) fn sweep_aim(&self) -> Option<Aim> {
@@ -34,7 +37,7 @@ impl Replica {
         if now < self.due.sweep && self.claim_next.is_none() {
             return;
         }
-        let room = self.free_for_claims();
+        let room = self.free_for_claims().min(CLAIM_MAX);
         let jitter = 0.8 + 0.4 * fastrand::f64();
         self.due.sweep = now + self.settings.sweep_interval.mul_f64(jitter);
         self.under_way.sweep = true;
