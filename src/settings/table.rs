@@ -219,7 +219,7 @@ table! {
         "max-backing-off" = Computed("4 x slots"), count(1, 1_000_000),
             "How many entries one replica holds in back-off before it stops reading.";
         "max-held-bytes" = Text("64MiB"), Shape::Size { min: 1 << 20, max: 64 << 30 },
-            "How many bytes of payloads one replica holds before it stops reading.";
+            "How many bytes of payloads one replica holds before it stops reading; one reply may exceed it.";
         "start-deadline" = Text("off"), Shape::OptionalDuration,
             "Answer a job with a failure when it was requested longer ago than this.";
     }

@@ -57,6 +57,8 @@ pub enum Payload {
 pub struct Fetched {
     /// Of the first ones, in order.
     pub payloads: Vec<Payload>,
+    /// The one behind those does not arrive although Redis answers; the others are better off without it.
+    pub is_next_stuck: bool,
     /// Why the others were not read, if not because there were many bytes already.
     pub failed: Option<RedisError>,
 }
@@ -83,15 +85,15 @@ impl Fetcher {
         }
     }
 
-    /// Reads these entries, in order, as far as they fit.
+    /// Reads these entries, in order, as far as they fit and arrive.
     pub async fn fetch(&self, wanted: &[(EntryId, Want)]) -> Fetched {
         let mut fetched = Fetched::default();
-        let (mut patience, mut at_once, mut bytes) = (self.patience_min, 1, 0);
+        let (mut at_once, mut bytes) = (1, 0);
         let mut open: Option<Connection> = None;
         while fetched.payloads.len() < wanted.len() && bytes < BYTES_MAX {
             let connection = match open.take() {
                 Some(connection) => connection,
-                None => match self.connect(patience).await {
+                None => match self.connect(self.patience_min).await {
                     Ok(connection) => connection,
                     Err(error) => {
                         fetched.failed = Some(error);
@@ -99,7 +101,6 @@ impl Fetcher {
                     }
                 },
             };
-            let began = Instant::now();
             let rest = &wanted[fetched.payloads.len()..];
             let asked = &rest[..at_once.min(rest.len())];
             let replies = join_all(asked.iter().map(|&(id, want)| self.read(&connection, id, want))).await;
@@ -118,39 +119,50 @@ impl Fetcher {
                 }
             }
             let Some(error) = failed else {
-                patience = self.patience_min;
                 at_once = if largest < LARGE_ENTRY { (at_once * 2).min(AT_ONCE_MAX) } else { 1 };
                 open = Some(connection);
                 continue;
             };
-            drop(connection);
             let was_alone = at_once == 1;
             at_once = 1;
             if error.kind != Kind::Unreachable || (was_alone && !self.redis_answers().await) {
                 fetched.failed = Some(error);
                 break;
             }
-            if !was_alone {
-                continue;
+            if was_alone {
+                fetched.is_next_stuck = true;
+                break;
             }
-            // It does not arrive although Redis answers. A connection that is cut says that sooner than a time-out; what
-            // cuts it may pass.
-            sleep_until(began + patience).await;
-            if patience < self.patience_max {
-                patience = (patience * 2).min(self.patience_max);
-                continue;
-            }
-            let (id, _) = wanted[fetched.payloads.len()];
-            match self.job_fields_alone(id).await {
-                Ok(payload) => fetched.payloads.push(payload),
-                Err(error) => {
-                    fetched.failed = Some(error);
-                    break;
-                }
-            }
-            patience = self.patience_min;
         }
         fetched
+    }
+
+    /// Reads an entry that did not arrive, with more and more patience; at last the fields of a job alone.
+    pub async fn fetch_stuck(&self, (id, want): (EntryId, Want)) -> Fetched {
+        let mut patience = self.patience_min;
+        while want == Want::Whole {
+            let began = Instant::now();
+            let reply = match self.connect(patience).await {
+                Ok(connection) => self.whole(&connection, id).await,
+                Err(error) => return Fetched { failed: Some(error), ..Fetched::default() },
+            };
+            match reply {
+                Ok(payload) => return Fetched { payloads: vec![payload], ..Fetched::default() },
+                Err(error) if error.kind != Kind::Unreachable || !self.redis_answers().await => {
+                    return Fetched { failed: Some(error), ..Fetched::default() };
+                }
+                // A connection that is cut says so sooner than a time-out; what cuts it may pass.
+                Err(_) => sleep_until(began + patience).await,
+            }
+            if patience >= self.patience_max {
+                break;
+            }
+            patience = (patience * 2).min(self.patience_max);
+        }
+        match self.job_fields_alone(id).await {
+            Ok(payload) => Fetched { payloads: vec![payload], ..Fetched::default() },
+            Err(error) => Fetched { failed: Some(error), ..Fetched::default() },
+        }
     }
 
     async fn connect(&self, patience: Duration) -> Result<Connection, RedisError> {

@@ -204,7 +204,7 @@ impl Group {
 /// How a script asks for the ledger buckets of further hours before it writes anything; the hours follow.
 const NEED_KEYS: &str = "NEEDKEYS ";
 /// How often one call is asked for further buckets, of up to 64 hours each time.
-const NEED_KEYS_ROUNDS: u32 = 8;
+const NEED_KEYS_ROUNDS: u32 = 64;
 
 fn hours_of(text: &str) -> impl Iterator<Item = u64> {
     let after = text.split_once(NEED_KEYS).map_or("", |(_, after)| after);

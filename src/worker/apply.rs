@@ -43,7 +43,14 @@ impl Replica {
         match event {
             Event::Read(result) => self.read_returned(result),
             Event::Admitted(helds, result) => self.admitted(helds, result),
-            Event::Fetched(helds, fetched) => self.fetched(helds, fetched),
+            Event::Fetched(helds, fetched) => {
+                self.under_way.fetch = false;
+                self.fetched(helds, fetched);
+            }
+            Event::FetchedStuck(held, fetched) => {
+                self.under_way.stuck_fetch = false;
+                self.fetched(vec![held], fetched);
+            }
             Event::Settled(batch, result) => self.settled(batch, result),
             Event::Renewed(result, paused) => {
                 self.renewed(result);
@@ -126,11 +133,11 @@ impl Replica {
     }
 
     fn fetched(&mut self, helds: Vec<Held>, fetched: Fetched) {
-        self.under_way.fetches -= 1;
         let result = fetched.failed.map_or(Ok(()), Err);
         if let Err(delay) = self.checked(Trouble::Fetch, result) {
             self.due.fetch = delay;
         }
+        let mut is_stuck = fetched.is_next_stuck;
         let mut payloads = fetched.payloads.into_iter();
         for mut held in helds {
             let payload = payloads.next();
@@ -139,6 +146,7 @@ impl Replica {
                 continue;
             }
             match payload {
+                None if std::mem::take(&mut is_stuck) => self.stuck.push_back(held),
                 None => self.to_fetch.push(held),
                 Some(Payload::Whole(fields)) => {
                     held.fields = Some(fields);

@@ -22,6 +22,8 @@ pub(super) enum Event {
     Admitted(Vec<Held>, Result<Vec<Past>, RedisError>),
     /// Payloads of entries that came by their ids were read, as far as they were.
     Fetched(Vec<Held>, Fetched),
+    /// The same of one that had not arrived before.
+    FetchedStuck(Held, Fetched),
     /// A batch was settled, or not.
     Settled(Vec<(Held, Ending)>, Result<SettleReply, RedisError>),
     /// What we hold was renewed, or not; and whether an operator holds the fleet.

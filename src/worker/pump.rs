@@ -14,6 +14,7 @@ use super::work::Ticket;
 use crate::faults::Point;
 use crate::start::{OP_SOURCE, StartInput};
 use crate::stream::Origin;
+use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::Want;
 use crate::stream::past::Past;
 use crate::stream::renew::ReplicaState;
@@ -33,8 +34,6 @@ const SETTLES_MAX: usize = 4;
 pub(super) const FEW: usize = 4;
 /// A read that has waited for so long, and brought few, brought what came by itself.
 pub(super) const SPARSE_AFTER: Duration = Duration::from_micros(500);
-/// Lists of payloads that are read at once: while one waits for a large entry, another goes on.
-const FETCHES_MAX: usize = 2;
 /// Bytes of dead letters in one batch, beyond which nothing is added to it.
 const BATCH_KEPT_BYTES_MAX: usize = 1024 * 1024;
 /// When nothing at all is due.
@@ -155,7 +154,7 @@ impl Replica {
     }
 
     fn can_fetch(&self) -> bool {
-        !self.to_fetch.is_empty() && self.under_way.fetches < FETCHES_MAX
+        (!self.to_fetch.is_empty() && !self.under_way.fetch) || (!self.stuck.is_empty() && !self.under_way.stuck_fetch)
     }
 
     /// Redis answers all that it finds queued when it is done with the last of it. If everything that is ready were sent
@@ -221,22 +220,42 @@ impl Replica {
     }
 
     fn fetch_ready(&mut self, now: Instant) {
-        if now < self.due.fetch || !self.can_fetch() {
+        if now < self.due.fetch {
+            return;
+        }
+        self.fetch_stuck();
+        if self.to_fetch.is_empty() || self.under_way.fetch {
             return;
         }
         let mut helds = std::mem::take(&mut self.to_fetch);
         helds.sort_by_key(Held::id);
-        self.under_way.fetches += 1;
+        self.under_way.fetch = true;
         let fetcher = self.fetcher.clone();
-        let want = |held: &Held| {
-            // The whole has killed processes often enough.
-            if held.crashes > u64::from(self.settings.crash_budget) { Want::JobFields } else { Want::Whole }
-        };
-        let wanted: Vec<_> = helds.iter().map(|held| (held.id(), want(held))).collect();
+        let wanted: Vec<_> = helds.iter().map(|held| self.wanted(held)).collect();
         let end = self.end_fetches.clone();
         self.begin("fetch", async move {
             let fetched = end.run_until_cancelled(fetcher.fetch(&wanted)).await;
             Event::Fetched(helds, fetched.unwrap_or_default())
+        });
+    }
+
+    fn wanted(&self, held: &Held) -> (EntryId, Want) {
+        // The whole has killed processes often enough.
+        let is_spent = held.crashes > u64::from(self.settings.crash_budget);
+        (held.id(), if is_spent { Want::JobFields } else { Want::Whole })
+    }
+
+    /// An entry that does not arrive is waited for alone, while the others go on.
+    fn fetch_stuck(&mut self) {
+        if self.under_way.stuck_fetch {
+            return;
+        }
+        let Some(held) = self.stuck.pop_front() else { return };
+        self.under_way.stuck_fetch = true;
+        let (fetcher, end, wanted) = (self.fetcher.clone(), self.end_fetches.clone(), self.wanted(&held));
+        self.begin("fetch", async move {
+            let fetched = end.run_until_cancelled(fetcher.fetch_stuck(wanted)).await;
+            Event::FetchedStuck(held, fetched.unwrap_or_default())
         });
     }
 
@@ -417,7 +436,8 @@ impl Replica {
     pub(super) fn give_back_all_unstarted(&mut self) {
         // What is being read comes back with nothing, and goes the same way.
         std::mem::take(&mut self.end_fetches).cancel();
-        for held in std::mem::take(&mut self.to_fetch) {
+        let stuck = std::mem::take(&mut self.stuck);
+        for held in std::mem::take(&mut self.to_fetch).into_iter().chain(stuck) {
             self.give_back(held);
         }
         let waiting = self.games.remove_where(|_| true);

@@ -79,7 +79,8 @@ pub(super) struct UnderWay {
     /// The watchdog has dropped its connection.
     pub(super) read_is_overdue: bool,
     pub(super) admissions: usize,
-    pub(super) fetches: usize,
+    pub(super) fetch: bool,
+    pub(super) stuck_fetch: bool,
     pub(super) settles: usize,
     /// Entries in them.
     pub(super) settling: usize,
@@ -204,6 +205,8 @@ pub struct Replica {
     pub(super) to_hand_back: Vec<Held>,
     /// Entries whose payload has to be read.
     pub(super) to_fetch: Vec<Held>,
+    /// Those whose payload did not arrive: read one by one, beside the others.
+    pub(super) stuck: VecDeque<Held>,
     /// Ends the reading of payloads that is under way.
     pub(super) end_fetches: CancellationToken,
     pub(super) due: Due,
@@ -296,6 +299,7 @@ impl Replica {
             endings: VecDeque::new(),
             to_hand_back: Vec::new(),
             to_fetch: Vec::new(),
+            stuck: VecDeque::new(),
             end_fetches: CancellationToken::new(),
             due,
             under_way: UnderWay::default(),

@@ -111,9 +111,9 @@ impl Replica {
     fn lost(&mut self, id: EntryId) {
         match self.holdings.stage(id) {
             Some(Stage::Waiting) => {
-                let (gone, kept) = std::mem::take(&mut self.to_fetch).into_iter().partition(|held| held.id() == id);
+                let unread = std::mem::take(&mut self.to_fetch).into_iter().chain(std::mem::take(&mut self.stuck));
+                let (gone, kept): (Vec<Held>, Vec<Held>) = unread.partition(|held| held.id() == id);
                 self.to_fetch = kept;
-                let gone: Vec<Held> = gone;
                 for held in gone {
                     self.let_go(held);
                 }

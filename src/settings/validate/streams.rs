@@ -14,6 +14,9 @@ pub(super) fn settings(check: &mut Check) -> Option<StreamSettings> {
     let results = stream(check, "results-stream");
     let dead = dead(check, jobs.as_deref());
     let group = check.text("group");
+    if group.as_deref() == Some(PROBE_GROUP) {
+        check.refuse("group", "is the name of a group that scripts make and destroy at any moment; choose another");
+    }
     let offset_key = check.text("offset-key").map(|key| key.replace("{label}", LABEL));
     let outcome_fields =
         check.choice("outcome-fields", &[("extended", OutcomeFields::Extended), ("original", OutcomeFields::Original)]);
@@ -58,6 +61,9 @@ fn dead(check: &mut Check, jobs: Option<&str>) -> Option<String> {
     check.show("dead-stream", dead.as_str());
     Some(dead)
 }
+
+/// The group by which the scripts see which entries exist (`stream/scripts/prelude.lua`).
+const PROBE_GROUP: &str = "startjobs:probe";
 
 /// One key in two roles would mix up what is written to it.
 fn all_different(check: &mut Check, keys: &[(&'static str, Option<&str>)]) {

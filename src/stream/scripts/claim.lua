@@ -94,9 +94,10 @@ end
 -- more), or nothing. An owner renews itself and all that it holds in one step, so an entry that lies further back than
 -- its owner's last renewal is not held any more, whatever the clock did since.
 local function verdict_on(pending)
-  -- What this replica has held for too long to renew it is for others; what it does not hold, its renewal finds.
-  if pending[2] == ME then return nil end
   local idle, owner = tonumber(pending[3]), record_of(pending[2])
+  -- What this replica has given back it may take again. What it has held for too long to renew it is for others; what it does
+  -- not hold, its renewal finds.
+  if pending[2] == ME then return idle >= HANDED_BACK_IDLE and 'forsaken' or nil end
   if not owner then
     if idle >= HANDED_BACK_IDLE then return 'forsaken' end
     return idle >= claim_idle and now - since >= claim_idle and 'died' or nil

@@ -151,18 +151,20 @@ local function plan_walk()
   local verified, cursor, watched = load_walk()
   local still, gone = recheck(watched)
   local pending, others, at, more = look_ahead(cursor, WATCHED_MAX - #still)
-  local open = {}
+  local open, unknown, done = {}, {}, {}
   for _, list in ipairs({ gone, others }) do
-    for _, id in ipairs(list) do open[#open + 1] = id end
+    for _, id in ipairs(list) do
+      -- Of what is older than the ledger nothing can be told any more, and nothing could have worked on it for so long; so a
+      -- long history asks for no more buckets than the ledger has.
+      local into = tonumber((id_parts(id))) < now - ledger_ttl and done or open
+      into[#into + 1] = id
+    end
   end
   local refusal = undeclared(open)
   if refusal then return nil, refusal end
   local settled = in_ledger(open)
-  local unknown, done = {}, {}
   for _, id in ipairs(open) do
-    -- Older than the ledger: nobody can tell any more, and nobody could have worked on it for so long.
-    local untold = tonumber((id_parts(id))) < now - ledger_ttl
-    local list = (settled[id] or untold) and done or unknown
+    local list = settled[id] and done or unknown
     list[#list + 1] = id
   end
   -- Before an entry is taken for an orphan its own pending record is looked up, and whether it is there at all.
@@ -210,7 +212,8 @@ end
 do
   local hours = {}
   for _, bucket in ipairs(old_buckets) do
-    if string.sub(bucket, 1, #LEDGER) == LEDGER then hours[#hours + 1] = string.sub(bucket, #LEDGER + 1) end
+    local hour = string.sub(bucket, 1, #LEDGER) == LEDGER and string.match(bucket, '^%d+$', #LEDGER + 1)
+    if hour then hours[#hours + 1] = hour end
   end
   refused = undeclared({}, hours)
   if refused then return refused end
@@ -225,7 +228,7 @@ drop_buckets(old_buckets)
 write_walk(plan)
 if trim then
   -- Never past the watermark computed here, nor past what the walk has not verified.
-  local mark = watermark(delivered)
+  local mark = watermark(delivered, nil, redis.call('GET', MIRROR))
   if mark then
     if compare_ids(plan.verified, mark) < 0 then mark = plan.verified end
     redis.call('XTRIM', JOBS, 'MINID', '~', mark)

@@ -101,13 +101,19 @@ end
 
 -- The exact low watermark: the largest id such that it and every id before it are settled. It is an id that exists
 -- (or the group's last-delivered one), so no predecessor arithmetic is needed. nil and the oldest pending id where
--- nothing exists below that. `oldest` is the oldest pending entry where the script knows it already.
-local function watermark(delivered, oldest)
+-- nothing exists below that. `oldest` is the oldest pending entry where the script knows it already, `held` what the mirror
+-- holds.
+local function watermark(delivered, oldest, held)
   oldest = oldest or redis.call('XPENDING', JOBS, GROUP, '-', '+', 1)[1]
   if not oldest then return delivered end
-  -- Looking at the head first: XREVRANGE below the first node of a trimmed stream walks the whole stream.
-  local head = redis.call('XRANGE', JOBS, '-', '+', 'COUNT', 1)[1]
-  if not head or compare_ids(head[1], oldest[1]) >= 0 then return nil, oldest[1] end
+  -- XREVRANGE below the first node of a trimmed stream walks the whole stream, so something has to be there. The entry of the
+  -- mirror is asked for first: it moves on, while the head stays the same one, however large its payload is to copy.
+  local is_there = held and id_parts(held) and compare_ids(held, oldest[1]) < 0
+    and #redis.call('XRANGE', JOBS, held, held) > 0
+  if not is_there then
+    local head = redis.call('XRANGE', JOBS, '-', '+', 'COUNT', 1)[1]
+    if not head or compare_ids(head[1], oldest[1]) >= 0 then return nil, oldest[1] end
+  end
   local below = redis.call('XREVRANGE', JOBS, '(' .. oldest[1], '-', 'COUNT', 1)[1][1]
   if compare_ids(below, delivered) > 0 then return delivered end
   return below
@@ -120,7 +126,7 @@ local function write_mirror(delivered, held, shadow, mark, oldest_pending)
   if not held then held, shadow = unpack(redis.call('MGET', MIRROR, SHADOW)) end
   local current = held and id_parts(held) and held or nil
   local oldest
-  if not mark then mark, oldest = watermark(delivered, oldest_pending) end
+  if not mark then mark, oldest = watermark(delivered, oldest_pending, current) end
   if not mark then mark = current and compare_ids(current, oldest) < 0 and current or '0-0' end
   local foreign = held and shadow and held ~= shadow and held or ''
   if held == mark and shadow == mark then return 'same', mark, foreign end

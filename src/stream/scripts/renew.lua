@@ -10,7 +10,7 @@
 --   restored  it had fallen out of the pending list and was put back
 --   settled   by somebody else meanwhile
 --   absent    not pending and not settled, and not to be put back: its payload is gone, or the group went back before it
-local STRAYS_MAX = 64
+local STRAYS_MAX, HANDED_BACK_IDLE = 64, 3600000
 local held = tonumber(ARGV[5])
 local refused = wrong_type(REPLICAS, 'hash')
 if refused then return refused end
@@ -29,7 +29,8 @@ local given, mine, strays = {}, {}, {}
 for _, id in ipairs(ids) do given[id] = true end
 for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, '-', '+', held + STRAYS_MAX, ME)) do
   mine[pending[1]] = true
-  if not given[pending[1]] then
+  -- What was given back waits for a claim, ours too.
+  if not given[pending[1]] and tonumber(pending[3]) < HANDED_BACK_IDLE then
     strays[#strays + 1] = pending[1]
     strays[#strays + 1] = string.format('%.0f', pending[4])
   end

@@ -122,3 +122,25 @@ async fn suspects_run_on_all_replicas_and_ordinary_jobs_do_not_wait_for_them() {
     world.at_rest().await;
     assert_eq!(world.redis(&["EXISTS", super::ATTEMPTS]).await.as_i64(), Some(0));
 }
+
+#[tokio::test]
+async fn a_suspect_that_its_only_replica_gave_back_is_answered_by_it() {
+    let mut world = World::with(&[("retry-attempts", "3")]).await;
+    world.create_group().await;
+    // One comes as new and turns out to be a suspect; the other fails, backs off, and is given back for its next attempt.
+    let failing = world.send("failing", "sim/retry").await;
+    world.read_as("gone", "1").await;
+    world
+        .redis(&["XCLAIM", super::JOBS, super::GROUP, "gone", "0", &failing.to_string(), "IDLE", "3600000", "JUSTID"])
+        .await;
+    let fresh = world.send("fresh", "galaxy/engine:1").await;
+    for id in [failing, fresh] {
+        world.redis(&["HSET", super::ATTEMPTS, &id.to_string(), "2 0 0"]).await;
+    }
+    let replica = world.replica(&[]);
+    world.settled().await;
+    world.at_rest().await;
+    assert_eq!(world.outcome(failing).await.get("error_code"), "simulated_error");
+    assert_eq!(world.outcome(fresh).await.get("outcome"), "success");
+    assert_eq!(world.log(replica).count("found entries whose delivery was lost"), 0, "{}", world.logs());
+}

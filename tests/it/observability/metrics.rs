@@ -126,6 +126,7 @@ fn every_condition_has_its_series() {
     let all = [
         Trouble::Redis,
         Trouble::Read,
+        Trouble::Fetch,
         Trouble::Admit,
         Trouble::Store,
         Trouble::Settle,

@@ -84,3 +84,18 @@ async fn a_renewal_puts_back_what_fell_out_and_leaves_what_is_settled_or_another
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_was_given_back_is_no_stray_and_is_claimed_by_its_own_replica_too() {
+    each_version(async |stream| {
+        let id = stream.append("*").await;
+        stream.read().await;
+        stream.group.hand_back(&[id]).await.expect("given back");
+        let renewed = stream.group.renew(ReplicaState::Running, ABOUT, &[]).await.expect("renewed");
+        assert_eq!(renewed.strays, []);
+        let swept = stream.group.sweep(Aim::Take, CLAIM_IDLE, CLAIM_IDLE, 64, true).await.expect("swept");
+        let Swept::Done(sweep) = swept else { panic!("{swept:?}") };
+        assert_eq!(sweep.claimed.iter().map(|delivery| delivery.id).collect::<Vec<_>>(), [id]);
+    })
+    .await;
+}

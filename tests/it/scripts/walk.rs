@@ -130,3 +130,37 @@ async fn entries_of_many_hours_are_walked_with_all_their_ledger_buckets_declared
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_history_of_more_hours_than_one_call_declares_is_walked_to_its_end() {
+    let stream = Stream::new().await;
+    let hour = 3_600_000_u64;
+    let now: Vec<u64> = stream.redis(&["TIME"]).await.convert().expect("seconds and microseconds");
+    let mut ids = Vec::new();
+    for number in 0..600_u64 {
+        ids.push(stream.append(&format!("{}-0", now[0] * 1000 - (1_200 - 2 * number) * hour)).await);
+    }
+    stream.read_as("you").await;
+    stream.redis(&["XGROUP", "DELCONSUMER", JOBS, GROUP, "you"]).await;
+    // What is older than the ledger can be told of by nothing.
+    let expected: Vec<String> = ids[588..].iter().map(ToString::to_string).collect();
+    assert_eq!(stream.tidy().await, expected);
+    // A member of the index that is none of ours goes, and stops nothing.
+    let ledgers = format!("{JOBS}:ledgers");
+    stream.redis(&["ZADD", &ledgers, "1", &format!("{JOBS}:ledger:x"), "1", "elsewhere"]).await;
+    stream.tidy().await;
+    assert_eq!(stream.redis(&["ZCARD", &ledgers]).await.as_i64(), Some(0));
+}
+
+#[tokio::test]
+async fn an_offset_that_was_moved_over_entries_of_many_hours_is_taken_over() {
+    let stream = Stream::new().await;
+    let mut last = String::new();
+    for number in 1..=600_u64 {
+        last = stream.append(&format!("{}-0", 2 * number * 3_600_000)).await.to_string();
+    }
+    stream.read_as("you").await;
+    stream.redis(&["SET", MIRROR, &last]).await;
+    let adopted = stream.group.adopt(CLAIM_IDLE).await.expect("taken over");
+    assert_eq!((adopted.acknowledged, adopted.mirror), (600, last));
+}

@@ -37,6 +37,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("dead-stream", "runtime:job_results", "must be another key than results-stream"),
     ("offset-key", "runtime:start_jobs:dead", "must be another key than dead-stream"),
     ("group", " ", "must not be empty"),
+    ("group", "startjobs:probe", "choose another"),
     ("group", "redis://:a@h", "another setting"),
     ("outcome-fields", "all", "extended or original"),
     ("ledger-ttl", "15m", "must be longer than max-run"),
