@@ -4,6 +4,8 @@
 #   deploy/search.sh network [FIRST [COUNT]]   a network that is slow, held, cut, half-open or refused before three replicas;
 #                                              50 seeds, about eight minutes
 #   deploy/search.sh kills [FIRST [COUNT]]     kill storms over whole fleets; 200 seeds, about ten minutes
+#   deploy/search.sh mixed [FIRST [COUNT]]     all at once: network, kills and stops of replicas, faults of Redis, large
+#                                              entries; three seeds of ten minutes side by side
 # Prints each seed before it runs. `deploy/search.sh network 17 1` runs seed 17 alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,9 +15,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 search=${1:-}
 case "$search" in
     network) tests=network:: ;;
+    mixed) tests=mixed:: ;;
     kills) tests=claims::storms::no_innocent ;;
     *)
-        say "usage: deploy/search.sh network|kills [FIRST [COUNT]]"
+        say "usage: deploy/search.sh network|kills|mixed [FIRST [COUNT]]"
         exit 64
         ;;
 esac

@@ -30,6 +30,8 @@ pub(super) struct Doubt {
     has_fresh_worked: bool,
     is_under_way: bool,
     due: Option<Instant>,
+    /// A call was lost while no read waited: the reader's connection may have died too, and nothing on it would tell.
+    is_reader_suspect: bool,
 }
 
 impl Doubt {
@@ -82,6 +84,21 @@ impl Replica {
         }
         if self.under_way.read.is_some() {
             self.interrupt_reader();
+        }
+    }
+
+    /// A call of this kind went unanswered.
+    pub(super) fn went_unanswered(&mut self, trouble: Trouble) {
+        if trouble != Trouble::Read && self.under_way.read.is_none() {
+            self.doubt.is_reader_suspect = true;
+        }
+    }
+
+    /// The next read goes out over a connection that nothing speaks against: its own time-out would come on top of that of
+    /// the call that was lost.
+    pub(super) fn trust_reader(&mut self) {
+        if std::mem::take(&mut self.doubt.is_reader_suspect) {
+            self.reader.replace_connection();
         }
     }
 

@@ -395,6 +395,7 @@ impl Replica {
         self.pace.asked = room;
         self.read_above = self.delivered;
         self.under_way.read_is_overdue = false;
+        self.trust_reader();
         let (reader, turn) = (Arc::clone(&self.reader), self.reader.turn());
         self.operations.push(async move { Event::Read(reader.read(room, turn).await) }.boxed());
     }

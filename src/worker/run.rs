@@ -153,7 +153,6 @@ async fn start(
     // Fresh per process start: "still pending for this name" then proves that the newest attempt is speaking.
     let consumer = format!("{host}-{}", uuid::Uuid::new_v4());
     let commands = Arc::new(connect(settings, Role::Commands, &consumer, &mut conditions).await?);
-    let reader = connect(settings, Role::Reader(settings.worker.block), &consumer, &mut conditions).await?;
 
     check_server(settings, &commands, &mut conditions).await?;
     let group = Group::new(&settings.stream, &consumer, Arc::clone(&commands));
@@ -172,6 +171,8 @@ async fn start(
     metrics.adopted(adoption.state.as_str());
     log_adoption(&settings.stream.jobs, &adoption);
 
+    // Only now: what waits above may last, and a connection that has died meanwhile would be noticed by its first read.
+    let reader = connect(settings, Role::Reader(settings.worker.block), &consumer, &mut conditions).await?;
     let reader = Reader::new(reader, &group, settings.worker.block);
     let fetcher = Fetcher::new(&settings.redis, &group, settings.worker.claim_idle);
     let work = work(settings, service, group.clone(), Arc::clone(&metrics));

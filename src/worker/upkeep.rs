@@ -237,7 +237,10 @@ impl Replica {
             Err(error) => error,
         };
         let times = match error.kind {
-            Kind::Unreachable => self.conditions.met(Trouble::Redis, &error.text),
+            Kind::Unreachable => {
+                self.went_unanswered(trouble);
+                self.conditions.met(Trouble::Redis, &error.text)
+            }
             Kind::GroupLost => {
                 if !self.group_lost {
                     self.group_lost = true;

@@ -140,3 +140,19 @@ async fn a_node_of_a_cluster_is_refused() {
     let said = refuses(&mut world, number).await;
     assert!(said.contains("a node of a Redis Cluster, which this version cannot use"), "{said}");
 }
+
+#[tokio::test]
+async fn a_replica_that_waits_for_its_group_has_no_reader_whose_connection_could_die_meanwhile() {
+    let mut world = World::new().await;
+    let jobs = world.settings.stream.jobs.clone();
+    world.redis(&["SET", &jobs, "x"]).await;
+    let number = world.replica(&[]);
+    world.logged(number, "that it waits", |log| log.conditions().contains_key("group")).await;
+    let list = world.redis(&["CLIENT", "LIST", "TYPE", "normal"]).await.as_string().expect("a list");
+    let of_lobby = |line: &&str| line.contains(" name=startjobs:lobby");
+    assert_eq!(list.lines().filter(|line| !of_lobby(line)).count(), 1, "{list}");
+    world.redis(&["DEL", &jobs]).await;
+    world.begun(number).await;
+    world.send("g", "galaxy/engine:1").await;
+    world.settled().await;
+}

@@ -16,6 +16,8 @@ mod legacy_offset;
 mod outages;
 // the network fails in every way and is healthy again
 mod network;
+// network, processes, Redis and large entries, all at once
+mod mixed;
 // connections that are refused, unanswered, or lead to a server that cannot be used
 mod connections;
 // a server that postpones what its clients ask
