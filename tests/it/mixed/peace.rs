@@ -62,15 +62,12 @@ pub(super) async fn ready(stage: &Stage, supervisor: &mut Supervisor<'_>, limit:
 
 /// What a replica says that is not ready or not live.
 fn unready(seat: &Seat) -> String {
-    let mut wrong = String::new();
-    for path in ["/livez", "/readyz"] {
-        match scrape::get(seat.port, path) {
-            Ok((200, _)) => {}
-            Ok((status, body)) => wrong.push_str(&format!("{path} {status} {}", body.trim())),
-            Err(error) => wrong.push_str(&format!("{path} {error} ")),
-        }
-    }
-    wrong
+    let wrong = ["/livez", "/readyz"].into_iter().filter_map(|path| match scrape::get(seat.port, path) {
+        Ok((200, _)) => None,
+        Ok((status, body)) => Some(format!("{path} {status} {}", body.trim())),
+        Err(error) => Some(format!("{path} {error}")),
+    });
+    wrong.collect::<Vec<_>>().join(", ")
 }
 
 /// Waits until all is answered, replacing those that a job kills; answers how long they took to be ready at most.
