@@ -90,7 +90,8 @@ async fn a_password_is_changed_without_a_restart_and_its_refusal_is_named() {
         .await;
     let job = world.send("game", "galaxy/engine:1").await;
     world.settled().await;
-    assert_eq!(world.log(number).processed(), [job.to_string()]);
+    // The line is written after the outcome.
+    world.logged(number, "its job", |log| log.processed() == [job.to_string()]).await;
     assert!(!world.logs().contains("-secret"), "{}", world.logs());
 }
 
