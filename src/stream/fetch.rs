@@ -139,29 +139,30 @@ impl Fetcher {
 
     /// Reads an entry that did not arrive, with more and more patience; at last the fields of a job alone.
     pub async fn fetch_stuck(&self, (id, want): (EntryId, Want)) -> Fetched {
-        let mut patience = self.patience_min;
-        while want == Want::Whole {
-            let began = Instant::now();
-            let reply = match self.connect(patience).await {
-                Ok(connection) => self.whole(&connection, id).await,
-                Err(error) => return Fetched { failed: Some(error), ..Fetched::default() },
-            };
-            match reply {
-                Ok(payload) => return Fetched { payloads: vec![payload], ..Fetched::default() },
-                Err(error) if error.kind != Kind::Unreachable || !self.redis_answers().await => {
-                    return Fetched { failed: Some(error), ..Fetched::default() };
-                }
-                // A connection that is cut says so sooner than a time-out; what cuts it may pass.
-                Err(_) => sleep_until(began + patience).await,
-            }
-            if patience >= self.patience_max {
-                break;
-            }
-            patience = (patience * 2).min(self.patience_max);
-        }
-        match self.job_fields_alone(id).await {
+        let payload = match want {
+            Want::Whole => self.whole_at_last(id).await,
+            Want::JobFields => self.job_fields_alone(id).await,
+        };
+        match payload {
             Ok(payload) => Fetched { payloads: vec![payload], ..Fetched::default() },
             Err(error) => Fetched { failed: Some(error), ..Fetched::default() },
+        }
+    }
+
+    async fn whole_at_last(&self, id: EntryId) -> Result<Payload, RedisError> {
+        let mut patience = self.patience_min;
+        loop {
+            let began = Instant::now();
+            match self.whole(&self.connect(patience).await?, id).await {
+                Err(error) if error.kind == Kind::Unreachable && self.redis_answers().await => {}
+                answer => return answer,
+            }
+            // A connection that is cut says so sooner than a time-out; what cuts it may pass.
+            sleep_until(began + patience).await;
+            if patience >= self.patience_max {
+                return self.job_fields_alone(id).await;
+            }
+            patience = (patience * 2).min(self.patience_max);
         }
     }
 

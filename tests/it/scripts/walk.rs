@@ -138,7 +138,7 @@ async fn a_history_of_more_hours_than_one_call_declares_is_walked_to_its_end() {
     let now: Vec<u64> = stream.redis(&["TIME"]).await.convert().expect("seconds and microseconds");
     let mut ids = Vec::new();
     for number in 0..600_u64 {
-        ids.push(stream.append(&format!("{}-0", now[0] * 1000 - (1_200 - 2 * number) * hour)).await);
+        ids.push(stream.append(&format!("{}-0", now[0] * 1000 + 60_000 - (1_200 - 2 * number) * hour)).await);
     }
     stream.read_as("you").await;
     stream.redis(&["XGROUP", "DELCONSUMER", JOBS, GROUP, "you"]).await;
