@@ -71,6 +71,8 @@ local WATCHED_MAX = 4096
 -- In one run: bytes of payloads; beyond it the next run goes on. What one XRANGE answers doubles from one entry on, as long
 -- as no entry was large.
 local WALK_BYTES_MAX, CHUNK_MAX, LARGE_ENTRY = 262144, 32, 4096
+-- Pending entries that one run passes: the gap before each costs a command.
+local ROWS_MAX = 500
 
 local function is_pending(id)
   return #redis.call('XPENDING', JOBS, GROUP, id, id, 1) > 0
@@ -132,14 +134,14 @@ local function look_ahead(cursor, room)
     end
   end
   while compare_ids(at, delivered) < 0 do
-    local rows = redis.call('XPENDING', JOBS, GROUP, '(' .. at, delivered, walk_max)
+    local rows = redis.call('XPENDING', JOBS, GROUP, '(' .. at, delivered, ROWS_MAX)
     for _, row in ipairs(rows) do
       if #pending >= room then return pending, others, at, false end
       if not walk_gap('(' .. row[1]) then return pending, others, at, true end
       pending[#pending + 1] = row[1]
       at = row[1]
     end
-    if #rows == walk_max then return pending, others, at, true end
+    if #rows == ROWS_MAX then return pending, others, at, true end
     if not walk_gap(delivered) then return pending, others, at, true end
     at = delivered
   end
