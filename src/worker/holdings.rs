@@ -66,8 +66,10 @@ pub enum Stage {
     Running,
     /// Waiting for its next attempt: its slot is free for others.
     BackingOff,
-    /// Answered, not yet settled; or being given back.
+    /// Answered, not yet settled.
     Ending,
+    /// Being given back, and not renewed any more: a renewal behind the hand-back would take it for ours again.
+    GoingBack,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +83,7 @@ struct Place {
 #[derive(Debug, Default)]
 pub struct Holdings {
     places: HashMap<EntryId, Place>,
-    counts: [usize; 4],
+    counts: [usize; 5],
     bytes: usize,
 }
 
@@ -161,10 +163,10 @@ impl Holdings {
         slots.saturating_sub(self.count(Stage::Waiting) + self.count(Stage::Running))
     }
 
-    /// What is to be renewed: everything, unless it has been here for longer than `max_run`.
+    /// What is to be renewed: everything that is not given back, unless it has been here for longer than `max_run`.
     pub fn to_renew(&self, now: Instant, max_run: Duration) -> Vec<EntryId> {
-        let young = |place: &Place| now.duration_since(place.since) < max_run;
-        self.places.iter().filter(|(_, place)| young(place)).map(|(&id, _)| id).collect()
+        let is_renewed = |place: &Place| place.stage != Stage::GoingBack && now.duration_since(place.since) < max_run;
+        self.places.iter().filter(|(_, place)| is_renewed(place)).map(|(&id, _)| id).collect()
     }
 
     /// Every entry we hold.
@@ -179,6 +181,7 @@ fn index(stage: Stage) -> usize {
         Stage::Running => 1,
         Stage::BackingOff => 2,
         Stage::Ending => 3,
+        Stage::GoingBack => 4,
     }
 }
 
@@ -199,12 +202,12 @@ mod tests {
         }
     }
 
-    const STAGES: [Stage; 4] = [Stage::Waiting, Stage::Running, Stage::BackingOff, Stage::Ending];
+    const STAGES: [Stage; 5] = [Stage::Waiting, Stage::Running, Stage::BackingOff, Stage::Ending, Stage::GoingBack];
 
     proptest! {
         /// Against a model that is a plain list.
         #[test]
-        fn nothing_is_forgotten_and_nothing_is_held_twice(steps in proptest::collection::vec((0..12_u64, 0..6_usize), 0..200)) {
+        fn nothing_is_forgotten_and_nothing_is_held_twice(steps in proptest::collection::vec((0..12_u64, 0..7_usize), 0..200)) {
             let now = Instant::now();
             let (mut holdings, mut model) = (Holdings::default(), Vec::<(Held, Stage)>::new());
             for (ms, step) in steps {
@@ -214,8 +217,8 @@ mod tests {
                         Some(held) => { prop_assert!(at.is_none()); model.push((held, Stage::Waiting)); }
                         None => prop_assert!(at.is_some()),
                     },
-                    (5, Some(at)) => holdings.let_go(model.swap_remove(at).0),
-                    (1..=4, Some(at)) => { let stage = STAGES[step - 1]; holdings.enter(&model[at].0, stage); model[at].1 = stage; }
+                    (6, Some(at)) => holdings.let_go(model.swap_remove(at).0),
+                    (1..=5, Some(at)) => { let stage = STAGES[step - 1]; holdings.enter(&model[at].0, stage); model[at].1 = stage; }
                     _ => {}
                 }
                 prop_assert_eq!(holdings.len(), model.len());
@@ -229,7 +232,8 @@ mod tests {
             }
             let mut ids = holdings.to_renew(now, Duration::from_secs(1));
             ids.sort();
-            let mut expected: Vec<EntryId> = model.iter().map(|(held, _)| held.id).collect();
+            let renewed = model.iter().filter(|(_, stage)| *stage != Stage::GoingBack);
+            let mut expected: Vec<EntryId> = renewed.map(|(held, _)| held.id).collect();
             expected.sort();
             prop_assert_eq!(ids, expected);
             prop_assert!(holdings.to_renew(now + Duration::from_secs(1), Duration::from_secs(1)).is_empty());

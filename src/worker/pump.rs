@@ -450,7 +450,7 @@ impl Replica {
 
     /// One entry goes back.
     pub(super) fn give_back(&mut self, held: Held) {
-        self.holdings.enter(&held, Stage::Ending);
+        self.holdings.enter(&held, Stage::GoingBack);
         self.to_hand_back.push(held);
     }
 }

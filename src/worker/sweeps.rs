@@ -20,6 +20,10 @@ impl Replica {
         if !self.takes_work() || self.under_way.sweep || self.free_for_claims() == 0 {
             return None;
         }
+        // A sweep behind a hand-back may take what is still in our hands here.
+        if self.under_way.hand_backs > 0 {
+            return None;
+        }
         match (self.claim_next, self.under_way.read.is_some()) {
             // A suspect runs alone: it waits until everything else is finished and given back.
             (Some(aim), _) if aim.is_suspect() && !self.holdings.is_empty() => None,

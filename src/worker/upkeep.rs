@@ -132,7 +132,7 @@ impl Replica {
                     job.lost = true;
                 }
             }
-            Some(Stage::Ending) | None => {}
+            Some(Stage::Ending | Stage::GoingBack) | None => {}
         }
     }
 
