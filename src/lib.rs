@@ -6,8 +6,8 @@
 //! runtime:start_jobs                                                     runtime:job_results
 //!   │ stream::read, stream::claim                                                 ▲
 //!   ▼                                                                             │
-//! Delivery ─► Held ─► past ─► decode ─► start ─────────────────► Conclusion ─► settle
-//!             worker  stream  contract  worker::work, start, engine   worker   stream (one script)
+//! Delivery ─► Held ─► past ─► decode ─► handle ────────────────► Conclusion ─► settle
+//!             worker  stream  starter   worker::work, start, engine   worker   stream (one script)
 //! ```
 //!
 //! Imports run one way, downwards in the list below; `tests/it/tidy.rs` proves it. `docs/architecture.md` is the long form.
@@ -34,6 +34,8 @@ pub mod start;
 pub mod metrics;
 // one replica
 pub mod worker;
+// start jobs as a kind of job, and a process that handles them
+pub mod starter;
 // probes, log lines, systemd
 pub mod observe;
 // the other side of the contract, as Lobby sees it

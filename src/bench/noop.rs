@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 use crate::contract::job_result::{Answer, SuccessKind};
 use crate::settings::Settings;
 use crate::start::{Answered, StartError, StartInput, StartService};
-use crate::worker::run::{Finish, RunError, run_with_service};
+use crate::starter::run_with_service;
+use crate::worker::replica::Exit;
+use crate::worker::run::RunError;
 
 /// As long as an id of Docker's.
 pub const CONTAINER_ID: &str = "9f3c0000000000000000000000000000000000000000000000000000000000aa";
@@ -46,6 +48,6 @@ pub fn endpoint(game_id: &str) -> String {
 }
 
 /// Runs one replica whose starts do nothing.
-pub async fn run(settings: Settings, stop: CancellationToken) -> Result<Finish, RunError> {
+pub async fn run(settings: Settings, stop: CancellationToken) -> Result<Exit, RunError> {
     run_with_service(settings, Arc::new(Noop), stop).await
 }

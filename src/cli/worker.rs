@@ -15,7 +15,9 @@ use crate::observe::{http, sampler, systemd};
 use crate::ops::printable::printable;
 use crate::settings::table::Group;
 use crate::settings::{Settings, flags};
-use crate::worker::run::{Finish, Instruments, RunError, run as run_worker};
+use crate::starter;
+use crate::worker::replica::Exit;
+use crate::worker::run::{Instruments, RunError};
 
 const EXAMPLES: &str = "Examples:
   startjobs worker
@@ -40,7 +42,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let instruments = Instruments::new(&settings);
+    let instruments = Instruments::new(&settings.worker);
     // Its last lines are written when it goes, after everything else.
     match log::install(settings.log_format, &instruments.metrics) {
         Ok(log) => common::block_on(worker(settings, instruments, &log)),
@@ -65,7 +67,7 @@ async fn worker(settings: Settings, instruments: Instruments, log: &Log) -> u8 {
             return exit::CONFIG;
         }
     };
-    let mut worker = std::pin::pin!(run_worker(settings, instruments, stop.clone()));
+    let mut worker = std::pin::pin!(starter::run(settings, instruments, stop.clone()));
     let finished = tokio::select! {
         finished = &mut worker => finished,
         _ = stops.next() => {
@@ -82,8 +84,8 @@ async fn worker(settings: Settings, instruments: Instruments, log: &Log) -> u8 {
     // Probes answer until the very end.
     shown.abort_all();
     match finished {
-        Ok(Finish::Drained) => exit::DONE,
-        Ok(Finish::DeadlinePassed) => exit::FAILED,
+        Ok(Exit::Drained) => exit::DONE,
+        Ok(Exit::DeadlinePassed(_)) => exit::FAILED,
         // The offset is anybody's text.
         Err(RunError::BadOffset(found)) => {
             log.say_last(format!("startjobs: {}", RunError::BadOffset(printable(&found))));

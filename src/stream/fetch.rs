@@ -15,7 +15,6 @@ use super::Group;
 use super::entry_id::EntryId;
 use crate::contract::Fields;
 use crate::contract::dead_letter::size_of;
-use crate::contract::start_job::FIELDS;
 use crate::redis::{Connection, Kind, RedisError, Role, Value};
 use crate::settings::RedisSettings;
 
@@ -68,17 +67,24 @@ pub struct Fetched {
 pub struct Fetcher {
     redis: RedisSettings,
     group: Group,
-    max_field_bytes: usize,
+    /// The fields of a job, and how many bytes of each are taken.
+    job_fields: (&'static [&'static str], usize),
     patience_min: Duration,
     patience_max: Duration,
 }
 
 impl Fetcher {
-    /// A fetcher for the consumer of `group`. Touches nothing.
-    pub fn new(redis: &RedisSettings, group: &Group, claim_idle: Duration) -> Self {
+    /// A fetcher for the consumer of `group`, whose jobs have these fields, of which so many bytes each are taken. Touches
+    /// nothing.
+    pub fn new(
+        redis: &RedisSettings,
+        group: &Group,
+        claim_idle: Duration,
+        job_fields: (&'static [&'static str], usize),
+    ) -> Self {
         Self {
             redis: redis.clone(),
-            max_field_bytes: group.settings.max_field_bytes,
+            job_fields,
             group: group.clone(),
             patience_min: claim_idle.mul_f64(PATIENCE_MIN),
             patience_max: claim_idle.mul_f64(PATIENCE_MAX),
@@ -198,8 +204,9 @@ impl Fetcher {
     }
 
     async fn job_fields(&self, connection: &Connection, id: EntryId) -> Result<Payload, RedisError> {
-        let limit = i64::try_from(self.max_field_bytes).unwrap_or(i64::MAX);
-        let args = [id.to_string().into(), limit.into()].into_iter().chain(FIELDS.map(Value::from));
+        let (fields, limit) = self.job_fields;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let args = [id.to_string().into(), limit.into()].into_iter().chain(fields.iter().copied().map(Value::from));
         let keys = vec![self.group.keys().jobs.clone()];
         let reply = self.group.scripts.known_fields.run(connection, keys, args.collect::<Vec<Value>>()).await?;
         if reply.is_null() {

@@ -35,7 +35,7 @@ impl Group {
             millis(claim_idle),
             millis(consumer_idle),
             millis(self.settings.ledger_ttl),
-            millis(self.index_within()),
+            millis(super::settle::index_within(self.settings.ledger_ttl)),
             i64::from(self.settings.trim_jobs).into(),
             millis(self.settings.results_retention.unwrap_or_default()),
             count(WALK_MAX),

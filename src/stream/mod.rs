@@ -31,13 +31,14 @@ pub mod dead_letters;
 pub mod pause;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::contract::Fields;
 use crate::contract::dead_letter::size_of;
+use crate::contract::job_result::{FIELDS, ORIGINAL_FIELDS};
 use crate::redis::{Connection, Key, RedisError, Script, Value};
-use crate::settings::StreamSettings;
+use crate::settings::{OutcomeFields, StreamSettings};
 use entry_id::EntryId;
 use keys::Keys;
 
@@ -89,14 +90,7 @@ pub struct Group {
     consumer: Arc<str>,
     commands: Arc<Connection>,
     scripts: Arc<Scripts>,
-    told: Arc<Mutex<Option<Told>>>,
-}
-
-/// When this replica last told the ledger's index of a bucket.
-#[derive(Debug, Clone, Copy)]
-struct Told {
-    hour: u64,
-    at: Instant,
+    outcome_fields: &'static [&'static str],
 }
 
 #[derive(Debug)]
@@ -143,8 +137,18 @@ impl Group {
             consumer: consumer.into(),
             commands,
             scripts: Arc::new(Scripts::new()),
-            told: Arc::default(),
+            outcome_fields: match settings.outcome_fields {
+                OutcomeFields::Original => &FIELDS[..ORIGINAL_FIELDS],
+                OutcomeFields::Extended => &FIELDS,
+            },
         }
+    }
+
+    /// The same, for outcomes with these fields.
+    #[must_use]
+    pub fn publishing(mut self, outcome_fields: &'static [&'static str]) -> Self {
+        self.outcome_fields = outcome_fields;
+        self
     }
 
     /// Every key the group touches.

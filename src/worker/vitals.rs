@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::conditions::Trouble;
+use super::troubles::Trouble;
 use crate::settings::WorkerSettings;
 
 /// The signs of life of one process.
@@ -38,7 +38,7 @@ pub struct Readiness {
 
 impl Vitals {
     /// A process that is about to start.
-    pub fn new(settings: &WorkerSettings) -> Self {
+    pub fn new(config: &WorkerSettings) -> Self {
         let signs = Signs {
             has_started: false,
             is_draining: false,
@@ -48,7 +48,7 @@ impl Vitals {
             troubles: BTreeMap::new(),
         };
         Self {
-            loop_limit: settings.claim_idle.max(settings.block * 3).max(Duration::from_secs(10)),
+            loop_limit: config.claim_idle.max(config.block * 3).max(Duration::from_secs(10)),
             signs: Mutex::new(signs),
         }
     }

@@ -104,7 +104,7 @@ async fn a_wrong_password_at_start_is_said_with_the_url_and_waited_out() {
     let named = format!("no connection to redis://:***@127.0.0.1:{}: WRONGPASS", world.redis.port());
     world
         .logged(number, "the refusal", |log| {
-            log.with("condition began").any(|line| line["err"].as_str().is_some_and(|err| err.starts_with(&named)))
+            log.with("degraded").any(|line| line["err"].as_str().is_some_and(|err| err.starts_with(&named)))
         })
         .await;
     password_file(&world, "the-secret");

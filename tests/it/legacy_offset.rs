@@ -290,10 +290,10 @@ async fn an_offset_moved_by_somebody_else_is_not_taken_over_while_a_replica_live
     world.redis(&["SET", OFFSET, &last]).await;
     let b = world.replica(&[]);
     world
-        .logged(b, "somebody else moved the offset", |log| log.count("somebody else moved the offset mirror") == 1)
+        .logged(b, "somebody else moved the offset", |log| log.count("another client moved the offset mirror") == 1)
         .await;
     let line = world.log(b);
-    let line = line.with("somebody else moved the offset mirror").next().expect("it was just there");
+    let line = line.with("another client moved the offset mirror").next().expect("it was just there");
     assert_eq!(line["level"], "ERROR");
     world.settled().await;
     answers_exactly(&mut world, &jobs).await;
@@ -333,7 +333,7 @@ async fn a_legacy_worker_beside_the_fleet_doubles_answers_and_loses_none() {
     assert_eq!(answered, sent, "each job has one answer of the fleet");
     assert!(!by_legacy.is_empty(), "the legacy worker had its share");
     assert!(metric(port, "startjobs_mirror_foreign_total") >= 1.0, "{}", world.logs());
-    assert!(world.log(a).text().contains("somebody else wrote the offset mirror"), "{}", world.logs());
+    assert!(world.log(a).text().contains("another client wrote the offset mirror"), "{}", world.logs());
     // Forward again: a replica that comes later takes nothing over, and answers nothing twice.
     world.replica(&[]);
     world.send("after", "galaxy/engine:1").await;

@@ -356,8 +356,8 @@ async fn a_store_that_is_well_again_is_noticed_while_everything_in_hand_backs_of
     let healed = Instant::now();
     world.settled().await;
     println!("answered {:?} after the store was well again", healed.elapsed());
-    world.logged(replica, "the end of it", |log| log.count("condition ended") == 1).await;
-    let times = world.log(replica).with("condition ended").next().and_then(|line| line["times"].as_u64());
+    world.logged(replica, "the end of it", |log| log.count("recovered") == 1).await;
+    let times = world.log(replica).with("recovered").next().and_then(|line| line["times"].as_u64());
     assert!(times.is_some_and(|times| (3..=60).contains(&times)), "probed {times:?} times");
     assert_eq!(world.redis(&["EXISTS", "rtm:probe"]).await.as_i64(), Some(1));
     assert!(world.redis(&["PTTL", "rtm:probe"]).await.as_i64().is_some_and(|ms| ms > 0));

@@ -77,7 +77,7 @@ async fn a_replica_says_why_and_goes_on_once_the_certificate_is_good() {
     // At start.
     let wrong = ("redis-tls-ca-file", strange.path("ca.pem"));
     let number = world.replica(&[(wrong.0, &wrong.1)]);
-    says(&mut world, number, "condition began", "check redis-tls-ca-file").await;
+    says(&mut world, number, "degraded", "check redis-tls-ca-file").await;
     world.fleet.replica(number).process().signal(rustix::process::Signal::TERM);
     let ended = world.fleet.replica(number).process().wait(PATIENCE);
     assert!(ended.is_some_and(|status| status.success()), "a replica that has no Redis stops when it is told to");

@@ -167,7 +167,7 @@ async fn a_manager_that_is_not_there_is_missed_once_and_told_when_it_comes() {
 #[tokio::test]
 async fn a_loop_that_stands_still_feeds_no_watchdog() {
     let world = World::new().await;
-    let instruments = Instruments::new(&world.settings);
+    let instruments = Instruments::new(&world.settings.worker);
     let heard: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
     let (hearing, shown) = (Arc::clone(&heard), instruments.clone());
     let telling = tokio::spawn(systemd::tell(shown, Some(Duration::from_millis(200)), move |lines| {

@@ -9,7 +9,7 @@ use startjobs::stream::entry_id::EntryId;
 use startjobs::stream::renew::{Renewal, ReplicaState};
 use startjobs::stream::settle::Settled;
 
-use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, RESULTS, Stream, answered, each_version};
+use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, RESULTS, Stream, answered, each_version, terms};
 
 const ABOUT: &str = "{\"claim_idle_ms\":5000}";
 const SWEEP: &str = "runtime:start_jobs:sweep";
@@ -30,7 +30,7 @@ async fn mirror(stream: &Stream) -> Option<String> {
 
 async fn settle(stream: &Stream, consumer: &str, ids: &[EntryId]) -> Vec<Settled> {
     let batch: Vec<_> = ids.iter().map(|id| answered(*id)).collect();
-    stream.other(consumer).settle(&batch, 100, false).await.expect("settled").settled
+    stream.other(consumer).settle(&batch, terms(100, false)).await.expect("settled").settled
 }
 
 /// What is pending, and for how many milliseconds it has lain there.

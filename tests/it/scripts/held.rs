@@ -3,7 +3,7 @@
 use startjobs::stream::claim::{Aim, Swept};
 use startjobs::stream::renew::{Renewal, ReplicaState, Stray};
 
-use super::{CLAIM_IDLE, GROUP, JOBS, Stream, answered, each_version};
+use super::{CLAIM_IDLE, GROUP, JOBS, Stream, answered, each_version, terms};
 
 const ABOUT: &str = "{}";
 
@@ -60,7 +60,7 @@ async fn a_renewal_tells_what_is_pending_and_not_held() {
         let stray = |id| Stray { id, deliveries: 1 };
         assert_eq!(renewed.strays, [stray(ids[0]), stray(ids[2])]);
         // Those of another are not ours to find, and what is settled is nothing to find.
-        stream.group.settle(&[answered(ids[0])], 3, false).await.expect("settled");
+        stream.group.settle(&[answered(ids[0])], terms(3, false)).await.expect("settled");
         assert_eq!(stream.other("you").renew(ReplicaState::Running, ABOUT, &[]).await.expect("renewed").strays, []);
         let renewed = stream.group.renew(ReplicaState::Running, ABOUT, &[]).await.expect("renewed");
         assert_eq!(renewed.strays, [stray(ids[1]), stray(ids[2])]);
@@ -73,7 +73,7 @@ async fn a_renewal_puts_back_what_fell_out_and_leaves_what_is_settled_or_another
     each_version(async |stream| {
         let ids = [stream.append("*").await, stream.append("*").await, stream.append("*").await];
         stream.read().await;
-        stream.group.settle(&[answered(ids[0])], 3, false).await.expect("settled");
+        stream.group.settle(&[answered(ids[0])], terms(3, false)).await.expect("settled");
         stream.redis(&["XGROUP", "DELCONSUMER", JOBS, GROUP, "me"]).await;
         stream.redis(&["XCLAIM", JOBS, GROUP, "you", "0", &ids[1].to_string(), "FORCE", "JUSTID"]).await;
         let renewed = stream.group.renew(ReplicaState::Running, ABOUT, &ids).await.expect("renewed");

@@ -21,7 +21,7 @@ use startjobs::redis::{Connection, Role, Value};
 use startjobs::settings::Settings;
 use startjobs::stream::Group;
 use startjobs::stream::entry_id::EntryId;
-use startjobs::stream::settle::Ending;
+use startjobs::stream::settle::{Ending, Outcome, Terms};
 
 use crate::support::servers;
 use crate::support::world::load;
@@ -128,6 +128,11 @@ async fn connect(settings: &Settings) -> Arc<Connection> {
     Arc::new(opened.await.expect("a connection"))
 }
 
+/// The terms of a batch of a consumer that holds so many entries.
+fn terms(held: usize, may_have_attempts: bool) -> Terms {
+    Terms { held, may_have_attempts, marks_index: true }
+}
+
 fn answered(id: EntryId) -> (EntryId, Ending) {
     let answer = Answer::Success {
         container_id: "c".to_owned(),
@@ -142,7 +147,7 @@ fn answered(id: EntryId) -> (EntryId, Ending) {
         finished_at_ms: 1,
         attempt: 1,
     };
-    (id, Ending::Outcome(result))
+    (id, Ending::Outcome(Outcome::of(|push| result.each_value(push))))
 }
 
 fn malformed(id: EntryId) -> (EntryId, Ending) {

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 /// Exponential back-off between two bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     /// After the first failure.
-    pub min: Duration,
+    pub(crate) min: Duration,
     /// Never longer.
-    pub max: Duration,
+    pub(crate) max: Duration,
 }
 
 /// For calls to Redis and probes: at most ten a second, and at least one.
-pub const CALLS: Backoff = Backoff { min: Duration::from_millis(100), max: Duration::from_secs(1) };
+pub(crate) const CALLS: Backoff = Backoff { min: Duration::from_millis(100), max: Duration::from_secs(1) };
 
 impl Backoff {
     /// How long to wait after `failures` failures in a row; `random` in 0..1 shortens it by up to a fifth, so that
     /// replicas that failed together do not come back together. Never shorter than `min`.
-    pub fn delay(self, failures: u64, random: f64) -> Duration {
+    pub(crate) fn delay(self, failures: u64, random: f64) -> Duration {
         let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX).min(31);
         let full = self.min.saturating_mul(1 << doublings).min(self.max);
         full.mul_f64(1.0 - 0.2 * random.clamp(0.0, 1.0)).max(self.min.min(self.max))

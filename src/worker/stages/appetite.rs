@@ -13,7 +13,7 @@ const LIMIT_MAX: usize = 4_096;
 
 /// What is known of the entries' sizes and of how well they arrive.
 #[derive(Debug)]
-pub struct Appetite {
+pub(crate) struct Appetite {
     limit: usize,
     /// Bytes of the largest entry of late; what is long ago counts less and less.
     largest: usize,
@@ -28,13 +28,13 @@ impl Default for Appetite {
 
 impl Appetite {
     /// How many to ask for, with room for so many entries and so many bytes. At least one where there is room.
-    pub fn count(&self, room: usize, bytes: usize) -> usize {
+    pub(crate) fn count(&self, room: usize, bytes: usize) -> usize {
         let by_bytes = READ_BYTES.min(bytes) / self.largest.max(1);
         room.min(self.limit).min(by_bytes.max(1))
     }
 
     /// A read that had asked for so many has brought entries of these sizes.
-    pub fn served(&mut self, asked: usize, sizes: impl Iterator<Item = usize>) {
+    pub(crate) fn served(&mut self, asked: usize, sizes: impl Iterator<Item = usize>) {
         let mut count = 0;
         self.largest -= self.largest / 8;
         for size in sizes {
@@ -47,7 +47,7 @@ impl Appetite {
     }
 
     /// A reply was lost.
-    pub fn starved(&mut self) {
+    pub(crate) fn starved(&mut self) {
         self.limit = 1;
     }
 }

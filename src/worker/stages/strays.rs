@@ -17,7 +17,7 @@ struct Begun {
 
 /// The strays of late.
 #[derive(Debug, Default)]
-pub struct Strays {
+pub(crate) struct Strays {
     begun: Begun,
     /// By entry: what had begun when a renewal first told of it. No more than one renewal tells of.
     seen: BTreeMap<EntryId, Begun>,
@@ -25,18 +25,18 @@ pub struct Strays {
 
 impl Strays {
     /// A read begins.
-    pub fn read_begins(&mut self) {
+    pub(crate) fn read_begins(&mut self) {
         self.begun.reads += 1;
     }
 
     /// A sweep begins.
-    pub fn sweep_begins(&mut self) {
+    pub(crate) fn sweep_begins(&mut self) {
         self.begun.sweeps += 1;
     }
 
     /// Those of `told` whose reply cannot be under way any more. `reading` and `sweeping` say whether the last read and the
     /// last sweep that began still are.
-    pub fn lost(&mut self, told: Vec<Stray>, reading: bool, sweeping: bool) -> Vec<Stray> {
+    pub(crate) fn lost(&mut self, told: Vec<Stray>, reading: bool, sweeping: bool) -> Vec<Stray> {
         let (mut seen, mut lost) = (BTreeMap::new(), Vec::new());
         for stray in told {
             let first = self.seen.get(&stray.id).copied().unwrap_or(self.begun);

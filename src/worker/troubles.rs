@@ -1,4 +1,4 @@
-//! Conditions: a trouble is said when it begins, once a minute while it lasts, and when it ends, however often it is met
+//! Troubles: each is logged when it begins, once a minute while it lasts, and when it ends, however often it is met
 //! meanwhile.
 
 use std::collections::HashMap;
@@ -39,6 +39,23 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// What is degraded, and what the replica does about it: for the log.
+    fn what(self) -> &'static str {
+        match self {
+            Self::Redis => "Redis unreachable, waiting",
+            Self::Read => "Redis refuses reads, retrying",
+            Self::Fetch => "Redis refuses reads of payloads, retrying",
+            Self::Admit => "Redis refuses look-ups, entries wait",
+            Self::Store => "state store refuses, nothing is started",
+            Self::Settle => "Redis refuses outcomes, retrying",
+            Self::Renew => "Redis refuses renewals, retrying",
+            Self::Claim => "Redis refuses claims, retrying",
+            Self::Tidy => "Redis refuses the janitor, retrying",
+            Self::Group => "consumer group lost, making it again",
+            Self::Engine => "container engine unreachable, nothing is started",
+        }
+    }
+
     /// Its name in logs, metrics and probes.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -59,7 +76,7 @@ impl Trouble {
 
 /// The troubles of this process.
 #[derive(Debug)]
-pub struct Conditions {
+pub(crate) struct Troubles {
     stream: String,
     metrics: Arc<Metrics>,
     vitals: Arc<Vitals>,
@@ -69,34 +86,32 @@ pub struct Conditions {
 #[derive(Debug)]
 struct Met {
     since: Instant,
-    /// When it was said last.
-    said: Instant,
-    /// What was said by the one that met it last.
+    /// When it was logged last.
+    logged: Instant,
+    /// The words of the one that met it last.
     err: String,
     times: u64,
-    /// Since when nothing has said it again.
+    /// Since when nothing has met it again.
     quiet: Option<Instant>,
 }
 
 /// A trouble has ended when nothing has met it for this long: calls that were under way when it ended fail one after
 /// the other, and it is still one trouble.
 const QUIET: Duration = Duration::from_secs(2);
-/// How often a trouble that lasts is said again.
-const SAY_INTERVAL: Duration = Duration::from_secs(60);
+/// How often a trouble that lasts is logged again.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-impl Conditions {
+impl Troubles {
     /// No troubles yet, for the worker of this stream.
-    pub fn new(stream: &str, metrics: Arc<Metrics>, vitals: Arc<Vitals>) -> Self {
+    pub(crate) fn new(stream: &str, metrics: Arc<Metrics>, vitals: Arc<Vitals>) -> Self {
         Self { stream: stream.to_owned(), metrics, vitals, met: HashMap::new() }
     }
 
-    /// The trouble is met; says so the first time and then at a slow pace. Answers how often it has been met since it
-    /// began.
-    pub fn met(&mut self, trouble: Trouble, err: &str) -> u64 {
-        let now = Instant::now();
+    /// The trouble is met; logged the first time and then at a slow pace. Answers how often it has been met since it began.
+    pub(crate) fn met(&mut self, trouble: Trouble, err: &str, now: Instant) -> u64 {
         let met = self.met.entry(trouble).or_insert_with(|| Met {
             since: now,
-            said: now,
+            logged: now,
             err: err.to_owned(),
             times: 0,
             quiet: None,
@@ -106,7 +121,8 @@ impl Conditions {
         if met.times == 1 {
             self.metrics.condition_began(trouble.as_str());
             self.vitals.trouble_began(trouble, err);
-            tracing::warn!(worker = WORKER, stream = self.stream, condition = trouble.as_str(), err, "condition began");
+            let (stream, condition, what) = (&self.stream, trouble.as_str(), trouble.what());
+            tracing::warn!(worker = WORKER, stream, condition, what, err, "degraded");
             return met.times;
         }
         // The first words are often only that the connection is gone; why no other comes about is known later.
@@ -114,10 +130,11 @@ impl Conditions {
             err.clone_into(&mut met.err);
             self.vitals.trouble_began(trouble, err);
         }
-        if now >= met.said + SAY_INTERVAL {
-            met.said = now;
-            let (stream, condition, lasts_s) = (&self.stream, trouble.as_str(), (now - met.since).as_secs());
-            tracing::warn!(worker = WORKER, stream, condition, err, lasts_s, "condition goes on");
+        if now >= met.logged + LOG_INTERVAL {
+            met.logged = now;
+            let (stream, condition, what) = (&self.stream, trouble.as_str(), trouble.what());
+            let lasts_s = (now - met.since).as_secs();
+            tracing::warn!(worker = WORKER, stream, condition, what, err, lasts_s, "still degraded");
         }
         met.times
     }
@@ -125,14 +142,14 @@ impl Conditions {
     /// Something went well that the trouble would have kept from it.
     ///
     /// Answers whether it is the first that did.
-    pub fn over(&mut self, trouble: Trouble) -> bool {
+    pub(crate) fn over(&mut self, trouble: Trouble, now: Instant) -> bool {
         let Some(met) = self.met.get_mut(&trouble).filter(|met| met.quiet.is_none()) else { return false };
-        met.quiet = Some(Instant::now());
+        met.quiet = Some(now);
         true
     }
 
-    /// Says which troubles have ended by now.
-    pub fn say_ended(&mut self, now: Instant) {
+    /// Logs which troubles have ended by now.
+    pub(crate) fn report_recovered(&mut self, now: Instant) {
         let ended: Vec<Trouble> = self
             .met
             .iter()
@@ -144,12 +161,12 @@ impl Conditions {
             self.metrics.condition_ended(trouble.as_str());
             self.vitals.trouble_ended(trouble);
             let (stream, condition, lasted_s) = (&self.stream, trouble.as_str(), (quiet - since).as_secs_f64());
-            tracing::info!(worker = WORKER, stream, condition, lasted_s, times, "condition ended");
+            tracing::info!(worker = WORKER, stream, condition, lasted_s, times, "recovered");
         }
     }
 
-    /// When there is the next one to be said to have ended.
-    pub fn next_end(&self) -> Option<Instant> {
+    /// When the next one has ended.
+    pub(crate) fn wake(&self) -> Option<Instant> {
         self.met.values().filter_map(|met| met.quiet).min().map(|quiet| quiet + QUIET)
     }
 }

@@ -1,7 +1,6 @@
-//! The entries this process holds. Pure.
+//! The entries this process holds.
 //!
-//! A [`Held`] is the only proof that an entry is ours; it moves from stage to stage, cannot be copied, and ends here.
-//! What is in no stage is in no map: the two sides are checked against each other.
+//! A [`Held`] is the only proof that an entry is ours. It moves from stage to stage, cannot be copied, and ends here.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,53 +12,83 @@ use crate::contract::dead_letter::Kept;
 use crate::stream::entry_id::EntryId;
 use crate::stream::{Delivery, Origin};
 
+/// Which of the streams a worker reads an entry came from. There is one for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Partition(pub(crate) u16);
+
+impl Partition {
+    /// The one that there is.
+    pub(crate) const ONLY: Self = Self(0);
+}
+
+/// An entry among all that this process holds: ids are unique in their stream alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct EntryKey {
+    /// Its stream.
+    pub(crate) partition: Partition,
+    /// Its id there.
+    pub(crate) id: EntryId,
+}
+
+impl EntryKey {
+    /// The key of an entry of the one stream that there is.
+    pub(crate) fn of(id: EntryId) -> Self {
+        Self { partition: Partition::ONLY, id }
+    }
+}
+
 /// One entry in our hands.
 #[must_use = "an entry that is held must be settled, given back, or let go"]
 #[derive(Debug)]
-pub struct Held {
-    id: EntryId,
+pub(crate) struct Held {
+    key: EntryKey,
     /// How often it has been delivered.
-    pub deliveries: u64,
+    pub(crate) deliveries: u64,
     /// How often a process died with it.
-    pub crashes: u64,
+    pub(crate) crashes: u64,
     /// How often the start service failed with it.
-    pub failures: u64,
+    pub(crate) failures: u64,
     /// Something may have been written down about its attempts in this process.
-    pub was_counted: bool,
+    pub(crate) was_counted: bool,
     /// When this process got it, or told the last failure of it.
-    pub since: Instant,
+    pub(crate) since: Instant,
     /// How it came.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// The payload, until it is decoded; none while it is in the stream alone.
-    pub fields: Option<Fields>,
+    pub(crate) fields: Option<Fields>,
     /// What is kept of it for a dead letter, from then on.
-    pub kept: Kept,
+    pub(crate) kept: Kept,
 }
 
 /// From so many crashes on an entry runs alone in its process; the claim script counts by the same number.
-pub const SUSPECT_CRASHES: u64 = 2;
+pub(crate) const SUSPECT_CRASHES: u64 = 2;
 
 impl Held {
     /// Has it been there when processes died, more often than chance would have it?
-    pub fn is_suspect(&self) -> bool {
+    pub(crate) fn is_suspect(&self) -> bool {
         self.crashes >= SUSPECT_CRASHES
     }
 
     /// May anything be written down about its attempts?
-    pub fn may_have_attempts(&self) -> bool {
+    pub(crate) fn may_have_attempts(&self) -> bool {
         // A claim may have written down more than crashes.
         self.crashes > 0 || self.failures > 0 || self.was_counted || self.origin == Origin::Claimed
     }
 
-    /// The entry's id.
-    pub fn id(&self) -> EntryId {
-        self.id
+    /// The entry's id in its stream.
+    pub(crate) fn id(&self) -> EntryId {
+        self.key.id
+    }
+
+    /// The entry among all that this process holds.
+    pub(crate) fn key(&self) -> EntryKey {
+        self.key
     }
 }
 
 /// Where an entry is in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum HoldStage {
     /// Read, not started: it takes a slot.
     Waiting,
     /// Being started: it takes a slot.
@@ -74,31 +103,32 @@ pub enum Stage {
 
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    stage: Stage,
+    stage: HoldStage,
     since: Instant,
     bytes: usize,
 }
 
 /// Everything this process holds.
 #[derive(Debug, Default)]
-pub struct Holdings {
-    places: HashMap<EntryId, Place>,
+pub(crate) struct Holdings {
+    places: HashMap<EntryKey, Place>,
     counts: [usize; 5],
     bytes: usize,
 }
 
 impl Holdings {
     /// Takes a delivery into our hands; nothing where we hold it already, and then it is only refreshed.
-    pub fn take(&mut self, delivery: Delivery, now: Instant) -> Option<Held> {
-        if self.places.contains_key(&delivery.id) {
+    pub(crate) fn take(&mut self, delivery: Delivery, now: Instant) -> Option<Held> {
+        let key = EntryKey::of(delivery.id);
+        if self.places.contains_key(&key) {
             return None;
         }
         let bytes = delivery.bytes();
-        self.places.insert(delivery.id, Place { stage: Stage::Waiting, since: now, bytes });
+        self.places.insert(key, Place { stage: HoldStage::Waiting, since: now, bytes });
         self.bytes += bytes;
-        self.counts[index(Stage::Waiting)] += 1;
+        self.counts[index(HoldStage::Waiting)] += 1;
         Some(Held {
-            id: delivery.id,
+            key,
             deliveries: delivery.deliveries,
             crashes: delivery.crashes,
             failures: delivery.failures,
@@ -111,77 +141,78 @@ impl Holdings {
     }
 
     /// The entry moves to another stage.
-    pub fn enter(&mut self, held: &Held, stage: Stage) {
-        let place = self.places.get_mut(&held.id).expect("a Held is always in the holdings that made it");
+    pub(crate) fn enter(&mut self, held: &Held, stage: HoldStage) {
+        self.enter_key(held.key, stage);
+    }
+
+    /// An entry that a stage has in hand moves to another stage of its own there.
+    pub(crate) fn enter_key(&mut self, key: EntryKey, stage: HoldStage) {
+        let place = self.places.get_mut(&key).expect("what a stage has in hand is held");
         self.counts[index(place.stage)] -= 1;
         self.counts[index(stage)] += 1;
         place.stage = stage;
     }
 
     /// What is held of the entry takes so many bytes now.
-    pub fn resize(&mut self, held: &Held, bytes: usize) {
-        let place = self.places.get_mut(&held.id).expect("a Held is always in the holdings that made it");
+    pub(crate) fn resize(&mut self, held: &Held, bytes: usize) {
+        let place = self.places.get_mut(&held.key).expect("a Held is always in the holdings that made it");
         self.bytes = self.bytes - place.bytes + bytes;
         place.bytes = bytes;
     }
 
     /// The entry leaves our hands: settled, given back, or another's.
     #[expect(clippy::needless_pass_by_value, reason = "a Held ends here and nowhere else")]
-    pub fn let_go(&mut self, held: Held) {
-        let place = self.places.remove(&held.id).expect("a Held is always in the holdings that made it");
+    pub(crate) fn let_go(&mut self, held: Held) {
+        let place = self.places.remove(&held.key).expect("a Held is always in the holdings that made it");
         self.counts[index(place.stage)] -= 1;
         self.bytes -= place.bytes;
     }
 
-    /// Is this entry in our hands?
-    pub fn stage(&self, id: EntryId) -> Option<Stage> {
-        self.places.get(&id).map(|place| place.stage)
+    /// In which stage this entry is; nothing where we do not hold it.
+    pub(crate) fn stage(&self, key: EntryKey) -> Option<HoldStage> {
+        self.places.get(&key).map(|place| place.stage)
     }
 
     /// How many entries are in this stage.
-    pub fn count(&self, stage: Stage) -> usize {
+    pub(crate) fn count(&self, stage: HoldStage) -> usize {
         self.counts[index(stage)]
     }
 
     /// How many entries we hold in all.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
 
     /// Bytes of all payloads we hold.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Do we hold nothing?
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Of `slots`, how many are free for entries that are not here yet.
-    pub fn free(&self, slots: usize) -> usize {
-        slots.saturating_sub(self.count(Stage::Waiting) + self.count(Stage::Running))
-    }
-
     /// What is to be renewed: everything that is not given back, unless it has been here for longer than `max_run`.
-    pub fn to_renew(&self, now: Instant, max_run: Duration) -> Vec<EntryId> {
-        let is_renewed = |place: &Place| place.stage != Stage::GoingBack && now.duration_since(place.since) < max_run;
-        self.places.iter().filter(|(_, place)| is_renewed(place)).map(|(&id, _)| id).collect()
+    pub(crate) fn to_renew(&self, now: Instant, max_run: Duration) -> Vec<EntryId> {
+        let is_renewed =
+            |place: &Place| place.stage != HoldStage::GoingBack && now.duration_since(place.since) < max_run;
+        self.places.iter().filter(|(_, place)| is_renewed(place)).map(|(key, _)| key.id).collect()
     }
 
     /// Every entry we hold.
-    pub fn ids(&self) -> Vec<EntryId> {
-        self.places.keys().copied().collect()
+    pub(crate) fn ids(&self) -> Vec<EntryId> {
+        self.places.keys().map(|key| key.id).collect()
     }
 }
 
-fn index(stage: Stage) -> usize {
+fn index(stage: HoldStage) -> usize {
     match stage {
-        Stage::Waiting => 0,
-        Stage::Running => 1,
-        Stage::BackingOff => 2,
-        Stage::Ending => 3,
-        Stage::GoingBack => 4,
+        HoldStage::Waiting => 0,
+        HoldStage::Running => 1,
+        HoldStage::BackingOff => 2,
+        HoldStage::Ending => 3,
+        HoldStage::GoingBack => 4,
     }
 }
 
@@ -202,19 +233,20 @@ mod tests {
         }
     }
 
-    const STAGES: [Stage; 5] = [Stage::Waiting, Stage::Running, Stage::BackingOff, Stage::Ending, Stage::GoingBack];
+    const STAGES: [HoldStage; 5] =
+        [HoldStage::Waiting, HoldStage::Running, HoldStage::BackingOff, HoldStage::Ending, HoldStage::GoingBack];
 
     proptest! {
         /// Against a model that is a plain list.
         #[test]
         fn nothing_is_forgotten_and_nothing_is_held_twice(steps in proptest::collection::vec((0..12_u64, 0..7_usize), 0..200)) {
             let now = Instant::now();
-            let (mut holdings, mut model) = (Holdings::default(), Vec::<(Held, Stage)>::new());
+            let (mut holdings, mut model) = (Holdings::default(), Vec::<(Held, HoldStage)>::new());
             for (ms, step) in steps {
-                let at = model.iter().position(|(held, _)| held.id.ms == ms);
+                let at = model.iter().position(|(held, _)| held.id().ms == ms);
                 match (step, at) {
                     (0, _) => match holdings.take(delivery(ms), now) {
-                        Some(held) => { prop_assert!(at.is_none()); model.push((held, Stage::Waiting)); }
+                        Some(held) => { prop_assert!(at.is_none()); model.push((held, HoldStage::Waiting)); }
                         None => prop_assert!(at.is_some()),
                     },
                     (6, Some(at)) => holdings.let_go(model.swap_remove(at).0),
@@ -227,13 +259,11 @@ mod tests {
                 for stage in STAGES {
                     prop_assert_eq!(holdings.count(stage), model.iter().filter(|(_, s)| *s == stage).count());
                 }
-                let used = model.iter().filter(|(_, s)| matches!(s, Stage::Waiting | Stage::Running)).count();
-                prop_assert_eq!(holdings.free(4), 4_usize.saturating_sub(used));
             }
             let mut ids = holdings.to_renew(now, Duration::from_secs(1));
             ids.sort();
-            let renewed = model.iter().filter(|(_, stage)| *stage != Stage::GoingBack);
-            let mut expected: Vec<EntryId> = renewed.map(|(held, _)| held.id).collect();
+            let renewed = model.iter().filter(|(_, stage)| *stage != HoldStage::GoingBack);
+            let mut expected: Vec<EntryId> = renewed.map(|(held, _)| held.id()).collect();
             expected.sort();
             prop_assert_eq!(ids, expected);
             prop_assert!(holdings.to_renew(now + Duration::from_secs(1), Duration::from_secs(1)).is_empty());
