@@ -18,6 +18,10 @@ pub mod version;
 pub mod contract;
 // encrypted connections, to Redis and to a Docker Engine
 pub mod tls;
+// texts that are never printed, and what may be shown of a text that could hold one
+pub mod secret;
+// files that settings name, read whole
+pub mod files;
 // everything an operator decides
 pub mod settings;
 // places where a process can be made to die or stop, for tests

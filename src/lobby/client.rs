@@ -9,8 +9,8 @@ use fred::interfaces::{HashesInterface, KeysInterface, StreamsInterface};
 use serde::Serialize;
 
 use crate::ops::connect::open_within;
-use crate::redis::{Connection, RedisError, Role};
-use crate::settings::{RedisSettings, StreamSettings};
+use crate::redis::{self, Connection, RedisError, Role};
+use crate::settings::StreamSettings;
 use crate::stream::entry_id::EntryId;
 
 /// Lobby, as far as the worker knows it.
@@ -78,13 +78,13 @@ pub type Page = Vec<(String, Pairs)>;
 
 impl Lobby {
     /// Connects; waits for as long as Redis does not answer.
-    pub async fn connect(redis: &RedisSettings, streams: &StreamSettings) -> Result<Self, RedisError> {
+    pub async fn connect(redis: &redis::Config, streams: &StreamSettings) -> Result<Self, RedisError> {
         Self::open(redis, streams, |_| {}).await
     }
 
     /// Connects within `limit`; the error is the last thing that went wrong. Wrong credentials end it at once.
     pub async fn connect_within(
-        redis: &RedisSettings,
+        redis: &redis::Config,
         streams: &StreamSettings,
         limit: Duration,
     ) -> Result<Self, RedisError> {
@@ -92,7 +92,7 @@ impl Lobby {
     }
 
     async fn open(
-        redis: &RedisSettings,
+        redis: &redis::Config,
         streams: &StreamSettings,
         mut on_error: impl FnMut(&RedisError),
     ) -> Result<Self, RedisError> {

@@ -1,17 +1,16 @@
 //! The settings file: flat TOML, one key a setting.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::ops::Range;
 
 use toml::{Spanned, Value};
 
 use super::nearest::nearest;
 use super::report::Problem;
-use super::secret::without_credentials;
 use super::source::{Origin, Raw, allowed_in_file, problem};
 use super::table::{self, TABLE};
+use crate::files::{count_lines, read_text};
+use crate::secret::without_credentials;
 
 /// Larger is no settings file, but a mistake in the path.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -89,33 +88,9 @@ fn understand(key: &str, value: &Value) -> Result<(&'static str, String), String
     Ok((row.name, text))
 }
 
-/// The whole file as a text, or why not, as the rest of a sentence that begins with the setting.
-pub(super) fn read_text(path: &str, bytes_max: u64) -> Result<String, String> {
-    String::from_utf8(read_bytes(path, bytes_max)?).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        format!("is not UTF-8 text in line {}", count_lines(valid))
-    })
-}
-
-/// The whole file, or why not.
-pub(super) fn read_bytes(path: &str, bytes_max: u64) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(format!("is longer than {bytes_max} bytes; is it the right file?"));
-    }
-    Ok(bytes)
-}
-
 fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
     let start = span.map_or(0, |span| span.start.min(text.len()));
     count_lines(&text.as_bytes()[..start])
-}
-
-fn count_lines(bytes: &[u8]) -> usize {
-    bytes.split(|byte| *byte == b'\n').count()
 }
 
 fn first_line(text: &str) -> &str {

@@ -10,7 +10,6 @@ mod nearest;
 mod source;
 // what the texts mean
 mod redis_url;
-mod secret;
 mod url;
 mod validate;
 // what is wrong with them
@@ -20,22 +19,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::engine::Readiness;
+use crate::redis::config as redis;
 use crate::tls::Tls;
 
 pub use report::{Problem, Report};
-pub use secret::{STARS, without_credentials};
 pub use source::{Origin, Sources, Values};
-pub use validate::{Loaded, ResolvedSetting, read_password};
-
-/// A text that is never printed: its `Debug` and `Display` show stars.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub use validate::{Loaded, ResolvedSetting};
 
 /// Every setting, typed, complete and cross-checked.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How to reach Redis.
-    pub redis: RedisSettings,
+    pub redis: redis::Config,
     /// The streams, the group and the keys beside them.
     pub stream: StreamSettings,
     /// One replica's limits and rhythms.
@@ -50,21 +45,6 @@ pub struct Settings {
     pub http_addr: Option<SocketAddr>,
     /// Turns start-up warnings about data safety into errors.
     pub strict: bool,
-}
-
-/// How to reach Redis.
-#[derive(Debug, Clone)]
-pub struct RedisSettings {
-    /// The URL without its password: safe to print.
-    pub display_url: String,
-    /// The URL, password included (from the URL, or from `redis-password-file`).
-    pub url: Secret,
-    /// The path of `redis-password-file`: read again when the server refuses the password.
-    pub password_file: Option<String>,
-    /// How the connection is encrypted (`redis-tls-*`); none: it is not, or is a socket of this machine.
-    pub tls: Option<Tls>,
-    /// Does nothing of it leave this machine?
-    pub is_local: bool,
 }
 
 /// The streams, the group and the keys beside them.

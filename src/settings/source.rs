@@ -8,8 +8,8 @@ use std::path::Path;
 use super::file;
 use super::nearest::nearest;
 use super::report::Problem;
-use super::secret::without_credentials;
 use super::table::{DefaultValue, Reach, TABLE};
+use crate::secret::without_credentials;
 
 /// Values by setting name.
 pub type Values = BTreeMap<&'static str, String>;

@@ -1,7 +1,7 @@
 //! Which engine starts containers, and how.
 
 use super::{Check, Read, parse, tls};
-use crate::settings::secret::without_credentials;
+use crate::secret::without_credentials;
 use crate::settings::source::Origin;
 use crate::settings::{EngineKind, EngineSettings, SimulatedSettings};
 use crate::tls::Tls;

@@ -16,14 +16,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::report::{Problem, Report};
-use super::secret::without_credentials;
 use super::shape::Shape;
 use super::source::{Collected, Origin, Raw, Sources, problem};
 use super::table::{Row, TABLE, row};
 use super::{FaultSettings, LogFormat, Settings};
 use crate::faults::Point;
-
-pub use redis::read_password;
+use crate::secret::without_credentials;
 
 /// Every setting, and how it came to be.
 #[derive(Debug, Clone)]
