@@ -10,7 +10,8 @@
 //!             worker  stream  contract  worker::work, start, engine   worker   stream (one script)
 //! ```
 //!
-//! Imports run one way, downwards in the list below; `tests/it/tidy.rs` proves it. `docs/architecture.md` is the long form.
+//! A module imports only what is above it in the list below, except that `settings` names the `config` of all of them;
+//! `tests/it/tidy.rs` proves it. `docs/architecture.md` is the long form.
 
 // which build this is
 pub mod version;
@@ -22,8 +23,6 @@ pub mod tls;
 pub mod secret;
 // files that settings name, read whole
 pub mod files;
-// everything an operator decides
-pub mod settings;
 // places where a process can be made to die or stop, for tests
 pub mod faults;
 // the only place that knows the Redis client
@@ -34,6 +33,8 @@ pub mod stream;
 pub mod engine;
 // one game's engine container, started exactly once in effect
 pub mod start;
+// everything an operator decides, put together from the `config` of each module
+pub mod settings;
 // what a process counts
 pub mod metrics;
 // one replica

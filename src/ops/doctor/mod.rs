@@ -20,8 +20,9 @@ pub use secrets::secrets;
 
 use super::connect::within;
 use super::{SCHEMA_VERSION, View};
+use crate::engine::config::EngineKind;
 use crate::redis::Config;
-use crate::settings::{EngineKind, Settings};
+use crate::settings::Settings;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

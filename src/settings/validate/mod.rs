@@ -8,6 +8,7 @@ mod parse;
 // the groups of settings
 mod engine;
 mod redis;
+mod start;
 mod streams;
 mod tls;
 mod worker;
@@ -15,12 +16,13 @@ mod worker;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Settings;
 use super::report::{Problem, Report};
 use super::shape::Shape;
 use super::source::{Collected, Origin, Raw, Sources, problem};
 use super::table::{Row, TABLE, row};
-use super::{FaultSettings, LogFormat, Settings};
-use crate::faults::Point;
+use crate::faults::{self, Point};
+use crate::observe::config::LogFormat;
 use crate::secret::without_credentials;
 
 /// Every setting, and how it came to be.
@@ -65,6 +67,7 @@ fn settings(check: &mut Check) -> Option<Settings> {
     let stream = streams::settings(check);
     let worker = worker::settings(check);
     let engine = engine::settings(check, worker.as_ref().map(|worker| worker.slots));
+    let start = start::settings(check);
     let faults = faults(check);
     let log_format =
         check.choice("log-format", &[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)]);
@@ -76,6 +79,7 @@ fn settings(check: &mut Check) -> Option<Settings> {
         stream: stream?,
         worker: worker?,
         engine: engine?,
+        start: start?,
         faults: faults?,
         log_format: log_format?,
         http_addr: http_addr?,
@@ -109,11 +113,11 @@ fn ledger_outlives_runs(check: &mut Check) {
 }
 
 /// Both points are refused unless fault injection is allowed, so that a left-over variable kills nobody.
-fn faults(check: &mut Check) -> Option<FaultSettings> {
+fn faults(check: &mut Check) -> Option<faults::Config> {
     let allowed = check.switch("allow-fault-injection");
     let crash_at = point(check, "crash-at", allowed);
     let pause_at = point(check, "pause-at", allowed);
-    Some(FaultSettings { crash_at: crash_at?, pause_at: pause_at? })
+    Some(faults::Config { crash_at: crash_at?, pause_at: pause_at? })
 }
 
 fn point(check: &mut Check, name: &'static str, allowed: Option<bool>) -> Read<Option<Point>> {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use startjobs::engine::Readiness;
+use startjobs::engine::{EngineKind, Readiness};
 use startjobs::redis::Address;
 use startjobs::settings::flags;
 use startjobs::settings::table::Group;
-use startjobs::settings::{EngineKind, Loaded, OutcomeFields, Settings};
+use startjobs::settings::{Loaded, Settings};
+use startjobs::stream::OutcomeFields;
 
 use super::{file, good, problems, shown, sources};
 
@@ -20,7 +21,7 @@ fn the_defaults_mean_what_they_say() {
     assert_eq!(settings.stream.max_field_bytes, 64 * 1024);
     assert_eq!(settings.worker.renewal_interval(), Duration::from_secs(5) / 3);
     assert_eq!(settings.engine.kind, EngineKind::Docker);
-    assert_eq!(settings.engine.readiness, Readiness::Tcp);
+    assert_eq!(settings.start.readiness, Readiness::Tcp);
     assert_eq!(settings.http_addr, None);
 }
 
@@ -91,7 +92,7 @@ fn computed_defaults_follow_what_they_are_computed_from() {
 
 #[test]
 fn good_values_of_every_form() {
-    let readiness = |text| good(&[("readiness", text)], &[]).settings.engine.readiness;
+    let readiness = |text| good(&[("readiness", text)], &[]).settings.start.readiness;
     assert_eq!(readiness("health"), Readiness::Health);
     assert_eq!(readiness("http:/healthz"), Readiness::Http("/healthz".into()));
     let latency = |text| good(&[("simulated-latency", text)], &[]).settings.engine.simulated;
