@@ -6,8 +6,8 @@ use std::ops::Range;
 use toml::{Spanned, Value};
 
 use super::nearest::nearest;
+use super::raw::{Origin, Raw};
 use super::report::Problem;
-use super::source::{Origin, Raw, allowed_in_file, problem};
 use super::table::{self, TABLE};
 use crate::files::{count_lines, read_text};
 use crate::secret::without_credentials;
@@ -28,7 +28,7 @@ pub(super) fn read(config: &Raw) -> Contents {
     let text = match read_text(path, FILE_BYTES_MAX) {
         Ok(text) => text,
         Err(why) => {
-            contents.problems.push(problem("config", config, why));
+            contents.problems.push(Problem::with("config", config, why));
             return contents;
         }
     };
@@ -39,7 +39,7 @@ pub(super) fn read(config: &Raw) -> Contents {
             let line = line_of(&text, error.span());
             let message = without_credentials(first_line(error.message()));
             let advice = format!("is not TOML: line {line}: {message}");
-            contents.problems.push(problem("config", config, advice));
+            contents.problems.push(Problem::with("config", config, advice));
             return contents;
         }
     };
@@ -62,7 +62,7 @@ pub(super) fn read(config: &Raw) -> Contents {
 /// The setting a key names and its value as a text, or what is wrong with it.
 fn understand(key: &str, value: &Value) -> Result<(&'static str, String), String> {
     let Some(row) = table::row(key) else {
-        let known = TABLE.iter().filter(|row| allowed_in_file(row.reach));
+        let known = TABLE.iter().filter(|row| row.reach.includes_files());
         return Err(match (nearest(key, known.map(|row| row.name)), value) {
             (Some(near), _) => format!("is not a setting; did you mean {near}?"),
             (None, Value::Table(_)) => {
@@ -71,7 +71,7 @@ fn understand(key: &str, value: &Value) -> Result<(&'static str, String), String
             (None, _) => "is not a setting; `startjobs config show` lists all of them".to_owned(),
         });
     };
-    if !allowed_in_file(row.reach) {
+    if !row.reach.includes_files() {
         let variable = row.environment();
         return Err(format!("cannot be set in a file; use {variable}"));
     }

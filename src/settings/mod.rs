@@ -7,6 +7,7 @@ pub mod table;
 mod file;
 pub mod flags;
 mod nearest;
+mod raw;
 mod source;
 // what the texts mean
 mod redis_url;
@@ -25,8 +26,9 @@ use crate::start::config as start;
 use crate::stream::config as stream;
 use crate::worker::config as worker;
 
+pub use raw::Origin;
 pub use report::{Problem, Report};
-pub use source::{Origin, Sources, Values};
+pub use source::{Sources, Values};
 pub use validate::{Loaded, ResolvedSetting};
 
 /// Every setting, typed, complete and cross-checked.

@@ -1,10 +1,11 @@
 //! Which engine starts containers, and how.
 
-use super::{Check, Read, parse, tls};
+use super::check::{Check, Read};
+use super::{parse, tls};
 use crate::engine::config::{Config, EngineKind};
 use crate::engine::simulated::config::Config as SimulatedConfig;
 use crate::secret::without_credentials;
-use crate::settings::source::Origin;
+use crate::settings::raw::Origin;
 use crate::tls::Tls;
 
 /// A Docker Engine serialises most of a start: more at once only makes each of them slower.

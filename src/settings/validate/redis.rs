@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Check, Read, tls};
+use super::check::{Check, Read};
+use super::tls;
 use crate::redis::config::{Config, read_password};
 use crate::secret::Secret;
 use crate::secret::{of_broken_url, of_missing_file};

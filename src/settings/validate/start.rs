@@ -1,6 +1,7 @@
 //! How a game engine is started, and how long what is left over is kept.
 
-use super::{Check, parse};
+use super::check::Check;
+use super::parse;
 use crate::start::config::Config;
 
 /// The longest host id: every record and label holds it.

@@ -1,6 +1,6 @@
 //! The streams, the group and the keys beside them.
 
-use super::Check;
+use super::check::Check;
 use crate::stream::config::{Config, OutcomeFields};
 
 /// The label of the original worker in its offset store; it stays the same whatever the stream is called.

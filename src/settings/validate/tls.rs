@@ -1,6 +1,6 @@
 //! The files of an encrypted connection. Nothing here may put their contents into a problem.
 
-use super::{Check, Read};
+use super::check::{Check, Read};
 use crate::files::read_bytes;
 use crate::tls::{FileError, Identity, Peer, Roots, Tls, certificates, private_key};
 

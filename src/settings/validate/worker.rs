@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Check;
+use super::check::Check;
 use crate::worker::config::Config;
 
 /// How many times its slots a replica lets back off, unless told otherwise.
