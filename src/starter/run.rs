@@ -6,19 +6,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::handler::StartJobs;
 use crate::contract::job_result::{FIELDS, ORIGINAL_FIELDS};
-use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::engine::simulated::SimulatedEngine;
+use crate::engine::{Engine, EngineKind};
 use crate::faults::Faults;
 use crate::metrics::metered_engine::MeteredEngine;
-use crate::settings::{EngineKind, OutcomeFields, Settings};
+use crate::settings::Settings;
 use crate::start::attempt::Launch;
 use crate::start::reconcile::Reconciler;
 use crate::start::record::Records;
 use crate::start::{Service, StartService};
+use crate::stream::OutcomeFields;
 use crate::worker::handler::Handler;
 use crate::worker::replica::Exit;
-use crate::worker::run::{Config, Instruments, RunError, Site, run as run_worker};
+use crate::worker::run::{Instruments, ReplicaConfig, RunError, Site, run as run_worker};
 
 /// Runs one replica until `stop` is cancelled.
 pub async fn run(settings: Settings, instruments: Instruments, stop: CancellationToken) -> Result<Exit, RunError> {
@@ -41,7 +42,7 @@ async fn run_as(
     instruments: Instruments,
     stop: CancellationToken,
 ) -> Result<Exit, RunError> {
-    let config = Config {
+    let config = ReplicaConfig {
         redis: settings.redis.clone(),
         stream: settings.stream.clone(),
         worker: settings.worker.clone(),
@@ -59,12 +60,12 @@ fn handler(
     let engine: Arc<dyn Engine> = Arc::new(MeteredEngine::new(engine(settings, site)?, Arc::clone(site.metrics)));
     let kind = engine.kind();
     let records = records(settings, site);
-    let (host_id, grace) = (settings.engine.host_id.clone(), settings.engine.reconcile_grace);
+    let (host_id, grace) = (settings.start.host_id.clone(), settings.start.reconcile_grace);
     let reconciler = Reconciler::new(records.clone(), Arc::clone(&engine), host_id, grace);
     Ok(Arc::new(StartJobs {
         service: other.unwrap_or_else(|| Arc::new(service(settings, records, engine, site))),
         reconciler,
-        reconcile_interval: settings.engine.reconcile_interval,
+        reconcile_interval: settings.start.reconcile_interval,
         engine: kind,
         max_field_bytes: settings.stream.max_field_bytes,
         outcome_fields: match settings.stream.outcome_fields {
@@ -90,7 +91,7 @@ fn engine(settings: &Settings, site: &Site<'_>) -> Result<Arc<dyn Engine>, RunEr
         ),
         EngineKind::Simulated => Arc::new(SimulatedEngine::new(
             Arc::clone(site.commands),
-            &engine.record_prefix,
+            &settings.start.record_prefix,
             engine.simulated.clone(),
             engine.start_concurrency,
         )),
@@ -99,16 +100,16 @@ fn engine(settings: &Settings, site: &Site<'_>) -> Result<Arc<dyn Engine>, RunEr
 
 fn records(settings: &Settings, site: &Site<'_>) -> Records {
     let stream = (settings.stream.jobs.as_str(), settings.stream.group.as_str());
-    let prefix = &settings.engine.record_prefix;
+    let prefix = &settings.start.record_prefix;
     Records::new(Arc::clone(site.commands), prefix, stream, site.consumer, settings.worker.claim_idle)
 }
 
 fn service(settings: &Settings, records: Records, engine: Arc<dyn Engine>, site: &Site<'_>) -> Service {
     let launch = Launch {
         port: settings.engine.port,
-        readiness: settings.engine.readiness.clone(),
-        ready_timeout: settings.engine.ready_timeout,
+        readiness: settings.start.readiness.clone(),
+        ready_timeout: settings.start.ready_timeout,
     };
-    let host_id = settings.engine.host_id.clone();
+    let host_id = settings.start.host_id.clone();
     Service::new(records, engine, Arc::clone(site.faults), launch, host_id, settings.worker.max_run)
 }

@@ -15,8 +15,7 @@ use super::Group;
 use super::entry_id::EntryId;
 use crate::contract::Fields;
 use crate::contract::dead_letter::size_of;
-use crate::redis::{Connection, Kind, RedisError, Role, Value};
-use crate::settings::RedisSettings;
+use crate::redis::{self, Connection, Kind, RedisError, Role, Value};
 
 /// How long one reply may take, first and at last, in claim idles: what the fleet takes for a stall anyway, and six times as
 /// long as that.
@@ -65,7 +64,7 @@ pub struct Fetched {
 /// Reads payloads for one consumer.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    redis: RedisSettings,
+    redis: redis::Config,
     group: Group,
     /// The fields of a job, and how many bytes of each are taken.
     job_fields: (&'static [&'static str], usize),
@@ -77,7 +76,7 @@ impl Fetcher {
     /// A fetcher for the consumer of `group`, whose jobs have these fields, of which so many bytes each are taken. Touches
     /// nothing.
     pub fn new(
-        redis: &RedisSettings,
+        redis: &redis::Config,
         group: &Group,
         claim_idle: Duration,
         job_fields: (&'static [&'static str], usize),

@@ -4,7 +4,7 @@ use tokio::time::{Instant, sleep};
 
 use super::WORKER;
 use super::handler::Handler;
-use super::run::{Config, RunError};
+use super::run::{ReplicaConfig, RunError};
 use super::stages::backoff::CALLS;
 use super::troubles::{Trouble, Troubles};
 use crate::redis::server::{self, Danger};
@@ -14,7 +14,7 @@ use crate::stream::adopt::{Adoption, AdoptionState};
 
 /// A connection; waits until there is one.
 pub(super) async fn connect(
-    config: &Config,
+    config: &ReplicaConfig,
     role: Role,
     consumer: &str,
     troubles: &mut Troubles,
@@ -31,7 +31,7 @@ pub(super) async fn connect(
 
 /// What endangers data is logged, and refused where `strict` is on.
 pub(super) async fn check_server(
-    config: &Config,
+    config: &ReplicaConfig,
     commands: &Connection,
     troubles: &mut Troubles,
 ) -> Result<(), RunError> {
@@ -68,7 +68,11 @@ pub(super) async fn await_engine(handler: &dyn Handler, troubles: &mut Troubles)
 
 /// Makes the group usable. An offset that another client moved while other replicas seem present is looked at again until
 /// those that died have expired: only replicas that live keep it from being taken over.
-pub(super) async fn adopt(group: &Group, config: &Config, troubles: &mut Troubles) -> Result<Adoption, RunError> {
+pub(super) async fn adopt(
+    group: &Group,
+    config: &ReplicaConfig,
+    troubles: &mut Troubles,
+) -> Result<Adoption, RunError> {
     let claim_idle = config.worker.claim_idle;
     let patience = Instant::now() + claim_idle + CALLS.max;
     loop {

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Config;
 use super::clock::Clock;
 use super::handler::Failure;
 use super::stages::command::Command;
@@ -22,8 +23,6 @@ use super::work::{Conclusion, Ticket, Work};
 use crate::faults::{Faults, Point};
 use crate::metrics::Metrics;
 use crate::redis::RedisError;
-use crate::settings::{StreamSettings, WorkerSettings};
-use crate::stream::Group;
 use crate::stream::adopt::Adoption;
 use crate::stream::claim::{Aim, Swept};
 use crate::stream::entry_id::EntryId;
@@ -33,6 +32,7 @@ use crate::stream::past::Past;
 use crate::stream::read::{Read, Reader};
 use crate::stream::renew::{Renewed, ReplicaState};
 use crate::stream::settle::{SettleReply, Terms};
+use crate::stream::{self, Group};
 
 /// How a call ended.
 #[derive(Debug)]
@@ -88,8 +88,8 @@ pub(crate) struct Calls {
     clock: Arc<Clock>,
     faults: Arc<Faults>,
     metrics: Arc<Metrics>,
-    worker: WorkerSettings,
-    stream: StreamSettings,
+    worker: Config,
+    stream: stream::Config,
     /// Ends the reading of payloads that is under way.
     end_fetches: CancellationToken,
     under_way: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -115,7 +115,7 @@ pub(crate) struct Callers {
 
 impl Calls {
     /// Nothing is under way.
-    pub(crate) fn new(callers: Callers, worker: WorkerSettings, stream: StreamSettings) -> Self {
+    pub(crate) fn new(callers: Callers, worker: Config, stream: stream::Config) -> Self {
         Self {
             group: callers.group,
             reader: Arc::new(callers.reader),

@@ -12,6 +12,8 @@
 //!                                      keeper  doubt  upkeep             (gate, held)
 //! ```
 
+// limits and rhythms
+pub mod config;
 // what a kind of job is to the worker
 pub mod handler;
 // the stages: they decide, and do nothing else
@@ -38,6 +40,8 @@ pub(crate) mod clock;
 mod boot;
 // wiring
 pub mod run;
+
+pub use config::Config;
 
 /// The value of the original worker's `worker` log field.
 pub(crate) const WORKER: &str = "rtmanager.startjobs";

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::Config;
 use super::WORKER;
 use super::calls::{Calls, Event, Presence, next_turn};
 use super::handler::Handler;
@@ -28,7 +29,6 @@ use super::stages::turn::Turn;
 use super::stages::upkeep::{Intervals, Upkeep};
 use super::troubles::{Trouble, Troubles};
 use super::vitals::Vitals;
-use crate::settings::WorkerSettings;
 use crate::stream::entry_id::EntryId;
 use crate::stream::renew::ReplicaState;
 use crate::stream::settle::index_within;
@@ -53,7 +53,7 @@ pub(crate) struct Parts {
     /// Knows what a job asks for.
     pub(crate) handler: Arc<dyn Handler>,
     /// Limits and rhythms.
-    pub(crate) config: WorkerSettings,
+    pub(crate) config: Config,
     /// How long the ledger remembers.
     pub(crate) ledger_ttl: Duration,
     /// Members of the presence record that do not change: JSON without braces.
@@ -71,7 +71,7 @@ pub(crate) struct Parts {
 /// One replica.
 #[derive(Debug)]
 pub(crate) struct Replica {
-    pub(super) config: WorkerSettings,
+    pub(super) config: Config,
     pub(super) about: String,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) calls: Calls,

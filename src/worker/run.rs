@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::Config;
 use super::WORKER;
 use super::boot;
 use super::calls::{Callers, Calls};
@@ -19,21 +20,20 @@ use super::vitals::Vitals;
 use super::work::Work;
 use crate::faults::Faults;
 use crate::metrics::Metrics;
-use crate::redis::{Connection, Role};
-use crate::settings::{RedisSettings, StreamSettings, WorkerSettings};
-use crate::stream::Group;
+use crate::redis::{self, Connection, Role};
 use crate::stream::fetch::Fetcher;
 use crate::stream::read::Reader;
+use crate::stream::{self, Group};
 
 /// What a replica is configured by.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct ReplicaConfig {
     /// How to reach Redis.
-    pub redis: RedisSettings,
+    pub redis: redis::Config,
     /// The streams, the group and the keys beside them.
-    pub stream: StreamSettings,
+    pub stream: stream::Config,
     /// Limits and rhythms.
-    pub worker: WorkerSettings,
+    pub worker: Config,
     /// A server that endangers data is refused.
     pub strict: bool,
 }
@@ -65,7 +65,7 @@ pub struct Instruments {
 
 impl Instruments {
     /// Instruments of a process that is about to start.
-    pub fn new(config: &WorkerSettings) -> Self {
+    pub fn new(config: &Config) -> Self {
         let metrics = Metrics::new();
         metrics.slots.set(i64::try_from(config.slots).unwrap_or(i64::MAX));
         Self { metrics: Arc::new(metrics), vitals: Arc::new(Vitals::new(config)) }
@@ -87,7 +87,7 @@ pub struct Site<'a> {
 
 /// Runs one replica until `stop` is cancelled.
 pub async fn run(
-    config: Config,
+    config: ReplicaConfig,
     faults: Faults,
     instruments: Instruments,
     stop: CancellationToken,
@@ -119,7 +119,7 @@ pub async fn run(
 }
 
 async fn start(
-    config: &Config,
+    config: &ReplicaConfig,
     faults: Arc<Faults>,
     Instruments { metrics, vitals }: Instruments,
     handler: impl FnOnce(&Site<'_>) -> Result<Arc<dyn Handler>, RunError>,
@@ -160,13 +160,7 @@ async fn start(
     Ok((replica, adoption.mirror))
 }
 
-fn work(
-    config: &WorkerSettings,
-    handler: &Arc<dyn Handler>,
-    group: Group,
-    metrics: Arc<Metrics>,
-    clock: Arc<Clock>,
-) -> Work {
+fn work(config: &Config, handler: &Arc<dyn Handler>, group: Group, metrics: Arc<Metrics>, clock: Arc<Clock>) -> Work {
     Work {
         handler: Arc::clone(handler),
         group,
@@ -182,7 +176,7 @@ fn work(
 
 /// JSON members of the presence record, without braces. A reader may have other settings: what it judges this replica by is
 /// written here.
-fn about(config: &WorkerSettings, engine: &str, host: &str) -> String {
+fn about(config: &Config, engine: &str, host: &str) -> String {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let about = serde_json::json!({
         "host": host,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::config::Config;
 use super::troubles::Trouble;
-use crate::settings::WorkerSettings;
 
 /// The signs of life of one process.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct Readiness {
 
 impl Vitals {
     /// A process that is about to start.
-    pub fn new(config: &WorkerSettings) -> Self {
+    pub fn new(config: &Config) -> Self {
         let signs = Signs {
             has_started: false,
             is_draining: false,
