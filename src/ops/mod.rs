@@ -78,7 +78,7 @@ impl View {
                 dead: Script::new(include_str!("scripts/dead.lua")),
             }),
             // As nobody: no call that is made for a consumer is made through this.
-            as_group: Group::new(&settings.stream, "", Arc::clone(&connection)),
+            as_group: Group::new(&settings.stream, Arc::clone(&connection)),
             connection,
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fred::interfaces::StreamsInterface;
 
 use super::entry_id::EntryId;
-use super::{count, id_of};
+use super::group::{count, id_of};
 use crate::contract::Fields;
 use crate::contract::dead_letter::{HEAD_FIELDS, OUTCOME_ID, says_cut};
 use crate::redis::{Connection, RedisError, Script, Value};

@@ -11,8 +11,8 @@ use fred::interfaces::StreamsInterface;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Group;
 use super::entry_id::EntryId;
+use super::group::Member;
 use crate::contract::Fields;
 use crate::contract::dead_letter::size_of;
 use crate::contract::start_job::FIELDS;
@@ -67,19 +67,19 @@ pub struct Fetched {
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     redis: RedisSettings,
-    group: Group,
+    member: Member,
     max_field_bytes: usize,
     patience_min: Duration,
     patience_max: Duration,
 }
 
 impl Fetcher {
-    /// A fetcher for the consumer of `group`. Touches nothing.
-    pub fn new(redis: &RedisSettings, group: &Group, claim_idle: Duration) -> Self {
+    /// A fetcher for this consumer. Touches nothing.
+    pub fn new(redis: &RedisSettings, member: &Member, claim_idle: Duration) -> Self {
         Self {
             redis: redis.clone(),
-            max_field_bytes: group.settings.max_field_bytes,
-            group: group.clone(),
+            max_field_bytes: member.group.settings.max_field_bytes,
+            member: member.clone(),
             patience_min: claim_idle.mul_f64(PATIENCE_MIN),
             patience_max: claim_idle.mul_f64(PATIENCE_MAX),
         }
@@ -167,7 +167,7 @@ impl Fetcher {
     }
 
     async fn connect(&self, patience: Duration) -> Result<Connection, RedisError> {
-        let name = format!("startjobs:{}", self.group.consumer());
+        let name = format!("startjobs:{}", self.member.consumer());
         let opening = Connection::open(&self.redis, Role::Bulk(patience), &name, |_| {});
         timeout(CONNECT_WITHIN, opening).await.unwrap_or_else(|_| {
             Err(RedisError { kind: Kind::Unreachable, text: "no connection for reading payloads".to_owned() })
@@ -175,7 +175,7 @@ impl Fetcher {
     }
 
     async fn redis_answers(&self) -> bool {
-        self.group.is_paused().await.is_ok()
+        self.member.group().is_paused().await.is_ok()
     }
 
     async fn read(&self, connection: &Connection, id: EntryId, want: Want) -> Result<Payload, RedisError> {
@@ -186,7 +186,7 @@ impl Fetcher {
     }
 
     async fn whole(&self, connection: &Connection, id: EntryId) -> Result<Payload, RedisError> {
-        let (jobs, id) = (self.group.keys().jobs.as_str(), id.to_string());
+        let (jobs, id) = (self.member.group().keys().jobs.as_str(), id.to_string());
         let reply = connection.client().xrange(jobs, id.as_str(), id.as_str(), None).await;
         let entries: Vec<(String, Fields)> = reply.map_err(|error| connection.failed(error))?;
         Ok(entries.into_iter().next().map_or(Payload::Gone, |(_, fields)| Payload::Whole(fields)))
@@ -200,8 +200,9 @@ impl Fetcher {
     async fn job_fields(&self, connection: &Connection, id: EntryId) -> Result<Payload, RedisError> {
         let limit = i64::try_from(self.max_field_bytes).unwrap_or(i64::MAX);
         let args = [id.to_string().into(), limit.into()].into_iter().chain(FIELDS.map(Value::from));
-        let keys = vec![self.group.keys().jobs.clone()];
-        let reply = self.group.scripts.known_fields.run(connection, keys, args.collect::<Vec<Value>>()).await?;
+        let keys = vec![self.member.group().keys().jobs.clone()];
+        let reply =
+            self.member.group().scripts.known_fields.run(connection, keys, args.collect::<Vec<Value>>()).await?;
         if reply.is_null() {
             return Ok(Payload::Gone);
         }

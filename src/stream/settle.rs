@@ -1,12 +1,11 @@
 //! Settling: the outcome, the dead letter, the ledger, the acknowledgement and the mirror of a batch, in one step.
 
-use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::entry_id::EntryId;
-use super::{Group, Told, count, delivered_of};
+use super::group::{Group, Member, count, delivered_of};
 use crate::contract::dead_letter::DeadLetter;
 use crate::contract::job_result::{FIELDS, JobResult, ORIGINAL_FIELDS};
 use crate::redis::packed::Strings;
@@ -86,17 +85,28 @@ pub struct SettleReply {
     pub delivered: Option<EntryId>,
     /// One per entry, in order.
     pub settled: Vec<Settled>,
+    /// This call has written the ledger's index: to be handed to the next one.
+    pub index_mark: Option<IndexMark>,
 }
 
-impl Group {
+/// When the ledger's index was last written for a bucket. One write is enough for a while: the janitor drops a bucket that
+/// much later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexMark {
+    hour: u64,
+    at: Instant,
+}
+
+impl Member {
     /// Settles at most [`BATCH_MAX`] entries of one ledger hour, of which this consumer holds `held` in all. Where none
-    /// `may_have_attempts`, there is nothing to forget. After an error nothing is known, and calling again with the same
-    /// entries is safe.
+    /// `may_have_attempts`, there is nothing to forget. `mark` is the last [`SettleReply::index_mark`], or nothing where
+    /// Redis may have lost the index. After an error nothing is known, and calling again with the same entries is safe.
     pub async fn settle(
         &self,
         batch: &[(EntryId, Ending)],
         held: usize,
         may_have_attempts: bool,
+        mark: Option<IndexMark>,
     ) -> Result<SettleReply, RedisError> {
         debug_assert!(!batch.is_empty() && batch.len() <= BATCH_MAX, "a batch is bounded and not empty");
         let ids = || batch.iter().map(|(id, _)| *id);
@@ -105,15 +115,17 @@ impl Group {
         };
         let hour = first.ledger_hour();
         debug_assert_eq!(hour, last.ledger_hour(), "a batch has one ledger bucket");
-        let (sent_at, tells_index) = (Instant::now(), self.is_telling_due(hour));
-        let keys = [&self.key_list[..SHARED_KEYS], &[self.keys.ledger_bucket(hour).into()]].concat();
+        let group = &self.group;
+        let sent_at = Instant::now();
+        let is_marked = mark.is_some_and(|mark| mark.hour == hour && sent_at < mark.at + group.index_within());
+        let keys = [&group.key_list[..SHARED_KEYS], &[group.keys.ledger_bucket(hour).into()]].concat();
         let args = [
             count(held.saturating_add(BATCH_MAX)),
             first.to_string().into(),
             last.to_string().into(),
-            Value::Bytes(self.packed(batch, tells_index, may_have_attempts)?),
+            Value::Bytes(group.packed(batch, !is_marked, may_have_attempts)?),
         ];
-        let reply = self.call_with(&self.scripts.settle, keys, args).await?;
+        let reply = group.call_with(&group.scripts.settle, keys, self.named(args)).await?;
         let (mirror_move, mirror, foreign, delivered, statuses): (String, String, String, String, Vec<String>) =
             reply.convert()?;
         let settled: Vec<Settled> = if statuses.is_empty() {
@@ -124,9 +136,7 @@ impl Group {
         if settled.len() != batch.len() {
             return Err(RedisError::unexpected("settle count"));
         }
-        if tells_index && settled.contains(&Settled::Done) {
-            *self.lock_told() = Some(Told { hour, at: sent_at });
-        }
+        let has_marked = !is_marked && settled.contains(&Settled::Done);
         Ok(SettleReply {
             mirror_move: match mirror_move.as_str() {
                 "raised" => MirrorMove::Raised,
@@ -137,33 +147,22 @@ impl Group {
             foreign: Some(foreign).filter(|text| !text.is_empty()),
             delivered: delivered_of(&delivered)?,
             settled,
+            index_mark: has_marked.then_some(IndexMark { hour, at: sent_at }),
         })
     }
+}
 
-    /// The ledger's index says when something was last added to a bucket to within so much; the janitor waits for so much
-    /// longer.
+impl Group {
+    /// How long a bucket counts as written in the ledger's index; the janitor waits for so much longer.
     pub(super) fn index_within(&self) -> Duration {
         self.settings.ledger_ttl / 64
-    }
-
-    fn is_telling_due(&self, hour: u64) -> bool {
-        !self.lock_told().is_some_and(|told| told.hour == hour && told.at.elapsed() < self.index_within())
-    }
-
-    /// Redis may have lost what it was told of the index.
-    pub fn tell_index_again(&self) {
-        *self.lock_told() = None;
-    }
-
-    fn lock_told(&self) -> MutexGuard<'_, Option<Told>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The batch as one MessagePack array of byte strings: what holds for all, the ids, then each entry's verb and values.
     fn packed(
         &self,
         batch: &[(EntryId, Ending)],
-        tells_index: bool,
+        writes_index: bool,
         may_have_attempts: bool,
     ) -> Result<Bytes, RedisError> {
         let outcome_values = match self.settings.outcome_fields {
@@ -178,7 +177,7 @@ impl Group {
         strings.push(outcome_values.to_string().as_bytes());
         strings.push(dead_max.as_bytes());
         strings.push(self.settings.ledger_ttl.as_millis().to_string().as_bytes());
-        strings.push(yes_or_empty(tells_index));
+        strings.push(yes_or_empty(writes_index));
         strings.push(yes_or_empty(may_have_attempts));
         for (id, _) in batch {
             strings.push(id.to_string().as_bytes());

@@ -26,7 +26,7 @@ use crate::stream::Delivery;
 use crate::stream::claim::Aim;
 use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::{Fetched, Payload};
-use crate::stream::past::Past;
+use crate::stream::history::History;
 use crate::stream::read::Read;
 use crate::stream::settle::{Ending, MirrorMove, SettleReply, Settled};
 
@@ -104,20 +104,20 @@ impl Replica {
         self.admit(helds);
     }
 
-    fn admitted(&mut self, helds: Vec<Held>, result: Result<Vec<Past>, RedisError>) {
+    fn admitted(&mut self, helds: Vec<Held>, result: Result<Vec<History>, RedisError>) {
         self.under_way.admissions -= 1;
         let pasts = match self.checked(Trouble::Admit, result) {
             Ok(pasts) => pasts,
             // The question is asked again until it is answered; a drain gives the entries back instead.
             Err(delay) if self.mode == Mode::Running => return self.admit_later(helds, delay),
-            Err(_) => vec![Past::default(); helds.len()],
+            Err(_) => vec![History::default(); helds.len()],
         };
         for (held, past) in helds.into_iter().zip(pasts) {
             self.take_on(held, past);
         }
     }
 
-    pub(super) fn take_on(&mut self, mut held: Held, past: Past) {
+    pub(super) fn take_on(&mut self, mut held: Held, past: History) {
         held.crashes = held.crashes.max(past.crashes);
         held.failures = held.failures.max(past.failures);
         let is_suspect = held.is_suspect() && self.alone != Some(held.id());
@@ -178,11 +178,11 @@ impl Replica {
         self.due.read = self.due.read.max(due + CALLS.max);
         self.due.sweep = self.due.sweep.max(due + CALLS.max);
         self.under_way.admissions += 1;
-        let group = self.group.clone();
+        let member = self.member.clone();
         let ask = async move {
             tokio::time::sleep_until(due).await;
             let ids: Vec<_> = helds.iter().map(Held::id).collect();
-            let past = group.past(&ids).await;
+            let past = member.group().history(&ids).await;
             Event::Admitted(helds, past)
         };
         self.operations.push(ask.boxed());
@@ -217,7 +217,7 @@ impl Replica {
             crashes,
             failures,
             dead_at_ms: now_ms(),
-            consumer: self.group.consumer().to_owned(),
+            consumer: self.member.consumer().to_owned(),
             original: held.kept.clone(),
         }
     }
@@ -406,6 +406,7 @@ impl Replica {
     }
 
     fn look_at_mirror(&mut self, reply: &SettleReply) {
+        self.index_mark = reply.index_mark.or(self.index_mark);
         let (stream, mirror) = (&self.stream.jobs, &reply.mirror);
         if reply.mirror_move == MirrorMove::Lowered {
             self.metrics.mirror_lowered.inc();

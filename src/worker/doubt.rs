@@ -112,13 +112,13 @@ impl Replica {
         }
         self.doubt.due = Some(now + claim_idle.max(FRESH_WITHIN));
         self.doubt.is_under_way = true;
-        let (commands, stream) = (self.group.commands().clone(), self.stream.clone());
-        let (consumer, about) = (self.group.consumer().to_owned(), self.presence());
+        let (commands, stream) = (self.member.group().commands().clone(), self.stream.clone());
+        let (consumer, about) = (self.member.consumer().to_owned(), self.presence());
         let ids = self.holdings.to_renew(now, self.settings.max_run);
         let call = async move {
             let Ok(fresh) = commands.fresh(FRESH_WITHIN).await else { return Event::Doubted(false) };
-            let group = Group::new(&stream, &consumer, fresh.into());
-            Event::Doubted(group.renew(ReplicaState::Running, &about, &ids).await.is_ok())
+            let member = Group::new(&stream, fresh.into()).member(&consumer);
+            Event::Doubted(member.renew(ReplicaState::Running, &about, &ids).await.is_ok())
         };
         self.operations.push(call.boxed());
     }
@@ -127,7 +127,7 @@ impl Replica {
         self.doubt.tried(works);
         if works {
             // Whatever is wrong with the present client, the next has nothing of it.
-            self.group.commands().replace();
+            self.member.group().commands().replace();
         }
     }
 

@@ -7,8 +7,8 @@ use crate::start::reconcile::Reconciled;
 use crate::stream::adopt::Adoption;
 use crate::stream::claim::Swept;
 use crate::stream::fetch::Fetched;
+use crate::stream::history::History;
 use crate::stream::janitor::Tidied;
-use crate::stream::past::Past;
 use crate::stream::read::Read;
 use crate::stream::renew::Renewed;
 use crate::stream::settle::{Ending, SettleReply};
@@ -19,7 +19,7 @@ pub(super) enum Event {
     /// A blocking read returned.
     Read(Result<Read, RedisError>),
     /// What is known was asked about entries that are in our hands now.
-    Admitted(Vec<Held>, Result<Vec<Past>, RedisError>),
+    Admitted(Vec<Held>, Result<Vec<History>, RedisError>),
     /// Payloads of entries that came by their ids were read, as far as they were.
     Fetched(Vec<Held>, Fetched),
     /// The same of one that had not arrived before.

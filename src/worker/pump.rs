@@ -16,7 +16,7 @@ use crate::start::{OP_SOURCE, StartInput};
 use crate::stream::Origin;
 use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::Want;
-use crate::stream::past::Past;
+use crate::stream::history::History;
 use crate::stream::renew::ReplicaState;
 use crate::stream::settle::{BATCH_MAX, Ending};
 
@@ -263,7 +263,7 @@ impl Replica {
         while now >= self.due.settle && self.can_settle() {
             self.faults.reach(Point::BeforeSettle);
             let batch = self.next_batch();
-            let (group, held) = (self.group.clone(), self.holdings.len());
+            let (member, held, mark) = (self.member.clone(), self.holdings.len(), self.index_mark);
             let may_have_attempts = batch.iter().any(|(held, _)| held.may_have_attempts());
             self.under_way.settles += 1;
             self.under_way.settling += batch.len();
@@ -276,7 +276,7 @@ impl Replica {
                         (held, (id, ending))
                     })
                     .unzip();
-                let reply = group.settle(&pairs, held, may_have_attempts).await;
+                let reply = member.settle(&pairs, held, may_have_attempts, mark).await;
                 let batch = helds.into_iter().zip(pairs).map(|(held, (_, ending))| (held, ending)).collect();
                 Event::Settled(batch, reply)
             });
@@ -306,11 +306,11 @@ impl Replica {
             return;
         }
         let helds = std::mem::take(&mut self.to_hand_back);
-        let group = self.group.clone();
+        let member = self.member.clone();
         self.under_way.hand_backs += 1;
         self.begin("hand_back", async move {
             let ids: Vec<_> = helds.iter().map(Held::id).collect();
-            let reply = group.hand_back(&ids).await;
+            let reply = member.hand_back(&ids).await;
             Event::HandedBack(helds, reply)
         });
     }
@@ -331,17 +331,18 @@ impl Replica {
             unseen.is_looked_for = true;
         }
         let state = if self.mode == Mode::Running { ReplicaState::Running } else { ReplicaState::Draining };
-        let (group, about, clock) = (self.group.clone(), self.presence(), Arc::clone(&self.work.clock));
+        let (member, about, clock) = (self.member.clone(), self.presence(), Arc::clone(&self.work.clock));
         let ids = self.holdings.to_renew(at, self.settings.max_run);
         async move {
             let time = async {
                 let asked = Instant::now();
-                if let Ok(now_ms) = group.now_ms().await {
+                if let Ok(now_ms) = member.group().now_ms().await {
                     clock.hear(now_ms, asked);
                 }
             };
             // All go out at once.
-            let (renewed, paused, ()) = tokio::join!(group.renew(state, &about, &ids), group.is_paused(), time);
+            let (renewed, paused, ()) =
+                tokio::join!(member.renew(state, &about, &ids), member.group().is_paused(), time);
             Event::Renewed(renewed, paused)
         }
     }
@@ -351,8 +352,8 @@ impl Replica {
             return;
         }
         self.under_way.adopt = true;
-        let (group, claim_idle) = (self.group.clone(), self.settings.claim_idle);
-        self.begin("adopt", async move { Event::Adopted(group.adopt(claim_idle).await) });
+        let (member, claim_idle) = (self.member.clone(), self.settings.claim_idle);
+        self.begin("adopt", async move { Event::Adopted(member.adopt(claim_idle).await) });
     }
 
     fn tidy_due(&mut self, now: Instant) {
@@ -362,9 +363,9 @@ impl Replica {
         self.under_way.tidy = true;
         let interval = self.settings.janitor_interval;
         self.due.tidy = now + interval.mul_f64(0.8 + 0.4 * fastrand::f64());
-        let group = self.group.clone();
+        let member = self.member.clone();
         let (claim_idle, consumer_idle) = (self.settings.claim_idle, self.settings.consumer_idle);
-        self.begin("janitor", async move { Event::Tidied(group.tidy(interval, claim_idle, consumer_idle).await) });
+        self.begin("janitor", async move { Event::Tidied(member.tidy(interval, claim_idle, consumer_idle).await) });
     }
 
     fn reconcile_due(&mut self, now: Instant) {
@@ -418,17 +419,17 @@ impl Replica {
         let is_first = |held: &Held| held.origin == Origin::New && held.id() > above;
         let (fresh, mut helds): (Vec<Held>, Vec<Held>) = helds.into_iter().partition(is_first);
         for held in fresh {
-            self.take_on(held, Past::default());
+            self.take_on(held, History::default());
         }
         if helds.is_empty() {
             return;
         }
         self.under_way.admissions += 1;
         helds.sort_by_key(Held::id);
-        let group = self.group.clone();
+        let member = self.member.clone();
         self.begin("past", async move {
             let ids: Vec<_> = helds.iter().map(Held::id).collect();
-            let past = group.past(&ids).await;
+            let past = member.group().history(&ids).await;
             Event::Admitted(helds, past)
         });
     }

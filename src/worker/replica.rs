@@ -29,12 +29,13 @@ use crate::faults::Faults;
 use crate::metrics::Metrics;
 use crate::settings::{StreamSettings, WorkerSettings};
 use crate::start::reconcile::Reconciler;
-use crate::stream::Group;
+use crate::stream::Member;
 use crate::stream::claim::Aim;
 use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::Fetcher;
 use crate::stream::read::Reader;
 use crate::stream::settle::Ending;
+use crate::stream::settle::IndexMark;
 
 /// A well-formed job in our hands.
 #[derive(Debug)]
@@ -147,7 +148,7 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Parts {
     /// The group, as this replica sees it.
-    pub group: Group,
+    pub member: Member,
     /// Its blocking connection.
     pub reader: Reader,
     /// Reads payloads by their ids.
@@ -180,7 +181,9 @@ pub struct Parts {
 
 /// One replica.
 pub struct Replica {
-    pub(super) group: Group,
+    pub(super) member: Member,
+    /// When the ledger's index was last written; nothing where Redis may have lost it.
+    pub(super) index_mark: Option<IndexMark>,
     pub(super) reader: Arc<Reader>,
     pub(super) fetcher: Fetcher,
     pub(super) work: Arc<Work>,
@@ -276,7 +279,8 @@ impl Replica {
             reconcile: now + parts.reconcile_interval,
         };
         Self {
-            group: parts.group,
+            member: parts.member,
+            index_mark: None,
             reader: Arc::new(parts.reader),
             fetcher: parts.fetcher,
             work: parts.work,
@@ -323,7 +327,7 @@ impl Replica {
 
     /// Runs until `stop` is cancelled and everything in hand is finished, or the drain deadline passes.
     pub async fn run(mut self, stop: CancellationToken) -> Ended {
-        let mut reconnections = self.group.commands().reconnections();
+        let mut reconnections = self.member.group().commands().reconnections();
         // One timer, set anew only when the time changes.
         let mut timer = pin!(sleep_until(Instant::now()));
         loop {
@@ -375,7 +379,7 @@ impl Replica {
     /// decides: it declares no owner dead for one claim idle after a gap between our renewals.
     fn reconnected(&mut self) {
         self.due.renew = Instant::now();
-        self.group.tell_index_again();
+        self.index_mark = None;
     }
 
     pub(super) fn begin_drain(&mut self) {
@@ -419,9 +423,9 @@ impl Replica {
         let limit = (self.settings.drain_timeout / 5).min(Duration::from_secs(1)) / 2;
         self.starts.abort_all();
         if let Ended::DeadlinePassed(_) = ended {
-            drop(tokio::time::timeout(limit, self.group.hand_back(&self.holdings.ids())).await);
+            drop(tokio::time::timeout(limit, self.member.hand_back(&self.holdings.ids())).await);
         }
-        if let Ok(Ok(entries @ 1..)) = tokio::time::timeout(limit, self.group.leave(&self.presence())).await {
+        if let Ok(Ok(entries @ 1..)) = tokio::time::timeout(limit, self.member.leave(&self.presence())).await {
             tracing::info!(worker = WORKER, stream = self.stream.jobs, entries, "gave back what was still pending");
         }
         ended

@@ -29,10 +29,10 @@ use crate::start::attempt::Launch;
 use crate::start::reconcile::Reconciler;
 use crate::start::record::Records;
 use crate::start::{Service, StartService};
-use crate::stream::Group;
 use crate::stream::adopt::{Adoption, AdoptionState};
 use crate::stream::fetch::Fetcher;
 use crate::stream::read::Reader;
+use crate::stream::{Group, Member};
 
 /// How a worker process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +155,7 @@ async fn start(
     let commands = Arc::new(connect(settings, Role::Commands, &consumer, &mut conditions).await?);
 
     check_server(settings, &commands, &mut conditions).await?;
-    let group = Group::new(&settings.stream, &consumer, Arc::clone(&commands));
+    let member = Group::new(&settings.stream, Arc::clone(&commands)).member(&consumer);
     let faults = Arc::new(Faults::new(settings.faults.clone()));
     let engine = engine(settings, &commands)?;
     let engine: Arc<dyn Engine> = Arc::new(MeteredEngine::new(engine, Arc::clone(&metrics)));
@@ -167,18 +167,18 @@ async fn start(
     let reconciler = Arc::new(Reconciler::new(records.clone(), Arc::clone(&engine), host_id, grace));
     let service = other.unwrap_or_else(|| Arc::new(service(settings, records, engine, &faults)));
     await_engine(service.as_ref(), &mut conditions).await;
-    let adoption = adopt(&group, settings.worker.claim_idle, &mut conditions).await?;
+    let adoption = adopt(&member, settings.worker.claim_idle, &mut conditions).await?;
     metrics.adopted(adoption.state.as_str());
     log_adoption(&settings.stream.jobs, &adoption);
 
     // Only now: what waits above may last, and a connection that has died meanwhile would be noticed by its first read.
     let reader = connect(settings, Role::Reader(settings.worker.block), &consumer, &mut conditions).await?;
-    let reader = Reader::new(reader, &group, settings.worker.block);
-    let fetcher = Fetcher::new(&settings.redis, &group, settings.worker.claim_idle);
-    let work = work(settings, service, group.clone(), Arc::clone(&metrics));
+    let reader = Reader::new(reader, &member, settings.worker.block);
+    let fetcher = Fetcher::new(&settings.redis, &member, settings.worker.claim_idle);
+    let work = work(settings, service, member.clone(), Arc::clone(&metrics));
     let about = about(settings, engine_kind, &host);
     let parts = Parts {
-        group,
+        member,
         reader,
         fetcher,
         work: Arc::new(work),
@@ -277,11 +277,11 @@ fn service(settings: &Settings, records: Records, engine: Arc<dyn Engine>, fault
     Service::new(records, engine, Arc::clone(faults), launch, settings.engine.host_id.clone(), settings.worker.max_run)
 }
 
-fn work(settings: &Settings, service: Arc<dyn StartService>, group: Group, metrics: Arc<Metrics>) -> Work {
+fn work(settings: &Settings, service: Arc<dyn StartService>, member: Member, metrics: Arc<Metrics>) -> Work {
     let worker = &settings.worker;
     Work {
         service,
-        group,
+        member,
         retry: Backoff { min: worker.retry_min, max: worker.retry_max },
         retry_attempts: u64::from(worker.retry_attempts),
         retry_max_age: worker.retry_max_age,
@@ -319,10 +319,10 @@ async fn await_engine(service: &dyn StartService, conditions: &mut Conditions) {
 
 /// Makes the group usable. An offset moved by somebody else while other replicas seem present is looked at again until
 /// those that died have expired: only replicas that live keep it from being taken over.
-async fn adopt(group: &Group, claim_idle: Duration, conditions: &mut Conditions) -> Result<Adoption, RunError> {
+async fn adopt(member: &Member, claim_idle: Duration, conditions: &mut Conditions) -> Result<Adoption, RunError> {
     let patience = tokio::time::Instant::now() + claim_idle + CALLS.max;
     loop {
-        match group.adopt(claim_idle).await {
+        match member.adopt(claim_idle).await {
             Ok(adoption) => {
                 conditions.over(Trouble::Redis);
                 conditions.over(Trouble::Group);

@@ -47,12 +47,12 @@ impl Replica {
         self.under_way.sweep = true;
         self.strays.sweep_begins();
         self.claim_next = None;
-        let group = self.group.clone();
+        let member = self.member.clone();
         let (claim_idle, interval) = (self.settings.claim_idle, self.settings.sweep_interval);
         let holds_nothing = self.holdings.is_empty();
         self.begin(
             "claim",
-            async move { Event::Swept(group.sweep(aim, claim_idle, interval, room, holds_nothing).await) },
+            async move { Event::Swept(member.sweep(aim, claim_idle, interval, room, holds_nothing).await) },
         );
     }
 

@@ -214,7 +214,7 @@ impl Replica {
         match self.checked(Trouble::Group, result) {
             Ok(adoption) => {
                 self.group_lost = false;
-                self.group.tell_index_again();
+                self.index_mark = None;
                 self.metrics.adopted(adoption.state.as_str());
                 self.due.settle = Instant::now();
                 log_adoption(&self.stream.jobs, &adoption);

@@ -15,9 +15,9 @@ use crate::contract::job_result::Answer;
 use crate::metrics::Metrics;
 use crate::redis::Kind;
 use crate::start::{Answered, StartError, StartInput, StartService};
-use crate::stream::Group;
+use crate::stream::Member;
 use crate::stream::entry_id::EntryId;
-use crate::stream::fail::Attempts;
+use crate::stream::failures::Attempts;
 
 /// What the start stage needs to know besides the entry.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Work {
     /// Who starts.
     pub service: Arc<dyn StartService>,
     /// Where failures are counted.
-    pub group: Group,
+    pub member: Member,
     /// Between attempts after service failures.
     pub retry: Backoff,
     /// Service failures until the budget is spent.
@@ -147,7 +147,7 @@ impl Work {
         {
             return Conclusion::EngineDown(error.to_string());
         }
-        let attempts = match self.group.record_failure(ticket.id, ticket.since.elapsed()).await {
+        let attempts = match self.member.record_failure(ticket.id, ticket.since.elapsed()).await {
             Ok(Some(attempts)) => attempts,
             Ok(None) => return Conclusion::NotOurs,
             Err(error) => return uncounted(ticket, StartError::Store(error), self.retry),

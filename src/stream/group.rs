@@ -1,0 +1,186 @@
+//! The group and its consumers: the keys, the scripts, and how a script is called.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::entry_id::EntryId;
+use super::keys::Keys;
+use crate::redis::{Connection, Key, RedisError, Script, Value};
+use crate::settings::StreamSettings;
+
+const PRELUDE: &str = include_str!("scripts/prelude.lua");
+const BOOKKEEPING: &str = include_str!("scripts/bookkeeping.lua");
+
+/// The consumer group: its keys and its scripts. What needs no consumer is asked here, by the operators' commands too.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub(super) keys: Arc<Keys>,
+    /// All keys in the order of the prelude's `KEYS`.
+    pub(super) key_list: Arc<[Key]>,
+    pub(super) settings: Arc<StreamSettings>,
+    pub(super) commands: Arc<Connection>,
+    pub(super) scripts: Arc<Scripts>,
+}
+
+/// One consumer of the group: a replica.
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub(super) group: Group,
+    pub(super) consumer: Arc<str>,
+}
+
+#[derive(Debug)]
+pub(super) struct Scripts {
+    pub(super) adopt: Script,
+    pub(super) claim: Script,
+    pub(super) renew: Script,
+    pub(super) record_failure: Script,
+    pub(super) settle: Script,
+    pub(super) hand_back: Script,
+    pub(super) leave: Script,
+    pub(super) janitor: Script,
+    pub(super) history: Script,
+    pub(super) known_fields: Script,
+}
+
+impl Scripts {
+    fn new() -> Self {
+        let script = |own: &str| Script::new(&format!("{PRELUDE}{BOOKKEEPING}{own}"));
+        Self {
+            adopt: script(include_str!("scripts/adopt.lua")),
+            claim: script(include_str!("scripts/claim.lua")),
+            renew: script(include_str!("scripts/renew.lua")),
+            record_failure: script(include_str!("scripts/record_failure.lua")),
+            settle: Script::new(&format!("{PRELUDE}{}", include_str!("scripts/settle.lua"))),
+            hand_back: script(include_str!("scripts/hand_back.lua")),
+            leave: script(include_str!("scripts/leave.lua")),
+            janitor: script(include_str!("scripts/janitor.lua")),
+            history: script(include_str!("scripts/history.lua")),
+            known_fields: Script::new(include_str!("scripts/known_fields.lua")),
+        }
+    }
+}
+
+impl Group {
+    /// The group of these settings. Touches nothing.
+    pub fn new(settings: &StreamSettings, commands: Arc<Connection>) -> Self {
+        let keys = Keys::new(settings);
+        let key_list = keys.listed().into_iter().map(Key::from).collect();
+        Self {
+            keys: Arc::new(keys),
+            key_list,
+            settings: Arc::new(settings.clone()),
+            commands,
+            scripts: Arc::new(Scripts::new()),
+        }
+    }
+
+    /// One consumer of the group. Touches nothing.
+    pub fn member(&self, consumer: &str) -> Member {
+        Member { group: self.clone(), consumer: consumer.into() }
+    }
+
+    /// Every key the group touches.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The connection the scripts run on.
+    pub fn commands(&self) -> &Arc<Connection> {
+        &self.commands
+    }
+
+    /// The server's clock, in Unix milliseconds.
+    pub async fn now_ms(&self) -> Result<u64, RedisError> {
+        let (seconds, micros): (u64, u64) = self.commands.raw(&["TIME"]).await?.convert()?;
+        Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
+    }
+
+    /// Runs a script with all keys; `args` follow the name of the group. `ids` are those whose ledger buckets it will
+    /// touch, as far as they are known; it says which others it needs, and is called again with those.
+    pub(super) async fn call(
+        &self,
+        script: &Script,
+        ids: &[EntryId],
+        args: impl IntoIterator<Item = Value>,
+    ) -> Result<Value, RedisError> {
+        let args: Vec<Value> = args.into_iter().collect();
+        let mut hours: BTreeSet<u64> = ids.iter().map(|id| id.ledger_hour()).collect();
+        for _ in 0..NEED_KEYS_ROUNDS {
+            let buckets = hours.iter().map(|hour| Key::from(self.keys.ledger_bucket(*hour)));
+            let keys = self.key_list.iter().cloned().chain(buckets).collect();
+            match self.call_with(script, keys, args.iter().cloned()).await {
+                Err(error) if error.text.contains(NEED_KEYS) => hours.extend(hours_of(&error.text)),
+                answer => return answer,
+            }
+        }
+        Err(RedisError::unexpected("a script that needs ever more keys"))
+    }
+
+    pub(super) async fn call_with(
+        &self,
+        script: &Script,
+        keys: Vec<Key>,
+        args: impl IntoIterator<Item = Value>,
+    ) -> Result<Value, RedisError> {
+        let mut argv: Vec<Value> = vec![self.settings.group.as_str().into()];
+        argv.extend(args);
+        script.run(&self.commands, keys, argv).await
+    }
+}
+
+impl Member {
+    /// The group it is in.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// Its name in the group.
+    pub fn consumer(&self) -> &str {
+        &self.consumer
+    }
+
+    /// As [`Group::call`]; `args` follow the group and the consumer.
+    pub(super) async fn call(
+        &self,
+        script: &Script,
+        ids: &[EntryId],
+        args: impl IntoIterator<Item = Value>,
+    ) -> Result<Value, RedisError> {
+        self.group.call(script, ids, self.named(args)).await
+    }
+
+    pub(super) fn named(&self, args: impl IntoIterator<Item = Value>) -> Vec<Value> {
+        std::iter::once(Value::from(&*self.consumer)).chain(args).collect()
+    }
+}
+
+/// How a script asks for the ledger buckets of further hours before it writes anything; the hours follow.
+const NEED_KEYS: &str = "NEEDKEYS ";
+/// How often one call is asked for further buckets, of up to 64 hours each time.
+const NEED_KEYS_ROUNDS: u32 = 64;
+
+fn hours_of(text: &str) -> impl Iterator<Item = u64> {
+    let after = text.split_once(NEED_KEYS).map_or("", |(_, after)| after);
+    after.split(' ').map_while(|word| word.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok())
+}
+
+/// Milliseconds as Redis arguments take them.
+pub(super) fn millis(duration: Duration) -> Value {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).into()
+}
+
+/// A count as Redis arguments take it.
+pub(super) fn count(number: usize) -> Value {
+    i64::try_from(number).unwrap_or(i64::MAX).into()
+}
+
+/// The group's last-delivered id as the scripts answer it: empty where there is no group.
+pub(super) fn delivered_of(text: &str) -> Result<Option<EntryId>, RedisError> {
+    if text.is_empty() { Ok(None) } else { id_of(text).map(Some) }
+}
+
+pub(super) fn id_of(text: &str) -> Result<EntryId, RedisError> {
+    text.parse().map_err(|_| RedisError::unexpected(&format!("entry id {text:?}")))
+}
