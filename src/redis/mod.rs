@@ -24,4 +24,4 @@ pub use coalesce::Coalescer;
 pub use connection::{Connection, Role};
 pub use error::{Kind, RedisError};
 pub use fred::types::{Key, Value};
-pub use script::Script;
+pub use script::{Script, Source};

@@ -15,7 +15,6 @@ use super::entry_id::EntryId;
 use super::group::Member;
 use crate::contract::Fields;
 use crate::contract::dead_letter::size_of;
-use crate::contract::start_job::FIELDS;
 use crate::redis::{Connection, Kind, RedisError, Role, Value};
 use crate::settings::RedisSettings;
 
@@ -199,10 +198,9 @@ impl Fetcher {
 
     async fn job_fields(&self, connection: &Connection, id: EntryId) -> Result<Payload, RedisError> {
         let limit = i64::try_from(self.max_field_bytes).unwrap_or(i64::MAX);
-        let args = [id.to_string().into(), limit.into()].into_iter().chain(FIELDS.map(Value::from));
+        let args: Vec<Value> = vec![id.to_string().into(), limit.into()];
         let keys = vec![self.member.group().keys().jobs.clone()];
-        let reply =
-            self.member.group().scripts.known_fields.run(connection, keys, args.collect::<Vec<Value>>()).await?;
+        let reply = self.member.group().scripts.known_fields.run(connection, keys, args).await?;
         if reply.is_null() {
             return Ok(Payload::Gone);
         }

@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use super::entry_id::EntryId;
 use super::keys::Keys;
+use super::lua::{NEED_KEYS, NEED_KEYS_MAX, Scripts};
+use crate::redis::packed::Strings;
 use crate::redis::{Connection, Key, RedisError, Script, Value};
 use crate::settings::StreamSettings;
-
-const PRELUDE: &str = include_str!("scripts/prelude.lua");
-const BOOKKEEPING: &str = include_str!("scripts/bookkeeping.lua");
 
 /// The consumer group: its keys and its scripts. What needs no consumer is asked here, by the operators' commands too.
 #[derive(Debug, Clone)]
 pub struct Group {
     pub(super) keys: Arc<Keys>,
-    /// All keys in the order of the prelude's `KEYS`.
+    /// All keys in the order of `keys::LISTED`.
     pub(super) key_list: Arc<[Key]>,
     pub(super) settings: Arc<StreamSettings>,
     pub(super) commands: Arc<Connection>,
@@ -28,38 +27,6 @@ pub struct Group {
 pub struct Member {
     pub(super) group: Group,
     pub(super) consumer: Arc<str>,
-}
-
-#[derive(Debug)]
-pub(super) struct Scripts {
-    pub(super) adopt: Script,
-    pub(super) claim: Script,
-    pub(super) renew: Script,
-    pub(super) record_failure: Script,
-    pub(super) settle: Script,
-    pub(super) hand_back: Script,
-    pub(super) leave: Script,
-    pub(super) janitor: Script,
-    pub(super) history: Script,
-    pub(super) known_fields: Script,
-}
-
-impl Scripts {
-    fn new() -> Self {
-        let script = |own: &str| Script::new(&format!("{PRELUDE}{BOOKKEEPING}{own}"));
-        Self {
-            adopt: script(include_str!("scripts/adopt.lua")),
-            claim: script(include_str!("scripts/claim.lua")),
-            renew: script(include_str!("scripts/renew.lua")),
-            record_failure: script(include_str!("scripts/record_failure.lua")),
-            settle: Script::new(&format!("{PRELUDE}{}", include_str!("scripts/settle.lua"))),
-            hand_back: script(include_str!("scripts/hand_back.lua")),
-            leave: script(include_str!("scripts/leave.lua")),
-            janitor: script(include_str!("scripts/janitor.lua")),
-            history: script(include_str!("scripts/history.lua")),
-            known_fields: Script::new(include_str!("scripts/known_fields.lua")),
-        }
-    }
 }
 
 impl Group {
@@ -156,10 +123,8 @@ impl Member {
     }
 }
 
-/// How a script asks for the ledger buckets of further hours before it writes anything; the hours follow.
-const NEED_KEYS: &str = "NEEDKEYS ";
-/// How often one call is asked for further buckets, of up to 64 hours each time.
-const NEED_KEYS_ROUNDS: u32 = 64;
+/// How often one call is asked for further buckets, of up to [`NEED_KEYS_MAX`] hours each time.
+const NEED_KEYS_ROUNDS: u64 = NEED_KEYS_MAX;
 
 fn hours_of(text: &str) -> impl Iterator<Item = u64> {
     let after = text.split_once(NEED_KEYS).map_or("", |(_, after)| after);
@@ -169,6 +134,15 @@ fn hours_of(text: &str) -> impl Iterator<Item = u64> {
 /// Milliseconds as Redis arguments take them.
 pub(super) fn millis(duration: Duration) -> Value {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).into()
+}
+
+/// Ids as one argument.
+pub(super) fn packed(ids: &[EntryId]) -> Result<Value, RedisError> {
+    let mut strings = Strings::expecting(ids.len() * 20);
+    for id in ids {
+        strings.push(id.to_string().as_bytes());
+    }
+    strings.into_array().map(Value::Bytes)
 }
 
 /// A count as Redis arguments take it.

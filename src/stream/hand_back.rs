@@ -1,7 +1,7 @@
 //! Giving back what we will not start, and leaving the group.
 
 use super::entry_id::EntryId;
-use super::group::Member;
+use super::group::{Member, packed};
 use crate::redis::{RedisError, Value};
 
 impl Member {
@@ -10,8 +10,7 @@ impl Member {
         if ids.is_empty() {
             return Ok(0);
         }
-        let args = ids.iter().map(|id| Value::from(id.to_string()));
-        Ok(self.call(&self.group.scripts.hand_back, &[], args).await?.convert()?)
+        Ok(self.call(&self.group.scripts.hand_back, &[], [packed(ids)?]).await?.convert()?)
     }
 
     /// Marks this replica as gone, gives back whatever its consumer still has, and deletes the consumer where that is

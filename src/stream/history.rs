@@ -2,9 +2,8 @@
 //! a suspect never beside others, even after the group was lost and everything is delivered as new.
 
 use super::entry_id::EntryId;
-use super::group::Group;
-use crate::redis::packed::Strings;
-use crate::redis::{RedisError, Value};
+use super::group::{Group, packed};
+use crate::redis::RedisError;
 
 /// What is known about one entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,11 +22,7 @@ impl Group {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut strings = Strings::expecting(ids.len() * 20);
-        for id in ids {
-            strings.push(id.to_string().as_bytes());
-        }
-        let reply = self.call(&self.scripts.history, ids, [Value::Bytes(strings.into_array()?)]).await?;
+        let reply = self.call(&self.scripts.history, ids, [packed(ids)?]).await?;
         let numbers: Vec<u64> = reply.convert()?;
         if numbers.is_empty() {
             return Ok(vec![History::default(); ids.len()]);

@@ -5,6 +5,8 @@
 pub mod entry_id;
 // every key, from one place
 pub mod keys;
+// the scripts, put together
+pub mod lua;
 // the group and its consumers: how a script is called
 mod group;
 // an entry as Redis hands it over

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::entry_id::EntryId;
 use super::group::{Group, Member, count, delivered_of};
+use super::lua::{PACKED_HEAD, SETTLE_KEYS};
 use crate::contract::dead_letter::DeadLetter;
 use crate::contract::job_result::{FIELDS, JobResult, ORIGINAL_FIELDS};
 use crate::redis::packed::Strings;
@@ -14,9 +15,6 @@ use crate::settings::OutcomeFields;
 
 /// Entries in one settle call. Beyond this nothing is gained, and Redis serves nobody else meanwhile.
 pub const BATCH_MAX: usize = 64;
-
-/// Of the keys of every script those that this one takes too; its ledger bucket stands behind them.
-const SHARED_KEYS: usize = 7;
 
 /// How an entry ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +116,7 @@ impl Member {
         let group = &self.group;
         let sent_at = Instant::now();
         let is_marked = mark.is_some_and(|mark| mark.hour == hour && sent_at < mark.at + group.index_within());
-        let keys = [&group.key_list[..SHARED_KEYS], &[group.keys.ledger_bucket(hour).into()]].concat();
+        let keys = [&group.key_list[..SETTLE_KEYS], &[group.keys.ledger_bucket(hour).into()]].concat();
         let args = [
             count(held.saturating_add(BATCH_MAX)),
             first.to_string().into(),
@@ -171,14 +169,19 @@ impl Group {
         };
         let has_dead = batch.iter().any(|(_, ending)| matches!(ending, Ending::Dead(_) | Ending::Both(..)));
         let dead_max = if has_dead { self.settings.dead_max.to_string() } else { String::new() };
-        let yes_or_empty = |yes: bool| if yes { &b"1"[..] } else { b"" };
+        let yes_or_empty = |yes: bool| if yes { "1".to_owned() } else { String::new() };
         let mut strings = Strings::expecting(batch.len() * BYTES_EXPECTED);
-        strings.push(batch.len().to_string().as_bytes());
-        strings.push(outcome_values.to_string().as_bytes());
-        strings.push(dead_max.as_bytes());
-        strings.push(self.settings.ledger_ttl.as_millis().to_string().as_bytes());
-        strings.push(yes_or_empty(writes_index));
-        strings.push(yes_or_empty(may_have_attempts));
+        let head: [String; PACKED_HEAD] = [
+            batch.len().to_string(),
+            outcome_values.to_string(),
+            dead_max,
+            self.settings.ledger_ttl.as_millis().to_string(),
+            yes_or_empty(writes_index),
+            yes_or_empty(may_have_attempts),
+        ];
+        for value in head {
+            strings.push(value.as_bytes());
+        }
         for (id, _) in batch {
             strings.push(id.to_string().as_bytes());
         }

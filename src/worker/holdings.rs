@@ -36,8 +36,7 @@ pub struct Held {
     pub kept: Kept,
 }
 
-/// From so many crashes on an entry runs alone in its process; the claim script counts by the same number.
-pub const SUSPECT_CRASHES: u64 = 2;
+pub use crate::stream::lua::SUSPECT_CRASHES;
 
 impl Held {
     /// Has it been there when processes died, more often than chance would have it?
