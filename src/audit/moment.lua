@@ -1,11 +1,12 @@
 -- The auditor's one atomic look at the mirror and at what it must not pass. Reads only, and shares nothing with the
 -- worker's scripts.
 --
--- KEYS: jobs, results, dead letters, mirror, shadow, verified. ARGV: group, prefix of the ledger's buckets.
+-- KEYS: jobs, results, dead letters, mirror, shadow, verified. LEDGER: prefix of the ledger's buckets.
 -- Answers texts: server ms; has a group (1, 0); last-delivered; mirror; shadow; verified; oldest pending; oldest pending
 -- that the ledger does not know; first entry after last-delivered; then for each of the three streams: first id, last
 -- id ever, entries ever added, length, highest id that XDEL removed ('' where the server does not say, before 7.0).
-local JOBS, GROUP, LEDGER = KEYS[1], ARGV[1], ARGV[2]
+local GROUP, LEDGER = unpack(ARGV)
+local JOBS = unpack(KEYS)
 
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))

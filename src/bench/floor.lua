@@ -1,7 +1,8 @@
 -- The price of the work without any safety: publish, acknowledge, write the offset. No fence, no ledger, no checks.
--- ARGV: group, outcome fields per entry, then per entry its id and the values.
-local jobs, results, offset = KEYS[1], KEYS[2], KEYS[3]
-local count = tonumber(ARGV[2])
+-- FIELDS: how many an outcome has. Then follow per entry its id and the values.
+local GROUP, FIELDS = unpack(ARGV, 1, 2)
+local jobs, results, offset = unpack(KEYS)
+local count = tonumber(FIELDS)
 local ids = {}
 for at = 3, #ARGV, count + 1 do
   ids[#ids + 1] = ARGV[at]
@@ -15,6 +16,6 @@ for at = 3, #ARGV, count + 1 do
       'attempt', ARGV[at + 10])
   end
 end
-redis.call('XACK', jobs, ARGV[1], unpack(ids))
+redis.call('XACK', jobs, GROUP, unpack(ids))
 redis.call('SET', offset, ids[#ids])
 return #ids

@@ -31,10 +31,10 @@ pub mod printable;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::redis::{Connection, RedisError, Script, Value};
+use crate::redis::{Connection, RedisError, Script, Source, Value};
 use crate::settings::Settings;
 use crate::stream::Group;
-use crate::stream::keys::Keys;
+use crate::stream::keys::{Keys, LISTED};
 
 /// The version of every JSON form that shows the fleet.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -61,6 +61,18 @@ struct Scripts {
     dead: Script,
 }
 
+impl Scripts {
+    fn new() -> Self {
+        let script = |keys: &[&str], lua: &str| Source::new().keys(keys).part(lua).script();
+        Self {
+            look: script(&[&LISTED[..], &["PAUSED"]].concat(), include_str!("scripts/look.lua")),
+            count: script(&["JOBS"], include_str!("scripts/count.lua")),
+            pending: script(&["JOBS"], include_str!("scripts/pending.lua")),
+            dead: script(&["DEAD"], include_str!("scripts/dead.lua")),
+        }
+    }
+}
+
 impl View {
     /// The fleet of these settings.
     pub fn new(connection: Arc<Connection>, settings: &Settings) -> Self {
@@ -71,14 +83,8 @@ impl View {
             claim_idle: settings.worker.claim_idle,
             max_run: settings.worker.max_run,
             max_field_bytes: settings.stream.max_field_bytes,
-            scripts: Arc::new(Scripts {
-                look: Script::new(include_str!("scripts/look.lua")),
-                count: Script::new(include_str!("scripts/count.lua")),
-                pending: Script::new(include_str!("scripts/pending.lua")),
-                dead: Script::new(include_str!("scripts/dead.lua")),
-            }),
-            // As nobody: no call that is made for a consumer is made through this.
-            as_group: Group::new(&settings.stream, "", Arc::clone(&connection)),
+            scripts: Arc::new(Scripts::new()),
+            as_group: Group::new(&settings.stream, Arc::clone(&connection)),
             connection,
         }
     }

@@ -27,4 +27,4 @@ pub use config::{Address, Config};
 pub use connection::{Connection, Role};
 pub use error::{Kind, RedisError};
 pub use fred::types::{Key, Value};
-pub use script::Script;
+pub use script::{Script, Source};

@@ -1,5 +1,7 @@
 //! Lua scripts, called by hash and loaded again where the server has forgotten them.
 
+use std::fmt;
+
 use fred::interfaces::LuaInterface;
 use fred::types::scripts::Script as FredScript;
 use fred::types::{MultipleKeys, MultipleValues, Value};
@@ -9,16 +11,74 @@ use super::{Connection, RedisError};
 /// How often one call loads its script again: a flush may fall between the loading and the call.
 const LOADS_MAX: u32 = 3;
 
+/// The text of a script: a header that Rust writes, then the Lua files. What both sides must agree on is written once, in
+/// Rust, and the Lua files find it under a name.
+#[derive(Debug, Clone, Default)]
+pub struct Source(String);
+
+impl Source {
+    /// No text yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names the first keys that the script is called with, in this order.
+    pub fn keys(mut self, names: &[&str]) -> Self {
+        self.0 += &format!("local {} = unpack(KEYS, 1, {})\n", names.join(", "), names.len());
+        self
+    }
+
+    /// A whole number under this name.
+    pub fn number(mut self, name: &str, number: impl fmt::Display) -> Self {
+        self.0 += &format!("local {name} = {number}\n");
+        self
+    }
+
+    /// A text under this name.
+    pub fn text(mut self, name: &str, text: &str) -> Self {
+        self.0 += &format!("local {name} = {}\n", quoted(text));
+        self
+    }
+
+    /// A list of texts under this name.
+    pub fn texts(mut self, name: &str, texts: &[&str]) -> Self {
+        let list: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+        self.0 += &format!("local {name} = {{ {} }}\n", list.join(", "));
+        self
+    }
+
+    /// A Lua file.
+    pub fn part(mut self, lua: &str) -> Self {
+        self.0 += lua;
+        self
+    }
+
+    /// The script of this text.
+    pub fn script(&self) -> Script {
+        Script(FredScript::from_lua(self.0.as_str()))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// As a Lua text of any bytes.
+fn quoted(text: &str) -> String {
+    let escaped = text.bytes().map(|byte| match byte {
+        b' '..=b'~' if byte != b'\'' && byte != b'\\' => char::from(byte).to_string(),
+        _ => format!("\\{byte:03}"),
+    });
+    format!("'{}'", escaped.collect::<String>())
+}
+
 /// A script, with its hash computed once.
 #[derive(Debug, Clone)]
 pub struct Script(FredScript);
 
 impl Script {
-    /// The script of this text.
-    pub fn new(source: &str) -> Self {
-        Self(FredScript::from_lua(source))
-    }
-
     /// Runs the script. An error may leave it executed; every script of ours is safe to run again.
     pub async fn run<K, A>(&self, connection: &Connection, keys: K, args: A) -> Result<Value, RedisError>
     where
@@ -42,5 +102,23 @@ impl Script {
             connection.answered();
         }
         reply.map_err(|error| connection.failed(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_is_written_before_the_lua_files() {
+        let source = Source::new()
+            .keys(&["JOBS", "DEAD"])
+            .number("HOUR_MS", 3_600_000)
+            .text("LEDGER", ":l'\\:")
+            .texts("NAMES", &["a", "b\n"])
+            .part("return JOBS\n");
+        let expected = "local JOBS, DEAD = unpack(KEYS, 1, 2)\nlocal HOUR_MS = 3600000\nlocal LEDGER = ':l\\039\\092:'\n\
+            local NAMES = { 'a', 'b\\010' }\nreturn JOBS\n";
+        assert_eq!(source.to_string(), expected);
     }
 }

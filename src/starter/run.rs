@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::handler::StartJobs;
-use crate::contract::job_result::{FIELDS, ORIGINAL_FIELDS};
 use crate::engine::docker::DockerEngine;
 use crate::engine::simulated::SimulatedEngine;
 use crate::engine::{Engine, EngineKind};
@@ -16,7 +15,6 @@ use crate::start::attempt::Launch;
 use crate::start::reconcile::Reconciler;
 use crate::start::record::Records;
 use crate::start::{Service, StartService};
-use crate::stream::OutcomeFields;
 use crate::worker::handler::Handler;
 use crate::worker::replica::Exit;
 use crate::worker::run::{Instruments, ReplicaConfig, RunError, Site, run as run_worker};
@@ -68,10 +66,7 @@ fn handler(
         reconcile_interval: settings.start.reconcile_interval,
         engine: kind,
         max_field_bytes: settings.stream.max_field_bytes,
-        outcome_fields: match settings.stream.outcome_fields {
-            OutcomeFields::Original => &FIELDS[..ORIGINAL_FIELDS],
-            OutcomeFields::Extended => &FIELDS,
-        },
+        outcome_fields: settings.stream.outcome_fields.names(),
         metrics: Arc::clone(site.metrics),
         stream: settings.stream.jobs.clone(),
     }))

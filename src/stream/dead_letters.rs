@@ -8,10 +8,11 @@ use fred::interfaces::StreamsInterface;
 
 use super::config::Config;
 use super::entry_id::EntryId;
-use super::{count, id_of};
+use super::group::{count, id_of, packed};
+use super::lua;
 use crate::contract::Fields;
 use crate::contract::dead_letter::{HEAD_FIELDS, OUTCOME_ID, says_cut};
-use crate::redis::{Connection, RedisError, Script, Value};
+use crate::redis::{Connection, RedisError, Script};
 
 /// Dead letters in one page. A payload may be large, so a page is small.
 pub const PAGE: usize = 250;
@@ -144,8 +145,8 @@ impl DeadLetters {
             jobs: streams.jobs.clone(),
             dead: streams.dead.clone(),
             links: format!("{}:requeued", streams.dead),
-            requeue: Script::new(include_str!("scripts/requeue.lua")),
-            remove: Script::new(include_str!("scripts/remove_dead.lua")),
+            requeue: lua::requeue(),
+            remove: lua::remove_dead(),
         }
     }
 
@@ -192,8 +193,7 @@ impl DeadLetters {
     pub async fn requeue(&self, ids: &[EntryId]) -> Result<Vec<Requeued>, RedisError> {
         debug_assert!(ids.len() <= REQUEUE_BATCH_MAX, "a batch is bounded");
         let keys = vec![self.jobs.clone(), self.dead.clone(), self.links.clone()];
-        let mut args: Vec<Value> = vec![count(LINKS_MAX)];
-        args.extend(ids.iter().map(|id| Value::from(id.to_string())));
+        let args = vec![count(LINKS_MAX), packed(ids)?];
         let reply = self.requeue.run(&self.connection, keys, args).await?;
         let answers: Vec<(String, String)> = reply.convert()?;
         if answers.len() != ids.len() {
@@ -205,7 +205,7 @@ impl DeadLetters {
     /// Removes at most [`REMOVE_BATCH_MAX`] dead letters; answers in order which were there.
     pub async fn remove(&self, ids: &[EntryId]) -> Result<Vec<bool>, RedisError> {
         debug_assert!(ids.len() <= REMOVE_BATCH_MAX, "a batch is bounded");
-        let args: Vec<Value> = ids.iter().map(|id| Value::from(id.to_string())).collect();
+        let args = vec![packed(ids)?];
         let reply = self.remove.run(&self.connection, vec![self.dead.clone()], args).await?;
         let removed: Vec<u64> = reply.convert()?;
         if removed.len() != ids.len() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use fred::interfaces::{HashesInterface, KeysInterface};
 
-use super::Group;
+use super::group::Group;
 use crate::redis::{Kind, RedisError};
 
 /// Who has paused the fleet, when, and why; empty and 0 where whoever set the key did not say.

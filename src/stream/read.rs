@@ -8,7 +8,8 @@ use fred::interfaces::StreamsInterface;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{Delivery, Group, Origin, id_of};
+use super::delivery::{Delivery, Origin};
+use super::group::{Member, id_of};
 use crate::redis::{Connection, RedisError};
 
 /// `XREADGROUP`'s reply as the client decodes it on every server version: nothing when BLOCK expired; a payload of
@@ -45,13 +46,13 @@ pub struct Reader {
 const GRACE: Duration = Duration::from_millis(25);
 
 impl Reader {
-    /// A reader for the consumer of `group`, blocking for at most `block`.
-    pub fn new(connection: Connection, group: &Group, block: Duration) -> Self {
+    /// A reader for this consumer, blocking for at most `block`.
+    pub fn new(connection: Connection, member: &Member, block: Duration) -> Self {
         Self {
             connection,
-            jobs: group.keys.jobs.clone(),
-            group: group.settings.group.clone(),
-            consumer: group.consumer.to_string(),
+            jobs: member.group.keys.jobs.clone(),
+            group: member.group.settings.group.clone(),
+            consumer: member.consumer.to_string(),
             block,
             interruptions: watch::channel(0).0,
         }

@@ -6,16 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::entry_id::EntryId;
-use super::{Group, count, delivered_of};
+use super::group::{Group, Member, count, delivered_of};
+use super::lua::{PACKED_HEAD, SETTLE_KEYS};
 use crate::contract::dead_letter::DeadLetter;
+use crate::contract::job_result::{FIELDS, ORIGINAL_FIELDS};
 use crate::redis::packed::Strings;
 use crate::redis::{RedisError, Value};
 
 /// Entries in one settle call. Beyond this nothing is gained, and Redis serves nobody else meanwhile.
 pub const BATCH_MAX: usize = 64;
-
-/// Of the keys of every script those that this one takes too; its ledger bucket stands behind them.
-const SHARED_KEYS: usize = 7;
 
 /// How an entry ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +49,7 @@ pub struct Terms {
     pub held: usize,
     /// Something may be written down about the attempts of one of them, and is to be forgotten.
     pub may_have_attempts: bool,
-    /// The ledger's index is told of the batch's bucket.
+    /// The batch's bucket is written into the ledger's index.
     pub marks_index: bool,
 }
 
@@ -110,12 +109,12 @@ pub struct SettleReply {
     pub settled: Vec<Settled>,
 }
 
-/// The ledger's index says when something was last added to a bucket to within so much; the janitor waits for so much longer.
+/// How long a bucket counts as written in the ledger's index; the janitor waits for so much longer.
 pub fn index_within(ledger_ttl: Duration) -> Duration {
     ledger_ttl / 64
 }
 
-impl Group {
+impl Member {
     /// Settles at most [`BATCH_MAX`] entries of one ledger hour. After an error nothing is known, and calling again with the
     /// same entries is safe.
     pub async fn settle<E: Borrow<Ending> + Sync>(
@@ -130,14 +129,15 @@ impl Group {
         };
         let hour = first.ledger_hour();
         debug_assert_eq!(hour, last.ledger_hour(), "a batch has one ledger bucket");
-        let keys = [&self.key_list[..SHARED_KEYS], &[self.keys.ledger_bucket(hour).into()]].concat();
+        let group = &self.group;
+        let keys = [&group.key_list[..SETTLE_KEYS], &[group.keys.ledger_bucket(hour).into()]].concat();
         let args = [
             count(terms.held.saturating_add(BATCH_MAX)),
             first.to_string().into(),
             last.to_string().into(),
-            Value::Bytes(self.packed(batch, terms)?),
+            Value::Bytes(group.packed(batch, terms)?),
         ];
-        let reply = self.call_with(&self.scripts.settle, keys, args).await?;
+        let reply = group.call_with(&group.scripts.settle, keys, self.named(args)).await?;
         let (mirror_move, mirror, foreign, delivered, statuses): (String, String, String, String, Vec<String>) =
             reply.convert()?;
         let settled: Vec<Settled> = if statuses.is_empty() {
@@ -160,20 +160,34 @@ impl Group {
             settled,
         })
     }
+}
 
+impl Group {
     /// The batch as one MessagePack array of byte strings: what holds for all, the ids, then each entry's verb and values.
     fn packed<E: Borrow<Ending>>(&self, batch: &[(EntryId, E)], terms: Terms) -> Result<Bytes, RedisError> {
-        let outcome_values = self.outcome_fields.len();
+        let names = self.outcome_fields;
+        // The script knows the names of these by heart.
+        let are_known = *names == FIELDS || *names == FIELDS[..ORIGINAL_FIELDS];
+        let given: &[&str] = if are_known { &[] } else { names };
         let has_dead = batch.iter().any(|(_, ending)| matches!(ending.borrow(), Ending::Dead(_) | Ending::Both(..)));
         let dead_max = if has_dead { self.settings.dead_max.to_string() } else { String::new() };
-        let yes_or_empty = |yes: bool| if yes { &b"1"[..] } else { b"" };
+        let yes_or_empty = |yes: bool| if yes { "1".to_owned() } else { String::new() };
         let mut strings = Strings::expecting(batch.len() * BYTES_EXPECTED);
-        strings.push(batch.len().to_string().as_bytes());
-        strings.push(outcome_values.to_string().as_bytes());
-        strings.push(dead_max.as_bytes());
-        strings.push(self.settings.ledger_ttl.as_millis().to_string().as_bytes());
-        strings.push(yes_or_empty(terms.marks_index));
-        strings.push(yes_or_empty(terms.may_have_attempts));
+        let head: [String; PACKED_HEAD] = [
+            batch.len().to_string(),
+            names.len().to_string(),
+            dead_max,
+            self.settings.ledger_ttl.as_millis().to_string(),
+            yes_or_empty(terms.marks_index),
+            yes_or_empty(terms.may_have_attempts),
+            given.len().to_string(),
+        ];
+        for value in head {
+            strings.push(value.as_bytes());
+        }
+        for name in given {
+            strings.push(name.as_bytes());
+        }
         for (id, _) in batch {
             strings.push(id.to_string().as_bytes());
         }

@@ -9,7 +9,7 @@ use super::stages::backoff::CALLS;
 use super::troubles::{Trouble, Troubles};
 use crate::redis::server::{self, Danger};
 use crate::redis::{Connection, Kind, RedisError, Role};
-use crate::stream::Group;
+use crate::stream::Member;
 use crate::stream::adopt::{Adoption, AdoptionState};
 
 /// A connection; waits until there is one.
@@ -69,14 +69,14 @@ pub(super) async fn await_engine(handler: &dyn Handler, troubles: &mut Troubles)
 /// Makes the group usable. An offset that another client moved while other replicas seem present is looked at again until
 /// those that died have expired: only replicas that live keep it from being taken over.
 pub(super) async fn adopt(
-    group: &Group,
+    member: &Member,
     config: &ReplicaConfig,
     troubles: &mut Troubles,
 ) -> Result<Adoption, RunError> {
     let claim_idle = config.worker.claim_idle;
     let patience = Instant::now() + claim_idle + CALLS.max;
     loop {
-        match group.adopt(claim_idle).await {
+        match member.adopt(claim_idle).await {
             Ok(adoption) => {
                 troubles.over(Trouble::Redis, Instant::now());
                 troubles.over(Trouble::Group, Instant::now());

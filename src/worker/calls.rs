@@ -27,12 +27,12 @@ use crate::stream::adopt::Adoption;
 use crate::stream::claim::{Aim, Swept};
 use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::{Fetched, Fetcher, Want};
+use crate::stream::history::History;
 use crate::stream::janitor::Tidied;
-use crate::stream::past::Past;
 use crate::stream::read::{Read, Reader};
 use crate::stream::renew::{Renewed, ReplicaState};
 use crate::stream::settle::{SettleReply, Terms};
-use crate::stream::{self, Group};
+use crate::stream::{self, Group, Member};
 
 /// How a call ended.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(crate) enum Event {
     /// A blocking read returned.
     Read(Result<Read, RedisError>),
     /// What is known of these entries was looked up.
-    LookedUp(Vec<Held>, Result<Vec<Past>, RedisError>),
+    LookedUp(Vec<Held>, Result<Vec<History>, RedisError>),
     /// Payloads were read, as far as they were.
     Fetched(Vec<Held>, Fetched),
     /// The same of one that had not arrived before.
@@ -81,7 +81,7 @@ pub(crate) struct Presence {
 /// What calls are made with.
 #[derive(Debug)]
 pub(crate) struct Calls {
-    group: Group,
+    member: Member,
     reader: Arc<Reader>,
     fetcher: Fetcher,
     work: Arc<Work>,
@@ -100,7 +100,7 @@ pub(crate) struct Calls {
 #[derive(Debug)]
 pub(crate) struct Callers {
     /// The group, as this replica sees it.
-    pub(crate) group: Group,
+    pub(crate) member: Member,
     /// Its blocking connection.
     pub(crate) reader: Reader,
     /// Reads payloads by their ids.
@@ -117,7 +117,7 @@ impl Calls {
     /// Nothing is under way.
     pub(crate) fn new(callers: Callers, worker: Config, stream: stream::Config) -> Self {
         Self {
-            group: callers.group,
+            member: callers.member,
             reader: Arc::new(callers.reader),
             fetcher: callers.fetcher,
             clock: Arc::clone(&callers.work.clock),
@@ -134,12 +134,12 @@ impl Calls {
 
     /// Changes with every reconnection of the connection that commands go over.
     pub(crate) fn reconnections(&self) -> watch::Receiver<u64> {
-        self.group.commands().reconnections()
+        self.member.group().commands().reconnections()
     }
 
     /// The name of this replica in the group.
     pub(crate) fn consumer(&self) -> &str {
-        self.group.consumer()
+        self.member.consumer()
     }
 
     /// Begins what a stage wants; this process holds so many entries.
@@ -167,8 +167,8 @@ impl Calls {
                 self.push(async move { Event::StoreProbed(work.handler.store_is_up().await) });
             }
             Command::Adopt => {
-                let (group, claim_idle) = (self.group.clone(), self.worker.claim_idle);
-                self.measure("adopt", async move { Event::Adopted(group.adopt(claim_idle).await) });
+                let (member, claim_idle) = (self.member.clone(), self.worker.claim_idle);
+                self.measure("adopt", async move { Event::Adopted(member.adopt(claim_idle).await) });
             }
             Command::Tidy => self.tidy(),
             Command::Reconcile => {
@@ -205,17 +205,17 @@ impl Calls {
     }
 
     fn sweep(&self, aim: Aim, want: usize, holds_nothing: bool) {
-        let (group, claim_idle, interval) = (self.group.clone(), self.worker.claim_idle, self.worker.sweep_interval);
+        let (member, claim_idle, interval) = (self.member.clone(), self.worker.claim_idle, self.worker.sweep_interval);
         self.measure("claim", async move {
-            Event::Swept(group.sweep(aim, claim_idle, interval, want, holds_nothing).await)
+            Event::Swept(member.sweep(aim, claim_idle, interval, want, holds_nothing).await)
         });
     }
 
     fn look_up(&self, entries: Vec<Held>) {
-        let group = self.group.clone();
+        let member = self.member.clone();
         self.measure("past", async move {
-            let past = group.past(&ids_of(&entries)).await;
-            Event::LookedUp(entries, past)
+            let history = member.group().history(&ids_of(&entries)).await;
+            Event::LookedUp(entries, history)
         });
     }
 
@@ -248,60 +248,60 @@ impl Calls {
     fn settle(&self, batch: Batch, held: usize) {
         self.faults.reach(Point::BeforeSettle);
         self.metrics.batch(batch.entries.len());
-        let group = self.group.clone();
+        let member = self.member.clone();
         self.measure("settle", async move {
             let entries: Vec<_> = batch.entries.iter().map(|finished| (finished.held.id(), &finished.ending)).collect();
             let may_have_attempts = batch.entries.iter().any(|finished| finished.held.may_have_attempts());
             let terms = Terms { held, may_have_attempts, marks_index: batch.marks_index };
-            let reply = group.settle(&entries, terms).await;
+            let reply = member.settle(&entries, terms).await;
             drop(entries);
             Event::Settled(batch, reply)
         });
     }
 
     fn hand_back(&self, entries: Vec<Held>) {
-        let group = self.group.clone();
+        let member = self.member.clone();
         self.measure("hand_back", async move {
-            let reply = group.hand_back(&ids_of(&entries)).await;
+            let reply = member.hand_back(&ids_of(&entries)).await;
             Event::HandedBack(entries, reply)
         });
     }
 
     fn renew(&self, ids: Vec<EntryId>, presence: Presence) {
-        let (group, clock) = (self.group.clone(), Arc::clone(&self.clock));
+        let (member, clock) = (self.member.clone(), Arc::clone(&self.clock));
         self.measure("renew", async move {
             let time = async {
                 let asked = Instant::now();
-                if let Ok(now_ms) = group.now_ms().await {
+                if let Ok(now_ms) = member.group().now_ms().await {
                     clock.hear(now_ms, asked);
                 }
             };
             // All go out at once.
-            let renewal = group.renew(presence.state, &presence.record, &ids);
-            let (renewed, paused, ()) = tokio::join!(renewal, group.is_paused(), time);
+            let renewal = member.renew(presence.state, &presence.record, &ids);
+            let (renewed, paused, ()) = tokio::join!(renewal, member.group().is_paused(), time);
             Event::Renewed(renewed, paused)
         });
     }
 
     fn renew_fresh(&self, ids: Vec<EntryId>, presence: Presence) {
-        let (commands, stream) = (Arc::clone(self.group.commands()), self.stream.clone());
-        let consumer = self.group.consumer().to_owned();
+        let (commands, stream) = (Arc::clone(self.member.group().commands()), self.stream.clone());
+        let consumer = self.member.consumer().to_owned();
         self.push(async move {
             let Ok(fresh) = commands.fresh(FRESH_WITHIN).await else { return Event::RenewedFresh(false) };
-            let group = Group::new(&stream, &consumer, fresh.into());
-            Event::RenewedFresh(group.renew(presence.state, &presence.record, &ids).await.is_ok())
+            let member = Group::new(&stream, fresh.into()).member(&consumer);
+            Event::RenewedFresh(member.renew(presence.state, &presence.record, &ids).await.is_ok())
         });
     }
 
     fn tidy(&self) {
-        let (group, interval) = (self.group.clone(), self.worker.janitor_interval);
+        let (member, interval) = (self.member.clone(), self.worker.janitor_interval);
         let (claim_idle, consumer_idle) = (self.worker.claim_idle, self.worker.consumer_idle);
-        self.measure("janitor", async move { Event::Tidied(group.tidy(interval, claim_idle, consumer_idle).await) });
+        self.measure("janitor", async move { Event::Tidied(member.tidy(interval, claim_idle, consumer_idle).await) });
     }
 
     /// Whatever is wrong with the present client of the commands, the next has nothing of it.
     pub(crate) fn replace_commands(&self) {
-        self.group.commands().replace();
+        self.member.group().commands().replace();
     }
 
     /// A place where a test may make this process die.
@@ -345,9 +345,9 @@ impl Calls {
     ) -> Option<u64> {
         self.attempts.abort_all();
         if !in_hand.is_empty() {
-            drop(tokio::time::timeout(limit, self.group.hand_back(in_hand)).await);
+            drop(tokio::time::timeout(limit, self.member.hand_back(in_hand)).await);
         }
-        match tokio::time::timeout(limit, self.group.leave(&presence.record)).await {
+        match tokio::time::timeout(limit, self.member.leave(&presence.record)).await {
             Ok(Ok(entries)) => Some(entries),
             Ok(Err(_)) | Err(_) => None,
         }

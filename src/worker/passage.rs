@@ -22,9 +22,9 @@ use crate::contract::dead_letter::{DeadLetter, Kept, Reason};
 use crate::faults::Point;
 use crate::redis::RedisError;
 use crate::stream::claim::{Aim, Sweep, Swept};
-use crate::stream::fail::Attempts;
+use crate::stream::failures::Attempts;
 use crate::stream::fetch::{Fetched, Payload};
-use crate::stream::past::Past;
+use crate::stream::history::History;
 use crate::stream::read::Read;
 use crate::stream::renew::Stray;
 use crate::stream::settle::{Ending, SettleReply};
@@ -110,14 +110,14 @@ impl Replica {
         }
         self.lookups.push(known);
         for held in fresh {
-            self.accept(held, Past::default());
+            self.accept(held, History::default());
         }
     }
 
     /// What is known of entries was looked up.
-    pub(super) fn looked_up(&mut self, entries: Vec<Held>, result: Result<Vec<Past>, RedisError>, turn: &Turn) {
-        let pasts = match self.judge(Trouble::Admit, result, turn) {
-            Ok(pasts) => pasts,
+    pub(super) fn looked_up(&mut self, entries: Vec<Held>, result: Result<Vec<History>, RedisError>, turn: &Turn) {
+        let histories = match self.judge(Trouble::Admit, result, turn) {
+            Ok(histories) => histories,
             Err(retry_at) if self.gate.is_running() => {
                 // Whatever reads and sweeps brought would be looked up on its own, and many batches are more than ten calls a
                 // second: they wait for longer.
@@ -125,20 +125,20 @@ impl Replica {
                 return self.lookups.failed(entries, retry_at);
             }
             // A drain gives the entries back instead.
-            Err(_) => vec![Past::default(); entries.len()],
+            Err(_) => vec![History::default(); entries.len()],
         };
         self.lookups.answered();
-        for (held, past) in entries.into_iter().zip(pasts) {
-            self.accept(held, past);
+        for (held, history) in entries.into_iter().zip(histories) {
+            self.accept(held, history);
         }
     }
 
     /// What is known of an entry decides where it goes.
-    fn accept(&mut self, mut held: Held, past: Past) {
-        held.crashes = held.crashes.max(past.crashes);
-        held.failures = held.failures.max(past.failures);
+    fn accept(&mut self, mut held: Held, history: History) {
+        held.crashes = held.crashes.max(history.crashes);
+        held.failures = held.failures.max(history.failures);
         let waits_for_empty_replica = held.is_suspect() && !self.intake.runs_alone(held.key());
-        if past.is_settled {
+        if history.is_settled {
             self.end(held, Ending::Known, None);
         } else if !self.gate.keeps_entries() || waits_for_empty_replica {
             self.give_back(held);

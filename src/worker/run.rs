@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::redis::{self, Connection, Role};
 use crate::stream::fetch::Fetcher;
 use crate::stream::read::Reader;
-use crate::stream::{self, Group};
+use crate::stream::{self, Group, Member};
 
 /// What a replica is configured by.
 #[derive(Debug, Clone)]
@@ -135,17 +135,18 @@ async fn start(
     let (stream, redis, engine) = (&config.stream.jobs, &config.redis.display_url, handler.engine());
     tracing::info!(worker = WORKER, stream, consumer, engine, redis, "worker process");
     boot::await_engine(handler.as_ref(), &mut troubles).await;
-    let group = Group::new(&config.stream, &consumer, commands).publishing(handler.outcome_fields());
-    let adoption = boot::adopt(&group, config, &mut troubles).await?;
+    let group = Group::new(&config.stream, commands).publishing(handler.outcome_fields());
+    let member = group.member(&consumer);
+    let adoption = boot::adopt(&member, config, &mut troubles).await?;
     let clock = Arc::new(Clock::new(config.worker.start_deadline));
     let journal = Journal { metrics: Arc::clone(&metrics), stream: stream.clone(), engine, clock: Arc::clone(&clock) };
     journal.adopted(&adoption);
     // Only now: what waits above may last, and a connection that has died meanwhile would be noticed by its first read.
     let reader = boot::connect(config, Role::Reader(config.worker.block), &consumer, &mut troubles).await?;
-    let reader = Reader::new(reader, &group, config.worker.block);
-    let fetcher = Fetcher::new(&config.redis, &group, config.worker.claim_idle, handler.job_fields());
-    let work = work(&config.worker, &handler, group.clone(), Arc::clone(&metrics), clock);
-    let callers = Callers { group, reader, fetcher, work, faults, metrics };
+    let reader = Reader::new(reader, &member, config.worker.block);
+    let fetcher = Fetcher::new(&config.redis, &member, config.worker.claim_idle, handler.job_fields());
+    let work = work(&config.worker, &handler, member.clone(), Arc::clone(&metrics), clock);
+    let callers = Callers { member, reader, fetcher, work, faults, metrics };
     let replica = Replica::new(Parts {
         calls: Calls::new(callers, config.worker.clone(), config.stream.clone()),
         handler,
@@ -160,10 +161,10 @@ async fn start(
     Ok((replica, adoption.mirror))
 }
 
-fn work(config: &Config, handler: &Arc<dyn Handler>, group: Group, metrics: Arc<Metrics>, clock: Arc<Clock>) -> Work {
+fn work(config: &Config, handler: &Arc<dyn Handler>, member: Member, metrics: Arc<Metrics>, clock: Arc<Clock>) -> Work {
     Work {
         handler: Arc::clone(handler),
-        group,
+        member,
         retry: Backoff { min: config.retry_min, max: config.retry_max },
         retry_attempts: u64::from(config.retry_attempts),
         retry_max_age: config.retry_max_age,

@@ -14,9 +14,9 @@ use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
 use crate::metrics::Metrics;
 use crate::redis::Kind;
-use crate::stream::Group;
+use crate::stream::Member;
 use crate::stream::entry_id::EntryId;
-use crate::stream::fail::Attempts;
+use crate::stream::failures::Attempts;
 
 /// What an attempt needs to know besides the entry.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Work {
     /// What does it.
     pub(crate) handler: Arc<dyn Handler>,
     /// Where failures are counted.
-    pub(crate) group: Group,
+    pub(crate) member: Member,
     /// Between attempts after failures.
     pub(crate) retry: Backoff,
     /// Failures until the budget is spent.
@@ -151,7 +151,7 @@ impl Work {
         {
             return Conclusion::EngineDown(error);
         }
-        let attempts = match self.group.record_failure(ticket.id, ticket.since.elapsed()).await {
+        let attempts = match self.member.record_failure(ticket.id, ticket.since.elapsed()).await {
             Ok(Some(attempts)) => attempts,
             Ok(None) => return Conclusion::NotOurs,
             Err(error) => return Self::again(ticket, Failure::Store(error), self.retry),

@@ -116,7 +116,7 @@ impl View {
         let text = id.to_string();
         let payload = self.payload(id, &look).await?;
         let pending = if look.group.is_some() { self.holder(&text).await? } else { None };
-        let past = self.as_group.past(&[id]).await?.into_iter().next().unwrap_or_default();
+        let past = self.as_group.history(&[id]).await?.into_iter().next().unwrap_or_default();
         let mut story = EntryStory {
             schema_version: SCHEMA_VERSION,
             at_ms: look.now_ms,

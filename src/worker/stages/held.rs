@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::contract::Fields;
 use crate::contract::dead_letter::Kept;
 use crate::stream::entry_id::EntryId;
+use crate::stream::lua::SUSPECT_CRASHES;
 use crate::stream::{Delivery, Origin};
 
 /// Which of the streams a worker reads an entry came from. There is one for now.
@@ -59,9 +60,6 @@ pub(crate) struct Held {
     /// What is kept of it for a dead letter, from then on.
     pub(crate) kept: Kept,
 }
-
-/// From so many crashes on an entry runs alone in its process; the claim script counts by the same number.
-pub(crate) const SUSPECT_CRASHES: u64 = 2;
 
 impl Held {
     /// Has it been there when processes died, more often than chance would have it?

@@ -8,13 +8,14 @@ use super::appetite::Appetite;
 use super::cadence::Cadence;
 use super::command::Command;
 use super::gate::Gate;
-use super::held::{EntryKey, HoldStage, Holdings, SUSPECT_CRASHES};
+use super::held::{EntryKey, HoldStage, Holdings};
 use super::strays::Strays;
 use super::timer::Timer;
 use super::turn::Turn;
 use crate::stream::Delivery;
 use crate::stream::claim::{Aim, Sweep};
 use crate::stream::entry_id::EntryId;
+use crate::stream::lua::SUSPECT_CRASHES;
 use crate::stream::renew::Stray;
 use crate::stream::settle::BATCH_MAX;
 

@@ -22,9 +22,9 @@ use std::time::Duration;
 use startjobs::embedded::redis_server::RedisServer;
 use startjobs::redis::{Connection, Role, Value};
 use startjobs::settings::Settings;
-use startjobs::stream::Group;
 use startjobs::stream::claim::{Aim, Sweep, Swept};
 use startjobs::stream::renew::ReplicaState;
+use startjobs::stream::{Group, Member};
 
 use crate::support::servers;
 use crate::support::world::load;
@@ -94,8 +94,8 @@ impl Stream {
         stream
     }
 
-    fn as_consumer(&self, consumer: &str) -> Group {
-        Group::new(&self.settings.stream, consumer, Arc::clone(&self.connection))
+    fn as_consumer(&self, consumer: &str) -> Member {
+        Group::new(&self.settings.stream, Arc::clone(&self.connection)).member(consumer)
     }
 
     async fn redis(&self, words: &[&str]) -> Value {

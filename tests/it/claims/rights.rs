@@ -1,6 +1,7 @@
 //! Single rights of the Redis user are withdrawn after a kill: the crash is counted exactly once, by the claim that
 //! succeeds.
 
+use startjobs::stream::Group;
 use startjobs::stream::claim::Aim;
 
 use super::{CLAIM_IDLE, DEAD, INTERVAL, JOBS, SWEEP, Stream, connect, ids, on_every_server, seen};
@@ -20,7 +21,7 @@ async fn a_crash_is_counted_once_whatever_is_refused_meanwhile(stream: Stream) {
     stream.redis(&["ACL", "SETUSER", "narrow", "on", ">x", "~*", "&*", "+@all"]).await;
     let url = stream.server.url().replace("redis://", "redis://narrow:x@");
     let narrow = connect(&load(&[("redis-url".to_owned(), url)])).await;
-    let group = startjobs::stream::Group::new(&stream.settings.stream, "me", narrow);
+    let member = Group::new(&stream.settings.stream, narrow).member("me");
     let mut lost = 0;
     for command in COMMANDS {
         let owner = format!("dead-{command}");
@@ -35,7 +36,7 @@ async fn a_crash_is_counted_once_whatever_is_refused_meanwhile(stream: Stream) {
         let mut refused = 0;
         for _ in 0..8 {
             stream.redis(&["HSET", SWEEP, "due", "0"]).await;
-            refused += u64::from(group.sweep(Aim::Take, CLAIM_IDLE, INTERVAL, 100, true).await.is_err());
+            refused += u64::from(member.sweep(Aim::Take, CLAIM_IDLE, INTERVAL, 100, true).await.is_err());
         }
         assert!(
             refused >= 1 || ["hgetall", "hget", "xgroup", "hdel", "mset"].contains(&command),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::entry_id::EntryId;
-use super::{Group, millis};
+use super::group::{Member, millis};
 use crate::redis::RedisError;
 
 /// What an entry has behind it.
@@ -17,11 +17,11 @@ pub struct Attempts {
     pub failing_for: Duration,
 }
 
-impl Group {
+impl Member {
     /// Counts one service failure of an entry that this process has got, or told the last failure of, so long ago;
     /// nothing where it is not ours.
     pub async fn record_failure(&self, id: EntryId, passed: Duration) -> Result<Option<Attempts>, RedisError> {
-        let reply = self.call(&self.scripts.fail, &[], [id.to_string().into(), millis(passed)]).await?;
+        let reply = self.call(&self.group.scripts.record_failure, &[], [id.to_string().into(), millis(passed)]).await?;
         if reply.is_null() {
             return Ok(None);
         }

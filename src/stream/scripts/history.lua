@@ -1,10 +1,11 @@
--- What is known about entries that have just come into somebody's hands.
+-- What is known about entries that have just come into this process's hands.
 --
--- ARGV: group, me, the ids as one MessagePack array. Answers nothing where nothing is known about any of them, which is
+-- IDS: as one MessagePack array. Answers nothing where nothing is known about any of them, which is
 -- nearly always; else per id, in order: settled (1 or 0), crashes, service failures.
+local IDS = unpack(ARGV, 2)
 local refused = wrong_type(ATTEMPTS, 'hash')
 if refused then return refused end
-local ids = cmsgpack.unpack(ARGV[3])
+local ids = cmsgpack.unpack(IDS)
 local refusal = undeclared(ids)
 if refusal then return refusal end
 local bucket = ledger_bucket(ids[1])
