@@ -10,8 +10,8 @@ use crate::contract::job_result::{Answer, SuccessKind};
 use crate::settings::Settings;
 use crate::start::{Answered, StartError, StartInput, StartService};
 use crate::starter::run_with_service;
+use crate::worker::error::RunError;
 use crate::worker::replica::Exit;
-use crate::worker::run::RunError;
 
 /// As long as an id of Docker's.
 pub const CONTAINER_ID: &str = "9f3c0000000000000000000000000000000000000000000000000000000000aa";

@@ -16,8 +16,9 @@ use crate::ops::printable::printable;
 use crate::settings::table::Group;
 use crate::settings::{Settings, flags};
 use crate::starter;
+use crate::worker::error::RunError;
 use crate::worker::replica::Exit;
-use crate::worker::run::{Instruments, RunError};
+use crate::worker::run::Instruments;
 
 const EXAMPLES: &str = "Examples:
   startjobs worker

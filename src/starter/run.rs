@@ -15,9 +15,11 @@ use crate::start::attempt::Launch;
 use crate::start::reconcile::Reconciler;
 use crate::start::record::Records;
 use crate::start::{Service, StartService};
+use crate::worker::config::ReplicaConfig;
+use crate::worker::error::RunError;
 use crate::worker::handler::Handler;
 use crate::worker::replica::Exit;
-use crate::worker::run::{Instruments, ReplicaConfig, RunError, Site, run as run_worker};
+use crate::worker::run::{Instruments, Site, run as run_worker};
 
 /// Runs one replica until `stop` is cancelled.
 pub async fn run(settings: Settings, instruments: Instruments, stop: CancellationToken) -> Result<Exit, RunError> {

@@ -3,8 +3,9 @@
 use tokio::time::{Instant, sleep};
 
 use super::WORKER;
+use super::config::ReplicaConfig;
+use super::error::RunError;
 use super::handler::Handler;
-use super::run::{ReplicaConfig, RunError};
 use super::stages::backoff::CALLS;
 use super::troubles::{Trouble, Troubles};
 use crate::redis::server::{self, Danger};

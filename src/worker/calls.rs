@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::Config;
 use super::clock::Clock;
 use super::handler::Failure;
+use super::stages::batch::Batch;
 use super::stages::command::Command;
 use super::stages::doubt::FRESH_WITHIN;
 use super::stages::held::{EntryKey, Held};
-use super::stages::settler::Batch;
 use super::work::{Conclusion, Ticket, Work};
 use crate::faults::{Faults, Point};
 use crate::metrics::Metrics;
@@ -135,11 +135,6 @@ impl Calls {
     /// Changes with every reconnection of the connection that commands go over.
     pub(crate) fn reconnections(&self) -> watch::Receiver<u64> {
         self.member.group().commands().reconnections()
-    }
-
-    /// The name of this replica in the group.
-    pub(crate) fn consumer(&self) -> &str {
-        self.member.consumer()
     }
 
     /// Begins what a stage wants; this process holds so many entries.
@@ -302,11 +297,6 @@ impl Calls {
     /// Whatever is wrong with the present client of the commands, the next has nothing of it.
     pub(crate) fn replace_commands(&self) {
         self.member.group().commands().replace();
-    }
-
-    /// A place where a test may make this process die.
-    pub(crate) fn reach(&self, point: Point) {
-        self.faults.reach(point);
     }
 
     /// Is anything under way?

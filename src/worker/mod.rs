@@ -1,15 +1,15 @@
 //! One replica: it takes entries from the jobs stream to their outcomes, whatever kind of job they ask for.
 //!
-//! One task owns all state. It waits for a call to end ([`calls`]), hands what came of it from stage to stage
-//! ([`replica`], [`passage`], [`housekeeping`]), and begins what the stages want next ([`stages`]). What a job asks for, and
-//! how that is done, a [`handler`] knows.
+//! One task owns the [`state`]. It waits for a call to end ([`calls`]), hands what came of it from stage to stage
+//! ([`replica`], [`passage`], [`housekeeping`], [`breakers`]), and begins what the [`stages`] want next. What a job asks for,
+//! and how that is done, a [`handler`] knows.
 //!
 //! ```text
-//!             calls::Event                                    stages::command::Command
-//!   calls ───────────────────► replica::route                  ┌────────────────────────► calls
-//!                                │  passage, housekeeping       │ next
-//!                                └───► intake  lookups  payloads  starts  settler  returns
-//!                                      keeper  doubt  upkeep             (gate, held)
+//!              Event                                                       Command
+//!   calls ─────────────► replica::route ─► passage, housekeeping, breakers          ┌───────────► calls
+//!                                           │  hand entries on                      │
+//!                                           └─► stages: intake  lookups  payloads  starts  settler
+//!                                                       returns  keeper  doubt  upkeep
 //! ```
 
 // limits and rhythms
@@ -22,12 +22,16 @@ pub(crate) mod stages;
 pub(crate) mod work;
 // commands become calls, calls end with events
 pub(crate) mod calls;
-// the loop, and the table of who hands what to whom
-pub mod replica;
+// the state that events change, and the moves that every event may lead to
+pub(crate) mod state;
+// while the engine or the handler's store fails everyone
+mod breakers;
 // an entry's way through the stages
 mod passage;
-// the other events
+// what the other events change
 mod housekeeping;
+// the loop, and the table of which event goes where
+pub mod replica;
 // every log line and metric of an entry's way
 pub(crate) mod journal;
 // troubles are logged when they begin, at a slow pace, and when they end
@@ -36,6 +40,8 @@ pub mod troubles;
 pub mod vitals;
 // the server's clock
 pub(crate) mod clock;
+// why a worker cannot run
+pub mod error;
 // until a replica can run
 mod boot;
 // wiring

@@ -8,13 +8,13 @@ use tokio::time::Instant;
 
 use super::clock::now_ms;
 use super::handler::{Answer, Failure, Request};
-use super::replica::Replica;
 use super::stages::backoff::CALLS;
+use super::stages::batch::{Batch, Summary};
 use super::stages::held::{EntryKey, Held, HoldStage};
 use super::stages::payloads::Read as Unpacked;
-use super::stages::settler::{Batch, Finished, Summary};
 use super::stages::starts::Job;
 use super::stages::turn::Turn;
+use super::state::State;
 use super::troubles::Trouble;
 use super::work::Conclusion;
 use crate::contract::Fields;
@@ -30,13 +30,13 @@ use crate::stream::renew::Stray;
 use crate::stream::settle::{Ending, SettleReply};
 use crate::stream::{Delivery, Origin};
 
-impl Replica {
+impl State {
     /// A read has returned.
     pub(super) fn read(&mut self, result: Result<Read, RedisError>, turn: &Turn) {
         let result = match result {
             Ok(Read::Interrupted) => {
-                self.intake.read_interrupted();
-                return self.keeper.look_for_unseen(turn);
+                self.stages.intake.read_interrupted();
+                return self.stages.keeper.look_for_unseen(turn);
             }
             Ok(Read::Returned(deliveries)) => Ok(deliveries),
             Err(error) => Err(error),
@@ -44,12 +44,12 @@ impl Replica {
         match self.judge(Trouble::Read, result, turn) {
             Ok(deliveries) => {
                 self.journal.read(deliveries.len());
-                self.intake.read_returned(turn, &deliveries);
+                self.stages.intake.read_returned(turn, &deliveries);
                 self.receive(deliveries, turn);
             }
             Err(retry_at) => {
-                self.intake.read_failed(retry_at);
-                self.keeper.hurry(turn);
+                self.stages.intake.read_failed(retry_at);
+                self.stages.keeper.hurry(turn);
             }
         }
     }
@@ -58,20 +58,20 @@ impl Replica {
     pub(super) fn swept(&mut self, result: Result<Swept, RedisError>, turn: &Turn) {
         self.journal.swept(result.as_ref());
         match self.judge(Trouble::Claim, result, turn) {
-            Ok(Swept::NotDue) => self.intake.sweep_ended(),
-            Ok(Swept::Found) => self.intake.follow_up(turn, Aim::Take),
+            Ok(Swept::NotDue) => self.stages.intake.sweep_ended(),
+            Ok(Swept::Found) => self.stages.intake.follow_up(turn, Aim::Take),
             Ok(Swept::Suspects) => {
-                self.intake.follow_up(turn, Aim::Alone);
+                self.stages.intake.follow_up(turn, Aim::Alone);
                 self.give_back_unstarted(turn);
             }
             Ok(Swept::Done(sweep)) => self.claimed(sweep, turn),
-            Err(retry_at) => self.intake.sweep_failed(retry_at),
+            Err(retry_at) => self.stages.intake.sweep_failed(retry_at),
         }
     }
 
     fn claimed(&mut self, sweep: Sweep, turn: &Turn) {
         self.journal.claimed(&sweep);
-        if let Some(suspect) = self.intake.swept(turn, &sweep) {
+        if let Some(suspect) = self.stages.intake.swept(turn, &sweep) {
             self.journal.runs_alone(suspect);
         }
         self.receive(sweep.claimed, turn);
@@ -80,8 +80,8 @@ impl Replica {
     /// Entries that are pending for us and that we do not hold: where the reply that brought them is lost, they come into our
     /// hands by their ids.
     pub(super) fn receive_strays(&mut self, mut strays: Vec<Stray>, turn: &Turn) {
-        strays.retain(|stray| self.holdings.stage(EntryKey::of(stray.id)).is_none());
-        let lost = self.intake.lost_deliveries(strays);
+        strays.retain(|stray| self.stages.holdings.stage(EntryKey::of(stray.id)).is_none());
+        let lost = self.stages.intake.lost_deliveries(strays);
         let Some(first) = lost.first() else { return };
         self.journal.found(first.id, lost.len());
         let delivery = |stray: Stray| Delivery {
@@ -101,14 +101,14 @@ impl Replica {
         if deliveries.is_empty() {
             return;
         }
-        self.calls.reach(Point::AfterRead);
+        self.faults.reach(Point::AfterRead);
         let (mut fresh, mut known) = (Vec::with_capacity(deliveries.len()), Vec::new());
         for delivery in deliveries {
-            let Some(held) = self.holdings.take(delivery, turn.now) else { continue };
-            let is_fresh = held.origin == Origin::New && !self.intake.may_be_known(held.id());
+            let Some(held) = self.stages.holdings.take(delivery, turn.now) else { continue };
+            let is_fresh = held.origin == Origin::New && !self.stages.intake.may_be_known(held.id());
             if is_fresh { fresh.push(held) } else { known.push(held) }
         }
-        self.lookups.push(known);
+        self.stages.lookups.push(known);
         for held in fresh {
             self.accept(held, History::default());
         }
@@ -118,16 +118,16 @@ impl Replica {
     pub(super) fn looked_up(&mut self, entries: Vec<Held>, result: Result<Vec<History>, RedisError>, turn: &Turn) {
         let histories = match self.judge(Trouble::Admit, result, turn) {
             Ok(histories) => histories,
-            Err(retry_at) if self.gate.is_running() => {
+            Err(retry_at) if self.stages.gate.is_running() => {
                 // Whatever reads and sweeps brought would be looked up on its own, and many batches are more than ten calls a
                 // second: they wait for longer.
-                self.intake.defer(retry_at + CALLS.max);
-                return self.lookups.failed(entries, retry_at);
+                self.stages.intake.defer(retry_at + CALLS.max);
+                return self.stages.lookups.failed(entries, retry_at);
             }
             // A drain gives the entries back instead.
             Err(_) => vec![History::default(); entries.len()],
         };
-        self.lookups.answered();
+        self.stages.lookups.answered();
         for (held, history) in entries.into_iter().zip(histories) {
             self.accept(held, history);
         }
@@ -137,31 +137,44 @@ impl Replica {
     fn accept(&mut self, mut held: Held, history: History) {
         held.crashes = held.crashes.max(history.crashes);
         held.failures = held.failures.max(history.failures);
-        let waits_for_empty_replica = held.is_suspect() && !self.intake.runs_alone(held.key());
+        let waits_for_empty_replica = held.is_suspect() && !self.stages.intake.runs_alone(held.key());
         if history.is_settled {
             self.end(held, Ending::Known, None);
-        } else if !self.gate.keeps_entries() || waits_for_empty_replica {
+        } else if !self.stages.gate.keeps_entries() || waits_for_empty_replica {
             self.give_back(held);
         } else if let Some(fields) = held.fields.take() {
             self.decode(held, fields);
         } else {
-            self.payloads.push(held);
+            self.stages.payloads.push(held);
         }
     }
 
+    /// Payloads were read, as far as they were.
+    pub(super) fn fetched(&mut self, entries: Vec<Held>, mut fetched: Fetched, turn: &Turn) {
+        let retry = self.fetch_retry(&mut fetched, turn);
+        let unpacked = self.stages.payloads.fetched(entries, fetched, retry);
+        self.unpack(unpacked);
+    }
+
+    /// The same of one that had not arrived before.
+    pub(super) fn fetched_stuck(&mut self, held: Held, mut fetched: Fetched, turn: &Turn) {
+        let retry = self.fetch_retry(&mut fetched, turn);
+        let unpacked = self.stages.payloads.fetched_stuck(held, fetched, retry);
+        self.unpack(unpacked);
+    }
+
     /// When payloads may be read again, if that has failed.
-    pub(super) fn fetch_retry(&mut self, fetched: &mut Fetched, turn: &Turn) -> Option<Instant> {
+    fn fetch_retry(&mut self, fetched: &mut Fetched, turn: &Turn) -> Option<Instant> {
         let result = fetched.failed.take().map_or(Ok(()), Err);
         self.judge(Trouble::Fetch, result, turn).err()
     }
 
-    /// Payloads were read.
-    pub(super) fn unpack(&mut self, unpacked: Unpacked) {
+    fn unpack(&mut self, unpacked: Unpacked) {
         for held in unpacked.unread {
             self.give_back(held);
         }
         for (mut held, payload) in unpacked.payloads {
-            if !self.gate.keeps_entries() {
+            if !self.stages.gate.keeps_entries() {
                 self.give_back(held);
                 continue;
             }
@@ -189,9 +202,9 @@ impl Replica {
     }
 
     fn decoded(&mut self, held: Held, request: Result<Arc<dyn Request>, String>, is_too_large: bool) {
-        self.holdings.resize(&held, held.kept.bytes());
+        self.stages.holdings.resize(&held, held.kept.bytes());
         match request {
-            Ok(request) => self.starts.push(Job { held, request, uncounted: 0, is_lost: false, is_too_large }),
+            Ok(request) => self.stages.starts.push(Job { held, request, uncounted: 0, is_lost: false, is_too_large }),
             Err(malformed) => {
                 self.journal.malformed(&held, &malformed);
                 let letter = self.letter(&held, Reason::Malformed, malformed, None);
@@ -209,16 +222,16 @@ impl Replica {
             crashes: attempts.map_or(held.crashes, |attempts| attempts.crashes),
             failures: attempts.map_or(held.failures, |attempts| attempts.failures),
             dead_at_ms: now_ms(),
-            consumer: self.calls.consumer().to_owned(),
+            consumer: self.consumer.clone(),
             original: held.kept.clone(),
         }
     }
 
     /// A turn of the loop begins: jobs whose back-off is over wait for their lane again.
     pub(super) fn wake_backed_off(&mut self, turn: &Turn) {
-        let woken = self.starts.wake_up(turn, &self.gate);
+        let woken = self.stages.starts.wake_up(turn, &self.stages.gate);
         for key in woken.waiting {
-            self.holdings.enter_key(key, HoldStage::Waiting);
+            self.stages.holdings.enter_key(key, HoldStage::Waiting);
         }
         for held in woken.suspects {
             self.give_back(held);
@@ -227,7 +240,7 @@ impl Replica {
 
     /// An attempt has ended.
     pub(super) fn concluded(&mut self, key: EntryKey, conclusion: Conclusion, turn: &Turn) {
-        let job = self.starts.ended(key);
+        let job = self.stages.starts.ended(key);
         if job.is_lost && !matches!(conclusion, Conclusion::Answered(..)) {
             return self.let_go(job.held, turn);
         }
@@ -263,30 +276,25 @@ impl Replica {
         } else {
             job.uncounted += 1;
         }
-        if !self.gate.is_running() || !self.gate.engine_is_up() {
+        if !self.stages.gate.is_running() || !self.stages.gate.engine_is_up() {
             return self.give_back(job.held);
         }
-        self.intake.backs_off(job.held.key());
-        self.holdings.enter(&job.held, HoldStage::BackingOff);
-        self.starts.back_off(job, turn.now + after);
-    }
-
-    fn end(&mut self, held: Held, ending: Ending, summary: Option<Summary>) {
-        self.holdings.enter(&held, HoldStage::Ending);
-        self.settler.end(Finished { held, ending, summary });
+        self.stages.intake.backs_off(job.held.key());
+        self.stages.holdings.enter(&job.held, HoldStage::BackingOff);
+        self.stages.starts.back_off(job, turn.now + after);
     }
 
     /// A batch was settled, or not.
     pub(super) fn settled(&mut self, batch: Batch, result: Result<SettleReply, RedisError>, turn: &Turn) {
         let reply = match self.judge(Trouble::Settle, result, turn) {
             Ok(reply) => reply,
-            Err(retry_at) => return self.settler.failed(batch, retry_at),
+            Err(retry_at) => return self.stages.settler.failed(batch, retry_at),
         };
-        self.calls.reach(Point::AfterSettle);
-        self.intake.saw_delivered(reply.delivered);
+        self.faults.reach(Point::AfterSettle);
+        self.stages.intake.saw_delivered(reply.delivered);
         self.journal.settled(&reply);
         let (journal, troubles) = (&self.journal, &mut self.troubles);
-        let left = self.settler.returned(batch, reply.settled, |finished, err| {
+        let left = self.stages.settler.returned(batch, reply.settled, |finished, err| {
             let times = troubles.met(Trouble::Settle, err, turn.now);
             journal.refused(finished, err, times);
             turn.after(CALLS, times)
@@ -297,34 +305,13 @@ impl Replica {
         }
     }
 
-    /// The entry leaves our hands.
-    pub(super) fn let_go(&mut self, held: Held, turn: &Turn) {
-        self.intake.left(turn, held.key());
-        self.holdings.let_go(held);
-    }
-
-    /// One entry goes back.
-    pub(super) fn give_back(&mut self, held: Held) {
-        self.holdings.enter(&held, HoldStage::GoingBack);
-        self.returns.push(held);
-    }
-
-    /// Everything that has not started goes back, for others to take at once.
-    pub(super) fn give_back_unstarted(&mut self, turn: &Turn) {
-        let unstarted = self.payloads.give_up(turn).into_iter().chain(self.starts.give_up());
-        for held in unstarted {
-            self.holdings.enter(&held, HoldStage::GoingBack);
-            self.returns.push(held);
-        }
-    }
-
     /// Entries were given back, or not.
     pub(super) fn handed_back(&mut self, entries: Vec<Held>, result: Result<u64, RedisError>, turn: &Turn) {
         let given_back = self.judge(Trouble::Renew, result, turn);
         if let Ok(given_back) = given_back {
             self.journal.metrics.handed_back.inc_by(given_back);
         }
-        for held in self.returns.returned(entries, given_back.err()) {
+        for held in self.stages.returns.returned(entries, given_back.err()) {
             self.let_go(held, turn);
         }
     }

@@ -3,56 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Config;
 use super::WORKER;
 use super::boot;
 use super::calls::{Callers, Calls};
 use super::clock::{Clock, now_ms};
+use super::config::{Config, ReplicaConfig};
+use super::error::RunError;
 use super::handler::Handler;
 use super::journal::Journal;
-use super::replica::{Exit, Parts, Replica};
+use super::replica::{Exit, Replica};
 use super::stages::backoff::Backoff;
+use super::stages::{Facts, Stages};
+use super::state::State;
 use super::troubles::Troubles;
 use super::vitals::Vitals;
 use super::work::Work;
 use crate::faults::Faults;
 use crate::metrics::Metrics;
-use crate::redis::{self, Connection, Role};
+use crate::redis::{Connection, Role};
 use crate::stream::fetch::Fetcher;
 use crate::stream::read::Reader;
-use crate::stream::{self, Group, Member};
-
-/// What a replica is configured by.
-#[derive(Debug, Clone)]
-pub struct ReplicaConfig {
-    /// How to reach Redis.
-    pub redis: redis::Config,
-    /// The streams, the group and the keys beside them.
-    pub stream: stream::Config,
-    /// Limits and rhythms.
-    pub worker: Config,
-    /// A server that endangers data is refused.
-    pub strict: bool,
-}
-
-/// Why a worker cannot run at all; everything else is waited out.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The legacy offset is no entry id; a guess could skip or repeat jobs.
-    #[error(
-        "{0}, which is no stream entry id: set it to the id of the last answered entry, or delete it to begin at the start of the stream"
-    )]
-    BadOffset(String),
-    /// `strict` is on, and the server endangers data.
-    #[error("strict is on, and this Redis endangers data:\n  {0}")]
-    Strict(String),
-    /// The settings do not make a connection.
-    #[error("cannot connect: {0}")]
-    Unusable(String),
-}
+use crate::stream::settle::index_within;
+use crate::stream::{Group, Member};
 
 /// What a process shows of itself: written by the replica, read by probes and by systemd's watchdog.
 #[derive(Debug, Clone)]
@@ -146,18 +122,28 @@ async fn start(
     let reader = Reader::new(reader, &member, config.worker.block);
     let fetcher = Fetcher::new(&config.redis, &member, config.worker.claim_idle, handler.job_fields());
     let work = work(&config.worker, &handler, member.clone(), Arc::clone(&metrics), clock);
-    let callers = Callers { member, reader, fetcher, work, faults, metrics };
-    let replica = Replica::new(Parts {
-        calls: Calls::new(callers, config.worker.clone(), config.stream.clone()),
-        handler,
-        config: config.worker.clone(),
-        ledger_ttl: config.stream.ledger_ttl,
-        about: about(&config.worker, engine, &host),
-        troubles,
-        journal,
-        vitals,
+    let callers = Callers { member, reader, fetcher, work, faults: Arc::clone(&faults), metrics };
+    let facts = Facts {
         delivered: adoption.delivered,
-    });
+        index_within: index_within(config.stream.ledger_ttl),
+        reconcile_interval: handler.reconcile_interval(),
+    };
+    let state = State {
+        stages: Stages::new(&config.worker, facts, Instant::now()),
+        handler,
+        consumer,
+        journal,
+        troubles,
+        vitals,
+        faults,
+    };
+    let replica = Replica {
+        calls: Calls::new(callers, config.worker.clone(), config.stream.clone()),
+        state,
+        about: about(&config.worker, engine, &host),
+        slots: config.worker.slots,
+        drain_timeout: config.worker.drain_timeout,
+    };
     Ok((replica, adoption.mirror))
 }
 

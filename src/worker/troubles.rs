@@ -120,7 +120,7 @@ impl Troubles {
         met.quiet = None;
         if met.times == 1 {
             self.metrics.condition_began(trouble.as_str());
-            self.vitals.trouble_began(trouble, err);
+            self.vitals.trouble_began(trouble.as_str(), err);
             let (stream, condition, what) = (&self.stream, trouble.as_str(), trouble.what());
             tracing::warn!(worker = WORKER, stream, condition, what, err, "degraded");
             return met.times;
@@ -128,7 +128,7 @@ impl Troubles {
         // The first words are often only that the connection is gone; why no other comes about is known later.
         if met.err != err {
             err.clone_into(&mut met.err);
-            self.vitals.trouble_began(trouble, err);
+            self.vitals.trouble_began(trouble.as_str(), err);
         }
         if now >= met.logged + LOG_INTERVAL {
             met.logged = now;
@@ -159,7 +159,7 @@ impl Troubles {
         for trouble in ended {
             let Some(Met { since, times, quiet: Some(quiet), .. }) = self.met.remove(&trouble) else { continue };
             self.metrics.condition_ended(trouble.as_str());
-            self.vitals.trouble_ended(trouble);
+            self.vitals.trouble_ended(trouble.as_str());
             let (stream, condition, lasted_s) = (&self.stream, trouble.as_str(), (quiet - since).as_secs_f64());
             tracing::info!(worker = WORKER, stream, condition, lasted_s, times, "recovered");
         }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::config::Config;
-use super::troubles::Trouble;
 
 /// The signs of life of one process.
 #[derive(Debug)]
@@ -75,12 +74,12 @@ impl Vitals {
         self.lock().wedged = reason;
     }
 
-    pub(super) fn trouble_began(&self, trouble: Trouble, err: &str) {
-        self.lock().troubles.insert(trouble.as_str(), err.to_owned());
+    pub(super) fn trouble_began(&self, trouble: &'static str, err: &str) {
+        self.lock().troubles.insert(trouble, err.to_owned());
     }
 
-    pub(super) fn trouble_ended(&self, trouble: Trouble) {
-        self.lock().troubles.remove(trouble.as_str());
+    pub(super) fn trouble_ended(&self, trouble: &'static str) {
+        self.lock().troubles.remove(trouble);
     }
 
     /// Do our loops move? Never a question about Redis or the engine: restarting us would not help them.

@@ -1,7 +1,7 @@
 //! What a stage wants done. Each command becomes one call, and each call ends with one event.
 
+use super::batch::Batch;
 use super::held::Held;
-use super::settler::Batch;
 use crate::stream::claim::Aim;
 use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::Want;

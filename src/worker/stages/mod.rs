@@ -14,6 +14,8 @@ pub(crate) mod gate;
 pub(crate) mod backoff;
 // the entries this process holds
 pub(crate) mod held;
+// endings that are settled together
+pub(crate) mod batch;
 // what a stage wants done
 pub(crate) mod command;
 // reads and claim sweeps: how entries come in
@@ -42,3 +44,133 @@ pub(crate) mod keeper;
 pub(crate) mod doubt;
 // probes, the group, the janitor, the reconciler
 pub(crate) mod upkeep;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Config;
+use crate::stream::entry_id::EntryId;
+use command::Command;
+use doubt::Doubt;
+use gate::Gate;
+use held::{EntryKey, HoldStage, Holdings};
+use intake::{Intake, Load};
+use keeper::Keeper;
+use lookups::Lookups;
+use payloads::Payloads;
+use returns::Returns;
+use settler::Settler;
+use starts::Starts;
+use turn::Turn;
+use upkeep::{Intervals, Upkeep};
+
+/// All stages of one replica, what stops them, and what they hold.
+#[derive(Debug)]
+pub(crate) struct Stages {
+    pub(crate) gate: Gate,
+    pub(crate) holdings: Holdings,
+    pub(crate) intake: Intake,
+    pub(crate) lookups: Lookups,
+    pub(crate) payloads: Payloads,
+    pub(crate) starts: Starts,
+    pub(crate) settler: Settler,
+    pub(crate) returns: Returns,
+    pub(crate) keeper: Keeper,
+    pub(crate) doubt: Doubt,
+    pub(crate) upkeep: Upkeep,
+}
+
+/// What the stages need to know besides the replica's configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts {
+    /// The largest id that may have been delivered before.
+    pub(crate) delivered: EntryId,
+    /// The ledger's index is told of a bucket again after so long.
+    pub(crate) index_within: Duration,
+    /// How often the reconciler runs; none: never.
+    pub(crate) reconcile_interval: Option<Duration>,
+}
+
+impl Stages {
+    /// Nothing is held, and everything is due.
+    pub(crate) fn new(config: &Config, facts: Facts, now: Instant) -> Self {
+        let intake = intake::Limits {
+            slots: config.slots,
+            max_backing_off: config.max_backing_off,
+            max_held_bytes: config.max_held_bytes,
+            block: config.block,
+            sweep_interval: config.sweep_interval,
+        };
+        let settler = settler::Limits { entries: intake.read_max(), index_within: facts.index_within };
+        let intervals = Intervals { tidy: config.janitor_interval, reconcile: facts.reconcile_interval };
+        Self {
+            gate: Gate::default(),
+            holdings: Holdings::default(),
+            intake: Intake::new(intake, facts.delivered, now),
+            lookups: Lookups::new(now),
+            payloads: Payloads::new(u64::from(config.crash_budget), now),
+            starts: Starts::new(config.slots),
+            settler: Settler::new(settler, now),
+            returns: Returns::new(now),
+            keeper: Keeper::new(config.renewal_interval(), config.max_run, now),
+            doubt: Doubt::new(config.claim_idle, config.max_run, now),
+            upkeep: Upkeep::new(intervals, now),
+        }
+    }
+
+    fn load(&self) -> Load {
+        Load::of(&self.holdings, self.settler.calls(), self.returns.calls())
+    }
+
+    /// The next command of any stage, in the order in which they matter.
+    pub(crate) fn next(&mut self, turn: &Turn) -> Option<Command> {
+        let gate = &self.gate;
+        if let Some(start) = self.starts.next(gate) {
+            if let Command::Start(ticket) = &start {
+                self.holdings.enter_key(EntryKey::of(ticket.id), HoldStage::Running);
+            }
+            return Some(start);
+        }
+        self.payloads
+            .next(turn)
+            .or_else(|| self.settler.next(turn))
+            .or_else(|| self.returns.next(turn))
+            .or_else(|| self.lookups.next(turn))
+            .or_else(|| self.keeper.next(turn, &self.holdings))
+            .or_else(|| self.doubt.next(turn, gate, self.keeper.renewed_at(), &self.holdings))
+            .or_else(|| self.upkeep.next(turn, gate))
+            .or_else(|| {
+                let load = Load::of(&self.holdings, self.settler.calls(), self.returns.calls());
+                self.intake.next(turn, gate, &load)
+            })
+    }
+
+    /// When a stage may have a command although nothing has come back.
+    pub(crate) fn wake(&self) -> Option<Instant> {
+        let gate = &self.gate;
+        let wakes = [
+            self.starts.wake(gate),
+            self.payloads.wake(),
+            self.settler.wake(),
+            self.returns.wake(),
+            self.lookups.wake(),
+            self.keeper.wake(),
+            self.doubt.wake(gate, self.keeper.renewed_at()),
+            self.upkeep.wake(gate),
+            self.intake.wake(gate, &self.load()),
+        ];
+        wakes.into_iter().flatten().min()
+    }
+
+    /// Does something wait for the next turn, so that what can be done at once goes first?
+    pub(crate) fn is_deferring(&self) -> bool {
+        self.intake.is_deferring() || self.starts.is_deferring(&self.gate)
+    }
+
+    /// May entries still come in, although none is asked for any more?
+    pub(crate) fn may_receive(&self, turn: &Turn) -> bool {
+        let looks = self.keeper.looks_until().is_some_and(|until| turn.now < until);
+        self.intake.is_reading() || self.intake.is_sweeping() || looks
+    }
+}

@@ -1,65 +1,19 @@
 //! Endings on their way into Redis: what is settled together, and how much at once.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::batch::{Batch, Finished};
 use super::command::Command;
-use super::held::Held;
 use super::turn::Turn;
-use crate::stream::settle::{BATCH_MAX, Ending, Settled};
-use crate::worker::handler::Request;
+use crate::stream::settle::{BATCH_MAX, Settled};
 
 /// Batches under way at once: single entries that come one after the other do not wait for each other.
 const CALLS_MAX: usize = 4;
 /// Bytes of dead letters in one batch, beyond which nothing is added to it.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
-
-/// An entry that has ended in this process, and has not in Redis.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    /// The entry.
-    pub(crate) held: Held,
-    /// How it ends.
-    pub(crate) ending: Ending,
-    /// What is logged and counted once its outcome is published; nothing where it has none.
-    pub(crate) summary: Option<Summary>,
-}
-
-/// What is logged and counted of an outcome.
-#[derive(Debug)]
-pub(crate) struct Summary {
-    /// The job.
-    pub(crate) request: Arc<dyn Request>,
-    /// `success` or `failure`.
-    pub(crate) result: &'static str,
-    /// The published error code.
-    pub(crate) error_code: Cow<'static, str>,
-    /// The same from a closed list.
-    pub(crate) label: &'static str,
-}
-
-/// Endings that are settled in one step.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    /// At most [`BATCH_MAX`], of one ledger hour, never empty.
-    pub(crate) entries: Vec<Finished>,
-    /// The ledger's index is told of the hour's bucket.
-    pub(crate) marks_index: bool,
-    hour: u64,
-    sent_at: Instant,
-}
-
-impl Batch {
-    /// The milliseconds of its ids.
-    #[cfg(test)]
-    fn ids(&self) -> Vec<u64> {
-        self.entries.iter().map(|finished| finished.held.id().ms).collect()
-    }
-}
 
 /// When the ledger's index was last told of a bucket.
 #[derive(Debug, Clone, Copy)]
@@ -198,6 +152,7 @@ impl Settler {
 mod tests {
     use super::*;
     use crate::stream::entry_id::EntryId;
+    use crate::stream::settle::Ending;
     use crate::stream::{Delivery, Origin};
     use crate::worker::stages::held::Holdings;
     use proptest::prelude::*;
@@ -261,7 +216,7 @@ mod tests {
             }
             let mut ids: Vec<u64> = left.iter().map(|(finished, _)| finished.held.id().ms).collect();
             ids.extend(settler.ready.iter().map(|finished| finished.held.id().ms));
-            ids.extend(under_way.iter().flat_map(Batch::ids));
+            ids.extend(under_way.iter().flat_map(|batch| &batch.entries).map(|finished| finished.held.id().ms));
             ids.sort_unstable();
             prop_assert_eq!(ids, (0..ended).map(|number| number * 30_000).collect::<Vec<_>>());
         }
