@@ -302,7 +302,7 @@ fn text_length(rest: &str) -> Option<usize> {
     let quote = begin.chars().next().filter(|quote| ['"', '\''].contains(quote))?;
     let inside = &begin[1..];
     // 'a is a lifetime, 'a' a character.
-    if quote == '\'' && !inside.starts_with('\\') && !inside.chars().nth(1).is_some_and(|c| c == '\'') {
+    if quote == '\'' && !inside.starts_with('\\') && inside.chars().nth(1).is_none_or(|c| c != '\'') {
         return Some(prefix + 1 + inside.find(|c| !is_word(c)).unwrap_or(inside.len()));
     }
     let mut is_escaped = false;
