@@ -153,6 +153,7 @@ impl Calls {
             Command::HandBack(entries) => self.hand_back(entries),
             Command::Renew(ids) => self.renew(ids, presence()),
             Command::RenewFresh(ids) => self.renew_fresh(ids, presence()),
+            Command::ReplaceCommands => self.member.group().commands().replace(),
             Command::ProbeEngine => {
                 let work = Arc::clone(&self.work);
                 self.push(async move { Event::EngineProbed(work.handler.is_up().await) });
@@ -292,11 +293,6 @@ impl Calls {
         let (member, interval) = (self.member.clone(), self.worker.janitor_interval);
         let (claim_idle, consumer_idle) = (self.worker.claim_idle, self.worker.consumer_idle);
         self.measure("janitor", async move { Event::Tidied(member.tidy(interval, claim_idle, consumer_idle).await) });
-    }
-
-    /// Whatever is wrong with the present client of the commands, the next has nothing of it.
-    pub(crate) fn replace_commands(&self) {
-        self.member.group().commands().replace();
     }
 
     /// Is anything under way?

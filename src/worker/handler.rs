@@ -169,4 +169,31 @@ pub(crate) mod tests {
             std::future::ready(Err(Failure::TakenOver)).boxed()
         }
     }
+
+    /// A handler of entries that name a lane.
+    #[derive(Debug)]
+    pub(crate) struct Asking;
+
+    impl Handler for Asking {
+        fn decode(&self, fields: &Fields) -> Result<Arc<dyn Request>, String> {
+            let (_, lane) = fields.first().ok_or("missing lane")?;
+            Ok(AskedFor::in_lane(&String::from_utf8_lossy(lane)))
+        }
+
+        fn job_fields(&self) -> (&'static [&'static str], usize) {
+            (&["lane"], 64)
+        }
+
+        fn outcome_fields(&self) -> &'static [&'static str] {
+            &["result"]
+        }
+
+        fn engine(&self) -> &'static str {
+            "none"
+        }
+
+        fn is_up(&self) -> BoxFuture<'_, Result<(), String>> {
+            std::future::ready(Ok(())).boxed()
+        }
+    }
 }

@@ -42,6 +42,9 @@ pub mod vitals;
 pub(crate) mod clock;
 // why a worker cannot run
 pub mod error;
+// random histories of a whole replica
+#[cfg(test)]
+mod histories;
 // until a replica can run
 mod boot;
 // wiring

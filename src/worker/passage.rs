@@ -11,7 +11,7 @@ use super::handler::{Answer, Failure, Request};
 use super::stages::backoff::CALLS;
 use super::stages::batch::{Batch, Summary};
 use super::stages::held::{EntryKey, Held, HoldStage};
-use super::stages::payloads::Read as Unpacked;
+use super::stages::payloads::Unpacked;
 use super::stages::starts::Job;
 use super::stages::turn::Turn;
 use super::state::State;
@@ -228,7 +228,8 @@ impl State {
     }
 
     /// A turn of the loop begins: jobs whose back-off is over wait for their lane again.
-    pub(super) fn wake_backed_off(&mut self, turn: &Turn) {
+    pub(super) fn turns(&mut self, turn: &Turn) {
+        self.troubles.report_recovered(turn.now);
         let woken = self.stages.starts.wake_up(turn, &self.stages.gate);
         for key in woken.waiting {
             self.stages.holdings.enter_key(key, HoldStage::Waiting);

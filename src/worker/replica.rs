@@ -1,6 +1,6 @@
 //! One replica: it waits for what ends next, hands what came of it to the stages, and begins what they want.
 //!
-//! One task owns the state. [`Replica::route`] is the one table of which event goes where; nothing in it waits.
+//! One task owns the state. [`State::route`] is the one table of which event goes where; nothing in it waits.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -10,10 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::WORKER;
 use super::calls::{Calls, Event, Presence, next_turn};
-use super::stages::command::Command;
 use super::stages::turn::Turn;
 use super::state::State;
-use super::troubles::Trouble;
 use crate::stream::renew::ReplicaState;
 
 /// When nothing at all is due.
@@ -75,22 +73,17 @@ impl Replica {
             // Everything else that has ended by now comes before anything new is begun, so that a batch is all that is ready.
             // Bounded by what is under way.
             let turn = self::turn();
-            event.into_iter().for_each(|event| self.route(event, &turn));
+            event.into_iter().for_each(|event| self.state.route(event, &turn));
             while let Some(event) = self.calls.try_ended() {
-                self.route(event, &turn);
+                self.state.route(event, &turn);
             }
         }
     }
 
     /// Begins whatever has become possible.
     fn begin_all(&mut self, turn: &Turn) {
-        self.state.troubles.report_recovered(turn.now);
-        self.state.wake_backed_off(turn);
-        while let Some(command) = self.state.stages.next(turn) {
-            if let Command::DropReader = command {
-                let err = "no return of the blocking read within three block times; connection dropped";
-                self.state.troubles.met(Trouble::Read, err, turn.now);
-            }
+        self.state.turns(turn);
+        while let Some(command) = self.state.next(turn) {
             let held = self.state.stages.holdings.len();
             let presence = || presence(&self.about, self.slots, &self.state);
             self.calls.begin(command, held, presence);
@@ -105,39 +98,6 @@ impl Replica {
         let looks_until = stages.keeper.looks_until().filter(|&until| deadline.is_some() && turn.now < until);
         let wakes = [stages.wake(), troubles.wake(), deadline, looks_until];
         wakes.into_iter().flatten().min().unwrap_or(turn.now + IDLE_WAKE)
-    }
-
-    /// Which event goes where.
-    fn route(&mut self, event: Event, turn: &Turn) {
-        let state = &mut self.state;
-        match event {
-            // An entry's way, in order.
-            Event::Read(result) => state.read(result, turn),
-            Event::Swept(result) => state.swept(result, turn),
-            Event::LookedUp(entries, result) => state.looked_up(entries, result, turn),
-            Event::Fetched(entries, fetched) => state.fetched(entries, fetched, turn),
-            Event::FetchedStuck(held, fetched) => state.fetched_stuck(held, fetched, turn),
-            Event::Concluded(key, conclusion) => state.concluded(key, conclusion, turn),
-            Event::Settled(batch, result) => state.settled(batch, result, turn),
-            Event::HandedBack(entries, result) => state.handed_back(entries, result, turn),
-            // What keeps it.
-            Event::Renewed(result, paused) => {
-                state.renewed(result, turn);
-                state.paused(paused, turn);
-            }
-            Event::RenewedFresh(works) => {
-                state.stages.doubt.tried(works);
-                if works {
-                    self.calls.replace_commands();
-                }
-            }
-            // The rest.
-            Event::EngineProbed(result) => state.engine_probed(result, turn),
-            Event::StoreProbed(result) => state.store_probed(result, turn),
-            Event::Adopted(result) => state.adopted(result, turn),
-            Event::Tidied(result) => state.tidied(result, turn),
-            Event::Reconciled => state.stages.upkeep.reconciled(),
-        }
     }
 
     /// After a reconnection whatever we held may have been claimed: renew first. Who died meanwhile the claim script decides:
@@ -176,6 +136,35 @@ impl Replica {
             tracing::info!(worker = WORKER, stream, entries, "gave back what was still pending");
         }
         exit
+    }
+}
+
+impl State {
+    /// Which event goes where.
+    pub(super) fn route(&mut self, event: Event, turn: &Turn) {
+        match event {
+            // An entry's way, in order.
+            Event::Read(result) => self.read(result, turn),
+            Event::Swept(result) => self.swept(result, turn),
+            Event::LookedUp(entries, result) => self.looked_up(entries, result, turn),
+            Event::Fetched(entries, fetched) => self.fetched(entries, fetched, turn),
+            Event::FetchedStuck(held, fetched) => self.fetched_stuck(held, fetched, turn),
+            Event::Concluded(key, conclusion) => self.concluded(key, conclusion, turn),
+            Event::Settled(batch, result) => self.settled(batch, result, turn),
+            Event::HandedBack(entries, result) => self.handed_back(entries, result, turn),
+            // What keeps it.
+            Event::Renewed(result, paused) => {
+                self.renewed(result, turn);
+                self.paused(paused, turn);
+            }
+            Event::RenewedFresh(works) => self.stages.doubt.tried(turn, works),
+            // The rest.
+            Event::EngineProbed(result) => self.engine_probed(result, turn),
+            Event::StoreProbed(result) => self.store_probed(result, turn),
+            Event::Adopted(result) => self.adopted(result, turn),
+            Event::Tidied(result) => self.tidied(result, turn),
+            Event::Reconciled => self.stages.upkeep.reconciled(),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::journal::Journal;
 use super::stages::Stages;
 use super::stages::backoff::CALLS;
 use super::stages::batch::{Finished, Summary};
+use super::stages::command::Command;
 use super::stages::held::{Held, HoldStage};
 use super::stages::turn::Turn;
 use super::troubles::{Trouble, Troubles};
@@ -87,6 +88,16 @@ impl State {
         self.stages.returns.hurry(soon);
         self.stages.upkeep.adoption.hurry(soon);
         self.stages.intake.redis_answers_again(soon);
+    }
+
+    /// The next command of any stage.
+    pub(super) fn next(&mut self, turn: &Turn) -> Option<Command> {
+        let command = self.stages.next(turn)?;
+        if let Command::DropReader = command {
+            let err = "no return of the blocking read within three block times; connection dropped";
+            self.troubles.met(Trouble::Read, err, turn.now);
+        }
+        Some(command)
     }
 
     /// The replica drains until then at the latest.

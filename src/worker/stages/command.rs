@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Renew(Vec<EntryId>),
     /// Try a renewal over a fresh connection.
     RenewFresh(Vec<EntryId>),
+    /// Give up the connection that commands go over: a fresh one works, and it does not.
+    ReplaceCommands,
     /// Ask the engine whether it answers.
     ProbeEngine,
     /// Ask the handler's store whether it takes writes.

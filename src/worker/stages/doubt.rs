@@ -27,12 +27,14 @@ pub(crate) struct Doubt {
     proofs: u32,
     has_fresh_worked: bool,
     fresh: Timer,
+    /// Since when the present client is known not to work while a fresh one does.
+    replaces: Option<Instant>,
 }
 
 impl Doubt {
     /// No doubt yet.
     pub(crate) fn new(claim_idle: Duration, max_run: Duration, now: Instant) -> Self {
-        Self { claim_idle, max_run, proofs: 0, has_fresh_worked: false, fresh: Timer::at(now) }
+        Self { claim_idle, max_run, proofs: 0, has_fresh_worked: false, fresh: Timer::at(now), replaces: None }
     }
 
     /// A renewal went through, or was refused by a server that answers.
@@ -49,8 +51,10 @@ impl Doubt {
     }
 
     /// A renewal was tried over a fresh connection.
-    pub(crate) fn tried(&mut self, works: bool) {
+    pub(crate) fn tried(&mut self, turn: &Turn, works: bool) {
         self.fresh.ended();
+        // Whatever is wrong with the present client, the next has nothing of it.
+        self.replaces = works.then_some(turn.now);
         self.has_fresh_worked = works;
         if !works {
             self.proofs = 0;
@@ -62,8 +66,13 @@ impl Doubt {
         self.proofs >= PROOFS
     }
 
-    /// When a renewal may be tried over a fresh connection, if none has gone through since `renewed_at`.
+    /// When a renewal may be tried over a fresh connection, if none has gone through since `renewed_at`, or the client is
+    /// replaced after one that worked.
     pub(crate) fn wake(&self, gate: &Gate, renewed_at: Instant) -> Option<Instant> {
+        self.replaces.into_iter().chain(self.fresh_wake(gate, renewed_at)).min()
+    }
+
+    fn fresh_wake(&self, gate: &Gate, renewed_at: Instant) -> Option<Instant> {
         let patience = (self.claim_idle * CLAIM_IDLES).max(DOUBT_AFTER_MIN);
         self.fresh.wake(gate.is_running()).map(|due| due.max(renewed_at + patience))
     }
@@ -76,7 +85,10 @@ impl Doubt {
         renewed_at: Instant,
         holdings: &Holdings,
     ) -> Option<Command> {
-        if self.wake(gate, renewed_at).is_none_or(|due| due > turn.now) || !self.fresh.begin(turn.now, true) {
+        if self.replaces.take_if(|since| *since <= turn.now).is_some() {
+            return Some(Command::ReplaceCommands);
+        }
+        if self.fresh_wake(gate, renewed_at).is_none_or(|due| due > turn.now) || !self.fresh.begin(turn.now, true) {
             return None;
         }
         self.fresh.set(turn.now + self.claim_idle.max(FRESH_WITHIN));
@@ -92,6 +104,10 @@ mod tests {
 
     const CLAIM_IDLE: Duration = Duration::from_secs(5);
 
+    fn turn() -> Turn {
+        Turn { now: Instant::now(), random: 0.0 }
+    }
+
     fn doubt() -> Doubt {
         Doubt::new(CLAIM_IDLE, CLAIM_IDLE * 100, Instant::now())
     }
@@ -101,22 +117,22 @@ mod tests {
         let mut doubt = doubt();
         // Redis is away: neither works.
         for _ in 0..10 {
-            doubt.tried(false);
+            doubt.tried(&turn(), false);
             doubt.unanswered();
             assert!(!doubt.is_wedged());
         }
         // It is back, and calls that were under way fail one after the other.
-        doubt.tried(true);
+        doubt.tried(&turn(), true);
         (0..10).for_each(|_| doubt.unanswered());
         assert!(!doubt.is_wedged());
-        doubt.tried(true);
+        doubt.tried(&turn(), true);
         doubt.unanswered();
         assert!(!doubt.is_wedged());
         // An interruption in between, and it begins anew.
-        doubt.tried(false);
+        doubt.tried(&turn(), false);
         for _ in 0..PROOFS {
             assert!(!doubt.is_wedged());
-            doubt.tried(true);
+            doubt.tried(&turn(), true);
             doubt.unanswered();
         }
         assert!(doubt.is_wedged());
@@ -128,7 +144,7 @@ mod tests {
     fn a_server_that_refuses_renewals_is_no_reason_to_restart() {
         let mut doubt = doubt();
         for _ in 0..10 {
-            doubt.tried(true);
+            doubt.tried(&turn(), true);
             doubt.answered();
         }
         assert!(!doubt.is_wedged());
@@ -143,17 +159,26 @@ mod tests {
             let mut renewed_at = now;
             for (step, ms) in steps {
                 now += Duration::from_millis(ms);
+                let turn = Turn { now, random: 0.0 };
                 match step {
                     0 => { renewed_at = now; doubt.answered(); }
                     1 => doubt.unanswered(),
-                    2 if under_way => { doubt.tried(ms % 2 == 0); under_way = false; }
+                    2 if under_way => { doubt.tried(&turn, ms % 2 == 0); under_way = false; }
                     _ => {}
                 }
-                let is_due = doubt.wake(&gate, renewed_at).is_some_and(|due| due <= now);
-                let next = doubt.next(&Turn { now, random: 0.0 }, &gate, renewed_at, &holdings);
-                prop_assert_eq!(is_due, next.is_some());
-                prop_assert!(!is_due || (gate.is_running() && !under_way && now >= renewed_at + 3 * CLAIM_IDLE));
-                under_way |= is_due;
+                loop {
+                    let is_due = doubt.wake(&gate, renewed_at).is_some_and(|due| due <= now);
+                    let next = doubt.next(&turn, &gate, renewed_at, &holdings);
+                    prop_assert_eq!(is_due, next.is_some());
+                    match next {
+                        Some(Command::ReplaceCommands) => prop_assert!(doubt.has_fresh_worked),
+                        Some(_) => {
+                            prop_assert!(gate.is_running() && !under_way && now >= renewed_at + 3 * CLAIM_IDLE);
+                            under_way = true;
+                        }
+                        None => break,
+                    }
+                }
             }
         }
     }

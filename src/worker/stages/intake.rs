@@ -428,7 +428,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(500))]
+        #![proptest_config(ProptestConfig::with_cases(256))]
 
         /// One read and one sweep at a time; both only while entries are taken and there is room for them; never a claim
         /// beside a read that may fill the same slots; a suspect only where nothing is held; a read that has to return is told

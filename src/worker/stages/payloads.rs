@@ -36,7 +36,7 @@ enum End {
 
 /// What became of entries whose payload was read.
 #[derive(Debug, Default)]
-pub(crate) struct Read {
+pub(crate) struct Unpacked {
     /// With their payloads.
     pub(crate) payloads: Vec<(Held, Payload)>,
     /// To be given back unread.
@@ -107,22 +107,22 @@ impl Payloads {
     }
 
     /// A list of payloads was read, as far as it was.
-    pub(crate) fn fetched(&mut self, entries: Vec<Held>, fetched: Fetched, retry: Option<Instant>) -> Read {
+    pub(crate) fn fetched(&mut self, entries: Vec<Held>, fetched: Fetched, retry: Option<Instant>) -> Unpacked {
         self.is_reading = false;
         self.take(entries, fetched, retry)
     }
 
     /// The one beside it was read, or not.
-    pub(crate) fn fetched_stuck(&mut self, held: Held, fetched: Fetched, retry: Option<Instant>) -> Read {
+    pub(crate) fn fetched_stuck(&mut self, held: Held, fetched: Fetched, retry: Option<Instant>) -> Unpacked {
         self.is_reading_stuck = false;
         self.take(vec![held], fetched, retry)
     }
 
-    fn take(&mut self, entries: Vec<Held>, fetched: Fetched, retry: Option<Instant>) -> Read {
+    fn take(&mut self, entries: Vec<Held>, fetched: Fetched, retry: Option<Instant>) -> Unpacked {
         if let Some(retry_at) = retry {
             self.due = retry_at;
         }
-        let mut read = Read::default();
+        let mut read = Unpacked::default();
         if self.end != End::No {
             read.unread = entries;
             if !self.is_reading && !self.is_reading_stuck {

@@ -166,7 +166,7 @@ mod tests {
     const LIMITS: Limits = Limits { entries: 2 * BATCH_MAX, index_within: Duration::from_millis(500) };
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(150))]
+        #![proptest_config(ProptestConfig::with_cases(100))]
 
         /// Nothing is lost or left twice, every bound holds, and a batch goes exactly when the settler wakes.
         #[test]

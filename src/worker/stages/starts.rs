@@ -212,7 +212,7 @@ mod tests {
     const SLOTS: usize = 100;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(150))]
+        #![proptest_config(ProptestConfig::with_cases(100))]
 
         /// No job is lost or runs twice at once, never two of one lane, never more than there are slots; a start begins exactly
         /// when the stage wakes for it, or a turn later.
