@@ -6,7 +6,7 @@
 //! at the first two was settled before, and its outcome must be found after. What is pending and was settled meanwhile
 //! may be found either way. Ends of streams are looked at last, so that what was trimmed meanwhile counts as trimmed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         let mut words = vec!["EVAL", SCRIPT, "6"];
         words.extend(keys.map(String::as_str));
         words.extend([streams.group.as_str(), &prefix]);
-        let words: Vec<String> = reply::list(self.ask(&words).await?)?.into_iter().map(reply::text).collect();
+        let words = reply::texts(self.ask(&words).await?)?;
         let moment = Moment::read(&words).ok_or_else(|| RedisError::unexpected("the look at the mirror"))?;
         // Where the group is missing it will begin at the mirror.
         let delivered = if moment.has_group {
@@ -148,8 +148,7 @@ impl<'a> Reader<'a> {
 
     async fn presences(&mut self) -> Result<(), RedisError> {
         let key = format!("{}:replicas", self.settings.stream.jobs);
-        let flat: Vec<String> =
-            reply::list(self.ask_flat(&["HGETALL", &key]).await?)?.into_iter().map(reply::text).collect();
+        let flat = reply::texts(self.ask(&["HGETALL", &key]).await?)?;
         let now_ms = self.facts.moments.last().map_or(0, |moment| moment.now_ms);
         let ours = millis(self.settings.worker.claim_idle);
         let mut claim_idle_ms = None;
@@ -266,10 +265,9 @@ impl<'a> Reader<'a> {
                 let names: Vec<String> = some.iter().map(Id::to_string).collect();
                 let mut words = vec!["SMISMEMBER", bucket.as_str()];
                 words.extend(names.iter().map(String::as_str));
-                let members = reply::list(self.ask(&words).await?)?;
+                let members: Vec<u64> = self.ask(&words).await?.convert()?;
                 for (&id, member) in some.iter().zip(members) {
-                    let is_member = member.as_u64() == Some(1);
-                    self.facts.entry_mut(id).ledger = if is_member { Ledger::Settled } else { Ledger::Unsettled };
+                    self.facts.entry_mut(id).ledger = if member == 1 { Ledger::Settled } else { Ledger::Unsettled };
                 }
             }
         }
@@ -324,18 +322,6 @@ impl<'a> Reader<'a> {
 
     pub(super) async fn ask(&self, words: &[&str]) -> Result<Value, RedisError> {
         persistently(|| self.connection.raw(words)).await
-    }
-
-    /// A hash comes as a map with RESP3 and as a list with RESP2.
-    async fn ask_flat(&self, words: &[&str]) -> Result<Value, RedisError> {
-        Ok(match self.ask(words).await? {
-            Value::Map(map) => {
-                let pairs: HashMap<_, _> = map.inner();
-                let flat = pairs.into_iter().flat_map(|(name, value)| [Value::Bytes(name.into_bytes()), value]);
-                Value::Array(flat.collect())
-            }
-            other => other,
-        })
     }
 }
 

@@ -98,12 +98,6 @@ impl View {
     }
 
     async fn hash(&self, key: &str) -> Result<Vec<(String, String)>, RedisError> {
-        let flat: Vec<bytes::Bytes> = self.raw(&["HGETALL", key]).await?.convert()?;
-        Ok(text_pairs(&flat))
+        self.connection.hash(key).await
     }
-}
-
-fn text_pairs(flat: &[bytes::Bytes]) -> Vec<(String, String)> {
-    let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
-    flat.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
 }

@@ -11,12 +11,12 @@ impl Group {
             return Ok(0);
         }
         let args = ids.iter().map(|id| Value::from(id.to_string()));
-        Ok(self.call(&self.scripts.hand_back, &[], args).await?.convert()?)
+        self.call(&self.scripts.hand_back, &[], args).await?.convert()
     }
 
     /// Marks this replica as gone, gives back whatever its consumer still has, and deletes the consumer where that is
     /// nothing; answers how many entries it had.
     pub async fn leave(&self, about: &str) -> Result<u64, RedisError> {
-        Ok(self.call(&self.scripts.leave, &[], [Value::from(about)]).await?.convert()?)
+        self.call(&self.scripts.leave, &[], [Value::from(about)]).await?.convert()
     }
 }

@@ -167,8 +167,7 @@ impl Group {
 
     /// The server's clock, in Unix milliseconds.
     pub async fn now_ms(&self) -> Result<u64, RedisError> {
-        let (seconds, micros): (u64, u64) = self.commands.raw(&["TIME"]).await?.convert()?;
-        Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
+        self.commands.time_ms().await
     }
 
     /// Runs a script with all keys; `args` follow the group and the consumer. `ids` are those whose ledger buckets it will

@@ -27,7 +27,7 @@ impl Group {
         for id in ids {
             strings.push(id.to_string().as_bytes());
         }
-        let reply = self.call(&self.scripts.past, ids, [Value::Bytes(strings.into_array()?)]).await?;
+        let reply = self.call(&self.scripts.past, ids, [Value::from(strings.into_array()?)]).await?;
         let numbers: Vec<u64> = reply.convert()?;
         if numbers.is_empty() {
             return Ok(vec![Past::default(); ids.len()]);

@@ -10,8 +10,8 @@ use super::entry_id::EntryId;
 use super::{Group, Told, count, delivered_of};
 use crate::contract::dead_letter::DeadLetter;
 use crate::contract::job_result::{FIELDS, JobResult, ORIGINAL_FIELDS};
+use crate::redis::RedisError;
 use crate::redis::packed::Strings;
-use crate::redis::{RedisError, Value};
 
 /// Entries in one settle call. Beyond this nothing is gained, and Redis serves nobody else meanwhile.
 pub const BATCH_MAX: usize = 64;
@@ -111,7 +111,7 @@ impl Group {
             count(held.saturating_add(BATCH_MAX)),
             first.to_string().into(),
             last.to_string().into(),
-            Value::Bytes(self.packed(batch, tells_index, may_have_attempts)?),
+            self.packed(batch, tells_index, may_have_attempts)?.into(),
         ];
         let reply = self.call_with(&self.scripts.settle, keys, args).await?;
         let (mirror_move, mirror, foreign, delivered, statuses): (String, String, String, String, Vec<String>) =
@@ -119,7 +119,7 @@ impl Group {
         let settled: Vec<Settled> = if statuses.is_empty() {
             vec![Settled::Done; batch.len()]
         } else {
-            statuses.into_iter().map(settled_of).collect()
+            statuses.iter().map(|status| settled_of(status)).collect()
         };
         if settled.len() != batch.len() {
             return Err(RedisError::unexpected("settle count"));
@@ -229,14 +229,14 @@ fn push_dead(strings: &mut Strings, letter: &DeadLetter) {
     }
 }
 
-fn settled_of(status: String) -> Settled {
-    match status.as_str() {
+fn settled_of(status: &str) -> Settled {
+    match status {
         "ok" => Settled::Done,
         "dup" => Settled::Duplicate,
         "lost" => Settled::Lost,
         "unknown" => Settled::Unknown,
         "expired" => Settled::Expired,
         "skipped" => Settled::Skipped,
-        _ => Settled::Refused(status),
+        _ => Settled::Refused(RedisError::of_server(status).text),
     }
 }

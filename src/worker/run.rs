@@ -333,7 +333,7 @@ async fn adopt(group: &Group, claim_idle: Duration, conditions: &mut Conditions)
                 sleep(CALLS.min).await;
             }
             Err(RedisError { kind: Kind::BadOffset, text }) => {
-                return Err(RunError::BadOffset(text.trim_start_matches("BADOFFSET ").to_owned()));
+                return Err(RunError::BadOffset(text));
             }
             Err(error) => {
                 let trouble = if error.kind == Kind::Unreachable { Trouble::Redis } else { Trouble::Group };

@@ -1,17 +1,16 @@
 //! One entry of the jobs stream: from its append to its answer.
 
-use bytes::Bytes;
 use serde::Serialize;
 
 use super::takeover::{Facts, Takeover};
 use super::{Moment, Record, Stored};
-use crate::contract::Fields;
 use crate::contract::start_job::StartJob;
 use crate::ops::look::Look;
 use crate::ops::printable::span;
 use crate::ops::replicas::Replica;
 use crate::ops::{SCHEMA_VERSION, View};
 use crate::redis::RedisError;
+use crate::redis::commands::PendingEntry;
 use crate::stream::entry_id::EntryId;
 
 pub use super::scan::Bound;
@@ -155,12 +154,8 @@ impl View {
         if look.stream.is_none() {
             return Ok(None);
         }
-        let text = id.to_string();
-        let entries: Vec<(String, Vec<Bytes>)> =
-            self.raw(&["XRANGE", &self.keys.jobs, &text, &text]).await?.convert()?;
-        let Some((_, flat)) = entries.into_iter().next() else { return Ok(None) };
-        let fields: Fields = flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
-        Ok(Some(match StartJob::decode(&fields, self.max_field_bytes) {
+        let Some(entry) = self.connection.entry(&self.keys.jobs, &id.to_string()).await? else { return Ok(None) };
+        Ok(Some(match StartJob::decode(&entry.fields, self.max_field_bytes) {
             Ok(job) => Payload {
                 game_id: Some(job.game_id),
                 image_ref: Some(job.image_ref),
@@ -174,14 +169,13 @@ impl View {
     }
 
     async fn holder(&self, id: &str) -> Result<Option<Holder>, RedisError> {
-        let reply = self.raw(&["XPENDING", &self.keys.jobs, &self.group, id, id, "1"]).await?;
-        let rows: Vec<(String, Bytes, u64, u64)> = reply.convert()?;
-        let holder = |(_, replica, idle_ms, deliveries): (String, Bytes, u64, u64)| Holder {
-            replica: String::from_utf8_lossy(&replica).into_owned(),
+        let pending = self.connection.pending(&self.keys.jobs, &self.group, (id, id), 1).await?;
+        let holder = |PendingEntry { consumer, idle_ms, deliveries, .. }| Holder {
+            replica: String::from_utf8_lossy(&consumer).into_owned(),
             idle_ms,
             deliveries,
         };
-        Ok(rows.into_iter().next().map(holder))
+        Ok(pending.into_iter().next().map(holder))
     }
 
     async fn search(&self, story: &mut EntryStory, id: EntryId, look: &Look, bound: Bound) -> Result<(), RedisError> {

@@ -34,8 +34,7 @@ impl GameStory {
 impl View {
     /// The story of one game.
     pub async fn game_story(&self, game: &str) -> Result<GameStory, RedisError> {
-        let (seconds, micros): (u64, u64) = self.raw(&["TIME"]).await?.convert()?;
-        let at_ms = seconds * 1_000 + micros / 1_000;
+        let at_ms = self.connection.time_ms().await?;
         let (record, jobs) = self.game(game, at_ms).await?;
         Ok(GameStory {
             schema_version: SCHEMA_VERSION,

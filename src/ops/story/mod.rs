@@ -9,7 +9,6 @@ pub mod takeover;
 // streams, from a moment on, within a bound
 mod scan;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::View;
@@ -92,7 +91,7 @@ impl View {
         let (Some(record), Some(results)) = (self.game_key(game, "rec"), self.game_key(game, "res")) else {
             return Ok((None, Vec::new()));
         };
-        let text: Option<Bytes> = self.raw(&["GET", &record]).await?.convert()?;
+        let text = self.connection.get(&record).await?;
         let told = text.map(|text| Told::read(&record, &text)).transpose()?;
         let others = self.hash(&results).await?;
         let stream = format!("{}/", self.keys.jobs);
@@ -143,7 +142,7 @@ struct ToldAnswer {
 impl Told {
     fn read(key: &str, text: &[u8]) -> Result<Self, RedisError> {
         serde_json::from_slice(text)
-            .map_err(|error| RedisError::of_text(&format!("KEYTYPE {key} holds no record of a game: {error}")))
+            .map_err(|error| RedisError::of_server(&format!("KEYTYPE {key} holds no record of a game: {error}")))
     }
 
     fn record(self, now_ms: u64) -> Record {
