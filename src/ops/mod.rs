@@ -13,10 +13,14 @@ pub mod backlog;
 pub mod replicas;
 // what they hold
 pub mod pending;
-// the whole in one sentence and some numbers
-pub mod overview;
+// what Redis says of itself
 pub mod server;
+// the facts of one moment
+pub mod snapshot;
+// whether they are healthy
 pub mod verdict;
+// facts, verdict and alerts in one form
+pub mod overview;
 // which alerts fire
 pub mod alerts;
 // limits, and whether they hold

@@ -10,13 +10,13 @@ use crate::redis::RedisError;
 /// Everything that is known about one game.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GameStory {
-    /// Of this form.
+    /// The version of this form.
     pub schema_version: u32,
     /// The server's clock, Unix milliseconds.
     pub at_ms: u64,
-    /// Which.
+    /// The id of the game.
     pub game_id: String,
-    /// In one sentence.
+    /// What is known, for people.
     pub sentence: String,
     /// Its record.
     pub record: Option<Record>,
