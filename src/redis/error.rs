@@ -67,7 +67,7 @@ impl RedisError {
         let explained = Self::from(error);
         if tls.is_some() && *error.kind() == ErrorKind::Timeout {
             // A server without TLS waits for the end of what it takes for a command.
-            let text = format!("{}; does the server have TLS on, on the port in redis-url?", explained.text);
+            let text = format!("{}. Does the server have TLS on, on the port in redis-url?", explained.text);
             return Self { text, ..explained };
         }
         explained

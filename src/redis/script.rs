@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use fred::bytes_utils::Str;
 use fred::interfaces::LuaInterface;
 use fred::types::{MultipleKeys, MultipleValues};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -16,13 +17,13 @@ const LOADS_MAX: u32 = 3;
 pub struct Script {
     source: String,
     /// The name that Redis gives it: the SHA-1 of its text in hexadecimal.
-    hash: String,
+    hash: Str,
 }
 
 impl Script {
     /// The script of this text.
     pub fn new(source: &str) -> Self {
-        Self { source: source.to_owned(), hash: hash_of(source) }
+        Self { source: source.to_owned(), hash: hash_of(source).into() }
     }
 
     /// Runs the script. An error may leave it executed; every script of ours is safe to run again.
@@ -40,7 +41,7 @@ impl Script {
             .collect::<Vec<_>>()
             .try_into()
             .map_err(|error| RedisError::from(&error))?;
-        let call = || client.evalsha(self.hash.as_str(), keys.clone(), args.clone());
+        let call = || client.evalsha(self.hash.clone(), keys.clone(), args.clone());
         let mut reply = call().await;
         for _ in 0..LOADS_MAX {
             if !reply.as_ref().is_err_and(|error| error.details().starts_with("NOSCRIPT")) {
