@@ -11,6 +11,7 @@ use super::Error;
 use super::cost::{self, ProcessCost};
 use super::place::{Pairs, Place};
 use crate::embedded::process::Process;
+use crate::redis::CLIENT_LOG;
 
 /// What is put under load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,7 +131,7 @@ impl Children {
         let variable = |name: &str| format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"));
         let mut environment: Vec<(String, String)> =
             settings.iter().map(|(name, value)| (variable(name), value.clone())).collect();
-        environment.push(("RUST_LOG".to_owned(), format!("{log_level},fred=off")));
+        environment.push(("RUST_LOG".to_owned(), format!("{log_level},{CLIENT_LOG}=off")));
         Self {
             subject,
             program: match subject {

@@ -90,7 +90,7 @@ async fn run_audit(settings: &Settings, options: &Options, json: bool) -> u8 {
                 AuditError::Redis(error) => (common::in_words(error), exit::UNAVAILABLE),
                 AuditError::Silent(_) => (error.to_string(), exit::UNAVAILABLE),
             };
-            eprintln!("startjobs: no verdict about Redis at {url}: {text}");
+            eprintln!("startjobs: audit failed: Redis at {url}: {text}");
             code
         }
     }

@@ -123,7 +123,7 @@ fn say(settings: &Settings, request: &Request, seen: &Seen, broken: u8) -> u8 {
     };
     common::print(&text);
     match (checked.ok, is_nagios) {
-        (true, true) => u8::from(overview.paused.is_some()),
+        (true, true) => u8::from(overview.snapshot.paused.is_some()),
         (true, false) => exit::DONE,
         (false, true) => 2,
         (false, false) => broken,
@@ -153,14 +153,14 @@ fn text(checked: &Checked) -> String {
 }
 
 fn nagios(checked: &Checked, overview: &Overview) -> String {
-    let word = match (checked.ok, overview.paused.is_some()) {
+    let word = match (checked.ok, overview.snapshot.paused.is_some()) {
         (false, _) => "CRITICAL",
         (true, true) => "WARNING",
         (true, false) => "OK",
     };
     let told = checked.checks.iter().filter(|check| checked.ok || !check.ok).map(Measured::text);
     let mut told: Vec<String> = told.collect();
-    if overview.paused.is_some() {
+    if overview.snapshot.paused.is_some() {
         told.push("the fleet is paused".to_owned());
     }
     let data = checked.checks.iter().map(|check| {

@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::operate::{self, Colour, Session, paint};
 use super::{common, exit};
-use crate::ops::doctor::{self, Finding, Level, Report};
+use crate::ops::doctor::{self, DoctorReport, Finding, Level};
 use crate::ops::printable::printable;
 use crate::settings::table::Group;
 use crate::settings::{Loaded, Settings, flags};
@@ -50,7 +50,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         let mut findings = doctor::settings(&warnings);
         findings.extend(doctor::secrets(&resolved));
         findings.extend(examine(&settings, image.as_deref(), limit).await);
-        let report = Report::new(findings);
+        let report = DoctorReport::new(findings);
         common::print(&if json { operate::json(&report) } else { text(&report) });
         if report.level == Level::Fail { exit::FAILED } else { exit::DONE }
     })
@@ -66,7 +66,7 @@ async fn examine(settings: &Settings, image: Option<&str>, limit: Duration) -> V
     findings
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &DoctorReport) -> String {
     let width = report.findings.iter().map(|finding| finding.about.len()).max().unwrap_or_default();
     let line = |finding: &Finding| {
         let level = match finding.level {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::operate::{self, Session, switch};
 use super::{common, exit};
 use crate::ops::printable::{printable, span, time};
-use crate::ops::story::entry::{Bound, EntryStory, Stage};
+use crate::ops::story::entry::{Bound, EntryStage, EntryStory};
 use crate::ops::story::game::GameStory;
 use crate::ops::story::{Record, Stored};
 use crate::stream::entry_id::EntryId;
@@ -60,7 +60,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         match session.ask(session.view.entry_story(id, bound)).await {
             Ok(story) => {
                 common::print(&if json { operate::json(&story) } else { entry_text(&story) });
-                if story.stage == Stage::Absent { exit::FAILED } else { exit::DONE }
+                if story.stage == EntryStage::Absent { exit::FAILED } else { exit::DONE }
             }
             Err(error) => session.failed(&error),
         }
@@ -79,7 +79,7 @@ async fn game(session: &Session, game: &str, json: bool) -> u8 {
 
 fn entry_text(story: &EntryStory) -> String {
     let mut text = format!("{}: {}\n", story.entry_id, printable(&story.sentence));
-    let known = story.stage != Stage::Absent;
+    let known = story.stage != EntryStage::Absent;
     let rows: Vec<[String; 4]> = story
         .moments
         .iter()

@@ -13,6 +13,7 @@ use crate::ops::alerts::Raised;
 use crate::ops::backlog::COUNTED_MAX;
 use crate::ops::overview::Overview;
 use crate::ops::printable::{printable, span};
+use crate::ops::snapshot::Snapshot;
 use crate::ops::verdict::Health;
 use crate::redis::RedisError;
 
@@ -91,27 +92,28 @@ fn shown(overview: &Overview, json: bool) -> String {
 }
 
 fn text(overview: &Overview) -> String {
-    let colour = match overview.health {
+    let Overview { verdict, snapshot, .. } = overview;
+    let colour = match verdict.health {
         Health::Healthy => Colour::Green,
         Health::Paused => Colour::Yellow,
         Health::Degraded => Colour::Red,
     };
     let mut lines = vec![
-        ("waiting", waiting(overview)),
-        ("in flight", in_flight(overview)),
-        ("dead letters", overview.dead_letters.to_string()),
-        ("replicas", replicas(overview)),
-        ("lag", lag(overview)),
-        ("mirror", mirror(overview)),
-        ("engine", listed(&overview.engines)),
-        ("version", listed(&overview.versions)),
-        ("redis", printable(&overview.redis.text())),
-        ("paused", if overview.paused.is_some() { "yes" } else { "no" }.to_owned()),
+        ("waiting", waiting(snapshot)),
+        ("in flight", in_flight(snapshot)),
+        ("dead letters", snapshot.dead_letters.to_string()),
+        ("replicas", replicas(snapshot)),
+        ("lag", lag(snapshot)),
+        ("mirror", mirror(snapshot)),
+        ("engine", listed(&snapshot.engines)),
+        ("version", listed(&snapshot.versions)),
+        ("redis", printable(&snapshot.redis.text())),
+        ("paused", if snapshot.paused.is_some() { "yes" } else { "no" }.to_owned()),
     ];
     if let Some(alerts) = alerts(overview) {
         lines.push(("alerts", alerts));
     }
-    format!("{}\n\n{}", paint(&overview.sentence, colour), common::aligned(&lines))
+    format!("{}\n\n{}", paint(&verdict.sentence, colour), common::aligned(&lines))
 }
 
 /// Said only when there is something to say.
@@ -120,23 +122,23 @@ fn alerts(overview: &Overview) -> Option<String> {
     (!named.is_empty()).then(|| format!("{}: see `startjobs alerts`", named.join(", ")))
 }
 
-fn waiting(overview: &Overview) -> String {
-    let waiting = &overview.waiting;
+fn waiting(snapshot: &Snapshot) -> String {
+    let waiting = &snapshot.waiting;
     let oldest = waiting.oldest_age_ms.map_or_else(String::new, |age| format!(", the oldest for {}", span(age)));
     let bound = if waiting.waiting.exact { "" } else { " (a lower bound)" };
     format!("{}{bound}{oldest}", waiting.waiting.text())
 }
 
-fn in_flight(overview: &Overview) -> String {
-    let oldest = overview
+fn in_flight(snapshot: &Snapshot) -> String {
+    let oldest = snapshot
         .in_flight
         .oldest_age_ms
         .map_or_else(String::new, |age| format!(", the oldest appended {} ago", span(age)));
-    format!("{}{oldest}", overview.in_flight.count)
+    format!("{}{oldest}", snapshot.in_flight.count)
 }
 
-fn replicas(overview: &Overview) -> String {
-    let counts = overview.replicas;
+fn replicas(snapshot: &Snapshot) -> String {
+    let counts = snapshot.replicas;
     let mut text = format!("{} alive", counts.alive);
     for (count, what) in [(counts.draining, "draining"), (counts.lost, "lost")] {
         if count > 0 {
@@ -149,16 +151,16 @@ fn replicas(overview: &Overview) -> String {
     text
 }
 
-fn lag(overview: &Overview) -> String {
-    match (overview.lag.value, overview.lag.agrees) {
+fn lag(snapshot: &Snapshot) -> String {
+    match (snapshot.lag.value, snapshot.lag.agrees) {
         (None, _) => "unknown to Redis".to_owned(),
         (Some(lag), Some(false)) => format!("{lag} as Redis counts, which is wrong"),
         (Some(lag), _) => format!("{lag} as Redis counts"),
     }
 }
 
-fn mirror(overview: &Overview) -> String {
-    let mirror = &overview.mirror;
+fn mirror(snapshot: &Snapshot) -> String {
+    let mirror = &snapshot.mirror;
     let id = mirror.id.as_deref().map_or_else(|| "none".to_owned(), printable);
     match (mirror.exact, mirror.foreign) {
         (None, _) => id,

@@ -410,5 +410,5 @@ fn decided(error: EngineError) -> Result<Answer, StartError> {
 }
 
 fn store(text: String) -> crate::redis::RedisError {
-    crate::redis::RedisError { kind: crate::redis::Kind::Unreachable, text }
+    crate::redis::RedisError::unreachable(text)
 }

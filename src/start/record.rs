@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fred::interfaces::StreamsInterface;
 use tokio::time::Instant;
 
 use super::game_id::GameId;
@@ -12,7 +11,7 @@ use super::reconcile::Action;
 use super::text::{Numbers, RecordText, answer_of};
 use super::{Answered, OP_SOURCE};
 use crate::contract::job_result::Answer;
-use crate::redis::{Coalescer, Connection, RedisError, Value};
+use crate::redis::{Coalescer, Connection, RedisError};
 
 /// One verb a file, behind what they share.
 const VERBS: &str = concat!(
@@ -326,10 +325,8 @@ impl Records {
 
     /// Is the entry of this job pending in the group?
     pub async fn is_pending(&self, source: &str) -> Result<bool, RedisError> {
-        let connection = self.calls.connection();
-        let pending: Result<Vec<Value>, _> =
-            connection.client().xpending(self.jobs.as_str(), self.group.as_str(), (source, source, 1_u64)).await;
-        pending.map(|list| !list.is_empty()).map_err(|error| connection.failed(error))
+        let pending = self.calls.connection().pending(&self.jobs, &self.group, (source, source), 1).await?;
+        Ok(!pending.is_empty())
     }
 
     /// What a record says of a job before anything is known of how it goes.
