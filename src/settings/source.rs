@@ -7,9 +7,9 @@ use std::path::Path;
 
 use super::file;
 use super::nearest::nearest;
+use super::raw::{Origin, Raw};
 use super::report::Problem;
-use super::secret::without_credentials;
-use super::table::{DefaultValue, Reach, TABLE};
+use super::table::{DefaultValue, TABLE};
 
 /// Values by setting name.
 pub type Values = BTreeMap<&'static str, String>;
@@ -25,52 +25,9 @@ const DOCKER_TLS: [(&str, &str); 3] =
 /// Where a Docker Engine listens unless told otherwise.
 const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
 
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// The flag of this setting.
-    Flag(&'static str),
-    /// This environment variable.
-    Environment(String),
-    /// This line of this file.
-    File {
-        /// The path as given.
-        path: String,
-        /// The line, counted from 1.
-        line: usize,
-    },
-    /// Nobody set it.
-    Default,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(name) => write!(f, "flag --{name}"),
-            Self::Environment(variable) => write!(f, "environment {variable}"),
-            Self::File { path, line } => write!(f, "file {path}:{line}"),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
-
-/// One text and where it came from. Not `Debug`: it may hold a password.
-#[derive(Clone)]
-pub(super) struct Raw {
-    pub(super) text: String,
-    pub(super) origin: Origin,
-}
-
-impl Raw {
-    /// A text that the program itself supplies.
-    pub(super) fn default(text: impl Into<String>) -> Self {
-        Self { text: text.into(), origin: Origin::Default }
-    }
-}
-
 /// All that was given, before anything of it is understood.
 pub(super) struct Collected {
-    /// The text of every setting, save those whose default is computed and that nobody set.
+    /// The text of every setting, except those that were not given and have a computed default.
     pub(super) values: BTreeMap<&'static str, Raw>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
@@ -162,7 +119,7 @@ impl Sources {
         None
     }
 
-    /// Defaults for what nobody set.
+    /// Defaults for what was not given.
     fn fill_in(&self, collected: &mut Collected) {
         if !collected.values.contains_key("docker-host") {
             let raw = self
@@ -232,19 +189,4 @@ impl Sources {
         }
         warnings
     }
-}
-
-/// A problem with a value that was given, its credentials starred.
-pub(super) fn problem(setting: &str, raw: &Raw, advice: impl Into<String>) -> Problem {
-    Problem {
-        setting: setting.to_owned(),
-        value: Some(without_credentials(&raw.text)),
-        origin: raw.origin.clone(),
-        advice: advice.into(),
-    }
-}
-
-/// Can this setting stand in a file?
-pub(super) fn allowed_in_file(reach: Reach) -> bool {
-    reach == Reach::Everywhere
 }

@@ -15,8 +15,7 @@ use super::entry_id::EntryId;
 use super::group::Member;
 use crate::contract::Fields;
 use crate::contract::dead_letter::size_of;
-use crate::redis::{Connection, Kind, RedisError, Role, Value};
-use crate::settings::RedisSettings;
+use crate::redis::{self, Connection, Kind, RedisError, Role, Value};
 
 /// How long one reply may take, first and at last, in claim idles: what the fleet takes for a stall anyway, and six times as
 /// long as that.
@@ -65,7 +64,7 @@ pub struct Fetched {
 /// Reads payloads for one consumer.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    redis: RedisSettings,
+    redis: redis::Config,
     member: Member,
     max_field_bytes: usize,
     patience_min: Duration,
@@ -74,7 +73,7 @@ pub struct Fetcher {
 
 impl Fetcher {
     /// A fetcher for this consumer. Touches nothing.
-    pub fn new(redis: &RedisSettings, member: &Member, claim_idle: Duration) -> Self {
+    pub fn new(redis: &redis::Config, member: &Member, claim_idle: Duration) -> Self {
         Self {
             redis: redis.clone(),
             max_field_bytes: member.group.settings.max_field_bytes,

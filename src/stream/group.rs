@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::config::Config;
 use super::entry_id::EntryId;
 use super::keys::Keys;
 use super::lua::{NEED_KEYS, NEED_KEYS_MAX, Scripts};
 use crate::redis::packed::Strings;
 use crate::redis::{Connection, Key, RedisError, Script, Value};
-use crate::settings::StreamSettings;
 
 /// The consumer group: its keys and its scripts. What needs no consumer is asked here, by the operators' commands too.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub struct Group {
     pub(super) keys: Arc<Keys>,
     /// All keys in the order of `keys::LISTED`.
     pub(super) key_list: Arc<[Key]>,
-    pub(super) settings: Arc<StreamSettings>,
+    pub(super) settings: Arc<Config>,
     pub(super) commands: Arc<Connection>,
     pub(super) scripts: Arc<Scripts>,
 }
@@ -31,7 +31,7 @@ pub struct Member {
 
 impl Group {
     /// The group of these settings. Touches nothing.
-    pub fn new(settings: &StreamSettings, commands: Arc<Connection>) -> Self {
+    pub fn new(settings: &Config, commands: Arc<Connection>) -> Self {
         let keys = Keys::new(settings);
         let key_list = keys.listed().into_iter().map(Key::from).collect();
         Self {

@@ -3,6 +3,8 @@
 
 // the id of an entry, and its order
 pub mod entry_id;
+// the names of streams and group, and how what they hold is kept
+pub mod config;
 // every key, from one place
 pub mod keys;
 // the scripts, put together
@@ -15,7 +17,7 @@ mod delivery;
 pub mod adopt;
 // new entries
 pub mod read;
-// entries nobody works on any more
+// entries of replicas that died, left or gave them back
 pub mod claim;
 // the payloads of entries that came by their ids
 pub mod fetch;
@@ -36,5 +38,6 @@ pub mod dead_letters;
 // an operator holds the whole fleet
 pub mod pause;
 
+pub use config::{Config, OutcomeFields};
 pub use delivery::{Delivery, Origin};
 pub use group::{Group, Member};

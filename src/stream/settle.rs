@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::config::OutcomeFields;
 use super::entry_id::EntryId;
 use super::group::{Group, Member, count, delivered_of};
 use super::lua::{PACKED_HEAD, SETTLE_KEYS};
@@ -11,7 +12,6 @@ use crate::contract::dead_letter::DeadLetter;
 use crate::contract::job_result::{FIELDS, JobResult, ORIGINAL_FIELDS};
 use crate::redis::packed::Strings;
 use crate::redis::{RedisError, Value};
-use crate::settings::OutcomeFields;
 
 /// Entries in one settle call. Beyond this nothing is gained, and Redis serves nobody else meanwhile.
 pub const BATCH_MAX: usize = 64;

@@ -1,7 +1,8 @@
 //! The streams, the group and the keys beside them.
 
-use super::Check;
-use crate::settings::{OutcomeFields, StreamSettings};
+use super::check::Check;
+use crate::stream::config::{Config, OutcomeFields};
+use crate::stream::keys::PROBE_GROUP;
 
 /// The label of the original worker in its offset store; it stays the same whatever the stream is called.
 const LABEL: &str = "startjobs";
@@ -9,7 +10,7 @@ const LABEL: &str = "startjobs";
 /// The keys that hang on the jobs stream's name.
 const BESIDE_JOBS: &[&str] = &["verified", "attempts", "sweep", "replicas", "paused", "ledgers"];
 
-pub(super) fn settings(check: &mut Check) -> Option<StreamSettings> {
+pub(super) fn settings(check: &mut Check) -> Option<Config> {
     let jobs = stream(check, "jobs-stream");
     let results = stream(check, "results-stream");
     let dead = dead(check, jobs.as_deref());
@@ -28,7 +29,7 @@ pub(super) fn settings(check: &mut Check) -> Option<StreamSettings> {
     let names =
         [("jobs-stream", &jobs), ("results-stream", &results), ("dead-stream", &dead), ("offset-key", &offset_key)];
     all_different(check, &names.map(|(name, key)| (name, key.as_deref())));
-    Some(StreamSettings {
+    Some(Config {
         jobs: jobs?,
         results: results?,
         dead: dead?,
@@ -61,9 +62,6 @@ fn dead(check: &mut Check, jobs: Option<&str>) -> Option<String> {
     check.show("dead-stream", dead.as_str());
     Some(dead)
 }
-
-/// The group by which the scripts see which entries exist (`stream/scripts/prelude.lua`).
-const PROBE_GROUP: &str = "startjobs:probe";
 
 /// One key in two roles would mix up what is written to it.
 fn all_different(check: &mut Check, keys: &[(&'static str, Option<&str>)]) {

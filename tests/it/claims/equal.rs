@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 use startjobs::redis::Value;
-use startjobs::settings::StreamSettings;
 use startjobs::stream::claim::{Aim, Swept};
 use startjobs::stream::entry_id::EntryId;
 use startjobs::stream::keys::Keys;
-use startjobs::stream::{Group, Member};
+use startjobs::stream::{Config, Group, Member};
 
 use super::{CLAIM_IDLE, GROUP, HOUR_MS, INTERVAL, Stream, on_every_server};
 
@@ -152,7 +151,7 @@ struct Side<'a> {
 impl<'a> Side<'a> {
     fn of(stream: &'a Stream, prefix: &str) -> Self {
         let own = |name: &str| format!("{prefix}:{name}");
-        let settings = StreamSettings {
+        let settings = Config {
             jobs: own("jobs"),
             results: own("results"),
             dead: own("dead"),
