@@ -3,9 +3,10 @@
 use clap::{ArgMatches, Command, value_parser};
 
 use super::flags::{aof, flag, measured, open, print_json, say, settings, shared};
-use crate::bench::containers::{self, ContainersOptions};
-use crate::bench::place::{Aof, Place};
-use crate::bench::{Error, place::Pairs};
+use crate::bench::Error;
+use crate::bench::measure::containers::options::ContainersOptions;
+use crate::bench::measure::containers::rounds;
+use crate::bench::rig::place::{Aof, Pairs, Place};
 use crate::cli::common::UsersDocker;
 use crate::cli::{common, exit};
 use crate::embedded::docker::DockerAdmin;
@@ -78,7 +79,7 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<u8, u8> {
         if brings {
             bring(&admin, &own).await?;
         }
-        containers::run(place, &options, say_round).await
+        rounds::run(place, &options, say_round).await
     })
     .await;
     if let Some(guard) = guard

@@ -3,10 +3,10 @@
 use clap::{ArgAction, ArgMatches, Command, value_parser};
 
 use super::flags::{SUBJECTS, aof, duration, flag, measured, open, print_json, settings, shared, subjects};
-use crate::bench::children::{Peer, Subject};
-use crate::bench::compare::compare;
-use crate::bench::drain::{DrainOptions, Drained};
-use crate::bench::place::{Aof, Place};
+use crate::bench::measure::compare::compare;
+use crate::bench::measure::drain::{DrainOptions, Drained};
+use crate::bench::rig::children::{Peer, Subject};
+use crate::bench::rig::place::{Aof, Place};
 use crate::cli::{common, exit};
 
 /// The command and its flags.

@@ -3,8 +3,8 @@
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use crate::bench::Error;
-use crate::bench::children::Subject;
-use crate::bench::place::{Aof, Pairs, Place};
+use crate::bench::rig::children::Subject;
+use crate::bench::rig::place::{Aof, Pairs, Place};
 use crate::cli::{common, exit};
 use crate::ops::printable::json_pretty;
 use crate::redis::Kind;

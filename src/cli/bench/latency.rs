@@ -5,10 +5,10 @@ use std::time::Duration;
 use clap::{ArgAction, ArgMatches, Command, value_parser};
 
 use super::flags::{SUBJECTS, aof, duration, flag, measured, open, print_json, settings, shared, subjects, usage};
-use crate::bench::children::Subject;
-use crate::bench::latency::{self, LatencyOptions, Round};
-use crate::bench::place::{Aof, Place};
-use crate::bench::profile::rate;
+use crate::bench::generate::profile::rate;
+use crate::bench::measure::latency::{self, LatencyOptions, Round};
+use crate::bench::rig::children::Subject;
+use crate::bench::rig::place::{Aof, Place};
 use crate::cli::{common, exit};
 
 /// The command and its flags.

@@ -7,15 +7,16 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::flags::{REAL_STREAMS, aof, duration, flag, measured, open, print_json, settings, shared, subject, usage};
-use crate::bench::children::Subject;
-use crate::bench::faults::Faults;
-use crate::bench::load::{self, LoadOptions};
-use crate::bench::mix::{Games, Mix};
-use crate::bench::place::Aof;
-use crate::bench::profile::{Profile, rate};
-use crate::bench::report::{RunReport, csv, hdr, html, text};
-use crate::bench::sender::Loop;
-use crate::bench::slo::{Slo, share};
+use crate::bench::generate::faults::Faults;
+use crate::bench::generate::mix::{Games, Mix};
+use crate::bench::generate::profile::{Profile, rate};
+use crate::bench::generate::sender::Loop;
+use crate::bench::measure::load::{self, LoadOptions};
+use crate::bench::measure::slo::{Slo, share};
+use crate::bench::report::run_report::RunReport;
+use crate::bench::report::{csv, hdr, html, text};
+use crate::bench::rig::children::Subject;
+use crate::bench::rig::place::Aof;
 use crate::cli::{common, exit};
 
 const SHARES: [(&str, &str); 6] = [
@@ -121,7 +122,9 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<u8, u8> {
         return usage("--restart-redis needs a private redis-server that keeps an append-only file");
     }
     let place = open(matches, aof)?;
-    let report = measured(place, async |place| load::run(place, &options).await).await?;
+    let server = place.server.clone();
+    let ran = measured(place, async |place| load::run(place, &options).await).await?;
+    let report = RunReport::new(&server, &options, &ran);
     write_files(matches, &report)?;
     if matches.get_flag("json") {
         print_json(&report);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::{ArgMatches, Command, value_parser};
 
 use super::flags::{aof, duration, flag, measured, say, settings, shared, usage};
-use crate::bench::place::{Aof, Place};
-use crate::bench::recovery::{self, Experiment};
+use crate::bench::measure::recovery::{self, Experiment};
+use crate::bench::rig::place::{Aof, Place};
 use crate::cli::{common, exit};
 
 /// The command and its flags.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::{ArgMatches, Command, value_parser};
 
 use super::flags::{aof, duration, flag, measured, open, print_json, settings, shared};
-use crate::bench::drain::Drained;
-use crate::bench::place::{Aof, Place};
-use crate::bench::scale::{self, ScaleOptions};
+use crate::bench::measure::drain::Drained;
+use crate::bench::measure::scale::{self, ScaleOptions};
+use crate::bench::rig::place::{Aof, Place};
 use crate::cli::{common, exit};
 
 /// The command and its flags.

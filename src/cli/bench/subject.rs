@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Arg, ArgMatches, Command};
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::floor::{self, Manner};
-use crate::bench::noop;
+use crate::bench::rig::floor::{self, Manner};
+use crate::bench::rig::noop;
 use crate::cli::{common, exit};
 use crate::metrics::Metrics;
 use crate::observe::log;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 use tempfile::TempDir;
 
-use super::Error;
 use super::target::Target;
 use super::wire::{Token, Wire};
+use crate::bench::Error;
 use crate::embedded::leftovers::{Guard, Leftovers, directory_of_ours};
 use crate::embedded::redis_server::RedisServer;
 use crate::settings::{Settings, Sources, Values};

@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::Error;
-use super::books::Books;
-use super::children::{Children, Subject};
-use super::cost::{self, RedisCost, Standing};
-use super::drain::now_ms;
-use super::faults::{Chaos, Fault, Faults, Kind};
-use super::memory::Memory;
-use super::mix::{Mix, NUMBER_FIELD};
-use super::observer::{Observer, end_of};
-use super::place::{Pairs, Place, settings_of};
-use super::progress::Progress;
-use super::report::RunReport;
-use super::sender::{self, Load, Loop, Shared};
 use super::slo::Slo;
-use super::wire::Wire;
+use crate::bench::Error;
+use crate::bench::generate::faults::{Chaos, Fault, Faults, Kind};
+use crate::bench::generate::mix::{Mix, NUMBER_FIELD};
+use crate::bench::generate::sender::{self, Load, Loop};
+use crate::bench::observe::books::Books;
+use crate::bench::observe::cost::{self, RedisCost, Standing};
+use crate::bench::observe::memory::Memory;
+use crate::bench::observe::observer::{Observer, end_of};
+use crate::bench::observe::progress::Progress;
+use crate::bench::observe::shared::Shared;
+use crate::bench::rig::children::{Children, Subject};
+use crate::bench::rig::clock::now_ms;
+use crate::bench::rig::place::{Pairs, Place, settings_of};
+use crate::bench::rig::wire::Wire;
 use crate::lobby::accounting::{Account, Sent};
 use crate::lobby::client::Lobby;
 use crate::settings::Settings;
@@ -92,9 +92,11 @@ impl Spent {
     }
 }
 
-/// What a run leaves for its report.
+/// What a run leaves to be reported.
 #[derive(Debug)]
 pub struct Ran {
+    /// When it began, Unix ms.
+    pub began_at_ms: u64,
     /// The book.
     pub books: Books,
     /// What was sent against what came back.
@@ -113,8 +115,15 @@ pub struct Ran {
     pub pending: usize,
 }
 
+impl Ran {
+    /// Did every entry get exactly its answer?
+    pub fn is_exact(&self) -> bool {
+        self.account.is_exact() && self.pending == 0
+    }
+}
+
 /// Runs it.
-pub async fn run(place: &mut Place, options: &LoadOptions) -> Result<RunReport, Error> {
+pub async fn run(place: &mut Place, options: &LoadOptions) -> Result<Ran, Error> {
     let began_at_ms = now_ms();
     let pairs = place.settings(PART, &options.settings);
     let settings = settings_of(&pairs)?;
@@ -132,7 +141,7 @@ pub async fn run(place: &mut Place, options: &LoadOptions) -> Result<RunReport, 
     if !options.is_real {
         place.remove_keys(Some(PART))?;
     }
-    Ok(RunReport::new(place, options, began_at_ms, &ran))
+    Ok(Ran { began_at_ms, ..ran })
 }
 
 async fn under_load(
@@ -195,7 +204,7 @@ async fn under_load(
     let absent = shared.books().forgotten.keys().map(EntryId::to_string).collect();
     let account = account(&lobby, &sent, &absent, options.is_real).await?;
     let books = std::mem::replace(&mut *shared.books(), Books::new(0, Duration::ZERO));
-    Ok(Ran { books, account, faults: chaos.done, redis: spent, client, memory, took, pending })
+    Ok(Ran { began_at_ms: 0, books, account, faults: chaos.done, redis: spent, client, memory, took, pending })
 }
 
 /// Waits until so many replicas have shown themselves.

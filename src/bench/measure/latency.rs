@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::children::Subject;
 use super::compare::{exactness, median, order};
-use super::drain::now_ms;
-use super::faults::Faults;
 use super::load::{self, LoadOptions};
-use super::mix::Mix;
-use super::place::{Pairs, Place, Server};
-use super::profile::Profile;
-use super::report::RunReport;
-use super::sender::Loop;
-use super::{Error, SCHEMA_VERSION};
+use crate::bench::generate::faults::Faults;
+use crate::bench::generate::mix::Mix;
+use crate::bench::generate::profile::Profile;
+use crate::bench::generate::sender::Loop;
+use crate::bench::observe::books::Books;
+use crate::bench::rig::children::Subject;
+use crate::bench::rig::clock::now_ms;
+use crate::bench::rig::place::{Pairs, Place, Server};
+use crate::bench::{Error, SCHEMA_VERSION};
 
 /// What is measured.
 #[derive(Debug, Clone)]
@@ -130,9 +130,9 @@ pub async fn run(
         for round in 0..options.rounds {
             for position in order(round, options.subjects.len()) {
                 let subject = options.subjects[position];
-                let report = load::run(place, &options.load(subject, rate)).await?;
-                exact &= report.exact;
-                let measured = Round::of(&report);
+                let ran = load::run(place, &options.load(subject, rate)).await?;
+                exact &= ran.is_exact();
+                let measured = Round::of(&ran.books);
                 say(round, subject, rate, measured);
                 rounds[position].push(measured);
             }
@@ -176,10 +176,15 @@ impl LatencyOptions {
 }
 
 impl Round {
-    fn of(report: &RunReport) -> Self {
-        let seen = report.stages.iter().find(|stage| stage.stage == "seen");
-        let [p50_us, p99_us, p999_us] = seen.map_or([0; 3], |stage| [stage.p50_us, stage.p99_us, stage.p999_us]);
-        Self { p50_us, p99_us, p999_us, late: report.late + report.failed, sent: report.sent }
+    fn of(books: &Books) -> Self {
+        let at = |percentile| books.stages.seen.value_at_percentile(percentile);
+        Self {
+            p50_us: at(50.0),
+            p99_us: at(99.0),
+            p999_us: at(99.9),
+            late: books.late + books.failed,
+            sent: books.left,
+        }
     }
 }
 

@@ -4,16 +4,17 @@
 //! about throughput.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::Error;
-use super::backlog;
-use super::children::{Children, Subject};
-use super::cost::{self, Standing, per_entry};
-use super::place::{Pairs, Place, settings_of};
-use super::wire::Wire;
+use crate::bench::Error;
+use crate::bench::generate::backlog;
+use crate::bench::observe::cost::{self, Standing, per_entry};
+use crate::bench::rig::children::{Children, Subject};
+use crate::bench::rig::clock::now_ms;
+use crate::bench::rig::place::{Pairs, Place, settings_of};
+use crate::bench::rig::wire::Wire;
 use crate::settings::Settings;
 
 /// What is drained, and by whom.
@@ -185,10 +186,4 @@ fn breaches(wire: &mut Wire, settings: &Settings, jobs: u64) -> Result<u64, Erro
     let once = u64::try_from(answered.len()).unwrap_or(u64::MAX) + unnamed;
     let twice: u64 = answered.values().map(|count| count - 1).sum();
     Ok(twice + once.abs_diff(jobs))
-}
-
-/// The wall clock, in Unix milliseconds.
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

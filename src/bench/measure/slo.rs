@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::profile::rate;
+use crate::bench::generate::profile::rate;
 
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::children::Subject;
-use super::drain::{DrainOptions, Drained, drain, now_ms};
-use super::place::{Place, Server};
-use super::{Error, SCHEMA_VERSION};
+use super::drain::{DrainOptions, Drained, drain};
+use crate::bench::rig::children::Subject;
+use crate::bench::rig::clock::now_ms;
+use crate::bench::rig::place::{Place, Server};
+use crate::bench::{Error, SCHEMA_VERSION};
 
 /// A run of rounds.
 #[derive(Debug, Clone, Serialize)]

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::children::Subject;
 use super::compare::median;
-use super::drain::{DrainOptions, Drained, drain, now_ms};
-use super::place::{Pairs, Place, Server};
-use super::{Error, SCHEMA_VERSION};
+use super::drain::{DrainOptions, Drained, drain};
+use crate::bench::rig::children::Subject;
+use crate::bench::rig::clock::now_ms;
+use crate::bench::rig::place::{Pairs, Place, Server};
+use crate::bench::{Error, SCHEMA_VERSION};
 
 /// What is measured.
 #[derive(Debug, Clone)]

@@ -3,8 +3,9 @@
 
 use std::io;
 use std::ops::Range;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use super::clock::now_ms;
 use super::noop::{CONTAINER_ID, endpoint};
 use super::target::Target;
 use super::wire::{Receiver, Wire};
@@ -98,7 +99,7 @@ impl Floor<'_> {
             sender.word(word.as_bytes());
         }
         sender.word(fields.to_string().as_bytes());
-        let finished = now_ms();
+        let finished = now_ms().to_string();
         for entry in entries {
             sender.word(receiver.bytes(&entry.id));
             let game = String::from_utf8_lossy(receiver.bytes(&entry.game));
@@ -114,7 +115,7 @@ impl Floor<'_> {
     fn by_pipeline(&self, wire: &mut Wire, entries: &[Entry], fields: usize) -> usize {
         let Wire { sender, receiver } = wire;
         let stream = &self.settings.stream;
-        let finished = now_ms();
+        let finished = now_ms().to_string();
         for entry in entries {
             let game = String::from_utf8_lossy(receiver.bytes(&entry.game));
             let endpoint = endpoint(&game);
@@ -177,9 +178,4 @@ fn values<'a>(entry: &Entry, receiver: &'a Receiver, endpoint: &'a str, finished
         finished.as_bytes(),
         b"1",
     ]
-}
-
-fn now_ms() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    since.as_millis().to_string()
 }

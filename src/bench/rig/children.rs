@@ -7,9 +7,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde::{Serialize, Serializer};
 
-use super::Error;
-use super::cost::{self, ProcessCost};
 use super::place::{Pairs, Place};
+use crate::bench::Error;
+use crate::bench::observe::cost::{self, ProcessCost};
 use crate::embedded::process::Process;
 
 /// What is put under load.

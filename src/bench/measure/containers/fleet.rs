@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::{ContainersOptions, Started};
+use super::options::{ContainersOptions, Started};
 use crate::bench::Error;
-use crate::bench::children::{Children, Subject};
-use crate::bench::cost::ProcessCost;
-use crate::bench::drain::now_ms;
-use crate::bench::load::await_up;
-use crate::bench::place::{Place, settings_of};
+use crate::bench::measure::load::await_up;
+use crate::bench::observe::cost::ProcessCost;
+use crate::bench::rig::children::{Children, Subject};
+use crate::bench::rig::clock::now_ms;
+use crate::bench::rig::place::{Place, settings_of};
 use crate::lobby::client::{Lobby, Outcome};
 
 const UP_WITHIN: Duration = Duration::from_secs(30);

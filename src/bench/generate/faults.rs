@@ -7,10 +7,10 @@ use rustix::process::Signal;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::Error;
-use super::children::Children;
-use super::place::Place;
-use super::sender::Shared;
+use crate::bench::Error;
+use crate::bench::observe::shared::Shared;
+use crate::bench::rig::children::Children;
+use crate::bench::rig::place::Place;
 use crate::lobby::client::Lobby;
 use crate::stream::entry_id::EntryId;
 

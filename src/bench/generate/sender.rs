@@ -4,17 +4,17 @@
 //! room among the entries in flight instead, and its latencies hide the queue it does not let arise.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver as Queue, Sender as Enqueue};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use super::books::{Books, Entry};
 use super::mix::Mix;
 use super::profile::Profile;
-use super::target::Target;
-use super::wire::{Receiver, Sender, Wire};
+use crate::bench::observe::books::Entry;
+use crate::bench::observe::shared::Shared;
+use crate::bench::rig::clock::now_ms;
+use crate::bench::rig::target::Target;
+use crate::bench::rig::wire::{Receiver, Sender, Wire};
 
 /// When entries are sent.
 #[derive(Debug, Clone)]
@@ -52,34 +52,6 @@ pub struct Load {
     pub jobs_max: u64,
     /// A send is late when it leaves so long after it was due.
     pub late_after: Duration,
-}
-
-/// What both sides share.
-#[derive(Debug, Clone)]
-pub struct Shared {
-    /// The book.
-    pub books: Arc<Mutex<Books>>,
-    /// The beginning of the run.
-    pub began: Instant,
-    /// Asks every thread to end.
-    pub stop: Arc<AtomicBool>,
-}
-
-impl Shared {
-    /// The book, for a moment.
-    pub fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Now.
-    pub fn now(&self) -> Duration {
-        self.began.elapsed()
-    }
-
-    /// Whether the threads shall end.
-    pub fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
 }
 
 /// Entries of one write.
@@ -255,10 +227,4 @@ impl Due {
             }
         }
     }
-}
-
-/// The wall clock, in Unix milliseconds.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,9 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use super::books::Answer;
-use super::sender::Shared;
-use super::target::Target;
-use super::wire::{Receiver, Token, Wire};
+use super::shared::Shared;
+use crate::bench::rig::target::Target;
+use crate::bench::rig::wire::{Receiver, Token, Wire};
 use crate::stream::entry_id::EntryId;
 
 /// From where on the two streams are followed.

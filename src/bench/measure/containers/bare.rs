@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use super::{ContainersOptions, Started};
+use super::options::{ContainersOptions, Started};
 use crate::bench::Error;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{Container, ContainerState, Engine, label};

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::wire::{Token, Wire};
+use crate::bench::rig::wire::{Token, Wire};
 
 /// What processes have used so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

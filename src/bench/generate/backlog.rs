@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::wire::Wire;
+use crate::bench::rig::wire::Wire;
 
 /// Entries of one write; the next is sent before the replies of this one are read.
 const CHUNK: u64 = 500;

@@ -2,14 +2,15 @@
 //! rolling restart under load. One fleet of real processes on a private redis-server each; every wait is bounded.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tokio::time::{sleep, sleep_until};
 
-use super::Error;
-use super::children::{Children, Subject};
-use super::place::{Pairs, Place, settings_of};
+use crate::bench::Error;
+use crate::bench::rig::children::{Children, Subject};
+use crate::bench::rig::clock::now_ms;
+use crate::bench::rig::place::{Pairs, Place, settings_of};
 use crate::lobby::accounting::{Account, Sent};
 use crate::lobby::client::{Lobby, Outcome};
 use crate::stream::entry_id::EntryId;
@@ -137,7 +138,7 @@ impl Fleet {
             let victim = kill % replicas;
             let pid = self.children.ids()[victim];
             let busy = self.with_all_slots_busy(victim, pid, slots).await?;
-            let killed = unix_ms();
+            let killed = now_ms();
             self.children.kill(victim);
             let last = self.answered(&busy, &mut seen).await?;
             held += busy.len();
@@ -311,9 +312,4 @@ fn waited(outcome: &Outcome) -> Duration {
 
 fn ms_of(id: &str) -> u64 {
     id.parse().map_or(0, |id: EntryId| id.ms)
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,7 +4,7 @@
 use fastrand::Rng;
 use serde::Serialize;
 
-use super::wire::Sender;
+use crate::bench::rig::wire::Sender;
 use crate::lobby::accounting::Sent;
 
 /// Shares of the kinds of entries, each between 0 and 1; the rest are ordinary jobs.
