@@ -27,6 +27,13 @@ pub struct Faults {
     pub restart_redis_every: Option<Duration>,
 }
 
+impl Faults {
+    /// Is nothing done?
+    pub fn are_none(&self) -> bool {
+        self.kill_every.is_none() && self.pause_every.is_none() && self.restart_redis_every.is_none()
+    }
+}
+
 /// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
