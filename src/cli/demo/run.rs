@@ -62,7 +62,12 @@ async fn demo(args: &DemoArgs) -> Result<u8, u8> {
     }
     site.close().await;
     let report = shown?;
-    output::print(&if args.json { report.json() } else { report.table() });
+    if args.json {
+        output::print(&report.json());
+    } else {
+        output::print(&report.table());
+        eprintln!("\nNext: {} dev keeps such a fleet running until Ctrl-C", process::program_as_typed());
+    }
     Ok(if report.exact { exit::DONE } else { exit::BREACH })
 }
 
