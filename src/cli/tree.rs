@@ -27,8 +27,8 @@ use super::replicas::{self, ReplicasArgs};
 use super::send::{self, SendArgs};
 use super::status::{self, StatusArgs};
 use super::worker::{self, WorkerArgs};
+use crate::secret::without_credentials;
 use crate::settings::flags::is_setting;
-use crate::settings::without_credentials;
 use crate::version;
 
 const EXAMPLES: &str = "Examples:

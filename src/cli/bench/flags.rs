@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, ValueEnum, value_parser};
 use crate::bench::rig::children::Subject;
 use crate::bench::rig::place::{Aof, Pairs};
 use crate::cli::exit;
-use crate::settings::without_credentials;
+use crate::secret::without_credentials;
 
 /// What can be put under load.
 const SUBJECTS: [&str; 4] = ["worker", "noop", "floor", "floor-pipeline"];
