@@ -25,7 +25,7 @@ from the entry's own time on; the text says so where the search ended at its lim
 
 Exit codes: 0 shown; 1 nothing is known; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
 
-/// Tell the whole story of one job or one game
+/// Show everything known about one job or one game
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES, after_long_help = NOTES)]
 pub(super) struct InspectArgs {

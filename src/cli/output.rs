@@ -9,7 +9,7 @@ pub(super) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => {}
-        // Whoever reads has seen enough: `startjobs ... | head`.
+        // The reader has seen enough: `startjobs ... | head`.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
         Err(error) => eprintln!("startjobs: cannot print: {error}"),
     }

@@ -37,7 +37,7 @@ const EXAMPLES: &str = "Examples:
   startjobs send --game g1 --image galaxy/engine:1 --wait  one job, followed to its outcome
   startjobs status                                         how the fleet is doing
   startjobs alerts                                         which alerts fire, with their runbooks
-  startjobs inspect game-17                                the story of a game or a job
+  startjobs inspect game-17                                what happened to a game or a job
   startjobs config show --origin                           settings and their origins";
 
 /// First what the command does, then examples, then the flags.

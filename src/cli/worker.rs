@@ -87,7 +87,7 @@ async fn worker(settings: Settings, instruments: Instruments, log: &Log) -> u8 {
     match finished {
         Ok(Finish::Drained) => exit::DONE,
         Ok(Finish::DeadlinePassed) => exit::FAILED,
-        // The offset is anybody's text.
+        // The offset is text that another program may have written.
         Err(RunError::BadOffset(found)) => {
             log.say_last(format!("startjobs: {}", RunError::BadOffset(printable(&found))));
             exit::CONFIG

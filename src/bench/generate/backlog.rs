@@ -1,4 +1,4 @@
-//! A backlog: entries appended while nobody reads, as fast as Redis takes them.
+//! A backlog: entries appended while no replica reads, as fast as Redis takes them.
 
 use std::io;
 

@@ -18,9 +18,9 @@ pub struct Mix {
     pub conflict: f64,
     /// Jobs that kill the process that starts them.
     pub poison: f64,
-    /// Jobs with a large field that nobody looks at.
+    /// Jobs with a large field that no replica reads.
     pub huge: f64,
-    /// Entries with bytes that are no text: by half in a field that nobody looks at, by half in the game's name.
+    /// Entries with bytes that are no text: half of them in a field that no replica reads, half in the game's name.
     pub binary: f64,
     /// Which games.
     pub games: Games,

@@ -1,4 +1,4 @@
-//! What load over time: a small language, and the schedule it stands for. Pure.
+//! What load over time: a small language, and the schedule it describes. Pure.
 //!
 //! `ramp 0..200/s 30s, hold 2m, step 100/s 200/s 30s, burst 500 every 10s, soak 10m`: phases in their order. `hold` and
 //! `soak` keep the last rate or take one of their own; `burst` adds to whatever follows it.

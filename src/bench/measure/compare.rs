@@ -96,7 +96,7 @@ impl Measured {
     }
 }
 
-/// The order of so many subjects in this round: forwards and backwards in turn, so that nobody is always first.
+/// The order of so many subjects in this round: forwards and backwards in turn, so that none is always first.
 pub fn order(round: usize, subjects: usize) -> Vec<usize> {
     if round % 2 == 1 { (0..subjects).rev().collect() } else { (0..subjects).collect() }
 }

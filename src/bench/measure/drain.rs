@@ -1,4 +1,4 @@
-//! Draining a backlog: everything is appended while nobody reads, then the subjects are started and timed.
+//! Draining a backlog: everything is appended while no replica reads, then the subjects are started and timed.
 //!
 //! What is timed is the middle, from the first twentieth to the last: start-up and the end's lone batches say nothing
 //! about throughput.

@@ -1,4 +1,4 @@
-//! A run under load: the fleet comes up, entries are sent, faults happen, and the books are drawn.
+//! A run under load: the fleet comes up, entries are sent, faults happen, and the answers are counted.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,7 +42,7 @@ pub struct LoadOptions {
     pub pace: Loop,
     /// What is sent.
     pub mix: Mix,
-    /// What mix and victims are drawn from.
+    /// Seed of the mix and of the choice of victims.
     pub seed: u64,
     /// At most so many entries.
     pub jobs_max: u64,
@@ -56,7 +56,7 @@ pub struct LoadOptions {
     pub rest_within: Duration,
     /// What the run must keep.
     pub slos: Vec<Slo>,
-    /// The stream is somebody's: nothing is removed, and answers for others are none of our business.
+    /// The stream is in use elsewhere: nothing is removed, and answers to other jobs are not counted.
     pub is_real: bool,
 }
 
@@ -151,7 +151,7 @@ async fn under_load(
     children: &mut Children,
 ) -> Result<Ran, Error> {
     let lobby = Lobby::connect_within(&settings.redis, &settings.stream, UP_WITHIN).await?;
-    // A bare client shows itself to nobody.
+    // A bare client does not register.
     let shown = if options.subject.is_worker() { options.replicas } else { 0 };
     await_up(&lobby, children, shown).await?;
     let mut wire = place.wire()?;

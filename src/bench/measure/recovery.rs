@@ -1,4 +1,4 @@
-//! The figures of recovery: replicas killed while all their slots are busy, jobs that kill whoever starts them, and a
+//! The figures of recovery: replicas killed while all their slots are busy, jobs that kill the process that starts them, and a
 //! rolling restart under load. One fleet of real processes on a private redis-server each; every wait is bounded.
 
 use std::collections::HashMap;

@@ -234,12 +234,12 @@ impl Books {
         sum
     }
 
-    /// Entries that Redis has taken and nobody has answered.
+    /// Entries that Redis has taken and that have no answer.
     pub fn unanswered(&self) -> Vec<EntryId> {
         self.entries.iter().filter(|(_, entry)| entry.seen.is_none()).map(|(id, _)| *id).collect()
     }
 
-    /// Takes out what Redis does not have any more and nobody has answered.
+    /// Takes out what Redis does not have any more and what has no answer.
     pub fn forget_absent(&mut self, present: &HashSet<EntryId>) {
         let absent = |(id, entry): (&EntryId, &Entry)| (entry.seen.is_none() && !present.contains(id)).then_some(*id);
         let gone: Vec<EntryId> = self.entries.iter().filter_map(absent).collect();

@@ -57,7 +57,7 @@ fn busy_ticks(stat: &str) -> Option<u64> {
     Some(ticks.iter().take(3).chain(ticks.iter().skip(5).take(2)).sum())
 }
 
-/// Where a run stands at one moment.
+/// The state of a run at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing {
     /// By the bench's clock.

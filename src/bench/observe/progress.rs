@@ -32,7 +32,7 @@ impl Progress {
         Self { length, bar, next: Duration::ZERO }
     }
 
-    /// So the run stands at this moment.
+    /// The state of the run at this moment.
     pub fn at(&mut self, now: Duration, books: &Books) {
         if now < self.next {
             return;

@@ -174,7 +174,7 @@ pub struct AccountReport {
     pub lost: usize,
     /// With more than one.
     pub answered_twice: usize,
-    /// Answers that nobody asked for.
+    /// Answers to entries that this run did not send.
     pub unexpected: usize,
     /// Still pending at the end.
     pub pending: usize,

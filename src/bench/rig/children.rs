@@ -23,7 +23,7 @@ pub enum Subject {
     Floor,
     /// The same with pipelined commands.
     FloorPipeline,
-    /// Somebody else's. Named on the command line, so it lives as long as this process.
+    /// Another program. Named on the command line, so it lives as long as this process.
     Peer(&'static Peer),
 }
 
