@@ -5,9 +5,9 @@ say() { printf '== %s\n' "$*" >&2; }
 
 # Runs a command under a name, and says every 20 seconds that it still runs. The loop ends with this script.
 patiently() {
-    local what=$1 began=$SECONDS ticker code=0
+    local what=$1 began=$SECONDS every=${STILL_RUNNING_EVERY:-20} ticker code=0
     shift
-    while sleep 20 >/dev/null 2>&1 && kill -0 "$$" 2>/dev/null; do
+    while sleep "$every" >/dev/null 2>&1 && kill -0 "$$" 2>/dev/null; do
         say "$what: still running after $((SECONDS - began)) s"
     done &
     ticker=$!
