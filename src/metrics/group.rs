@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::{Fraction, Table};
+use super::table::{Fraction, Table};
 
 /// How long a look is served: a few samples may fail before the numbers go.
 pub const FRESH_FOR: Duration = Duration::from_secs(20);
@@ -79,7 +79,7 @@ impl Default for GroupGauges {
                 "mirror_held_seconds",
                 "How long this process has seen the offset mirror stand still with entries pending, 0 without any",
             ),
-            registry: table.0,
+            registry: table.finish(),
             looked: Mutex::new(None),
         }
     }

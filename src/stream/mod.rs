@@ -69,7 +69,7 @@ impl Delivery {
 }
 
 /// How an entry came to this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// Never delivered before.
     New,
@@ -77,6 +77,17 @@ pub enum Origin {
     Claimed,
     /// Delivered to this process by a reply that was lost.
     Found,
+}
+
+impl Origin {
+    /// The metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Claimed => "claimed",
+            Self::Found => "found",
+        }
+    }
 }
 
 /// The consumer group as one consumer sees it.

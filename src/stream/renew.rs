@@ -5,7 +5,7 @@ use super::{Group, count, delivered_of, id_of};
 use crate::redis::{RedisError, Value};
 
 /// What became of one entry that this process believes to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Renewal {
     /// Still ours.
     Mine,

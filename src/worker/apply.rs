@@ -17,18 +17,19 @@ use super::replica::{Job, Mode, Replica};
 use super::work::Conclusion;
 use crate::contract::dead_letter::{DeadLetter, Kept, Reason};
 use crate::contract::error_code::ErrorCode;
-use crate::contract::job_result::{Answer, JobResult, REPLAY_NO_OP};
+use crate::contract::job_result::{Answer, JobResult};
 use crate::contract::start_job::{Malformed, StartJob};
 use crate::faults::Point;
+use crate::metrics::labels::Counted;
 use crate::redis::{Kind, RedisError};
 use crate::start::StartError;
-use crate::stream::Delivery;
 use crate::stream::claim::Aim;
 use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::{Fetched, Payload};
 use crate::stream::past::Past;
 use crate::stream::read::Read;
 use crate::stream::settle::{Ending, MirrorMove, SettleReply, Settled};
+use crate::stream::{Delivery, Origin};
 
 impl Conclusion {
     /// A start that panicked is a bug, and no answer about the game.
@@ -77,7 +78,7 @@ impl Replica {
         match self.checked(Trouble::Read, result) {
             Ok(deliveries) => {
                 self.metrics.last_read.set(unix_seconds());
-                self.metrics.received("new", deliveries.len());
+                self.metrics.received(Origin::New, deliveries.len());
                 let are_few = deliveries.len() <= FEW && deliveries.len() < self.pace.asked;
                 self.appetite.served(self.pace.asked, deliveries.iter().map(Delivery::bytes));
                 self.pace.is_sparse = waited >= SPARSE_AFTER && are_few;
@@ -253,7 +254,7 @@ impl Replica {
     }
 
     fn back_off(&mut self, mut job: Job, after: Duration, counted: bool, why: &StartError) {
-        self.metrics.retry(counted);
+        self.metrics.retry(if counted { Counted::Yes } else { Counted::No });
         let (stream, stream_entry_id) = (&self.stream.jobs, job.held.id().to_string());
         let (game_id, err, retry_in_s) = (&job.envelope.game_id, why.to_string(), after.as_secs_f64());
         if counted {
@@ -322,7 +323,7 @@ impl Replica {
         self.look_at_mirror(&reply);
         let done = reply.settled.iter().filter(|&settled| *settled == Settled::Done).count();
         if done > 0 {
-            self.metrics.settled(result_of(&Settled::Done), done);
+            self.metrics.settled(&Settled::Done, done);
             self.metrics.last_outcome.set(unix_seconds());
         }
         for ((held, ending), settled) in batch.into_iter().zip(reply.settled) {
@@ -335,7 +336,7 @@ impl Replica {
             self.published(&held, &ending);
             return self.let_go(held);
         }
-        self.metrics.settled(result_of(&settled), 1);
+        self.metrics.settled(&settled, 1);
         let (stream, stream_entry_id) = (&self.stream.jobs, held.id().to_string());
         match settled {
             Settled::Done => {}
@@ -393,15 +394,11 @@ impl Replica {
 
     fn published(&self, held: &Held, ending: &Ending) {
         if let Ending::Outcome(result) | Ending::Both(result, _) = ending {
-            self.metrics.outcome(
-                result.answer.outcome(),
-                code_label(&result.answer),
-                self.work.clock.age_of(held.id()),
-            );
+            self.metrics.outcome(&result.answer, self.work.clock.age_of(held.id()));
             log_processed(&self.stream.jobs, self.engine, result);
         }
         if let Ending::Dead(letter) | Ending::Both(_, letter) = ending {
-            self.metrics.dead_letter(letter.reason.as_str());
+            self.metrics.dead_letter(letter.reason);
         }
     }
 
@@ -428,25 +425,6 @@ fn outcome(job: &Job, answer: Answer) -> JobResult {
         finished_at_ms: now_ms(),
         attempt: job.held.deliveries,
     }
-}
-
-fn result_of(settled: &Settled) -> &'static str {
-    match settled {
-        Settled::Done => "done",
-        Settled::Duplicate => "duplicate",
-        Settled::Lost => "lost",
-        Settled::Unknown => "unknown",
-        Settled::Expired => "expired",
-        Settled::Refused(_) => "refused",
-        Settled::Skipped => "skipped",
-    }
-}
-
-/// A stored answer may carry a code of another version: labels are a closed list all the same.
-fn code_label(answer: &Answer) -> &'static str {
-    let code = answer.error_code();
-    let known = ErrorCode::ALL.iter().map(|known| known.as_str()).chain(["", REPLAY_NO_OP]);
-    known.into_iter().find(|&known| known == code).unwrap_or("other")
 }
 
 fn unix_seconds() -> f64 {

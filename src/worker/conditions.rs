@@ -11,51 +11,7 @@ use super::WORKER;
 use super::vitals::Vitals;
 use crate::metrics::Metrics;
 
-/// What can be wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Trouble {
-    /// Redis does not answer. Any call that succeeds ends it.
-    Redis,
-    /// Reading new entries is refused.
-    Read,
-    /// Reading the payloads of claimed entries is refused.
-    Fetch,
-    /// Asking the ledger and the attempts about new entries is refused.
-    Admit,
-    /// The start service's store refuses or is away.
-    Store,
-    /// Settling is refused.
-    Settle,
-    /// Renewing is refused.
-    Renew,
-    /// Claiming is refused.
-    Claim,
-    /// Tidying is refused.
-    Tidy,
-    /// The group or its stream is gone.
-    Group,
-    /// The container engine does not answer.
-    Engine,
-}
-
-impl Trouble {
-    /// Its name in logs, metrics and probes.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Redis => "redis",
-            Self::Read => "read",
-            Self::Fetch => "fetch",
-            Self::Admit => "admit",
-            Self::Store => "store",
-            Self::Settle => "settle",
-            Self::Renew => "renew",
-            Self::Claim => "claim",
-            Self::Tidy => "tidy",
-            Self::Group => "group",
-            Self::Engine => "engine",
-        }
-    }
-}
+pub use crate::metrics::labels::Trouble;
 
 /// The troubles of this process.
 #[derive(Debug)]
@@ -104,7 +60,7 @@ impl Conditions {
         met.times += 1;
         met.quiet = None;
         if met.times == 1 {
-            self.metrics.condition_began(trouble.as_str());
+            self.metrics.condition_began(trouble);
             self.vitals.trouble_began(trouble, err);
             tracing::warn!(worker = WORKER, stream = self.stream, condition = trouble.as_str(), err, "condition began");
             return met.times;
@@ -141,7 +97,7 @@ impl Conditions {
             .collect();
         for trouble in ended {
             let Some(Met { since, times, quiet: Some(quiet), .. }) = self.met.remove(&trouble) else { continue };
-            self.metrics.condition_ended(trouble.as_str());
+            self.metrics.condition_ended(trouble);
             self.vitals.trouble_ended(trouble);
             let (stream, condition, lasted_s) = (&self.stream, trouble.as_str(), (quiet - since).as_secs_f64());
             tracing::info!(worker = WORKER, stream, condition, lasted_s, times, "condition ended");

@@ -12,6 +12,7 @@ use super::holdings::{Held, Stage};
 use super::replica::{Mode, Replica};
 use super::work::Ticket;
 use crate::faults::Point;
+use crate::metrics::labels::RedisOperation;
 use crate::start::{OP_SOURCE, StartInput};
 use crate::stream::Origin;
 use crate::stream::entry_id::EntryId;
@@ -63,7 +64,7 @@ impl Replica {
     }
 
     /// Begins an operation whose duration is shown under this name.
-    pub(super) fn begin(&self, operation: &'static str, call: impl Future<Output = Event> + Send + 'static) {
+    pub(super) fn begin(&self, operation: RedisOperation, call: impl Future<Output = Event> + Send + 'static) {
         let metrics = Arc::clone(&self.metrics);
         self.operations.push(
             async move {
@@ -233,7 +234,7 @@ impl Replica {
         let fetcher = self.fetcher.clone();
         let wanted: Vec<_> = helds.iter().map(|held| self.wanted(held)).collect();
         let end = self.end_fetches.clone();
-        self.begin("fetch", async move {
+        self.begin(RedisOperation::Fetch, async move {
             let fetched = end.run_until_cancelled(fetcher.fetch(&wanted)).await;
             Event::Fetched(helds, fetched.unwrap_or_default())
         });
@@ -253,7 +254,7 @@ impl Replica {
         let Some(held) = self.stuck.pop_front() else { return };
         self.under_way.stuck_fetch = true;
         let (fetcher, end, wanted) = (self.fetcher.clone(), self.end_fetches.clone(), self.wanted(&held));
-        self.begin("fetch", async move {
+        self.begin(RedisOperation::Fetch, async move {
             let fetched = end.run_until_cancelled(fetcher.fetch_stuck(wanted)).await;
             Event::FetchedStuck(held, fetched.unwrap_or_default())
         });
@@ -268,7 +269,7 @@ impl Replica {
             self.under_way.settles += 1;
             self.under_way.settling += batch.len();
             self.metrics.batch(batch.len());
-            self.begin("settle", async move {
+            self.begin(RedisOperation::Settle, async move {
                 let (helds, pairs): (Vec<_>, Vec<_>) = batch
                     .into_iter()
                     .map(|(held, ending)| {
@@ -308,7 +309,7 @@ impl Replica {
         let helds = std::mem::take(&mut self.to_hand_back);
         let group = self.group.clone();
         self.under_way.hand_backs += 1;
-        self.begin("hand_back", async move {
+        self.begin(RedisOperation::HandBack, async move {
             let ids: Vec<_> = helds.iter().map(Held::id).collect();
             let reply = group.hand_back(&ids).await;
             Event::HandedBack(helds, reply)
@@ -320,7 +321,7 @@ impl Replica {
             return;
         }
         let renewal = self.next_renewal(now);
-        self.begin("renew", renewal);
+        self.begin(RedisOperation::Renew, renewal);
     }
 
     /// The renewal of this moment; it counts as under way from now on.
@@ -352,7 +353,7 @@ impl Replica {
         }
         self.under_way.adopt = true;
         let (group, claim_idle) = (self.group.clone(), self.settings.claim_idle);
-        self.begin("adopt", async move { Event::Adopted(group.adopt(claim_idle).await) });
+        self.begin(RedisOperation::Adopt, async move { Event::Adopted(group.adopt(claim_idle).await) });
     }
 
     fn tidy_due(&mut self, now: Instant) {
@@ -364,7 +365,9 @@ impl Replica {
         self.due.tidy = now + interval.mul_f64(0.8 + 0.4 * fastrand::f64());
         let group = self.group.clone();
         let (claim_idle, consumer_idle) = (self.settings.claim_idle, self.settings.consumer_idle);
-        self.begin("janitor", async move { Event::Tidied(group.tidy(interval, claim_idle, consumer_idle).await) });
+        self.begin(RedisOperation::Janitor, async move {
+            Event::Tidied(group.tidy(interval, claim_idle, consumer_idle).await)
+        });
     }
 
     fn reconcile_due(&mut self, now: Instant) {
@@ -426,7 +429,7 @@ impl Replica {
         self.under_way.admissions += 1;
         helds.sort_by_key(Held::id);
         let group = self.group.clone();
-        self.begin("past", async move {
+        self.begin(RedisOperation::Past, async move {
             let ids: Vec<_> = helds.iter().map(Held::id).collect();
             let past = group.past(&ids).await;
             Event::Admitted(helds, past)

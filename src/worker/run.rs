@@ -168,7 +168,7 @@ async fn start(
     let service = other.unwrap_or_else(|| Arc::new(service(settings, records, engine, &faults)));
     await_engine(service.as_ref(), &mut conditions).await;
     let adoption = adopt(&group, settings.worker.claim_idle, &mut conditions).await?;
-    metrics.adopted(adoption.state.as_str());
+    metrics.adopted(adoption.state);
     log_adoption(&settings.stream.jobs, &adoption);
 
     // Only now: what waits above may last, and a connection that has died meanwhile would be noticed by its first read.

@@ -8,7 +8,9 @@ use super::events::Event;
 use super::holdings::SUSPECT_CRASHES;
 use super::replica::Replica;
 use crate::contract::dead_letter::Reason;
+use crate::metrics::labels::{RedisOperation, SweepResult};
 use crate::redis::RedisError;
+use crate::stream::Origin;
 use crate::stream::claim::{Aim, Sweep, Swept};
 
 /// A sweep takes no more than this: Redis serves nobody else meanwhile, and the next one follows at once.
@@ -50,21 +52,20 @@ impl Replica {
         let group = self.group.clone();
         let (claim_idle, interval) = (self.settings.claim_idle, self.settings.sweep_interval);
         let holds_nothing = self.holdings.is_empty();
-        self.begin(
-            "claim",
-            async move { Event::Swept(group.sweep(aim, claim_idle, interval, room, holds_nothing).await) },
-        );
+        self.begin(RedisOperation::Claim, async move {
+            Event::Swept(group.sweep(aim, claim_idle, interval, room, holds_nothing).await)
+        });
     }
 
     pub(super) fn swept(&mut self, result: Result<Swept, RedisError>) {
         self.under_way.sweep = false;
         self.metrics.sweep(match &result {
-            Ok(Swept::NotDue) => "not_due",
-            Ok(Swept::Found) => "found",
-            Ok(Swept::Suspects) => "suspects",
-            Ok(Swept::Done(sweep)) if sweep.claimed.is_empty() => "nothing",
-            Ok(Swept::Done(_)) => "claimed",
-            Err(_) => "error",
+            Ok(Swept::NotDue) => SweepResult::NotDue,
+            Ok(Swept::Found) => SweepResult::Found,
+            Ok(Swept::Suspects) => SweepResult::Suspects,
+            Ok(Swept::Done(sweep)) if sweep.claimed.is_empty() => SweepResult::Nothing,
+            Ok(Swept::Done(_)) => SweepResult::Claimed,
+            Err(_) => SweepResult::Error,
         });
         match self.checked(Trouble::Claim, result) {
             Ok(Swept::NotDue) => {}
@@ -91,12 +92,12 @@ impl Replica {
         for (from, entries) in &sweep.from {
             tracing::info!(worker = WORKER, stream, from, entries, "claimed pending entries");
         }
-        self.metrics.received("claimed", sweep.claimed.len());
+        self.metrics.received(Origin::Claimed, sweep.claimed.len());
         self.metrics.crashes_counted.inc_by(sweep.crashed);
         if sweep.lost > 0 {
             let entries = sweep.lost;
             self.metrics.entries_lost.inc_by(entries);
-            (0..entries).for_each(|_| self.metrics.dead_letter(Reason::EntryLost.as_str()));
+            (0..entries).for_each(|_| self.metrics.dead_letter(Reason::EntryLost));
             tracing::error!(worker = WORKER, stream, entries, "pending entries had been deleted from the stream");
         }
         if !sweep.claimed.is_empty() {

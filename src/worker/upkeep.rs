@@ -39,7 +39,7 @@ impl Replica {
         };
         self.saw_delivered(delivered);
         for (id, renewal) in entries {
-            self.metrics.renewal(renewal.as_str());
+            self.metrics.renewal(renewal);
             match renewal {
                 Renewal::Mine | Renewal::Trimmed | Renewal::Absent => {}
                 Renewal::Restored => {
@@ -63,7 +63,7 @@ impl Replica {
         let lost = self.strays.lost(told, self.under_way.read.is_some(), self.under_way.sweep);
         let Some(first) = lost.first() else { return };
         let (stream, stream_entry_id, entries) = (&self.stream.jobs, first.id.to_string(), lost.len());
-        self.metrics.received("found", entries);
+        self.metrics.received(Origin::Found, entries);
         tracing::warn!(worker = WORKER, stream, stream_entry_id, entries, "found entries whose delivery was lost");
         let delivery = |stray: Stray| Delivery {
             id: stray.id,
@@ -215,7 +215,7 @@ impl Replica {
             Ok(adoption) => {
                 self.group_lost = false;
                 self.group.tell_index_again();
-                self.metrics.adopted(adoption.state.as_str());
+                self.metrics.adopted(adoption.state);
                 self.due.settle = Instant::now();
                 log_adoption(&self.stream.jobs, &adoption);
                 self.saw_delivered(Some(adoption.delivered));
