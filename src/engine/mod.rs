@@ -76,6 +76,13 @@ pub struct Container {
     pub endpoint: Option<String>,
 }
 
+impl Container {
+    /// The value of a label; empty where it has none.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+}
+
 /// One container in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -87,6 +94,13 @@ pub struct Listed {
     pub labels: BTreeMap<String, String>,
     /// When it was created, by the engine's clock.
     pub created_at: SystemTime,
+}
+
+impl Listed {
+    /// The value of a label; empty where it has none.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
 }
 
 /// A part of a list: an engine may have more containers than a process should hold in memory.

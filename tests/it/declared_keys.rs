@@ -11,8 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use startjobs::redis::{Connection, Role};
 use startjobs::start::game_id::GameId;
-use startjobs::start::reconcile::Action;
-use startjobs::start::record::Records;
+use startjobs::start::record::{Action, Records};
 
 use crate::support::world::{PATIENCE, World};
 
