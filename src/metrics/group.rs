@@ -1,5 +1,5 @@
-//! What the fleet's streams look like, as this process last looked. Exported only while the look is recent: an old
-//! number that cannot be told from a new one is worse than none.
+//! The state of the fleet's streams when this process last looked. It is exported only while that look is recent: an old
+//! number that looks like a new one is worse than none.
 
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
@@ -10,15 +10,15 @@ use prometheus_client::registry::Registry;
 
 use super::table::{Fraction, Table};
 
-/// How long a look is served: a few samples may fail before the numbers go.
+/// How long a look is exported, so that a few samples may fail before the gauges disappear.
 pub const FRESH_FOR: Duration = Duration::from_secs(20);
 
-/// What the fleet's streams look like; the same from every replica.
+/// The state of the fleet's streams; the same from every replica.
 #[derive(Debug)]
 pub struct GroupGauges {
     registry: Registry,
     looked: Mutex<Option<Instant>>,
-    /// Entries not yet delivered to anybody.
+    /// Entries not yet delivered to any replica.
     pub backlog: Gauge,
     /// 1 while the backlog is exact, 0 while it is a lower bound.
     pub backlog_exact: Gauge,
@@ -118,10 +118,10 @@ mod tests {
     #[test]
     fn only_a_recent_look_is_shown() {
         let group = GroupGauges::default();
-        assert_eq!(rendered(&group), "", "nobody has looked");
+        assert_eq!(rendered(&group), "", "there was no look");
         group.looked();
         assert!(rendered(&group).contains("startjobs_backlog 0\n"));
-        *group.looked.lock().expect("nobody panicked") = Instant::now().checked_sub(FRESH_FOR);
+        *group.looked.lock().expect("no panic under the lock") = Instant::now().checked_sub(FRESH_FOR);
         assert_eq!(rendered(&group), "", "the look is old");
     }
 }

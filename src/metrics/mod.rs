@@ -49,7 +49,7 @@ pub struct Metrics {
     dead_letters: Family<Labelled<Reason>, Counter>,
     /// Attempts that will be made again.
     retries: Family<Labelled<Counted>, Counter>,
-    /// Entries given back for others.
+    /// Entries given back to the other replicas.
     pub handed_back: Counter,
     sweeps: Family<Labelled<SweepResult>, Counter>,
     /// Pending entries whose payload was gone.
@@ -66,11 +66,11 @@ pub struct Metrics {
     pub orphans: Counter,
     /// Dead consumers removed.
     pub consumers_removed: Counter,
-    /// Containers removed that no record stood for.
+    /// Containers removed that no record named.
     pub strays_removed: Counter,
     /// Times the mirror went back.
     pub mirror_lowered: Counter,
-    /// Times somebody else's value stood in the mirror.
+    /// Times the mirror held a value that the fleet had not written.
     pub mirror_foreign: Counter,
     queue_wait: Histogram,
     process: Histogram,
@@ -131,9 +131,10 @@ impl Metrics {
             adoptions: table.add("adoptions", "Times the consumer group was made usable, by what was done"),
             orphans: table.add("orphans", "Entries that had fallen out of the group unanswered and were put back"),
             consumers_removed: table.add("consumers_removed", "Dead consumers removed from the group"),
-            strays_removed: table.add("stray_containers_removed", "Containers removed that no record stood for"),
+            strays_removed: table.add("stray_containers_removed", "Containers removed that no record named"),
             mirror_lowered: table.add("mirror_lowered", "Times the offset mirror went back with its group"),
-            mirror_foreign: table.add("mirror_foreign", "Times the offset mirror held what somebody else had written"),
+            mirror_foreign: table
+                .add("mirror_foreign", "Times the offset mirror held a value that the fleet had not written"),
             queue_wait: table.add_histogram(
                 "queue_wait",
                 "From an entry's id to the begin of its first attempt here",

@@ -123,8 +123,8 @@ impl Attempt<'_> {
     async fn bring_image(&self) -> Result<(), EngineError> {
         let faults = self.faults;
         let progress = move |step| match step {
-            PullStep::Begins => faults.reach(Point::BeforePull),
-            PullStep::Flows => faults.reach(Point::InPull),
+            PullStep::Starting => faults.reach(Point::BeforePull),
+            PullStep::Receiving => faults.reach(Point::InPull),
         };
         self.engine.ensure_image(self.image.as_str(), &progress).await
     }

@@ -191,20 +191,20 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_refused() {
-        let told = |outcome: &str, code: &str, given_up: &str| {
+        let stored = |outcome: &str, code: &str, given_up: &str| {
             format!(
                 r#"{{"outcome":"{outcome}","container_id":"c","engine_endpoint":"e","error_code":"{code}","error_message":"a\/b","given_up":"{given_up}"}}"#
             )
         };
         let success = |kind| Answer::Success { container_id: "c".into(), engine_endpoint: "e".into(), kind };
-        assert_eq!(answer_of(&told("success", "", "")), Ok(success(SuccessKind::Started).into()));
-        assert_eq!(answer_of(&told("success", REPLAY_NO_OP, "")), Ok(success(SuccessKind::Replayed).into()));
+        assert_eq!(answer_of(&stored("success", "", "")), Ok(success(SuccessKind::Started).into()));
+        assert_eq!(answer_of(&stored("success", REPLAY_NO_OP, "")), Ok(success(SuccessKind::Replayed).into()));
         let failure = Answer::Failure { code: "engine_exited".into(), message: "a/b".into() };
         for given_up in [None, Some(Reason::Poison), Some(Reason::RetriesExhausted), Some(Reason::TooLarge)] {
-            let text = told("failure", "engine_exited", given_up.map_or("", Reason::as_str));
+            let text = stored("failure", "engine_exited", given_up.map_or("", Reason::as_str));
             assert_eq!(answer_of(&text), Ok(Answered { answer: failure.clone(), given_up }));
         }
-        for bad in ["", "{}", "[]", "null", &told("maybe", "", "")] {
+        for bad in ["", "{}", "[]", "null", &stored("maybe", "", "")] {
             assert!(answer_of(bad).is_err(), "{bad}");
         }
     }

@@ -177,19 +177,14 @@ impl Replica {
             Ok(Some(found)) => {
                 for container_id in &found.stray {
                     self.metrics.strays_removed.inc();
-                    tracing::warn!(
-                        worker = WORKER,
-                        stream,
-                        container_id,
-                        "removed a container that no record stands for"
-                    );
+                    tracing::warn!(worker = WORKER, stream, container_id, "removed an unknown container");
                 }
                 for err in &found.failed {
-                    tracing::warn!(worker = WORKER, stream, err, "a container that no record stands for stays");
+                    tracing::warn!(worker = WORKER, stream, err, "left an unknown container alone");
                 }
             }
             // Engine and Redis troubles are said where entries meet them; the next interval tries again.
-            Err(error) => tracing::debug!(worker = WORKER, stream, err = %error, "reconciler found out nothing"),
+            Err(error) => tracing::debug!(worker = WORKER, stream, err = %error, "reconciliation failed"),
         }
     }
 
