@@ -3,6 +3,8 @@
 //! Intent is written before the engine is touched, every write is fenced, the container's name is deterministic, and a
 //! container is condemned in the record before it is removed. So any attempt may die, stop or be repeated anywhere.
 
+// how a game engine is started
+pub mod config;
 // what may name a game
 pub mod game_id;
 // what may name an image
@@ -31,6 +33,8 @@ use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::Answer;
 use crate::contract::start_job::Trace;
 use crate::redis::RedisError;
+
+pub use config::Config;
 
 /// What asks for a start, as it is written in the record.
 pub const OP_SOURCE: &str = "lobby_stream";

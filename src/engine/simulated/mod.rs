@@ -3,6 +3,8 @@
 //! It takes time as a real engine does (`simulated-latency`) and fails as configured (`simulated-failures`,
 //! `simulated-errors`, and images that act). Every record, log entry, id and endpoint shows that it is simulated.
 
+// how it behaves
+pub mod config;
 // images that act, and random faults
 mod behaviour;
 // a container as it is stored in Redis
@@ -22,8 +24,8 @@ use super::{
 };
 use crate::contract::error_code::ErrorCode;
 use crate::redis::{Coalescer, Connection, RedisError};
-use crate::settings::SimulatedSettings;
 use behaviour::{Act, RandomFault};
+use config::Config;
 use stored::{State, Stored};
 
 /// Images a process remembers as present; beyond this it asks Redis again.
@@ -36,7 +38,7 @@ const MADE_HERE_MAX: usize = 1_024;
 pub struct SimulatedEngine {
     calls: Coalescer,
     prefix: String,
-    settings: SimulatedSettings,
+    settings: Config,
     permits: Arc<Semaphore>,
     known_images: Mutex<HashSet<String>>,
     /// Containers that this process has created and not started yet, by id, so that it need not ask Redis for them.
@@ -45,7 +47,7 @@ pub struct SimulatedEngine {
 
 impl SimulatedEngine {
     /// An engine under `prefix`; replicas that share the prefix share the engine.
-    pub fn new(connection: Arc<Connection>, prefix: &str, settings: SimulatedSettings, concurrency: usize) -> Self {
+    pub fn new(connection: Arc<Connection>, prefix: &str, settings: Config, concurrency: usize) -> Self {
         Self {
             calls: Coalescer::new(connection, include_str!("engine.lua")),
             prefix: prefix.to_owned(),
