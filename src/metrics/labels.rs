@@ -121,6 +121,22 @@ pub enum OutcomeCode {
     Other,
 }
 
+impl From<&Answer> for OutcomeKind {
+    fn from(answer: &Answer) -> Self {
+        match answer {
+            Answer::Success { .. } => Self::Success,
+            Answer::Failure { .. } => Self::Failure,
+        }
+    }
+}
+
+impl From<&Answer> for OutcomeCode {
+    fn from(answer: &Answer) -> Self {
+        let text = answer.error_code();
+        Self::all().into_iter().find(|code| code.text() == text).unwrap_or(Self::Other)
+    }
+}
+
 impl Label for OutcomeCode {
     const NAME: &'static str = "error_code";
 
@@ -141,17 +157,6 @@ impl Label for OutcomeCode {
 
 /// Both labels of a published outcome.
 pub(super) type OutcomeLabels = (Labelled<OutcomeKind>, Labelled<OutcomeCode>);
-
-/// The labels of the outcome with this answer.
-pub(super) fn outcome_of(answer: &Answer) -> OutcomeLabels {
-    let text = answer.error_code();
-    let code = OutcomeCode::all().into_iter().find(|code| code.text() == text).unwrap_or(OutcomeCode::Other);
-    let kind = match answer {
-        Answer::Success { .. } => OutcomeKind::Success,
-        Answer::Failure { .. } => OutcomeKind::Failure,
-    };
-    (Labelled(kind), Labelled(code))
-}
 
 /// The pairs of `outcome` and `error_code` that exist.
 pub(super) fn outcomes() -> Vec<OutcomeLabels> {

@@ -164,7 +164,8 @@ impl Attempt<'_> {
                 return Ok(result);
             }
         }
-        let message = format!("container {} did not settle within {STEPS_MAX} looks", self.game.container_name());
+        let name = self.game.container_name();
+        let message = format!("the state of container {name} kept changing during {STEPS_MAX} looks");
         Err(StartError::Engine { code: ErrorCode::InternalError, message })
     }
 
@@ -185,7 +186,8 @@ impl Attempt<'_> {
             }
             Step::Wait => sleep(LOOK_INTERVAL).await,
             Step::Foreign(id) => {
-                let message = format!("container {id} has the name {} and is not ours", self.game.container_name());
+                let message =
+                    format!("container {id} has the name {} and is not the fleet's", self.game.container_name());
                 return Ok(Flow::Break(Answer::failure(ErrorCode::ContainerNameConflict, message).into()));
             }
         }
@@ -237,7 +239,7 @@ impl Attempt<'_> {
             Ok(id) => id,
             Err(EngineError::NameTaken) => return Ok(Started::NameTaken),
             Err(EngineError::ImageMissing) => {
-                let message = "the image went away between pull and create".to_owned();
+                let message = "the image disappeared between pull and create".to_owned();
                 return Err(StartError::Engine { code: ErrorCode::ImagePullFailed, message });
             }
             Err(error) => return answer_or_try_again(error).map(Started::Refused),
@@ -271,7 +273,7 @@ impl Attempt<'_> {
         }
         while container.endpoint.is_none() || !self.engine.is_ready(&container, &self.launch.readiness).await {
             let Some(again) = self.engine.find(&container.id).await.map_err(try_again)? else {
-                let gone = Broken::new(container.id, ErrorCode::EngineExited, "the container went away");
+                let gone = Broken::new(container.id, ErrorCode::EngineExited, "the container disappeared");
                 return Ok(Awaited::Broken(gone));
             };
             if again.state != ContainerState::Running {

@@ -20,7 +20,7 @@ use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::{Answer, JobResult};
 use crate::contract::start_job::{Malformed, StartJob};
 use crate::faults::Point;
-use crate::metrics::labels::Counted;
+use crate::metrics::labels::{Counted, SettleResult};
 use crate::redis::{Kind, RedisError};
 use crate::start::StartError;
 use crate::stream::claim::Aim;
@@ -323,7 +323,7 @@ impl Replica {
         self.look_at_mirror(&reply);
         let done = reply.settled.iter().filter(|&settled| *settled == Settled::Done).count();
         if done > 0 {
-            self.metrics.settled(&Settled::Done, done);
+            self.metrics.settled(SettleResult::Done, done);
             self.metrics.last_outcome.set(unix_seconds());
         }
         for ((held, ending), settled) in batch.into_iter().zip(reply.settled) {
@@ -336,7 +336,7 @@ impl Replica {
             self.published(&held, &ending);
             return self.let_go(held);
         }
-        self.metrics.settled(&settled, 1);
+        self.metrics.settled((&settled).into(), 1);
         let (stream, stream_entry_id) = (&self.stream.jobs, held.id().to_string());
         match settled {
             Settled::Done => {}
@@ -394,7 +394,7 @@ impl Replica {
 
     fn published(&self, held: &Held, ending: &Ending) {
         if let Ending::Outcome(result) | Ending::Both(result, _) = ending {
-            self.metrics.outcome(&result.answer, self.work.clock.age_of(held.id()));
+            self.metrics.outcome((&result.answer).into(), (&result.answer).into(), self.work.clock.age_of(held.id()));
             log_processed(&self.stream.jobs, self.engine, result);
         }
         if let Ending::Dead(letter) | Ending::Both(_, letter) = ending {

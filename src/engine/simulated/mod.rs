@@ -106,7 +106,10 @@ impl SimulatedEngine {
                 return Err(EngineError::failed(ErrorCode::SimulatedFailure, "simulated: random failure (seeded)"));
             }
             RandomFault::Error => {
-                return Err(EngineError::failed(ErrorCode::SimulatedError, "simulated: random error (seeded)"));
+                return Err(EngineError::failed(
+                    ErrorCode::SimulatedError,
+                    "simulated: random failure of this attempt (seeded)",
+                ));
             }
         }
         let id = format!("simulated.{}.{:012x}", spec.name, fastrand::u64(..1 << 48));
