@@ -59,7 +59,7 @@ impl Group {
     }
 }
 
-/// What a setting is when nobody sets it.
+/// What a setting is when it is not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultValue {
     /// This text.
@@ -102,7 +102,7 @@ pub struct Row {
     pub name: &'static str,
     /// The heading it is shown under.
     pub group: Group,
-    /// What it is when nobody sets it.
+    /// What it is when it is not given.
     pub default: DefaultValue,
     /// What its text may look like.
     pub shape: Shape,

@@ -52,6 +52,8 @@ mod ops;
 mod observability;
 // rules about the tree itself
 mod tidy;
+// rules about which file may name what
+mod tidy_imports;
 // claims, suspects, orphans, janitor, reconciler
 mod recovery;
 // who is dead, what a death counts, who may claim
