@@ -45,10 +45,10 @@ pub struct Records {
     group: String,
     /// The consumer name of this process, which holds its leases.
     owner: String,
-    /// The same, as JSON.
+    /// `owner` as JSON.
     owner_json: String,
     lease: Duration,
-    /// The same, as the scripts take it.
+    /// `lease` in milliseconds, as the scripts take it.
     lease_ms: String,
 }
 
@@ -280,7 +280,7 @@ impl Records {
         self.lease / 50
     }
 
-    /// Is this token still the game's fence, and ours?
+    /// Whether this process still holds the game with this token.
     pub async fn holds_fence(&self, game: &GameId, fence: &str) -> Result<bool, RedisError> {
         self.ask(game, &["fence", &self.holder(fence)]).await
     }
@@ -290,7 +290,7 @@ impl Records {
         self.ask(game, &["condemn", &self.holder(fence), container_id]).await
     }
 
-    /// May a fenced attempt remove the container it made itself?
+    /// Whether a fenced attempt may remove the container that it created; then the record condemns it.
     pub async fn disown(&self, game: &GameId, container_id: &str) -> Result<bool, RedisError> {
         self.ask(game, &["disown", container_id]).await
     }
@@ -353,12 +353,12 @@ impl Records {
         parse_yes(&self.calls.call(key, None, &["tick", &millis, &self.owner]).await?)
     }
 
-    /// Does the store take what a start writes?
+    /// Checks that the store takes what a start writes.
     pub async fn probe(&self) -> Result<(), RedisError> {
         self.calls.call(format!("{}probe", self.prefix), None, &["probe"]).await.map(drop)
     }
 
-    /// Is the entry of this job pending in the group?
+    /// Whether the entry of this job is pending in the group.
     pub async fn is_pending(&self, source: &str) -> Result<bool, RedisError> {
         let connection = self.calls.connection();
         let pending: Result<Vec<Value>, _> =

@@ -66,7 +66,7 @@ impl DockerEngine {
         Self::connect_with(host, None, port, start_concurrency)
     }
 
-    /// The same, encrypted where `tls` says how.
+    /// An engine like that of [`Self::connect`], over TLS where `tls` is given.
     pub fn connect_with(
         host: &str,
         tls: Option<Tls>,

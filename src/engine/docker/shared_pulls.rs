@@ -38,7 +38,7 @@ pub(super) struct SharedPulls {
     running: Arc<Running>,
 }
 
-/// The same, by image.
+/// Each pull by its image, with the channel to its waiters.
 #[derive(Debug, Default)]
 struct Running(Mutex<HashMap<String, watch::Sender<Progress>>>);
 
