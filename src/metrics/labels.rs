@@ -321,7 +321,22 @@ macro_rules! label_elsewhere {
     };
 }
 
-label_elsewhere!(Origin = "origin" { New, Claimed, Found });
+impl Label for Origin {
+    const NAME: &'static str = "origin";
+
+    fn all() -> Vec<Self> {
+        vec![Self::New, Self::Claimed, Self::Found]
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Claimed => "claimed",
+            Self::Found => "found",
+        }
+    }
+}
+
 label_elsewhere!(Reason = "reason" { Malformed, Poison, RetriesExhausted, EntryLost, TooLarge });
 label_elsewhere!(Renewal = "result" { Mine, Trimmed, Restored, Other, Settled, Absent });
 label_elsewhere!(AdoptionState = "state" { Created, Adopted, Foreign, Existed });

@@ -82,17 +82,6 @@ pub enum Origin {
     Found,
 }
 
-impl Origin {
-    /// The metric's label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Claimed => "claimed",
-            Self::Found => "found",
-        }
-    }
-}
-
 /// The consumer group as one consumer sees it.
 #[derive(Debug, Clone)]
 pub struct Group {
