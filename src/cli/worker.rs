@@ -14,18 +14,12 @@ use crate::observe::notify::NotifySocket;
 use crate::observe::outlook::Outlook;
 use crate::observe::{http, sampler, systemd};
 use crate::ops::printable::printable;
-<<<<<<< HEAD
-use crate::settings::table::Group;
-use crate::settings::{Settings, flags};
+use crate::settings::Settings;
+use crate::settings::flags::SettingFlags;
 use crate::starter;
 use crate::worker::error::RunError;
 use crate::worker::replica::Exit;
 use crate::worker::run::Instruments;
-=======
-use crate::settings::Settings;
-use crate::settings::flags::SettingFlags;
-use crate::worker::run::{Finish, Instruments, RunError, run as run_worker};
->>>>>>> cli
 
 const EXAMPLES: &str = "Examples:
   startjobs worker
@@ -94,15 +88,9 @@ async fn worker(settings: Settings, instruments: Instruments, log: &Log) -> u8 {
     // Probes answer until the very end.
     shown.abort_all();
     match finished {
-<<<<<<< HEAD
         Ok(Exit::Drained) => exit::DONE,
         Ok(Exit::DeadlinePassed(_)) => exit::FAILED,
-        // The offset is anybody's text.
-=======
-        Ok(Finish::Drained) => exit::DONE,
-        Ok(Finish::DeadlinePassed) => exit::FAILED,
         // The offset is text that another program may have written.
->>>>>>> cli
         Err(RunError::BadOffset(found)) => {
             log.say_last(format!("startjobs: {}", RunError::BadOffset(printable(&found))));
             exit::CONFIG

@@ -12,8 +12,7 @@ use rustix::process::Signal;
 use startjobs::audit::{Options, Since, audit};
 use startjobs::redis::{Connection, Role};
 use startjobs::start::game_id::GameId;
-use startjobs::start::reconcile::Action;
-use startjobs::start::record::Records;
+use startjobs::start::record::{Action, Records};
 
 use crate::support::world::{PATIENCE, World};
 

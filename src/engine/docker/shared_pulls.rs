@@ -1,7 +1,7 @@
-//! One pull per image at a time, shared by everybody who waits for it.
+//! One pull per image at a time, shared by all that wait for it.
 //!
-//! A pull runs in a task of its own, so a waiter that is dropped breaks nobody else's. The pull ends with its last
-//! waiter, so there are never more pulls than waiters, and what has ended is forgotten.
+//! A pull runs in a task of its own, so that dropping one waiter does not end the wait of the others. The pull ends with
+//! its last waiter, so there are never more pulls than waiters. Ended pulls are forgotten.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -15,53 +15,54 @@ use crate::engine::EngineError;
 /// What the waiters see of a pull.
 #[derive(Debug, Clone, Default)]
 struct Progress {
-    /// Something has arrived.
-    flows: bool,
+    /// The registry has begun to answer.
+    is_receiving: bool,
     /// How it ended.
-    landed: Option<Result<(), EngineError>>,
+    result: Option<Result<(), EngineError>>,
 }
 
-/// A pull's way to say that something has arrived.
+/// Lets a pull report to its waiters.
 #[derive(Debug, Clone)]
 pub(super) struct Reporter(watch::Sender<Progress>);
 
 impl Reporter {
-    /// Tells every waiter; only the first call does anything.
-    pub(super) fn flows(&self) {
-        self.0.send_if_modified(|progress| !std::mem::replace(&mut progress.flows, true));
+    /// The registry has begun to answer. Only the first call has an effect.
+    pub(super) fn receiving(&self) {
+        self.0.send_if_modified(|progress| !std::mem::replace(&mut progress.is_receiving, true));
     }
 }
 
-/// The pulls under way, by image.
+/// The pulls that run now.
 #[derive(Debug, Default)]
-pub(super) struct Flights {
-    under_way: Arc<UnderWay>,
+pub(super) struct SharedPulls {
+    running: Arc<Running>,
 }
 
+/// Each pull by its image, with the channel to its waiters.
 #[derive(Debug, Default)]
-struct UnderWay(Mutex<HashMap<String, watch::Sender<Progress>>>);
+struct Running(Mutex<HashMap<String, watch::Sender<Progress>>>);
 
-impl Flights {
-    /// Waits for the pull of `image`, and begins it with `pull` where none is under way. `flows` is called at most
-    /// once, as soon as something has arrived.
+impl SharedPulls {
+    /// Waits for the pull of `image`, and starts it with `pull` where none runs. `receiving` is called at most once, as
+    /// soon as the registry has begun to answer.
     pub(super) async fn join<F>(
         &self,
         image: &str,
-        flows: impl Fn(),
+        receiving: impl Fn(),
         pull: impl FnOnce(Reporter) -> F,
     ) -> Result<(), EngineError>
     where
         F: Future<Output = Result<(), EngineError>> + Send + 'static,
     {
-        let mut waiter = self.board(image, pull);
-        let mut told = false;
+        let mut waiter = self.subscribe(image, pull);
+        let mut was_receiving = false;
         loop {
             let progress = waiter.borrow_and_update().clone();
-            if progress.flows && !told {
-                told = true;
-                flows();
+            if progress.is_receiving && !was_receiving {
+                was_receiving = true;
+                receiving();
             }
-            if let Some(result) = progress.landed {
+            if let Some(result) = progress.result {
                 return result;
             }
             if waiter.changed().await.is_err() {
@@ -70,73 +71,74 @@ impl Flights {
         }
     }
 
-    fn board<F>(&self, image: &str, pull: impl FnOnce(Reporter) -> F) -> watch::Receiver<Progress>
+    fn subscribe<F>(&self, image: &str, pull: impl FnOnce(Reporter) -> F) -> watch::Receiver<Progress>
     where
         F: Future<Output = Result<(), EngineError>> + Send + 'static,
     {
-        let mut under_way = self.under_way.lock();
-        if let Some(sender) = under_way.get(image) {
+        let mut running = self.running.lock();
+        if let Some(sender) = running.get(image) {
             return sender.subscribe();
         }
         let (sender, waiter) = watch::channel(Progress::default());
-        under_way.insert(image.to_owned(), sender.clone());
+        running.insert(image.to_owned(), sender.clone());
         let pull = pull(Reporter(sender.clone()));
-        let flight = Flight { under_way: Arc::clone(&self.under_way), image: image.to_owned(), sender, listed: true };
-        tokio::spawn(flight.run(pull));
+        let shared =
+            SharedPull { running: Arc::clone(&self.running), image: image.to_owned(), sender, is_listed: true };
+        tokio::spawn(shared.run(pull));
         waiter
     }
 }
 
-impl UnderWay {
+impl Running {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Progress>>> {
-        // Entries are put in and taken out whole.
+        // Each change is one insert or one remove, so a panic elsewhere cannot leave the map half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One pull under way; strikes itself off the list however it ends.
+/// One pull that runs. However it ends, it takes itself off the list.
 #[derive(Debug)]
-struct Flight {
-    under_way: Arc<UnderWay>,
+struct SharedPull {
+    running: Arc<Running>,
     image: String,
     sender: watch::Sender<Progress>,
-    /// Still on the list; once it is not, an entry of the same image is somebody else's.
-    listed: bool,
+    /// Whether it is still on the list. Once it is not, an entry for its image belongs to another pull.
+    is_listed: bool,
 }
 
-impl Flight {
+impl SharedPull {
     async fn run(mut self, pull: impl Future<Output = Result<(), EngineError>>) {
         let result = tokio::select! {
             result = pull => result,
             () = self.abandoned() => return,
         };
-        self.strike_off();
-        self.sender.send_modify(|progress| progress.landed = Some(result));
+        self.unlist();
+        self.sender.send_modify(|progress| progress.result = Some(result));
     }
 
-    /// Returns when nobody waits any more, struck off under the lock so that nobody can board in between.
+    /// Returns when there is no waiter left. Unlists itself under the lock, so that no waiter can join in between.
     async fn abandoned(&mut self) {
         loop {
             self.sender.closed().await;
-            let mut under_way = self.under_way.lock();
+            let mut running = self.running.lock();
             if self.sender.receiver_count() == 0 {
-                under_way.remove(&self.image);
-                self.listed = false;
+                running.remove(&self.image);
+                self.is_listed = false;
                 return;
             }
         }
     }
 
-    fn strike_off(&mut self) {
-        if std::mem::take(&mut self.listed) {
-            self.under_way.lock().remove(&self.image);
+    fn unlist(&mut self) {
+        if std::mem::take(&mut self.is_listed) {
+            self.running.lock().remove(&self.image);
         }
     }
 }
 
-impl Drop for Flight {
+impl Drop for SharedPull {
     fn drop(&mut self) {
-        self.strike_off();
+        self.unlist();
     }
 }
 
@@ -151,35 +153,35 @@ mod tests {
     /// Pulls that count themselves and end when they are let go.
     #[derive(Debug)]
     struct Fixture {
-        flights: Flights,
+        pulls: SharedPulls,
         begun: Arc<AtomicUsize>,
         gate: Arc<Semaphore>,
-        flowed: AtomicUsize,
+        received: AtomicUsize,
     }
 
     impl Fixture {
         fn new() -> Arc<Self> {
             Arc::new(Self {
-                flights: Flights::default(),
+                pulls: SharedPulls::default(),
                 begun: Arc::default(),
                 gate: Arc::new(Semaphore::new(0)),
-                flowed: AtomicUsize::new(0),
+                received: AtomicUsize::new(0),
             })
         }
 
         async fn join(&self, image: &str) -> Result<(), EngineError> {
             let (begun, gate, fails) = (Arc::clone(&self.begun), Arc::clone(&self.gate), image == "broken");
-            let flows = || {
-                self.flowed.fetch_add(1, Ordering::SeqCst);
+            let receiving = || {
+                self.received.fetch_add(1, Ordering::SeqCst);
             };
             let pull = move |reporter: Reporter| async move {
                 begun.fetch_add(1, Ordering::SeqCst);
                 gate.acquire().await.expect("never closed").forget();
-                reporter.flows();
-                reporter.flows();
+                reporter.receiving();
+                reporter.receiving();
                 if fails { Err(EngineError::ImageMissing) } else { Ok(()) }
             };
-            self.flights.join(image, flows, pull).await
+            self.pulls.join(image, receiving, pull).await
         }
 
         fn begun(&self) -> usize {
@@ -210,13 +212,13 @@ mod tests {
                 assert_eq!(waiter.await.expect("no panic"), want);
             }
             assert_eq!(fixture.begun(), 1);
-            assert_eq!(fixture.flowed.load(Ordering::SeqCst), 8);
-            assert!(fixture.flights.under_way.lock().is_empty());
+            assert_eq!(fixture.received.load(Ordering::SeqCst), 8);
+            assert!(fixture.pulls.running.lock().is_empty());
         }
     }
 
     #[tokio::test]
-    async fn a_dropped_waiter_breaks_nobody() {
+    async fn a_dropped_waiter_does_not_end_the_wait_of_another() {
         let fixture = Fixture::new();
         let first = spawn(&fixture, "good");
         fixture.settle().await;
@@ -236,7 +238,7 @@ mod tests {
         fixture.settle().await;
         only.abort();
         fixture.settle().await;
-        assert!(fixture.flights.under_way.lock().is_empty());
+        assert!(fixture.pulls.running.lock().is_empty());
         let next = spawn(&fixture, "good");
         fixture.settle().await;
         fixture.gate.add_permits(1);
@@ -258,9 +260,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_pull_that_panics_is_an_error_and_forgotten() {
-        let flights = Flights::default();
-        let result = flights.join("x", || (), |_| async { panic!("a bug in a pull") }).await;
+        let pulls = SharedPulls::default();
+        let result = pulls.join("x", || (), |_| async { panic!("a bug in a pull") }).await;
         assert!(matches!(result, Err(EngineError::Failed { code: ErrorCode::InternalError, .. })), "{result:?}");
-        assert!(flights.under_way.lock().is_empty());
+        assert!(pulls.running.lock().is_empty());
     }
 }
