@@ -60,6 +60,8 @@ mod claims;
 mod commands;
 // a replica dies, and the terminal tells what happened
 mod first_night;
+// the tutorial for a producer: its commands run, and print what it shows
+mod first_job;
 // the load generator as a command
 mod bench;
 // clocks that are wrong, or are set
