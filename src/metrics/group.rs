@@ -34,7 +34,7 @@ pub struct GroupGauges {
     pub exhausted: Gauge,
     /// Replicas present.
     pub replicas: Gauge,
-    /// Replicas that ended without a goodbye.
+    /// Replicas that ended without signing off.
     pub replicas_lost: Gauge,
     /// 1 while XINFO's own lag is known.
     pub lag_known: Gauge,
@@ -63,21 +63,21 @@ impl Default for GroupGauges {
             dead_letters: table.add("dead_letter_entries", "Entries in the dead-letter stream"),
             exhausted: table.add(
                 "streams_exhausted",
-                "Streams of jobs, outcomes or dead letters that have used the largest possible id and take no entry",
+                "Streams of jobs, outcomes or dead letters that have used the largest possible id and accept no entry",
             ),
             replicas: table.add("replicas", "Replicas that are present, running or draining"),
             replicas_lost: table.add(
                 "replicas_lost",
-                "Replicas that ended without a goodbye, for as long as they are remembered (consumer-idle)",
+                "Replicas that ended without signing off, until they are forgotten (consumer-idle)",
             ),
-            lag_known: table.add("stream_lag_known", "1 while XINFO GROUPS knows its lag, 0 while it answers null"),
+            lag_known: table.add("stream_lag_known", "1 while XINFO GROUPS knows its lag, 0 while it returns null"),
             lag: table.add(
                 "stream_lag",
-                "XINFO GROUPS' own lag where known, else 0; wrong after trims and deletions, use startjobs_backlog",
+                "The lag of XINFO GROUPS if known, else 0; wrong after trims and deletions, use startjobs_backlog",
             ),
             mirror_held: table.add(
                 "mirror_held_seconds",
-                "How long this process has seen the offset mirror stand still with entries pending, 0 without any",
+                "For how long this process has seen the offset mirror unchanged with entries pending, 0 without any",
             ),
             registry: table.0,
             looked: Mutex::new(None),

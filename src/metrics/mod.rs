@@ -37,8 +37,7 @@ const CALL_SECONDS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 
 /// Entries in one settle call.
 const BATCH: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 
-const SAMPLED: &str =
-    "When this process last saw the fleet's streams, Unix time, 0 never; the gauges of the streams go once it is old";
+const SAMPLED: &str = "When this process last sampled the fleet's streams, Unix time, 0 never; the gauges of the streams disappear when it is old";
 
 /// Every metric of this process.
 #[derive(Debug)]
@@ -67,7 +66,7 @@ pub struct Metrics {
     pub orphans: Counter,
     /// Dead consumers removed.
     pub consumers_removed: Counter,
-    /// Containers removed that no record stood for.
+    /// Removed containers to which no record referred.
     pub strays_removed: Counter,
     /// Times the mirror went back.
     pub mirror_lowered: Counter,
@@ -114,30 +113,32 @@ impl Metrics {
     pub fn new() -> Self {
         let mut table = Table::new();
         let metrics = Self {
-            received: table.add("entries_received", "Entries that came into this process's hands, by origin"),
-            settled: table.add("entries_settled", "Entries that left this process's hands in a settle call, by result"),
+            received: table.add("entries_received", "Entries that this process received, by origin"),
+            settled: table.add("entries_settled", "Entries of this process in settle calls, by result"),
             outcomes: table.add("outcomes", "Outcomes published, by outcome and error code"),
             dead_letters: table.add("dead_letters", "Entries dead-lettered by this process, by reason"),
             retries: table
-                .add("retries", "Attempts that will be made again, by whether they counted against the budget"),
+                .add("retries", "Failed attempts that will be retried, by whether they counted against the budget"),
             handed_back: table.add("entries_handed_back", "Entries given back unstarted for other replicas"),
-            sweeps: table.add("claim_sweeps", "Claim sweeps asked for by this process, by result"),
+            sweeps: table.add("claim_sweeps", "Claim sweeps requested by this process, by result"),
             entries_lost: table.add("entries_lost", "Pending entries whose payload had been deleted from the stream"),
             crashes_counted: table
                 .add("crashes_counted", "Entries against which a claim of this process counted a crash"),
             suspects: table.add("suspects", "Entries run alone because processes had died with them"),
             renewals: table.add("renewals", "Renewals of held entries, by result; other and absent mean a lost entry"),
-            conditions: table.add("conditions", "Troubles that began, by condition"),
-            condition: table.add("condition", "1 while the trouble is there"),
-            adoptions: table.add("adoptions", "Times the consumer group was made usable, by what was done"),
-            orphans: table.add("orphans", "Entries that had fallen out of the group unanswered and were put back"),
+            conditions: table.add("conditions", "Conditions that began, by condition"),
+            condition: table.add("condition", "1 while the condition lasts"),
+            adoptions: table.add("adoptions", "Times the consumer group was made usable, by the action taken"),
+            orphans: table
+                .add("orphans", "Unanswered entries that were missing from the pending list and were restored"),
             consumers_removed: table.add("consumers_removed", "Dead consumers removed from the group"),
-            strays_removed: table.add("stray_containers_removed", "Containers removed that no record stood for"),
+            strays_removed: table.add("stray_containers_removed", "Removed containers to which no record referred"),
             mirror_lowered: table.add("mirror_lowered", "Times the offset mirror went back with its group"),
-            mirror_foreign: table.add("mirror_foreign", "Times the offset mirror held what somebody else had written"),
+            mirror_foreign: table
+                .add("mirror_foreign", "Times the offset mirror held a value that the fleet had not written"),
             queue_wait: table.add_histogram(
                 "queue_wait",
-                "From an entry's id to the begin of its first attempt here",
+                "From an entry's id to the beginning of its first attempt in this process",
                 &SECONDS,
             ),
             process: table.add_histogram("process_duration", "One attempt in the start stage", &SECONDS),
@@ -157,11 +158,11 @@ impl Metrics {
                 "Engine calls by operation and result",
                 &SECONDS,
             ),
-            in_flight: table.add("in_flight", "Starts under way in this process"),
-            slots: table.add("slots", "Starts this process may have under way at once"),
+            in_flight: table.add("in_flight", "Starts in progress in this process"),
+            slots: table.add("slots", "Maximum number of starts in progress in this process"),
             held: table.add("held", "Entries this process holds in all"),
             backing_off: table.add("backing_off", "Entries of this process that wait for their next attempt"),
-            draining: table.add("draining", "1 while the process finishes what it has and takes nothing"),
+            draining: table.add("draining", "1 while the process drains"),
             paused: table.add("paused", "1 while the fleet is paused"),
             last_outcome: table
                 .add("last_outcome_timestamp_seconds", "When this process last published an outcome, Unix time"),
@@ -172,7 +173,7 @@ impl Metrics {
                 "Log lines dropped because the log was not read fast enough or could not be written",
             ),
             sampled: table.add("group_sample_timestamp_seconds", SAMPLED),
-            samples: table.add("group_samples", "Looks at the fleet's streams by this process, by result"),
+            samples: table.add("group_samples", "Samples of the fleet's streams by this process, by result"),
             group: GroupGauges::default(),
             registry: table.0,
         };

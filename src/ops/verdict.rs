@@ -94,7 +94,7 @@ fn mirror(overview: &Overview) -> Option<String> {
     Some(match &mirror.id {
         Some(id) => {
             let id = printable(id);
-            format!("the offset mirror is at {id}, the watermark is {watermark}: somebody else writes the offset")
+            format!("the offset mirror is at {id}, the watermark is {watermark}: another program writes the offset")
         }
         None => format!("there is no offset mirror, the watermark is {watermark}"),
     })

@@ -184,12 +184,12 @@ impl Attempt<'_> {
                 }
                 Step::Wait => sleep(LOOK_INTERVAL).await,
                 Step::Foreign(id) => {
-                    let message = format!("container {id} has the name {name} and is not ours");
+                    let message = format!("container {id} has the name {name} and is not the fleet's");
                     return Ok(Answer::failure(ErrorCode::ContainerNameConflict, message).into());
                 }
             }
         }
-        let message = format!("container {name} did not settle within {STEPS_MAX} looks");
+        let message = format!("the state of container {name} kept changing during {STEPS_MAX} looks");
         Err(StartError::Engine { code: ErrorCode::InternalError, message })
     }
 
@@ -222,7 +222,7 @@ impl Attempt<'_> {
             Ok(id) => id,
             Err(EngineError::NameTaken) => return Err(StepError::NameTaken),
             Err(EngineError::ImageMissing) => {
-                let message = "the image went away between pull and create".to_owned();
+                let message = "the image disappeared between pull and create".to_owned();
                 return Err(StartError::Engine { code: ErrorCode::ImagePullFailed, message }.into());
             }
             Err(error) => return Err(StepError::Decided(decided(error)?)),
@@ -272,7 +272,7 @@ impl Attempt<'_> {
                 break;
             }
             let Some(again) = self.engine.find(&container.id).await.map_err(undecided)? else {
-                return Ok(Ready::Gone(container.id, ErrorCode::EngineExited, "the container went away".to_owned()));
+                return Ok(Ready::Gone(container.id, ErrorCode::EngineExited, "the container disappeared".to_owned()));
             };
             if again.state != ContainerState::Running {
                 return Ok(self.exited(again).await);

@@ -52,7 +52,7 @@ pub struct StartInput {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
     /// Another attempt for this game is under way. Never counts against the job's budget.
-    #[error("another attempt for this game is under way")]
+    #[error("another attempt for this game is in progress")]
     InProgress {
         /// When it is worth asking again, at the latest.
         retry_after: Option<Duration>,

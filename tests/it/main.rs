@@ -52,6 +52,8 @@ mod ops;
 mod observability;
 // rules about the tree itself
 mod tidy;
+// the words of documents, help and log lines
+mod prose;
 // claims, suspects, orphans, janitor, reconciler
 mod recovery;
 // who is dead, what a death counts, who may claim

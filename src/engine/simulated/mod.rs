@@ -101,10 +101,13 @@ impl SimulatedEngine {
         match Lot::draw(&self.settings, spec) {
             Lot::Fine => {}
             Lot::Fails => {
-                return Err(EngineError::failed(ErrorCode::SimulatedFailure, "simulated: this job fails by lot"));
+                return Err(EngineError::failed(ErrorCode::SimulatedFailure, "simulated: random failure (seeded)"));
             }
             Lot::Errs => {
-                return Err(EngineError::failed(ErrorCode::SimulatedError, "simulated: this attempt fails by lot"));
+                return Err(EngineError::failed(
+                    ErrorCode::SimulatedError,
+                    "simulated: random failure of this attempt (seeded)",
+                ));
             }
         }
         let id = format!("simulated.{}.{:012x}", spec.name, fastrand::u64(..1 << 48));

@@ -116,7 +116,7 @@ fn sentence(alerts: &[Alert]) -> String {
         (of.len(), of.join(", "))
     };
     match (names(State::Firing), names(State::Pending)) {
-        ((0, _), (0, _)) => "no alert fires, as far as Redis tells".to_owned(),
+        ((0, _), (0, _)) => "no alert fires, as far as Redis shows".to_owned(),
         ((0, _), (_, pending)) => format!("no alert fires yet; about to fire: {pending}"),
         ((_, firing), (0, _)) => format!("firing: {firing}"),
         ((_, firing), (_, pending)) => format!("firing: {firing}; about to fire: {pending}"),

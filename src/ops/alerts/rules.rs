@@ -81,7 +81,7 @@ pub const NO_REPLICAS: Rule = Rule {
 pub const REPLICA_LOST: Rule = Rule {
     name: "ReplicaLost",
     severity: "warning",
-    summary: "A replica ended without a goodbye",
+    summary: "A replica ended without signing off",
     held_for: minutes(1),
     limits: &[above("startjobs_replicas_lost", 0.0)],
     windows_min: &[],
@@ -197,7 +197,7 @@ pub const MIRROR_HELD: Rule = Rule {
 pub const FOREIGN_OFFSET: Rule = Rule {
     name: "ForeignOffset",
     severity: "critical",
-    summary: "Somebody else writes the legacy offset",
+    summary: "Another program writes the legacy offset",
     held_for: minutes(1),
     limits: &[
         above("startjobs_mirror_foreign_total", 0.0),
@@ -212,7 +212,7 @@ pub const FOREIGN_OFFSET: Rule = Rule {
 pub const ORPHANS: Rule = Rule {
     name: "OrphansFound",
     severity: "warning",
-    summary: "Entries had fallen out of the consumer group",
+    summary: "Entries were missing from the pending list",
     held_for: minutes(1),
     limits: &[above("startjobs_orphans_total", 0.0), above("startjobs_renewals_total", 0.0)],
     windows_min: &[15],
@@ -232,7 +232,7 @@ pub const ENTRIES_LOST: Rule = Rule {
 pub const STREAM_EXHAUSTED: Rule = Rule {
     name: "StreamExhausted",
     severity: "critical",
-    summary: "A stream has used the largest possible id and takes no entry",
+    summary: "A stream has used the largest possible id and accepts no entry",
     held_for: minutes(1),
     limits: &[above("startjobs_streams_exhausted", 0.0)],
     windows_min: &[],

@@ -119,8 +119,8 @@ impl Takeover {
     pub(super) fn detail(&self, gone: &Gone, claim_idle_ms: u64) -> String {
         let how = match (self.is_on_record, self.from.len()) {
             (true, _) => "it held this entry",
-            (false, 1) => "it held this entry, by the times: nobody else was lost meanwhile",
-            (false, _) => "it may have held this entry, by the times",
+            (false, 1) => "it probably held this job: no other replica was lost then",
+            (false, _) => "it may have held this job: it was lost then",
         };
         format!("last sign of {}; {how}; others may take over {} later", gone.named(), span(claim_idle_ms))
     }

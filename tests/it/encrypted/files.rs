@@ -38,7 +38,7 @@ fn each_wrong_file_of_redis_is_one_problem_that_says_what_to_do() {
     given(&[("redis-tls-cert-file", &cert)], "redis-tls-cert-file", "needs redis-tls-key-file beside it");
     given(&[("redis-tls-key-file", &key)], "redis-tls-key-file", "needs redis-tls-cert-file beside it");
     let of_another = [("redis-tls-cert-file", cert.as_str()), ("redis-tls-key-file", &server_key)];
-    given(&of_another, "redis-tls-key-file", "holds another private key than that of the certificate");
+    given(&of_another, "redis-tls-key-file", "holds a private key that does not belong to the certificate");
     given(
         &[("redis-tls-cert-file", &cert), ("redis-tls-key-file", &cert)],
         "redis-tls-key-file",

@@ -28,7 +28,7 @@ fn every_refusal_names_what_to_check() {
 
     let mut settings = with_url(&ours, &url);
     settings[0].1 = others.path("ca.pem");
-    refused(&settings, "signed by nobody who is trusted here; check redis-tls-ca-file");
+    refused(&settings, "not signed by a trusted authority; check redis-tls-ca-file");
     let settings = with_url(&ours[1..], &url);
     refused(&settings, "name its authority with redis-tls-ca-file");
     let settings = with_url(&ours, &format!("rediss://127.0.0.1:{port}"));
@@ -86,7 +86,7 @@ async fn a_replica_says_why_and_goes_on_once_the_certificate_is_good() {
     let number = world.replica(&[]);
     world.begun(number).await;
     again(&mut world, &strange);
-    says(&mut world, number, "redis handshake failed", "signed by nobody who is trusted here; check redis-tls-ca-file")
+    says(&mut world, number, "redis handshake failed", "not signed by a trusted authority; check redis-tls-ca-file")
         .await;
     again(&mut world, &expired);
     // Its authority is another one: who signed is looked at before until when.

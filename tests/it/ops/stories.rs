@@ -11,7 +11,7 @@ async fn every_way_a_job_can_end_is_told() {
     let waits = world.send("game-1", "galaxy/engine:1").await;
     let story = text(&world, &["inspect", &waits.to_string()]);
     assert!(
-        story.starts_with(&format!("{waits}: waiting for ")) && story.contains("nobody has read it yet"),
+        story.starts_with(&format!("{waits}: waiting for ")) && story.contains("no replica has read it yet"),
         "{story}"
     );
     assert!(story.contains("  appended   game game-1, image galaxy/engine:1"), "{story}");
