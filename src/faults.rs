@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::settings::FaultSettings;
-
 macro_rules! points {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
         /// A place on an entry's way where the process can be made to die or stop.
@@ -78,16 +76,25 @@ impl fmt::Display for Point {
     }
 }
 
+/// Fault injection. Both points are refused unless it is allowed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `STARTJOBS_CRASH_AT`: the process kills itself when it reaches this point.
+    pub crash_at: Option<Point>,
+    /// `STARTJOBS_PAUSE_AT`: the process stops itself there, once.
+    pub pause_at: Option<Point>,
+}
+
 /// What this process does to itself, and where.
 #[derive(Debug, Default)]
 pub struct Faults {
-    settings: FaultSettings,
+    settings: Config,
     paused: AtomicBool,
 }
 
 impl Faults {
     /// Faults as the settings ask for them.
-    pub fn new(settings: FaultSettings) -> Self {
+    pub fn new(settings: Config) -> Self {
         Self { settings, paused: AtomicBool::new(false) }
     }
 

@@ -10,7 +10,8 @@
 //!             worker  stream  contract  worker::work, start, engine   worker   stream (one script)
 //! ```
 //!
-//! Imports run one way, downwards in the list below; `tests/it/tidy.rs` proves it. `docs/architecture.md` is the long form.
+//! A module imports only what is above it in the list below, except that `settings` names the `config` of all of them;
+//! `tests/it/tidy.rs` proves it. `docs/architecture.md` is the long form.
 
 // which build this is
 pub mod version;
@@ -18,8 +19,10 @@ pub mod version;
 pub mod contract;
 // encrypted connections, to Redis and to a Docker Engine
 pub mod tls;
-// everything an operator decides
-pub mod settings;
+// texts that are never printed, and what may be shown of a text that could hold one
+pub mod secret;
+// files that settings name, read whole
+pub mod files;
 // places where a process can be made to die or stop, for tests
 pub mod faults;
 // the only place that knows the Redis client
@@ -30,6 +33,8 @@ pub mod stream;
 pub mod engine;
 // one game's engine container, started exactly once in effect
 pub mod start;
+// everything an operator decides, put together from the `config` of each module
+pub mod settings;
 // what a process counts
 pub mod metrics;
 // one replica

@@ -17,8 +17,10 @@ use super::id::Id;
 use super::read::{AT_ONCE, Reader, millis};
 use super::reply;
 use super::report::Containers;
+use crate::engine::config::EngineKind;
 use crate::redis::{RedisError, Value};
-use crate::settings::{EngineKind, EngineSettings};
+use crate::settings::Settings;
+use crate::start::config::Config as StartConfig;
 use crate::tls::docker_client;
 
 /// How long a Docker Engine may take to list its containers.
@@ -46,7 +48,7 @@ pub(super) async fn containers(
         return simulated(reader, notes).await;
     }
     let engine = &reader.settings.engine;
-    let running = match docker_running(engine).await {
+    let running = match docker_running(reader.settings).await {
         Ok(running) => running,
         Err(why) => {
             notes.push(format!("containers were not checked: {} does not answer ({why})", engine.docker_host));
@@ -58,7 +60,7 @@ pub(super) async fn containers(
     let mut found = reader.contradicted(&running).await?;
     if !breaches.is_empty() || !found.is_empty() {
         sleep(LOOK_AGAIN_AFTER).await;
-        let again = docker_running(engine).await.unwrap_or_default();
+        let again = docker_running(reader.settings).await.unwrap_or_default();
         let games_again = games(&again);
         breaches.retain(|breach| games_again.iter().any(|other| other.game == breach.game));
         let found_again = reader.contradicted(&again).await?;
@@ -124,7 +126,7 @@ struct Log {
 
 impl Reader<'_> {
     async fn simulated_log(&mut self) -> Result<Log, RedisError> {
-        let log = format!("{}sim:log", self.settings.engine.record_prefix);
+        let log = format!("{}sim:log", self.settings.start.record_prefix);
         let (mut fold, mut read, mut begins_with) = (Fold::new(self.hasher.clone()), Id::ZERO, None);
         let end = self.end_of(&log).await?;
         while let Some(rows) = self.rows_after(&log, read, end).await? {
@@ -144,7 +146,7 @@ impl Reader<'_> {
         let (results, outcome) = (&self.settings.stream.results, entry.outcome.to_string());
         let rows = reply::rows(self.ask(&["XRANGE", results, &outcome, &outcome]).await?)?;
         let Some(game) = rows.first().map(|row| row.text("game_id")) else { return Ok(None) };
-        let key = format!("{}sim:{{rtm-{game}}}", self.settings.engine.record_prefix);
+        let key = format!("{}sim:{{rtm-{game}}}", self.settings.start.record_prefix);
         let text = reply::text(self.ask(&["GET", &key]).await?);
         // `<id> <game> <state> <created at> <the values of five labels>`, the entry's id the last of them.
         let mut parts = text.splitn(5, ' ');
@@ -181,21 +183,21 @@ impl Reader<'_> {
         if text("state") == "starting" || text("condemned") == container.id {
             return Ok(false);
         }
-        let EngineSettings { reconcile_interval, reconcile_grace, .. } = self.settings.engine;
+        let StartConfig { reconcile_interval, reconcile_grace, .. } = self.settings.start;
         let goes_within = millis(reconcile_interval).saturating_mul(2).saturating_add(millis(reconcile_grace));
         let now_ms = self.facts.moments.last().map_or(0, |moment| moment.now_ms);
         Ok(now_ms.saturating_sub(entry.outcome.0) > goes_within)
     }
 
     async fn record(&self, game: &str) -> Result<Option<serde_json::Value>, RedisError> {
-        let key = format!("{}{{{game}}}:rec", self.settings.engine.record_prefix);
+        let key = format!("{}{{{game}}}:rec", self.settings.start.record_prefix);
         let text = reply::bytes(self.ask(&["GET", &key]).await?);
         Ok(serde_json::from_slice(&text).ok())
     }
 
     /// The record of a game, for people: what the findings about containers show beside them.
     pub(super) async fn record_of(&self, game: &str) -> String {
-        let key = format!("{}{{{game}}}:rec", self.settings.engine.record_prefix);
+        let key = format!("{}{{{game}}}:rec", self.settings.start.record_prefix);
         let text = reply::bytes(self.ask(&["GET", &key]).await.unwrap_or(Value::Null));
         if text.is_empty() {
             return "no record".to_owned();
@@ -210,15 +212,16 @@ impl Reader<'_> {
 }
 
 /// The running containers that carry our labels.
-async fn docker_running(engine: &EngineSettings) -> Result<Vec<Running>, String> {
+async fn docker_running(settings: &Settings) -> Result<Vec<Running>, String> {
     const GAME_LABEL: &str = "rtm.game_id";
     const SOURCE_LABEL: &str = "rtm.source_ref";
     const HOST_LABEL: &str = "rtm.host";
+    let (engine, host_id) = (&settings.engine, &settings.start.host_id);
     let tls = engine.docker_tls.as_ref();
     let made = docker_client(&engine.docker_host, tls, DOCKER_WITHIN.as_secs());
     let docker = made.map_err(|error| error.to_string())?;
     let filters: HashMap<String, Vec<String>> = HashMap::from([
-        ("label".to_owned(), vec![GAME_LABEL.to_owned(), format!("{HOST_LABEL}={}", engine.host_id)]),
+        ("label".to_owned(), vec![GAME_LABEL.to_owned(), format!("{HOST_LABEL}={host_id}")]),
         ("status".to_owned(), vec!["running".to_owned()]),
     ]);
     let listing = async {

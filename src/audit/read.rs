@@ -21,7 +21,8 @@ use super::moment::{Moment, SCRIPT};
 use super::reply::{self, PendingRow, Row};
 use super::shape::{Shape, shape_of};
 use crate::redis::{Connection, Kind, RedisError, Value};
-use crate::settings::{OutcomeFields, Settings};
+use crate::settings::Settings;
+use crate::stream::config::OutcomeFields;
 
 /// Entries in one page at most, and what a page should take.
 const PAGE_MAX: usize = 1_000;

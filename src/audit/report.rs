@@ -10,7 +10,7 @@ use super::finding::Kind;
 use super::id::Id;
 use super::judge::Counts;
 use super::moment::Moment;
-use crate::settings::StreamSettings;
+use crate::stream::config::Config;
 
 /// The version of the JSON form.
 const SCHEMA_VERSION: u32 = 1;
@@ -64,7 +64,7 @@ pub struct Report {
     /// Redis, without its password.
     pub redis: String,
     /// The streams.
-    pub stream: StreamSettings,
+    pub stream: Config,
     /// What the audit was about.
     pub scope: Scope,
     /// Outcomes were told apart by game only.

@@ -9,7 +9,8 @@ use super::noop::{CONTAINER_ID, endpoint};
 use super::target::Target;
 use super::wire::{Receiver, Wire};
 use crate::contract::job_result::FIELDS;
-use crate::settings::{OutcomeFields, Settings};
+use crate::settings::Settings;
+use crate::stream::OutcomeFields;
 
 const SCRIPT: &str = include_str!("floor.lua");
 /// Entries of one read, and so of one answer.

@@ -4,7 +4,8 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use crate::settings::RedisSettings;
+use crate::redis;
+use crate::redis::config::without_brackets;
 use crate::tls::Tls;
 
 /// A server and how to log in.
@@ -37,44 +38,25 @@ pub enum Address {
 }
 
 impl Target {
-    /// The server of these settings. The URL has been validated by them; what cannot be read here is an error all the
-    /// same.
-    pub fn of(settings: &RedisSettings) -> io::Result<Self> {
-        let bad = || io::Error::new(io::ErrorKind::InvalidInput, "the Redis URL has a form that the bench cannot use");
-        let (scheme, rest) = settings.url.expose().split_once("://").ok_or_else(bad)?;
-        let (login, rest) = rest.rsplit_once('@').map_or((None, rest), |(login, rest)| (Some(login), rest));
-        let credentials = login.map(|login| {
-            let (user, password) = login.split_once(':').unwrap_or((login, ""));
-            let user = if user.is_empty() { "default".to_owned() } else { decoded(user) };
-            (user, decoded(password))
+    /// The server of these settings.
+    pub fn of(settings: &redis::Config) -> io::Result<Self> {
+        let credentials = settings.password.as_ref().map(|password| {
+            let user = settings.user.clone().unwrap_or_else(|| "default".to_owned());
+            (user, password.expose().to_owned())
         });
-        if scheme.ends_with("+unix") {
-            let path = rest.find('/').map(|slash| PathBuf::from(decoded(&rest[slash..]))).ok_or_else(bad)?;
-            return Ok(Self { address: Address::Unix(path), credentials, database: 0, tls: None });
-        }
-        let (server, database) = rest.split_once('/').unwrap_or((rest, ""));
-        let database = if database.is_empty() { 0 } else { database.parse().map_err(|_| bad())? };
-        let address = server.to_socket_addrs()?.next().ok_or_else(bad)?;
-        let host = server.rsplit_once(':').map_or(server, |(host, _)| host).trim_matches(['[', ']']);
-        let tls = settings.tls.clone().map(|tls| (tls, host.to_owned()));
-        Ok(Self { address: Address::Tcp(address), credentials, database, tls })
+        let database = settings.database.unwrap_or_default();
+        Ok(match &settings.address {
+            redis::Address::Unix(path) => {
+                Self { address: Address::Unix(path.clone()), credentials, database, tls: None }
+            }
+            redis::Address::Tcp { host, port } => {
+                let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
+                let address = format!("{host}:{port}").to_socket_addrs()?.next().ok_or_else(unknown)?;
+                let tls = settings.tls.clone().map(|tls| (tls, without_brackets(host).to_owned()));
+                Self { address: Address::Tcp(address), credentials, database, tls }
+            }
+        })
     }
-}
-
-/// Percent-decoding; what is no escape stays as it is.
-fn decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escape = bytes.get(at..at + 3).filter(|three| three[0] == b'%');
-        let hex = escape
-            .and_then(|three| std::str::from_utf8(&three[1..]).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        out.push(hex.unwrap_or(bytes[at]));
-        at += if hex.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ use std::process::ExitCode;
 
 use clap::Command;
 
-use crate::settings::without_credentials;
+use crate::secret::without_credentials;
 use crate::version;
 
 /// The exit codes that users script against.

@@ -3,6 +3,8 @@
 //! An engine decides nothing: it neither adopts, retries nor removes on its own account. Every call may have taken
 //! effect even when it answers an error or a time-out; the caller looks again by name.
 
+// which engine, and how
+pub mod config;
 // a Docker Engine
 pub mod docker;
 // containers that exist only in Redis
@@ -14,6 +16,8 @@ use std::time::SystemTime;
 use futures_util::future::BoxFuture;
 
 use crate::contract::error_code::ErrorCode;
+
+pub use config::{Config, EngineKind};
 
 /// The label names every container of ours carries. An image's own labels of these names are overridden at create.
 pub mod label {

@@ -9,8 +9,8 @@ use fred::interfaces::{HashesInterface, KeysInterface, StreamsInterface};
 use serde::Serialize;
 
 use crate::ops::connect::open_within;
-use crate::redis::{Connection, RedisError, Role};
-use crate::settings::{RedisSettings, StreamSettings};
+use crate::redis::{self, Connection, RedisError, Role};
+use crate::stream;
 use crate::stream::entry_id::EntryId;
 
 /// Lobby, as far as the worker knows it.
@@ -19,7 +19,7 @@ pub struct Lobby {
     commands: Arc<Connection>,
     /// Blocking reads of the results have a connection of their own.
     follower: Arc<Connection>,
-    streams: StreamSettings,
+    streams: stream::Config,
 }
 
 /// One outcome as a reader of the results stream sees it.
@@ -78,22 +78,22 @@ pub type Page = Vec<(String, Pairs)>;
 
 impl Lobby {
     /// Connects; waits for as long as Redis does not answer.
-    pub async fn connect(redis: &RedisSettings, streams: &StreamSettings) -> Result<Self, RedisError> {
+    pub async fn connect(redis: &redis::Config, streams: &stream::Config) -> Result<Self, RedisError> {
         Self::open(redis, streams, |_| {}).await
     }
 
     /// Connects within `limit`; the error is the last thing that went wrong. Wrong credentials end it at once.
     pub async fn connect_within(
-        redis: &RedisSettings,
-        streams: &StreamSettings,
+        redis: &redis::Config,
+        streams: &stream::Config,
         limit: Duration,
     ) -> Result<Self, RedisError> {
         open_within(limit, |report| Self::open(redis, streams, report), || {}).await
     }
 
     async fn open(
-        redis: &RedisSettings,
-        streams: &StreamSettings,
+        redis: &redis::Config,
+        streams: &stream::Config,
         mut on_error: impl FnMut(&RedisError),
     ) -> Result<Self, RedisError> {
         let commands = Connection::open(redis, Role::Commands, "startjobs:lobby", &mut on_error).await?;

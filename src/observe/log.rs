@@ -10,10 +10,10 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::config::LogFormat;
 use super::line_queue::LineQueue;
 use crate::metrics::Metrics;
 use crate::ops::printable::tamed;
-use crate::settings::LogFormat;
 
 /// How long the end of a process waits for lines to be written.
 const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);

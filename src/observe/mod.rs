@@ -1,5 +1,7 @@
 //! What operators see of a process.
 
+// what an operator decides about logs
+pub mod config;
 // log lines
 pub mod log;
 // how they leave the process

@@ -5,8 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::redis::{Connection, Kind, RedisError, Role};
-use crate::settings::RedisSettings;
+use crate::redis::{Config, Connection, Kind, RedisError, Role};
 
 /// How long a connection may take before `on_slow` is told.
 const SLOW: Duration = Duration::from_secs(1);
@@ -16,7 +15,7 @@ pub type Report = Box<dyn FnMut(&RedisError) + Send>;
 
 /// Connects within `limit`; the error is the last thing that went wrong. Wrong credentials end it at once.
 pub async fn connect(
-    settings: &RedisSettings,
+    settings: &Config,
     name: &str,
     limit: Duration,
     on_slow: impl FnOnce(),

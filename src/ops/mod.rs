@@ -67,7 +67,7 @@ impl View {
         Self {
             keys: Arc::new(Keys::new(&settings.stream)),
             group: settings.stream.group.clone(),
-            record_prefix: settings.engine.record_prefix.clone(),
+            record_prefix: settings.start.record_prefix.clone(),
             claim_idle: settings.worker.claim_idle,
             max_run: settings.worker.max_run,
             max_field_bytes: settings.stream.max_field_bytes,

@@ -8,10 +8,11 @@ use fred::types::CustomCommand;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
-use super::live::{Live, build, config_of};
+use super::config::{Config, read_password};
+use super::live::{Live, build};
 use super::refusal::Refusals;
 use super::{Kind, RedisError};
-use crate::settings::{RedisSettings, Secret, read_password};
+use crate::secret::Secret;
 
 /// What a connection is for; its time limits follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,14 +56,14 @@ pub struct Connection(Arc<Shared>);
 /// What outlives the clients of a connection, of which there is one at a time.
 #[derive(Debug)]
 pub(super) struct Shared {
-    settings: RedisSettings,
+    settings: Config,
     role: Role,
     name: String,
     /// Handed to each client's watcher.
     this: Weak<Self>,
     live: Mutex<Live>,
     answered_at: Mutex<Instant>,
-    /// The password that the next client uses, where it comes from a file.
+    /// The password that the next client uses.
     password: Mutex<Option<Secret>>,
     refusals: Mutex<Refusals>,
     /// How often a connection has been established, by whichever client.
@@ -74,13 +75,12 @@ impl Connection {
     /// Opens a connection; waits for as long as the server does not answer, and tells `on_error` each time it tried.
     /// An error is one that trying again cannot mend. Dropping the future is safe.
     pub async fn open(
-        settings: &RedisSettings,
+        settings: &Config,
         role: Role,
         name: &str,
         mut on_error: impl FnMut(&RedisError),
     ) -> Result<Self, RedisError> {
-        let client = build(settings, role, None)?;
-        let password = config_of(settings)?.password.filter(|_| settings.password_file.is_some()).map(Secret::new);
+        let client = build(settings, role, settings.password.as_ref())?;
         let (errors, mut failed) = broadcast::channel(ERRORS_KEPT);
         let (established, mut connected) = watch::channel(0);
         let connection = Self(Arc::new_cyclic(|this: &Weak<Shared>| Shared {
@@ -90,7 +90,7 @@ impl Connection {
             this: Weak::clone(this),
             live: Mutex::new(Live::start(client, Weak::clone(this))),
             answered_at: Mutex::new(Instant::now()),
-            password: Mutex::new(password),
+            password: Mutex::new(settings.password.clone()),
             refusals: Mutex::new(Refusals::default()),
             established,
             errors,
@@ -187,7 +187,7 @@ impl Shared {
             if !is_to_go(&live) {
                 return;
             }
-            match build(&self.settings, self.role, password.as_ref().map(Secret::expose)) {
+            match build(&self.settings, self.role, password.as_ref()) {
                 Ok(client) => std::mem::replace(&mut *live, Live::start(client, Weak::clone(&self.this))),
                 Err(error) => {
                     // The same settings made the first one.

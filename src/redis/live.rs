@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use fred::prelude::*;
 use fred::types::ConnectHandle;
-use fred::types::config::{Server, ServerConfig, TcpConfig, TlsConnector};
+use fred::types::config::{Config as ClientConfig, Server, ServerConfig, TcpConfig, TlsConnector};
 use socket2::TcpKeepalive;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::config::{Address, Config, without_brackets};
 use super::connection::Shared;
 use super::{RedisError, Role};
-use crate::settings::RedisSettings;
+use crate::secret::Secret;
 
 /// How long connecting and its handshake may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -106,17 +107,14 @@ async fn watch(
     }
 }
 
-/// A client with these settings; `password` stands for the one in the URL.
-pub(super) fn build(settings: &RedisSettings, role: Role, password: Option<&str>) -> Result<Client, RedisError> {
-    let mut config = config_of(settings)?;
-    if let Some(password) = password {
-        config.password = Some(password.to_owned());
-    }
+/// A client that logs in with this password, which may be newer than the one in `settings`.
+pub(super) fn build(settings: &Config, role: Role, password: Option<&Secret>) -> Result<Client, RedisError> {
+    let mut config = client_config(settings, password);
     if let Some(tls) = &settings.tls {
         config.tls = Some(TlsConnector::from((*tls.config()).clone()).into());
         if let ServerConfig::Centralized { server } = &mut config.server {
             // An IPv6 address stands in a certificate without the brackets it has in a URL.
-            server.tls_server_name = Some(server.host.trim_matches(['[', ']']).into());
+            server.tls_server_name = Some(without_brackets(&server.host).into());
         }
     }
     // Keep trying when the server is down at start.
@@ -151,10 +149,18 @@ pub(super) fn build(settings: &RedisSettings, role: Role, password: Option<&str>
     Ok(builder.build()?)
 }
 
-/// What the URL says.
-pub(super) fn config_of(settings: &RedisSettings) -> Result<Config, RedisError> {
-    // The client would read the system's authorities anew for each URL that says TLS; it is told of TLS separately.
-    let url = settings.url.expose();
-    let unencrypted = url.replacen("rediss://", "redis://", 1).replacen("valkeys://", "valkey://", 1);
-    Ok(Config::from_url(if settings.tls.is_some() { &unencrypted } else { url })?)
+/// The client's own configuration. It never sees a URL: it would read the system's authorities anew for each that says
+/// TLS.
+fn client_config(config: &Config, password: Option<&Secret>) -> ClientConfig {
+    let server = match &config.address {
+        Address::Tcp { host, port } => ServerConfig::new_centralized(host.as_str(), *port),
+        Address::Unix(path) => ServerConfig::new_unix_socket(path.as_path()),
+    };
+    ClientConfig {
+        server,
+        username: config.user.clone(),
+        password: password.map(|password| password.expose().to_owned()),
+        database: config.database,
+        ..ClientConfig::default()
+    }
 }

@@ -3,6 +3,8 @@
 //! The client's defaults are unsafe for this work (it re-sends writes whose reply was lost, keeps dead connections,
 //! leaves Nagle on); `live` sets every one of them, and nothing outside this module touches the client.
 
+// where it is, and how to log in
+pub mod config;
 // one connection for as long as the process lives
 pub mod connection;
 // one client of the library: how it is configured, opened and closed
@@ -21,6 +23,7 @@ pub mod coalesce;
 pub mod packed;
 
 pub use coalesce::Coalescer;
+pub use config::{Address, Config};
 pub use connection::{Connection, Role};
 pub use error::{Kind, RedisError};
 pub use fred::types::{Key, Value};

@@ -1,17 +1,16 @@
 //! The settings file: flat TOML, one key a setting.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::ops::Range;
 
 use toml::{Spanned, Value};
 
 use super::nearest::nearest;
+use super::raw::{Origin, Raw};
 use super::report::Problem;
-use super::secret::without_credentials;
-use super::source::{Origin, Raw, allowed_in_file, problem};
 use super::table::{self, TABLE};
+use crate::files::{count_lines, read_text};
+use crate::secret::without_credentials;
 
 /// Larger is no settings file, but a mistake in the path.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -29,7 +28,7 @@ pub(super) fn read(config: &Raw) -> Contents {
     let text = match read_text(path, FILE_BYTES_MAX) {
         Ok(text) => text,
         Err(why) => {
-            contents.problems.push(problem("config", config, why));
+            contents.problems.push(Problem::with("config", config, why));
             return contents;
         }
     };
@@ -40,7 +39,7 @@ pub(super) fn read(config: &Raw) -> Contents {
             let line = line_of(&text, error.span());
             let message = without_credentials(first_line(error.message()));
             let advice = format!("is not TOML: line {line}: {message}");
-            contents.problems.push(problem("config", config, advice));
+            contents.problems.push(Problem::with("config", config, advice));
             return contents;
         }
     };
@@ -63,7 +62,7 @@ pub(super) fn read(config: &Raw) -> Contents {
 /// The setting a key names and its value as a text, or what is wrong with it.
 fn understand(key: &str, value: &Value) -> Result<(&'static str, String), String> {
     let Some(row) = table::row(key) else {
-        let known = TABLE.iter().filter(|row| allowed_in_file(row.reach));
+        let known = TABLE.iter().filter(|row| row.reach.includes_files());
         return Err(match (nearest(key, known.map(|row| row.name)), value) {
             (Some(near), _) => format!("is not a setting; did you mean {near}?"),
             (None, Value::Table(_)) => {
@@ -72,7 +71,7 @@ fn understand(key: &str, value: &Value) -> Result<(&'static str, String), String
             (None, _) => "is not a setting; `startjobs config show` lists all of them".to_owned(),
         });
     };
-    if !allowed_in_file(row.reach) {
+    if !row.reach.includes_files() {
         let variable = row.environment();
         return Err(format!("cannot be set in a file; use {variable}"));
     }
@@ -89,33 +88,9 @@ fn understand(key: &str, value: &Value) -> Result<(&'static str, String), String
     Ok((row.name, text))
 }
 
-/// The whole file as a text, or why not, as the rest of a sentence that begins with the setting.
-pub(super) fn read_text(path: &str, bytes_max: u64) -> Result<String, String> {
-    String::from_utf8(read_bytes(path, bytes_max)?).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        format!("is not UTF-8 text in line {}", count_lines(valid))
-    })
-}
-
-/// The whole file, or why not.
-pub(super) fn read_bytes(path: &str, bytes_max: u64) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(format!("is longer than {bytes_max} bytes; is it the right file?"));
-    }
-    Ok(bytes)
-}
-
 fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
     let start = span.map_or(0, |span| span.start.min(text.len()));
     count_lines(&text.as_bytes()[..start])
-}
-
-fn count_lines(bytes: &[u8]) -> usize {
-    bytes.split(|byte| *byte == b'\n').count()
 }
 
 fn first_line(text: &str) -> &str {

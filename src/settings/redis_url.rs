@@ -1,10 +1,8 @@
 //! The Redis URL: which forms there are, and how one is shown without its password.
 
-use std::net::IpAddr;
-
-use super::Secret;
-use super::secret::STARS;
 use super::url::{host_and_port, percent_decode, percent_encode};
+use crate::redis::config::Address;
+use crate::secret::STARS;
 
 /// What may be said about the forms that work.
 const SUPPORTED: &str = "supported are redis://, rediss:// (TLS) and redis+unix://, and the same with valkey";
@@ -32,14 +30,10 @@ const SCHEMES: &[(&str, bool)] = &[
 /// A URL of a supported form, taken apart. Not `Debug`: it holds the password.
 pub(super) struct RedisUrl {
     scheme: &'static str,
-    user: Option<String>,
-    password: Option<String>,
-    address: Address,
-}
-
-enum Address {
-    Tcp { host: String, port: u16, database: Option<u8> },
-    Unix { path: String },
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) address: Address,
+    pub(super) database: Option<u8>,
 }
 
 impl RedisUrl {
@@ -71,8 +65,9 @@ impl RedisUrl {
             return Err("has a / before its @; in a password write / as %2F".to_owned());
         }
         let (user, password, server) = credentials(authority)?;
-        let address = if scheme.ends_with("+unix") { unix(server, path)? } else { tcp(server, path)? };
-        Ok(Self { scheme, user, password, address })
+        let (address, database) =
+            if scheme.ends_with("+unix") { (unix(server, path)?, None) } else { tcp(server, path)? };
+        Ok(Self { scheme, user, password, address, database })
     }
 
     /// Is the connection made with TLS?
@@ -80,55 +75,23 @@ impl RedisUrl {
         matches!(self.scheme, "rediss" | "valkeys")
     }
 
-    /// A socket or a loopback address.
-    pub(super) fn is_local(&self) -> bool {
-        match &self.address {
-            Address::Unix { .. } => true,
-            Address::Tcp { host, .. } => {
-                let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-                host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-            }
-        }
-    }
-
-    pub(super) fn has_password(&self) -> bool {
-        self.password.is_some()
-    }
-
-    pub(super) fn has_user(&self) -> bool {
-        self.user.is_some()
-    }
-
-    pub(super) fn set_password(&mut self, password: String) {
-        self.password = Some(password);
-    }
-
     /// The URL with stars for its password.
     pub(super) fn display(&self) -> String {
-        self.assemble(self.password.as_ref().map(|_| STARS.to_owned()))
-    }
-
-    /// The URL as the client takes it.
-    pub(super) fn client(&self) -> Secret {
-        Secret::new(self.assemble(self.password.as_deref().map(percent_encode)))
-    }
-
-    fn assemble(&self, password: Option<String>) -> String {
         let user = self.user.as_deref().map(percent_encode).unwrap_or_default();
-        let credentials = match password {
-            Some(password) => format!("{user}:{password}@"),
+        let credentials = match self.password {
+            Some(_) => format!("{user}:{STARS}@"),
             None if user.is_empty() => String::new(),
             None => format!("{user}@"),
         };
         let scheme = self.scheme;
         match &self.address {
-            Address::Tcp { host, port, database } => {
-                let database = database.map(|number| format!("/{number}")).unwrap_or_default();
+            Address::Tcp { host, port } => {
+                let database = self.database.map(|number| format!("/{number}")).unwrap_or_default();
                 format!("{scheme}://{credentials}{host}:{port}{database}")
             }
-            Address::Unix { path } if credentials.is_empty() => format!("{scheme}://{path}"),
-            // URL parsers refuse credentials without a host; the client ignores the host of a socket.
-            Address::Unix { path } => format!("{scheme}://{credentials}localhost{path}"),
+            Address::Unix(path) if credentials.is_empty() => format!("{scheme}://{}", path.display()),
+            // URL parsers refuse credentials without a host.
+            Address::Unix(path) => format!("{scheme}://{credentials}localhost{}", path.display()),
         }
     }
 }
@@ -149,7 +112,7 @@ fn credentials(authority: &str) -> Result<Credentials<'_>, String> {
     Ok((decoded(user)?, decoded(password)?, server))
 }
 
-fn tcp(server: &str, path: &str) -> Result<Address, String> {
+fn tcp(server: &str, path: &str) -> Result<(Address, Option<u8>), String> {
     let (host, port) = host_and_port(server)?;
     let database = match path {
         "" | "/" => None,
@@ -158,7 +121,7 @@ fn tcp(server: &str, path: &str) -> Result<Address, String> {
             Some(number)
         }
     };
-    Ok(Address::Tcp { host, port: port.unwrap_or(PORT), database })
+    Ok((Address::Tcp { host, port: port.unwrap_or(PORT) }, database))
 }
 
 fn unix(server: &str, path: &str) -> Result<Address, String> {
@@ -171,5 +134,5 @@ fn unix(server: &str, path: &str) -> Result<Address, String> {
     if !path.chars().all(|letter| letter.is_ascii_graphic() && !"\"<>`{}%^|\\".contains(letter)) {
         return Err("has a path with characters that a URL does not allow; use a simpler path".to_owned());
     }
-    Ok(Address::Unix { path: path.to_owned() })
+    Ok(Address::Unix(path.into()))
 }

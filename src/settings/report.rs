@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::source::Origin;
+use super::raw::{Origin, Raw};
 use super::table::TABLE;
+use crate::secret::without_credentials;
 
 /// The longest piece of an offending value that is shown.
 const SHOWN_CHARS: usize = 80;
@@ -22,6 +23,16 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// A problem with a value that was given, its credentials starred.
+    pub(super) fn with(setting: &str, raw: &Raw, advice: impl Into<String>) -> Self {
+        Self {
+            setting: setting.to_owned(),
+            value: Some(without_credentials(&raw.text)),
+            origin: raw.origin.clone(),
+            advice: advice.into(),
+        }
+    }
+
     /// The place in the table; what is not in the table comes last.
     fn rank(&self) -> usize {
         let place = TABLE.iter().position(|row| row.name == self.setting);

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use super::file;
 use super::nearest::nearest;
+use super::raw::{Origin, Raw};
 use super::report::Problem;
-use super::secret::without_credentials;
-use super::table::{DefaultValue, Reach, TABLE};
+use super::table::{DefaultValue, TABLE};
 
 /// Values by setting name.
 pub type Values = BTreeMap<&'static str, String>;
@@ -24,49 +24,6 @@ const DOCKER_TLS: [(&str, &str); 3] =
     [("docker-tls-ca-file", "ca.pem"), ("docker-tls-cert-file", "cert.pem"), ("docker-tls-key-file", "key.pem")];
 /// Where a Docker Engine listens unless told otherwise.
 const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// The flag of this setting.
-    Flag(&'static str),
-    /// This environment variable.
-    Environment(String),
-    /// This line of this file.
-    File {
-        /// The path as given.
-        path: String,
-        /// The line, counted from 1.
-        line: usize,
-    },
-    /// Nobody set it.
-    Default,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(name) => write!(f, "flag --{name}"),
-            Self::Environment(variable) => write!(f, "environment {variable}"),
-            Self::File { path, line } => write!(f, "file {path}:{line}"),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
-
-/// One text and where it came from. Not `Debug`: it may hold a password.
-#[derive(Clone)]
-pub(super) struct Raw {
-    pub(super) text: String,
-    pub(super) origin: Origin,
-}
-
-impl Raw {
-    /// A text that the program itself supplies.
-    pub(super) fn default(text: impl Into<String>) -> Self {
-        Self { text: text.into(), origin: Origin::Default }
-    }
-}
 
 /// All that was given, before anything of it is understood.
 pub(super) struct Collected {
@@ -232,19 +189,4 @@ impl Sources {
         }
         warnings
     }
-}
-
-/// A problem with a value that was given, its credentials starred.
-pub(super) fn problem(setting: &str, raw: &Raw, advice: impl Into<String>) -> Problem {
-    Problem {
-        setting: setting.to_owned(),
-        value: Some(without_credentials(&raw.text)),
-        origin: raw.origin.clone(),
-        advice: advice.into(),
-    }
-}
-
-/// Can this setting stand in a file?
-pub(super) fn allowed_in_file(reach: Reach) -> bool {
-    reach == Reach::Everywhere
 }

@@ -88,6 +88,13 @@ pub enum Reach {
     Environment,
 }
 
+impl Reach {
+    /// Can the setting be in a file?
+    pub fn includes_files(self) -> bool {
+        self == Self::Everywhere
+    }
+}
+
 /// One setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {

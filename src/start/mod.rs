@@ -3,6 +3,8 @@
 //! Intent is written before the engine is touched, every write is fenced, the container's name is deterministic, and a
 //! container is condemned in the record before it is removed. So any attempt may die, stop or be repeated anywhere.
 
+// how a game engine is started
+pub mod config;
 // what may name a game
 pub mod game_id;
 // what may name an image
@@ -28,6 +30,7 @@ use crate::contract::job_result::Answer;
 use crate::contract::start_job::Trace;
 use crate::redis::RedisError;
 
+pub use config::Config;
 pub use service::Service;
 
 /// Who asks for a start; stands in the container's labels and in the record.

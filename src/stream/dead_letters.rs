@@ -6,12 +6,12 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 use fred::interfaces::StreamsInterface;
 
+use super::config::Config;
 use super::entry_id::EntryId;
 use super::{count, id_of};
 use crate::contract::Fields;
 use crate::contract::dead_letter::{HEAD_FIELDS, OUTCOME_ID, says_cut};
 use crate::redis::{Connection, RedisError, Script, Value};
-use crate::settings::StreamSettings;
 
 /// Dead letters in one page. A payload may be large, so a page is small.
 pub const PAGE: usize = 250;
@@ -138,7 +138,7 @@ pub struct DeadLetters {
 
 impl DeadLetters {
     /// The dead letters of these settings. Touches nothing.
-    pub fn new(connection: Connection, streams: &StreamSettings) -> Self {
+    pub fn new(connection: Connection, streams: &Config) -> Self {
         Self {
             connection,
             jobs: streams.jobs.clone(),

@@ -16,8 +16,7 @@ use super::entry_id::EntryId;
 use crate::contract::Fields;
 use crate::contract::dead_letter::size_of;
 use crate::contract::start_job::FIELDS;
-use crate::redis::{Connection, Kind, RedisError, Role, Value};
-use crate::settings::RedisSettings;
+use crate::redis::{self, Connection, Kind, RedisError, Role, Value};
 
 /// How long one reply may take, first and at last, in claim idles: what the fleet takes for a stall anyway, and six times as
 /// long as that.
@@ -66,7 +65,7 @@ pub struct Fetched {
 /// Reads payloads for one consumer.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    redis: RedisSettings,
+    redis: redis::Config,
     group: Group,
     max_field_bytes: usize,
     patience_min: Duration,
@@ -75,7 +74,7 @@ pub struct Fetcher {
 
 impl Fetcher {
     /// A fetcher for the consumer of `group`. Touches nothing.
-    pub fn new(redis: &RedisSettings, group: &Group, claim_idle: Duration) -> Self {
+    pub fn new(redis: &redis::Config, group: &Group, claim_idle: Duration) -> Self {
         Self {
             redis: redis.clone(),
             max_field_bytes: group.settings.max_field_bytes,

@@ -1,6 +1,6 @@
 //! Every key the group touches, derived from the settings in one place.
 
-use crate::settings::StreamSettings;
+use super::config::Config;
 
 /// The keys beside the jobs stream. Their names are part of what operators script against.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub struct Keys {
 
 impl Keys {
     /// The keys of these settings.
-    pub fn new(settings: &StreamSettings) -> Self {
+    pub fn new(settings: &Config) -> Self {
         let jobs = &settings.jobs;
         Self {
             jobs: jobs.clone(),

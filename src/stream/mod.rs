@@ -3,6 +3,8 @@
 
 // the id of an entry, and its order
 pub mod entry_id;
+// the names of streams and group, and how what they hold is kept
+pub mod config;
 // every key, from one place
 pub mod keys;
 // creating the group, and taking over from the legacy worker
@@ -37,9 +39,10 @@ use std::time::{Duration, Instant};
 use crate::contract::Fields;
 use crate::contract::dead_letter::size_of;
 use crate::redis::{Connection, Key, RedisError, Script, Value};
-use crate::settings::StreamSettings;
 use entry_id::EntryId;
 use keys::Keys;
+
+pub use config::{Config, OutcomeFields};
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 const BOOKKEEPING: &str = include_str!("scripts/bookkeeping.lua");
@@ -85,7 +88,7 @@ pub struct Group {
     keys: Arc<Keys>,
     /// All keys in the order of the prelude's `KEYS`.
     key_list: Vec<Key>,
-    settings: Arc<StreamSettings>,
+    settings: Arc<Config>,
     consumer: Arc<str>,
     commands: Arc<Connection>,
     scripts: Arc<Scripts>,
@@ -133,7 +136,7 @@ impl Scripts {
 
 impl Group {
     /// The group of these settings, as `consumer` sees it. Touches nothing.
-    pub fn new(settings: &StreamSettings, consumer: &str, commands: Arc<Connection>) -> Self {
+    pub fn new(settings: &Config, consumer: &str, commands: Arc<Connection>) -> Self {
         let keys = Keys::new(settings);
         let key_list = keys.listed().into_iter().map(Key::from).collect();
         Self {

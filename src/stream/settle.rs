@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::config::OutcomeFields;
 use super::entry_id::EntryId;
 use super::{Group, Told, count, delivered_of};
 use crate::contract::dead_letter::DeadLetter;
 use crate::contract::job_result::{FIELDS, JobResult, ORIGINAL_FIELDS};
 use crate::redis::packed::Strings;
 use crate::redis::{RedisError, Value};
-use crate::settings::OutcomeFields;
 
 /// Entries in one settle call. Beyond this nothing is gained, and Redis serves nobody else meanwhile.
 pub const BATCH_MAX: usize = 64;

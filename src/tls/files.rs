@@ -7,7 +7,23 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::{Identity, Roots};
+/// Whose signature a server's certificate must carry.
+#[derive(Debug)]
+pub enum Roots {
+    /// Of these authorities and no other.
+    Own(Vec<CertificateDer<'static>>),
+    /// Of those that the system trusts.
+    System,
+}
+
+/// What shows a server who we are.
+#[derive(Debug)]
+pub struct Identity {
+    /// Our certificate, then those between it and the authority.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its private key.
+    pub key: PrivateKeyDer<'static>,
+}
 
 /// What is wrong with a file or with what two of them are to each other, as the rest of a sentence that begins with the
 /// setting. Quotes nothing: a file may be a private key.

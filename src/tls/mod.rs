@@ -17,10 +17,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use docker::docker_client;
-pub use files::{FileError, certificates, private_key};
+pub use files::{FileError, Identity, Roots, certificates, private_key};
 pub use handshake::variant;
 
 /// Where a connection leads. Names of settings and texts about trouble begin with it.
@@ -30,24 +29,6 @@ pub enum Peer {
     Redis,
     /// `docker-host`
     Docker,
-}
-
-/// Whose signature a server's certificate must carry.
-#[derive(Debug)]
-pub enum Roots {
-    /// Of these authorities and no other.
-    Own(Vec<CertificateDer<'static>>),
-    /// Of those that the system trusts.
-    System,
-}
-
-/// What shows a server who we are.
-#[derive(Debug)]
-pub struct Identity {
-    /// Our certificate, then those between it and the authority.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// Its private key.
-    pub key: PrivateKeyDer<'static>,
 }
 
 /// Everything a connection needs to be encrypted. Cheap to clone.

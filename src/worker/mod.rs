@@ -3,6 +3,8 @@
 //! One task owns all state. It waits for the next event, applies it without awaiting anything, and then starts
 //! whatever has become possible; everything that takes time is a future that answers with an event.
 
+// limits and rhythms
+pub mod config;
 // back-off schedules; pure
 pub mod backoff;
 // how many entries the next read asks for; pure
@@ -39,6 +41,8 @@ mod breakers;
 mod pump;
 // wiring: from settings to a running replica
 pub mod run;
+
+pub use config::Config;
 
 /// The value of the original worker's `worker` log field.
 pub const WORKER: &str = "rtmanager.startjobs";

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::WORKER;
 use super::appetite::Appetite;
 use super::conditions::Conditions;
+use super::config::Config;
 use super::doubt::Doubt;
 use super::events::Event;
 use super::games::{Games, OfGame};
@@ -27,14 +28,13 @@ use super::work::{Conclusion, Work};
 use crate::contract::start_job::StartJob;
 use crate::faults::Faults;
 use crate::metrics::Metrics;
-use crate::settings::{StreamSettings, WorkerSettings};
 use crate::start::reconcile::Reconciler;
-use crate::stream::Group;
 use crate::stream::claim::Aim;
 use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::Fetcher;
 use crate::stream::read::Reader;
 use crate::stream::settle::Ending;
+use crate::stream::{self, Group};
 
 /// A well-formed job in our hands.
 #[derive(Debug)]
@@ -161,9 +161,9 @@ pub struct Parts {
     /// Crash hooks.
     pub faults: Arc<Faults>,
     /// Limits and rhythms.
-    pub settings: WorkerSettings,
+    pub settings: Config,
     /// Of the streams: field limits.
-    pub stream: StreamSettings,
+    pub stream: stream::Config,
     /// What stands in the presence record besides the numbers: JSON members without braces.
     pub about: String,
     /// `docker` or `simulated`: stands in every line about a job.
@@ -187,8 +187,8 @@ pub struct Replica {
     pub(super) reconciler: Arc<Reconciler>,
     pub(super) reconcile_interval: Duration,
     pub(super) faults: Arc<Faults>,
-    pub(super) settings: WorkerSettings,
-    pub(super) stream: StreamSettings,
+    pub(super) settings: Config,
+    pub(super) stream: stream::Config,
     pub(super) about: String,
     pub(super) engine: &'static str,
     pub(super) conditions: Conditions,

@@ -17,6 +17,7 @@ use super::upkeep::log_adoption;
 use super::vitals::Vitals;
 use super::work::Work;
 use crate::engine::Engine;
+use crate::engine::EngineKind;
 use crate::engine::docker::DockerEngine;
 use crate::engine::simulated::SimulatedEngine;
 use crate::faults::Faults;
@@ -24,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::metrics::metered_engine::MeteredEngine;
 use crate::redis::server::{self, Danger};
 use crate::redis::{Connection, Kind, RedisError, Role};
-use crate::settings::{EngineKind, Settings};
+use crate::settings::Settings;
 use crate::start::attempt::Launch;
 use crate::start::reconcile::Reconciler;
 use crate::start::record::Records;
@@ -163,7 +164,7 @@ async fn start(
     let (stream, redis) = (&settings.stream.jobs, &settings.redis.display_url);
     tracing::info!(worker = WORKER, stream, consumer, engine = engine_kind, redis, "worker process");
     let records = records(settings, &commands, &consumer);
-    let (host_id, grace) = (settings.engine.host_id.clone(), settings.engine.reconcile_grace);
+    let (host_id, grace) = (settings.start.host_id.clone(), settings.start.reconcile_grace);
     let reconciler = Arc::new(Reconciler::new(records.clone(), Arc::clone(&engine), host_id, grace));
     let service = other.unwrap_or_else(|| Arc::new(service(settings, records, engine, &faults)));
     await_engine(service.as_ref(), &mut conditions).await;
@@ -183,7 +184,7 @@ async fn start(
         fetcher,
         work: Arc::new(work),
         reconciler,
-        reconcile_interval: settings.engine.reconcile_interval,
+        reconcile_interval: settings.start.reconcile_interval,
         faults,
         settings: settings.worker.clone(),
         stream: settings.stream.clone(),
@@ -255,7 +256,7 @@ fn engine(settings: &Settings, commands: &Arc<Connection>) -> Result<Arc<dyn Eng
         ),
         EngineKind::Simulated => Arc::new(SimulatedEngine::new(
             Arc::clone(commands),
-            &engine.record_prefix,
+            &settings.start.record_prefix,
             engine.simulated.clone(),
             engine.start_concurrency,
         )),
@@ -264,17 +265,17 @@ fn engine(settings: &Settings, commands: &Arc<Connection>) -> Result<Arc<dyn Eng
 
 fn records(settings: &Settings, commands: &Arc<Connection>, consumer: &str) -> Records {
     let stream = (settings.stream.jobs.as_str(), settings.stream.group.as_str());
-    let prefix = &settings.engine.record_prefix;
+    let prefix = &settings.start.record_prefix;
     Records::new(Arc::clone(commands), prefix, stream, consumer, settings.worker.claim_idle)
 }
 
 fn service(settings: &Settings, records: Records, engine: Arc<dyn Engine>, faults: &Arc<Faults>) -> Service {
     let launch = Launch {
         port: settings.engine.port,
-        readiness: settings.engine.readiness.clone(),
-        ready_timeout: settings.engine.ready_timeout,
+        readiness: settings.start.readiness.clone(),
+        ready_timeout: settings.start.ready_timeout,
     };
-    Service::new(records, engine, Arc::clone(faults), launch, settings.engine.host_id.clone(), settings.worker.max_run)
+    Service::new(records, engine, Arc::clone(faults), launch, settings.start.host_id.clone(), settings.worker.max_run)
 }
 
 fn work(settings: &Settings, service: Arc<dyn StartService>, group: Group, metrics: Arc<Metrics>) -> Work {

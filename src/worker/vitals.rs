@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::conditions::Trouble;
-use crate::settings::WorkerSettings;
+use super::config::Config;
 
 /// The signs of life of one process.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct Readiness {
 
 impl Vitals {
     /// A process that is about to start.
-    pub fn new(settings: &WorkerSettings) -> Self {
+    pub fn new(settings: &Config) -> Self {
         let signs = Signs {
             has_started: false,
             is_draining: false,

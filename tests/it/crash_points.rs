@@ -109,7 +109,7 @@ async fn lone_job(point: &str) {
 async fn is_condemned_before_it_goes(world: &World, game: &str, point: &str) {
     let sim = world.sim_log().await;
     assert_eq!(sim.existing(), 1, "the container is gone at {point}: {sim:?}");
-    let key = format!("{}{{{game}}}:rec", world.settings.engine.record_prefix);
+    let key = format!("{}{{{game}}}:rec", world.settings.start.record_prefix);
     let json = world.redis(&["GET", &key]).await.as_string().expect("the game has a record");
     let record: serde_json::Value = serde_json::from_str(&json).expect("records are JSON");
     let condemned = record["condemned"].as_str().unwrap_or_default();
@@ -145,7 +145,7 @@ async fn every_container_is_condemned_before_it_goes() {
 
 /// The answer that the start service has stored for a job: its game's record, once it says that there is one.
 async fn stored_answer(world: &World, game: &str, job: EntryId) -> Option<serde_json::Value> {
-    let key = format!("{}{{{game}}}:rec", world.settings.engine.record_prefix);
+    let key = format!("{}{{{game}}}:rec", world.settings.start.record_prefix);
     let json = world.redis(&["GET", &key]).await.as_string()?;
     let record: serde_json::Value = serde_json::from_str(&json).expect("records are JSON");
     assert_eq!(record["source_ref"], job.to_string());

@@ -10,7 +10,7 @@ const GROUP: &str = "rtmanager.startjobs";
 
 /// Waits until a game has a record, and answers it.
 async fn record(world: &mut World, game: &str) -> String {
-    let key = format!("{}{{{game}}}:rec", world.settings.engine.record_prefix);
+    let key = format!("{}{{{game}}}:rec", world.settings.start.record_prefix);
     world
         .eventually("the attempt is on record", async |world: &World| !world.redis(&["GET", &key]).await.is_null())
         .await;

@@ -13,44 +13,64 @@ use startjobs::faults::Point;
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("contract", &[]),
     ("tls", &[]),
+    ("secret", &[]),
+    ("files", &[]),
     // The build script and what it tells.
     ("build", &[]),
     ("version", &[]),
-    ("settings", &["engine::Readiness", "faults::Point", "tls"]),
-    ("faults", &["settings::FaultSettings"]),
-    ("redis", &["settings", "tls"]),
-    ("stream", &["contract", "redis", "settings"]),
-    ("engine", &["contract", "faults", "redis", "settings", "tls"]),
-    ("start", &["contract", "engine", "faults", "redis", "settings"]),
-    ("metrics", &["contract", "engine", "settings", "stream", "version"]),
-    ("observe", &["contract", "metrics", "ops", "redis", "settings", "stream", "version", "worker"]),
+    ("faults", &[]),
+    ("redis", &["files", "secret", "tls"]),
+    ("stream", &["contract", "redis"]),
+    ("engine", &["contract", "faults", "redis", "tls"]),
+    ("start", &["contract", "engine", "faults", "redis"]),
+    // Each module owns its `Config`; what a value is parsed into may be named too.
+    ("settings", &SETTINGS),
+    ("metrics", &["contract", "engine", "stream", "version"]),
     ("worker", &["contract", "engine", "faults", "metrics", "redis", "settings", "start", "stream"]),
-    ("lobby", &["contract", "ops::connect", "redis", "settings", "stream"]),
+    ("observe", &["contract", "metrics", "ops", "redis", "settings", "stream", "version", "worker"]),
+    ("lobby", &["contract", "ops::connect", "redis", "stream"]),
     ("embedded", &["engine::label", "tls"]),
     // Shares nothing with what it audits; its tests hold its reading of the contract against ours.
-    ("audit", &["contract::start_job", "redis", "settings", "tls"]),
-    ("ops", &["contract", "redis", "settings", "start::game_id", "stream", "tls"]),
+    (
+        "audit",
+        &["contract::start_job", "engine::config", "redis", "settings", "start::config", "stream::config", "tls"],
+    ),
+    ("ops", &["contract", "engine::config", "redis", "secret", "settings", "start::game_id", "stream", "tls"]),
     ("bench", &BENCH),
     ("cli", &CLI),
 ];
 
+const SETTINGS: [&str; 12] = [
+    "engine::Readiness",
+    "engine::config",
+    "engine::simulated::config",
+    "faults",
+    "files",
+    "observe::config",
+    "redis::config",
+    "secret",
+    "start::config",
+    "stream::config",
+    "tls",
+    "worker::config",
+];
 const BENCH: [&str; 12] = [
     "contract", "embedded", "engine", "faults", "lobby", "metrics", "redis", "settings", "start", "stream", "tls",
     "worker",
 ];
-const CLI: [&str; 17] = [
+const CLI: [&str; 18] = [
     "audit", "bench", "contract", "embedded", "engine", "faults", "lobby", "metrics", "observe", "ops", "redis",
-    "settings", "start", "stream", "tls", "version", "worker",
+    "secret", "settings", "start", "stream", "tls", "version", "worker",
 ];
 
 /// Files that may know less than their module: the module they are in, what only they may name, and where they are.
 const ONLY_FROM: &[(&str, &str, &str)] = &[
     // A container engine is not Redis's affair, except where its containers live there.
     ("engine", "redis", "src/engine/simulated/"),
-    ("engine", "settings", "src/engine/simulated/"),
     ("engine", "faults", "src/engine/simulated/"),
-    // The loop sees the start service; only the wiring sees an engine.
+    // The loop sees the start service; only the wiring sees an engine, and all settings.
     ("worker", "engine", "src/worker/run.rs"),
+    ("worker", "settings", "src/worker/run.rs"),
 ];
 
 /// Every key of ours, as the documents write it.

@@ -15,7 +15,7 @@ use super::{ContainersOptions, Started};
 use crate::bench::Error;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{Container, ContainerState, Engine, label};
-use crate::settings::EngineSettings;
+use crate::settings::Settings;
 use crate::tls::docker_client;
 
 /// No call takes so long.
@@ -30,20 +30,20 @@ pub struct Bare<'a> {
     /// For the very same look at readiness that the worker takes, and nothing else.
     look: DockerEngine,
     options: &'a ContainersOptions,
-    settings: &'a EngineSettings,
+    settings: &'a Settings,
     permits: Semaphore,
 }
 
 impl<'a> Bare<'a> {
     /// A client of this engine that creates and starts no more at once than all the workers do.
-    pub async fn connect(options: &'a ContainersOptions, settings: &'a EngineSettings) -> Result<Self, Error> {
+    pub async fn connect(options: &'a ContainersOptions, settings: &'a Settings) -> Result<Self, Error> {
         let (host, seconds) = (options.docker_host.as_str(), CALL_WITHIN.as_secs());
         let tls = options.docker_tls.clone();
         let docker =
             docker_client(host, tls.as_ref(), seconds).map_err(failed)?.negotiate_version().await.map_err(failed)?;
-        let at_once = settings.start_concurrency * options.replicas;
-        let look =
-            DockerEngine::connect_with(host, tls, settings.port, at_once).map_err(|error| failed(error.to_string()))?;
+        let at_once = settings.engine.start_concurrency * options.replicas;
+        let look = DockerEngine::connect_with(host, tls, settings.engine.port, at_once)
+            .map_err(|error| failed(error.to_string()))?;
         Ok(Self { docker, look, options, settings, permits: Semaphore::new(at_once) })
     }
 
@@ -70,17 +70,17 @@ impl<'a> Bare<'a> {
             labels: std::collections::BTreeMap::new(),
             endpoint: None,
         };
-        while began.elapsed() < self.settings.ready_timeout {
+        while began.elapsed() < self.settings.start.ready_timeout {
             if container.endpoint.is_none() {
                 let seen = self.docker.inspect_container(&id, None::<InspectContainerOptions>).await.map_err(failed)?;
                 container.endpoint = self.endpoint(&seen);
             }
-            if container.endpoint.is_some() && self.look.is_ready(&container, &self.settings.readiness).await {
+            if container.endpoint.is_some() && self.look.is_ready(&container, &self.settings.start.readiness).await {
                 return Ok(began.elapsed());
             }
             sleep(LOOK_INTERVAL).await;
         }
-        Err(failed(format!("container {id} was not ready within {:?}", self.settings.ready_timeout)))
+        Err(failed(format!("container {id} was not ready within {:?}", self.settings.start.ready_timeout)))
     }
 
     async fn create_and_start(&self, game: &str) -> Result<String, Error> {
@@ -102,13 +102,13 @@ impl<'a> Bare<'a> {
             (label::OWNER, "bare"),
             (label::HOST, options.host_id.as_str()),
         ];
-        let port = format!("{}/tcp", settings.port);
+        let port = format!("{}/tcp", settings.engine.port);
         let is_local = options.docker_host.starts_with("unix://");
         let host_ip = if is_local { "127.0.0.1" } else { "0.0.0.0" };
         let binding = PortBinding { host_ip: Some(host_ip.to_owned()), host_port: Some(String::new()) };
         ContainerCreateBody {
             image: Some(options.image.clone()),
-            env: Some(vec![format!("GAME_ID={game}"), format!("PORT={}", settings.port)]),
+            env: Some(vec![format!("GAME_ID={game}"), format!("PORT={}", settings.engine.port)]),
             labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
             exposed_ports: Some(vec![port.clone()]),
             host_config: Some(HostConfig {
@@ -121,7 +121,7 @@ impl<'a> Bare<'a> {
 
     fn endpoint(&self, seen: &ContainerInspectResponse) -> Option<String> {
         let ports = seen.network_settings.as_ref()?.ports.as_ref()?;
-        let bindings = ports.get(&format!("{}/tcp", self.settings.port))?.as_ref()?;
+        let bindings = ports.get(&format!("{}/tcp", self.settings.engine.port))?.as_ref()?;
         let port = bindings.iter().find_map(|binding| binding.host_port.as_deref().filter(|port| !port.is_empty()))?;
         let authority = self.options.docker_host.strip_prefix("tcp://");
         let host = authority.and_then(|authority| authority.rsplit_once(':')).map_or("127.0.0.1", |(host, _)| host);

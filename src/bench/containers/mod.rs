@@ -136,7 +136,7 @@ pub async fn run(
         DockerAdmin::connect(&options.docker_host, options.docker_tls.as_ref()).await.map_err(Error::Subject)?;
     let engine = admin.version().await.map_err(Error::Subject)?;
     let settings = settings_of(&place.settings("bare", &options.settings()))?;
-    let bare = Bare::connect(options, &settings.engine).await?;
+    let bare = Bare::connect(options, &settings).await?;
     let mut rounds: [Vec<Started>; 2] = [Vec::new(), Vec::new()];
     let mut cpu = Duration::ZERO;
     for round in 0..options.rounds {

@@ -8,7 +8,7 @@ use crate::bench::place::{Aof, Pairs, Place};
 use crate::cli::{common, exit};
 use crate::ops::printable::json_pretty;
 use crate::redis::Kind;
-use crate::settings::without_credentials;
+use crate::secret::without_credentials;
 
 /// What can be put under load.
 pub(super) const SUBJECTS: [&str; 4] = ["worker", "noop", "floor", "floor-pipeline"];

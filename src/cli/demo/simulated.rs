@@ -85,7 +85,7 @@ pub(super) async fn show(site: &mut Site, jobs: u32) -> Result<Simulated, Error>
     let total_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     drop(progress);
     let answers = stage.answers().await?;
-    let log = stage.lobby.entries(&format!("{}sim:log", stage.settings.engine.record_prefix)).await?;
+    let log = stage.lobby.entries(&format!("{}sim:log", stage.settings.start.record_prefix)).await?;
     stage.fleet.stop(STOPPED_WITHIN).await;
     Ok(Simulated {
         replicas: REPLICAS,

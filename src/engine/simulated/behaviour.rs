@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::config::Config;
 use crate::engine::{ContainerSpec, label};
-use crate::settings::SimulatedSettings;
 
 /// What `sim/slow` takes without a tag.
 const SLOW: Duration = Duration::from_secs(2);
@@ -54,7 +54,7 @@ pub(super) enum Lot {
 }
 
 impl Lot {
-    pub(super) fn draw(settings: &SimulatedSettings, spec: &ContainerSpec) -> Self {
+    pub(super) fn draw(settings: &Config, spec: &ContainerSpec) -> Self {
         let of = |name: &str| spec.labels.get(name).map_or("", String::as_str);
         let (seed, source) = (settings.seed.to_string(), of(label::SOURCE_REF));
         if settings.failures > 0.0 && unit(&[&seed, "failure", source]) < settings.failures {

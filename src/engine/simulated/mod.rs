@@ -3,6 +3,8 @@
 //! It takes time as a real engine does (`simulated-latency`), fails as told (`simulated-failures`,
 //! `simulated-errors`, and images that act), and says in every record, log entry, id and endpoint that it is simulated.
 
+// how it behaves
+pub mod config;
 // images that act, and jobs that fail by lot
 mod behaviour;
 // a container as it stands in Redis
@@ -22,8 +24,8 @@ use super::{
 };
 use crate::contract::error_code::ErrorCode;
 use crate::redis::{Coalescer, Connection, RedisError};
-use crate::settings::SimulatedSettings;
 use behaviour::{Act, Lot};
+use config::Config;
 use stored::{State, Stored};
 
 /// Images a process remembers as present; beyond this it asks Redis again.
@@ -36,7 +38,7 @@ const MADE_HERE_MAX: usize = 1_024;
 pub struct SimulatedEngine {
     calls: Coalescer,
     prefix: String,
-    settings: SimulatedSettings,
+    settings: Config,
     permits: Arc<Semaphore>,
     known_images: Mutex<HashSet<String>>,
     /// Created by this process and not started yet, by id: what it knows itself it need not ask Redis.
@@ -45,7 +47,7 @@ pub struct SimulatedEngine {
 
 impl SimulatedEngine {
     /// An engine under `prefix`; replicas that share the prefix share the engine.
-    pub fn new(connection: Arc<Connection>, prefix: &str, settings: SimulatedSettings, concurrency: usize) -> Self {
+    pub fn new(connection: Arc<Connection>, prefix: &str, settings: Config, concurrency: usize) -> Self {
         Self {
             calls: Coalescer::new(connection, include_str!("engine.lua")),
             prefix: prefix.to_owned(),

@@ -6,15 +6,15 @@ use std::time::Duration;
 use bollard::Docker;
 
 use super::Finding;
+use crate::engine::config::Config;
 use crate::ops::printable::printable;
-use crate::settings::EngineSettings;
 use crate::tls::{Tls, docker_client};
 
 /// A data root with less room than this will soon fail a pull.
 const FREE_MIN: u64 = 2 << 30;
 
 /// Looks at the engine; each call within `limit`.
-pub(super) async fn docker(settings: &EngineSettings, image: Option<&str>, limit: Duration) -> Vec<Finding> {
+pub(super) async fn docker(settings: &Config, image: Option<&str>, limit: Duration) -> Vec<Finding> {
     let (host, tls) = (settings.docker_host.as_str(), settings.docker_tls.as_ref());
     let seconds = limit.as_secs().max(1);
     if let Some(finding) = host.strip_prefix("unix://").and_then(no_socket) {

@@ -20,7 +20,9 @@ pub use secrets::secrets;
 
 use super::connect::within;
 use super::{SCHEMA_VERSION, View};
-use crate::settings::{EngineKind, RedisSettings, Settings};
+use crate::engine::config::EngineKind;
+use crate::redis::Config;
+use crate::settings::Settings;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -99,11 +101,11 @@ pub fn no_redis(url: &str, error: &str) -> Finding {
 }
 
 /// Is what goes over the network to Redis for everybody to read?
-pub fn encryption(redis: &RedisSettings) -> Finding {
+pub fn encryption(redis: &Config) -> Finding {
     const ABOUT: &str = "redis-tls";
     match &redis.tls {
         Some(tls) => Finding::ok(ABOUT, tls.to_string()),
-        None if redis.is_local => Finding::ok(ABOUT, "not encrypted, and does not leave this machine"),
+        None if redis.address.is_local() => Finding::ok(ABOUT, "not encrypted, and does not leave this machine"),
         None => Finding::warn(
             ABOUT,
             "not encrypted: the password and every job can be read on the way",
@@ -146,18 +148,20 @@ pub async fn engine(settings: &Settings, image: Option<&str>, limit: Duration) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Secret;
+    use crate::redis::Address;
 
     #[test]
     fn a_password_on_its_way_for_everybody_to_read_is_warned_of() {
-        let redis = |is_local| RedisSettings {
+        let redis = |host: &str| Config {
             display_url: String::new(),
-            url: Secret::new(""),
+            address: Address::Tcp { host: host.to_owned(), port: 6_379 },
+            database: None,
+            user: None,
+            password: None,
             password_file: None,
             tls: None,
-            is_local,
         };
-        assert_eq!(encryption(&redis(false)).level, Level::Warn);
-        assert_eq!(encryption(&redis(true)).level, Level::Ok);
+        assert_eq!(encryption(&redis("redis.example")).level, Level::Warn);
+        assert_eq!(encryption(&redis("localhost")).level, Level::Ok);
     }
 }

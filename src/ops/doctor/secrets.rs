@@ -7,7 +7,8 @@ use std::path::Path;
 use rustix::process::geteuid;
 
 use super::Finding;
-use crate::settings::{Origin, ResolvedSetting, STARS};
+use crate::secret::STARS;
+use crate::settings::{Origin, ResolvedSetting};
 
 /// What a finding of this file is about.
 const ABOUT: &str = "secrets";

@@ -1,44 +1,31 @@
 //! Which engine starts containers, and how.
 
-use super::{Check, Read, parse, tls};
-use crate::settings::secret::without_credentials;
-use crate::settings::source::Origin;
-use crate::settings::{EngineKind, EngineSettings, SimulatedSettings};
+use super::check::{Check, Read};
+use super::{parse, tls};
+use crate::engine::config::{Config, EngineKind};
+use crate::engine::simulated::config::Config as SimulatedConfig;
+use crate::secret::without_credentials;
+use crate::settings::raw::Origin;
 use crate::tls::Tls;
 
 /// A Docker Engine serialises most of a start: more at once only makes each of them slower.
 const DOCKER_CONCURRENCY: usize = 4;
 
-/// The longest host id: it stands in every record and label.
-const HOST_ID_CHARS_MAX: usize = 64;
-
 /// `slots` is none when it could not be read.
-pub(super) fn settings(check: &mut Check, slots: Option<usize>) -> Option<EngineSettings> {
+pub(super) fn settings(check: &mut Check, slots: Option<usize>) -> Option<Config> {
     let kind = check.choice("engine", &[("docker", EngineKind::Docker), ("simulated", EngineKind::Simulated)]);
     let docker_host = docker_host(check, kind);
     let docker_tls = docker_tls(check, kind, docker_host.as_deref());
-    let host_id = check.parsed("engine-host-id", host_id);
     let port = check.number("engine-port");
     let start_concurrency = start_concurrency(check, kind, slots);
-    let record_prefix = check.parsed("record-prefix", record_prefix);
-    let readiness = check.parsed("readiness", parse::readiness);
-    let ready_timeout = check.duration("ready-timeout");
     let simulated = simulated(check);
-    let reconcile_interval = check.duration("reconcile-interval");
-    let reconcile_grace = check.duration("reconcile-grace");
-    Some(EngineSettings {
+    Some(Config {
         kind: kind?,
         docker_host: docker_host?,
         docker_tls: docker_tls?,
-        host_id: host_id?,
         port: port?,
         start_concurrency: start_concurrency?,
-        record_prefix: record_prefix?,
-        readiness: readiness?,
-        ready_timeout: ready_timeout?,
         simulated: simulated?,
-        reconcile_interval: reconcile_interval?,
-        reconcile_grace: reconcile_grace?,
     })
 }
 
@@ -93,25 +80,7 @@ fn start_concurrency(check: &mut Check, kind: Option<EngineKind>, slots: Option<
     Some(computed)
 }
 
-/// Part of records and labels, so it is held to what every store takes.
-fn host_id(text: &str) -> Result<String, String> {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-    if text.is_empty() || text.len() > HOST_ID_CHARS_MAX || !text.chars().all(plain) {
-        return Err(format!("must be 1 to {HOST_ID_CHARS_MAX} letters, digits, dots, dashes or underscores"));
-    }
-    Ok(text.to_owned())
-}
-
-/// Braces would make the prefix a Redis hash tag, and all records one slot of a cluster.
-fn record_prefix(text: &str) -> Result<String, String> {
-    let prefix = parse::text(text)?;
-    if prefix.contains(['{', '}']) {
-        return Err("must not hold braces: they are Redis hash tags".to_owned());
-    }
-    Ok(prefix)
-}
-
-fn simulated(check: &mut Check) -> Option<SimulatedSettings> {
+fn simulated(check: &mut Check) -> Option<SimulatedConfig> {
     let latency = check.parsed("simulated-latency", parse::latency);
     let failures = check.parsed("simulated-failures", parse::share);
     let errors = check.parsed("simulated-errors", parse::share);
@@ -123,5 +92,5 @@ fn simulated(check: &mut Check) -> Option<SimulatedSettings> {
         check.refuse("simulated-errors", format!("must not be more than 1 together with {failures}"));
     }
     let (latency_min, latency_max) = latency?;
-    Some(SimulatedSettings { latency_min, latency_max, failures: failures?, errors: errors?, seed: seed? })
+    Some(SimulatedConfig { latency_min, latency_max, failures: failures?, errors: errors?, seed: seed? })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::engine::Readiness;
 use crate::faults::Point;
-use crate::settings::secret::without_credentials;
+use crate::secret::without_credentials;
 use crate::settings::shape::{LONGEST, size_text};
 use crate::settings::url::host_and_port;
 

@@ -2,29 +2,27 @@
 
 use std::path::Path;
 
-use super::{Check, Read, tls};
-use crate::settings::RedisSettings;
-use crate::settings::file::read_text;
+use super::check::{Check, Read};
+use super::tls;
+use crate::redis::config::{Config, read_password};
+use crate::secret::Secret;
+use crate::secret::{of_broken_url, of_missing_file};
 use crate::settings::redis_url::RedisUrl;
-use crate::settings::secret::{of_broken_url, of_missing_file};
 use crate::tls::Tls;
 
-/// No password is longer; a larger file is a mistake in the path.
-const PASSWORD_BYTES_MAX: u64 = 16 << 10;
-
-pub(super) fn settings(check: &mut Check) -> Option<RedisSettings> {
+pub(super) fn settings(check: &mut Check) -> Option<Config> {
     let url = url(check);
     let password = password_in_file(check);
     let tls = redis_tls(check, url.as_ref());
     let (mut url, password) = (url?, password?);
     let password_file = password.is_some().then(|| check.text_of("redis-password-file"));
     match password {
-        Some(_) if url.has_password() => {
+        Some(_) if url.password.is_some() => {
             let file = check.quoted("redis-password-file");
             check.refuse("redis-url", format!("holds a password, and so does {file}; remove one of them"));
         }
-        Some(password) => url.set_password(password),
-        None if url.has_user() && !url.has_password() => {
+        Some(password) => url.password = Some(password),
+        None if url.user.is_some() && url.password.is_none() => {
             // What stands for a user may be a password without its colon.
             check.show("redis-url", of_broken_url(&check.text_of("redis-url")));
             check.refuse(
@@ -35,14 +33,11 @@ pub(super) fn settings(check: &mut Check) -> Option<RedisSettings> {
         }
         None => {}
     }
-    check.show("redis-url", url.display());
-    Some(RedisSettings {
-        display_url: url.display(),
-        url: url.client(),
-        password_file,
-        tls: tls?,
-        is_local: url.is_local(),
-    })
+    let display_url = url.display();
+    check.show("redis-url", display_url.as_str());
+    let RedisUrl { address, database, user, password, .. } = url;
+    let password = password.map(Secret::new);
+    Some(Config { display_url, address, database, user, password, password_file, tls: tls? })
 }
 
 fn redis_tls(check: &mut Check, url: Option<&RedisUrl>) -> Read<Option<Tls>> {
@@ -87,18 +82,4 @@ fn password_in_file(check: &mut Check) -> Read<Option<String>> {
 
 fn password(path: &str) -> Result<Option<String>, String> {
     if path == "none" { Ok(None) } else { read_password(path).map(Some) }
-}
-
-/// The password in a file. Errors are the rest of a sentence and name nothing of its contents.
-pub fn read_password(path: &str) -> Result<String, String> {
-    let text = read_text(path, PASSWORD_BYTES_MAX)?;
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    let password = line.strip_suffix('\r').unwrap_or(line);
-    if password.is_empty() {
-        return Err("holds no password: the file is empty".to_owned());
-    }
-    if password.contains('\n') {
-        return Err("holds more than one line; a password is one line".to_owned());
-    }
-    Ok(password.to_owned())
 }

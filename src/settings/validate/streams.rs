@@ -1,7 +1,7 @@
 //! The streams, the group and the keys beside them.
 
-use super::Check;
-use crate::settings::{OutcomeFields, StreamSettings};
+use super::check::Check;
+use crate::stream::config::{Config, OutcomeFields};
 
 /// The label of the original worker in its offset store; it stays the same whatever the stream is called.
 const LABEL: &str = "startjobs";
@@ -9,7 +9,7 @@ const LABEL: &str = "startjobs";
 /// The keys that hang on the jobs stream's name.
 const BESIDE_JOBS: &[&str] = &["verified", "attempts", "sweep", "replicas", "paused", "ledgers"];
 
-pub(super) fn settings(check: &mut Check) -> Option<StreamSettings> {
+pub(super) fn settings(check: &mut Check) -> Option<Config> {
     let jobs = stream(check, "jobs-stream");
     let results = stream(check, "results-stream");
     let dead = dead(check, jobs.as_deref());
@@ -28,7 +28,7 @@ pub(super) fn settings(check: &mut Check) -> Option<StreamSettings> {
     let names =
         [("jobs-stream", &jobs), ("results-stream", &results), ("dead-stream", &dead), ("offset-key", &offset_key)];
     all_different(check, &names.map(|(name, key)| (name, key.as_deref())));
-    Some(StreamSettings {
+    Some(Config {
         jobs: jobs?,
         results: results?,
         dead: dead?,

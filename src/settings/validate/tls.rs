@@ -1,7 +1,7 @@
 //! The files of an encrypted connection. Nothing here may put their contents into a problem.
 
-use super::{Check, Read};
-use crate::settings::file::read_bytes;
+use super::check::{Check, Read};
+use crate::files::read_bytes;
 use crate::tls::{FileError, Identity, Peer, Roots, Tls, certificates, private_key};
 
 /// A system's whole list of authorities is a quarter of this.

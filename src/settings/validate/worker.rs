@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::Check;
-use crate::settings::WorkerSettings;
+use super::check::Check;
+use crate::worker::config::Config;
 
 /// How many times its slots a replica lets back off, unless told otherwise.
 const BACKING_OFF_PER_SLOT: usize = 4;
 
-pub(super) fn settings(check: &mut Check) -> Option<WorkerSettings> {
+pub(super) fn settings(check: &mut Check) -> Option<Config> {
     let slots = check.number("slots");
     let claim_idle = check.duration("claim-idle");
     let sweep_interval = check.duration("sweep-interval");
@@ -49,7 +49,7 @@ pub(super) fn settings(check: &mut Check) -> Option<WorkerSettings> {
         ("consumer-idle", consumer_idle),
         "a consumer would be removed before it counts as dead",
     );
-    Some(WorkerSettings {
+    Some(Config {
         slots: slots?,
         claim_idle: claim_idle?,
         sweep_interval: sweep_interval?,

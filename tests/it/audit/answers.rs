@@ -58,7 +58,7 @@ async fn a_success_whose_container_was_never_started_is_caught() {
     settle_as(&world, "game", &job, invented).await;
     assert_only(&audited(&world).await, Kind::SuccessWithoutContainer, &job);
     // A log that has lost its beginning cannot tell, and says so.
-    let log = format!("{}sim:log", world.settings.engine.record_prefix);
+    let log = format!("{}sim:log", world.settings.start.record_prefix);
     world.redis(&["XDEL", &log, &world.entries(&log).await[0].id]).await;
     let report = audited(&world).await;
     assert_clean(&report);
@@ -68,7 +68,7 @@ async fn a_success_whose_container_was_never_started_is_caught() {
 /// Starts a container by hand, as the simulated engine stores it.
 async fn start_container(world: &World, game: &str, job: &str) -> String {
     let id = format!("simulated.rtm-{game}.0123456789ab");
-    let prefix = &world.settings.engine.record_prefix;
+    let prefix = &world.settings.start.record_prefix;
     let labels = format!(r#"["1","default","docker.io/galaxy/engine:1","careless","{job}"]"#);
     let text = format!("{id} {game} running 1700000000000 {labels}");
     world.redis(&["SET", &format!("{prefix}sim:{{rtm-{game}}}"), &text]).await;
@@ -78,7 +78,7 @@ async fn start_container(world: &World, game: &str, job: &str) -> String {
 }
 
 async fn write_record(world: &World, game: &str, state: &str, container: &str, source: &str, condemned: &str) {
-    let prefix = &world.settings.engine.record_prefix;
+    let prefix = &world.settings.start.record_prefix;
     let record = format!(
         r#"{{"fence":1,"lease_until_ms":0,"updated_at_ms":1,"attempt":1,"state":"{state}","image_ref":"docker.io/galaxy/engine:1","stream":"{}","source_ref":"{source}","op_source":"","owner":"careless","host":"default","engine":"simulated","condemned":"{condemned}","container_id":"{container}"}}"#,
         world.settings.stream.jobs

@@ -281,7 +281,7 @@ async fn forged_outcomes_and_two_containers_of_one_game_are_caught() {
     world.at_rest().await;
     publish(&world, "game", "99999999999999-1").await;
     publish(&world, "game", "whatever").await;
-    let log = format!("{}sim:log", world.settings.engine.record_prefix);
+    let log = format!("{}sim:log", world.settings.start.record_prefix);
     // The engine's own form: the game's container is in it, and a second one is what is forged.
     let own = world.redis(&["GET", "rtm:sim:{rtm-game}"]).await.as_string().expect("a container");
     let id = own.split(' ').next().expect("split answers at least one");

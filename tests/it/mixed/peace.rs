@@ -119,7 +119,7 @@ pub(super) async fn judged(stage: &Stage, world: &mut World) {
     // No group that a script makes for the length of its call has stayed.
     let groups = world.redis(&["XINFO", "GROUPS", &world.settings.stream.jobs]).await.into_array();
     assert_eq!(groups.len(), 1, "seed {}: {groups:?}", stage.seed);
-    let log = format!("{}sim:log", world.settings.engine.record_prefix);
+    let log = format!("{}sim:log", world.settings.start.record_prefix);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let log = world.lobby.entries(&log).await.expect("the simulated engine's log");
     let log: Vec<Entry> = log

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use startjobs::embedded::redis_server::RedisServer;
 use startjobs::lobby::client::Lobby;
 use startjobs::redis::RedisError;
-use startjobs::settings::StreamSettings;
+use startjobs::stream;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -69,7 +69,7 @@ pub(super) struct Disturber<'a> {
     pub(super) stage: &'a Stage,
     pub(super) redis: &'a mut RedisServer,
     pub(super) lobby: &'a Lobby,
-    pub(super) streams: &'a StreamSettings,
+    pub(super) streams: &'a stream::Config,
     pub(super) random: fastrand::Rng,
 }
 
@@ -184,7 +184,7 @@ impl Disturber<'_> {
     }
 
     async fn spoil(&mut self, lasts: Duration) {
-        let StreamSettings { jobs, results, dead, offset_key, .. } = self.streams;
+        let stream::Config { jobs, results, dead, offset_key, .. } = self.streams;
         let hour = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs() / 3_600;
         let (key, kind) = match self.random.u8(0..11) {
             0 => (results.clone(), "list"),

@@ -1,30 +1,32 @@
 //! Passwords reach the client and nothing else.
 
 use proptest::prelude::*;
+use startjobs::redis::Address;
+use startjobs::secret::Secret;
 use startjobs::settings::Settings;
 
 use super::{file, good, problems, shown, sources};
 
 #[test]
 fn redis_urls_reach_the_client_whole_and_are_shown_without_password() {
+    let tcp = |host: &str, port| Address::Tcp { host: host.to_owned(), port };
+    let socket = || Address::Unix("/run/r.sock".into());
     let table = [
-        ("redis://h", "redis://h:6379", "redis://h:6379"),
-        ("REDIS://[::1]:7/3", "redis://[::1]:7/3", "redis://[::1]:7/3"),
-        ("valkey://u:a%40b@h/", "valkey://u:a%40b@h:6379", "valkey://u:***@h:6379"),
-        ("redis://:a@b:c@h:1", "redis://:a%40b%3Ac@h:1", "redis://:***@h:1"),
-        ("rediss://:a@h/1", "rediss://:a@h:6379/1", "rediss://:***@h:6379/1"),
-        ("VALKEYS://u:a@h", "valkeys://u:a@h:6379", "valkeys://u:***@h:6379"),
-        ("redis+unix:///run/r.sock", "redis+unix:///run/r.sock", "redis+unix:///run/r.sock"),
-        (
-            "redis+unix://:x@/run/r.sock",
-            "redis+unix://:x@localhost/run/r.sock",
-            "redis+unix://:***@localhost/run/r.sock",
-        ),
+        ("redis://h", tcp("h", 6_379), None, (None, None), "redis://h:6379"),
+        ("REDIS://[::1]:7/3", tcp("[::1]", 7), Some(3), (None, None), "redis://[::1]:7/3"),
+        ("valkey://u:a%40b@h/", tcp("h", 6_379), None, (Some("u"), Some("a@b")), "valkey://u:***@h:6379"),
+        ("redis://:a@b:c@h:1", tcp("h", 1), None, (None, Some("a@b:c")), "redis://:***@h:1"),
+        ("rediss://:a@h/1", tcp("h", 6_379), Some(1), (None, Some("a")), "rediss://:***@h:6379/1"),
+        ("VALKEYS://u:a@h", tcp("h", 6_379), None, (Some("u"), Some("a")), "valkeys://u:***@h:6379"),
+        ("redis+unix:///run/r.sock", socket(), None, (None, None), "redis+unix:///run/r.sock"),
+        ("redis+unix://:x@/run/r.sock", socket(), None, (None, Some("x")), "redis+unix://:***@localhost/run/r.sock"),
     ];
-    for (given, client, display) in table {
+    for (given, address, database, credentials, display) in table {
         let loaded = good(&[("redis-url", given)], &[]);
-        assert_eq!(loaded.settings.redis.url.expose(), client);
-        assert_eq!(loaded.settings.redis.display_url, display);
+        let redis = &loaded.settings.redis;
+        assert_eq!((&redis.address, redis.database), (&address, database), "{given}");
+        assert_eq!((redis.user.as_deref(), redis.password.as_ref().map(Secret::expose)), credentials, "{given}");
+        assert_eq!(redis.display_url, display);
         assert_eq!(shown(&loaded, "redis-url").0, display);
     }
 }
@@ -40,7 +42,8 @@ fn a_password_in_the_place_of_a_user_is_not_shown() {
 fn a_password_file_is_one_line() {
     let (_directory, path) = file("p/ss w\u{f6}rd\r\n");
     let loaded = good(&[("redis-url", "redis://app@h"), ("redis-password-file", &path)], &[]);
-    assert_eq!(loaded.settings.redis.url.expose(), "redis://app:p%2Fss%20w%C3%B6rd@h:6379");
+    assert_eq!(loaded.settings.redis.user.as_deref(), Some("app"));
+    assert_eq!(loaded.settings.redis.password.as_ref().map(Secret::expose), Some("p/ss w\u{f6}rd"));
     assert_eq!(loaded.settings.redis.display_url, "redis://app:***@h:6379");
     for contents in ["", "\n", "two\nlines\n"] {
         let (_directory, path) = file(contents);
@@ -88,7 +91,7 @@ fn a_value_without_a_secret_is_shown_whole() {
         assert_eq!(shown(&good(&[(name, value)], &[]), name).0, value);
     }
     let loaded = good(&[("redis-url", "redis+unix:///run/redis@1/r.sock")], &[]);
-    assert_eq!(loaded.settings.redis.url.expose(), "redis+unix:///run/redis@1/r.sock");
+    assert_eq!(loaded.settings.redis.address, Address::Unix("/run/redis@1/r.sock".into()));
     for given in ["localhost:6379", "redis-cluster://h:7000", "http://h"] {
         assert_eq!(problems(&[("redis-url", given)], &[])[0].value.as_deref(), Some(given));
     }
@@ -117,7 +120,7 @@ proptest! {
                 prop_assert!(!after.contains('@'), "{}", loaded.settings.redis.display_url);
                 String::new()
             }
-            Ok(loaded) => format!("{:?} {:?} {:?}", loaded, loaded.settings.redis.url, loaded.resolved),
+            Ok(loaded) => format!("{:?} {:?} {:?}", loaded, loaded.settings.redis, loaded.resolved),
             Err(_) if is_host => String::new(),
             Err(report) => format!("{report} {report:?}"),
         };

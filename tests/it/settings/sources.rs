@@ -2,23 +2,26 @@
 
 use std::time::Duration;
 
-use startjobs::engine::Readiness;
+use startjobs::engine::{EngineKind, Readiness};
+use startjobs::redis::Address;
 use startjobs::settings::flags;
 use startjobs::settings::table::Group;
-use startjobs::settings::{EngineKind, Loaded, OutcomeFields, Settings};
+use startjobs::settings::{Loaded, Settings};
+use startjobs::stream::OutcomeFields;
 
 use super::{file, good, problems, shown, sources};
 
 #[test]
 fn the_defaults_mean_what_they_say() {
     let Loaded { settings, .. } = good(&[], &[]);
-    assert_eq!(settings.redis.url.expose(), "redis://127.0.0.1:6379");
+    assert_eq!(settings.redis.address, Address::Tcp { host: "127.0.0.1".to_owned(), port: 6_379 });
+    assert_eq!(settings.redis.display_url, "redis://127.0.0.1:6379");
     assert_eq!(settings.stream.offset_key, "rtmanager:stream_offsets:startjobs");
     assert_eq!(settings.stream.outcome_fields, OutcomeFields::Extended);
     assert_eq!(settings.stream.max_field_bytes, 64 * 1024);
     assert_eq!(settings.worker.renewal_interval(), Duration::from_secs(5) / 3);
     assert_eq!(settings.engine.kind, EngineKind::Docker);
-    assert_eq!(settings.engine.readiness, Readiness::Tcp);
+    assert_eq!(settings.start.readiness, Readiness::Tcp);
     assert_eq!(settings.http_addr, None);
 }
 
@@ -43,7 +46,7 @@ fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
 
 #[test]
 fn what_leaves_this_machine_is_told_from_what_does_not() {
-    let local = |url| good(&[("redis-url", url)], &[]).settings.redis.is_local;
+    let local = |url| good(&[("redis-url", url)], &[]).settings.redis.address.is_local();
     for url in
         ["redis://127.0.0.1", "redis://127.9.9.9", "redis://[::1]:7", "redis://LOCALHOST", "redis+unix:///r.sock"]
     {
@@ -89,7 +92,7 @@ fn computed_defaults_follow_what_they_are_computed_from() {
 
 #[test]
 fn good_values_of_every_form() {
-    let readiness = |text| good(&[("readiness", text)], &[]).settings.engine.readiness;
+    let readiness = |text| good(&[("readiness", text)], &[]).settings.start.readiness;
     assert_eq!(readiness("health"), Readiness::Health);
     assert_eq!(readiness("http:/healthz"), Readiness::Http("/healthz".into()));
     let latency = |text| good(&[("simulated-latency", text)], &[]).settings.engine.simulated;

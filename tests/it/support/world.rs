@@ -247,13 +247,13 @@ impl World {
 
     /// What the simulated engine wrote down, checked: never two running containers of one game.
     pub async fn sim_log(&self) -> SimLog {
-        let log = format!("{}sim:log", self.settings.engine.record_prefix);
+        let log = format!("{}sim:log", self.settings.start.record_prefix);
         SimLog::read(&self.entries(&log).await)
     }
 
     /// Takes a game's container away, as an operator would, and lets the engine log it. Answers its id.
     pub async fn remove_container(&self, game: &str) -> String {
-        let prefix = &self.settings.engine.record_prefix;
+        let prefix = &self.settings.start.record_prefix;
         let name = format!("{prefix}sim:{{rtm-{game}}}");
         let container = self.redis(&["GET", &name]).await.as_string().expect("the game has a container");
         let id = container.split(' ').next().expect("split answers at least one");

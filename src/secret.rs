@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use super::Secret;
-
-/// What stands wherever a secret would.
+/// What is shown instead of a secret.
 pub const STARS: &str = "***";
+
+/// A text that is never printed: its `Debug` and `Display` show stars.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
 
 impl Secret {
     /// A text that is from now on never printed.
@@ -100,7 +102,7 @@ fn is_number(text: &str) -> bool {
 
 /// What may be shown of a text that was meant to be a URL with a password, and is none: the scheme, the host, and what
 /// cannot be a password.
-pub(super) fn of_broken_url(text: &str) -> String {
+pub fn of_broken_url(text: &str) -> String {
     let is_scheme = |text: &str| {
         text.starts_with(|letter: char| letter.is_ascii_alphabetic())
             && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
@@ -128,7 +130,7 @@ pub(super) fn of_broken_url(text: &str) -> String {
 }
 
 /// What may be shown of the name of a file with a secret that cannot be read: people write the secret itself there.
-pub(super) fn of_missing_file(text: &str) -> String {
+pub fn of_missing_file(text: &str) -> String {
     let is_path = ["/", "./", "../", "~/"].iter().any(|begin| text.starts_with(begin));
     if is_path { without_credentials(text) } else { STARS.to_owned() }
 }
