@@ -172,7 +172,8 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    /// A later attempt may have adopted the container, or it is to be removed: by whoever condemned it, or as a stray.
+    /// A later attempt may have adopted the container, or it will be removed: by the attempt that condemned it, or as a
+    /// stray.
     async fn nothing_accounts_for(&self, container: &Running, entry: &Entry) -> Result<bool, RedisError> {
         let record = self.record(&container.game).await?.unwrap_or_default();
         let text = |name: &str| record[name].as_str().unwrap_or_default();

@@ -49,7 +49,7 @@ pub struct Options {
 /// Why there is no verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    /// Nobody answers within the time.
+    /// There is no answer within the time.
     #[error("no answer within {0:?}")]
     Silent(Duration),
     /// Redis failed.

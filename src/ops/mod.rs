@@ -77,7 +77,7 @@ impl View {
                 pending: Script::new(include_str!("scripts/pending.lua")),
                 dead: Script::new(include_str!("scripts/dead.lua")),
             }),
-            // As nobody: no call that is made for a consumer is made through this.
+            // Without a consumer: no call of a consumer is made through this.
             as_group: Group::new(&settings.stream, "", Arc::clone(&connection)),
             connection,
         }

@@ -28,7 +28,7 @@ pub struct Overview {
     pub sentence: String,
     /// Everything that is wrong, one sentence each.
     pub problems: Vec<String>,
-    /// Entries that nobody has read yet.
+    /// Entries that no replica has read yet.
     pub waiting: WaitingView,
     /// Entries that replicas hold.
     pub in_flight: Oldest,
@@ -52,7 +52,7 @@ pub struct Overview {
     pub versions: BTreeSet<String>,
     /// Redis.
     pub redis: Server,
-    /// Who has paused the fleet, if somebody has.
+    /// Who has paused the fleet; none while it is not paused.
     pub paused: Option<Pause>,
     /// Alerts that fire or are about to, as far as Redis tells.
     pub alerts: Vec<Raised>,
@@ -90,7 +90,7 @@ pub struct Counts {
     pub running: u64,
     /// Finishing.
     pub draining: u64,
-    /// Not heard of, no goodbye.
+    /// Silent without having signed off.
     pub lost: u64,
     /// Entries that lost or unknown consumers still hold.
     pub stranded: u64,
@@ -103,7 +103,7 @@ pub struct Counts {
 pub struct Lag {
     /// The server's number.
     pub value: Option<u64>,
-    /// The server has one. What scales on it stands still otherwise.
+    /// The server has one. An autoscaler that uses it needs it.
     pub known: bool,
     /// It is our own count; none where one of the two is not known exactly.
     pub agrees: Option<bool>,
@@ -112,13 +112,13 @@ pub struct Lag {
 /// The legacy offset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mirror {
-    /// Where it stands.
+    /// Its value.
     pub id: Option<String>,
     /// Where it must stand; none where nothing exists below the oldest pending entry, or there is no group.
     pub watermark: Option<String>,
     /// It does. None without a group.
     pub exact: Option<bool>,
-    /// Somebody else wrote it.
+    /// Another program wrote it.
     pub foreign: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The sentence that stands first: is the fleet well, and if not, what is wrong.
+//! The first sentence of `status`: is the fleet healthy, and if not, what is wrong.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub(super) fn judge(overview: &mut Overview, wrong_types: &[String], max_run: Du
     overview.problems = problems;
 }
 
-/// Said only when it is wrong: entries wait, nobody holds the fleet, and nobody is there.
+/// Reported only if it is wrong: entries wait, the fleet is not paused, and no replica is there.
 fn unread(overview: &Overview) -> Option<String> {
     let (waiting, in_flight) = (overview.waiting.waiting, overview.in_flight.count);
     if overview.paused.is_some() || overview.replicas.running > 0 || waiting.count + in_flight == 0 {

@@ -61,7 +61,8 @@ const ALLOWED: &[(&str, &str)] = &[
 ];
 
 /// Parts of the source whose comments are read, too.
-const COMMENTED: &[&str] = &["src/contract", "src/embedded", "src/lobby", "src/observe", "src/tls"];
+const COMMENTED: &[&str] =
+    &["src/audit", "src/build", "src/contract", "src/embedded", "src/lobby", "src/observe", "src/ops", "src/tls"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -213,6 +214,16 @@ fn no_document_has_a_forbidden_word() {
         }
     }
     found.is_nothing();
+}
+
+#[test]
+fn the_readme_has_two_screens_and_leads_everywhere() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    assert!(readme.lines().count() <= 120, "it has grown: {} lines", readme.lines().count());
+    for (name, _) in files("docs") {
+        let is_one_of_many = name.starts_with("docs/decisions/") && name != "docs/decisions/README.md";
+        assert!(is_one_of_many || readme.contains(&format!("({name}")), "README.md does not link {name}");
+    }
 }
 
 #[test]

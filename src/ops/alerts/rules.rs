@@ -32,7 +32,7 @@ pub struct Limit {
 }
 
 impl Rule {
-    /// What decides it, and what stands beside the value that was found.
+    /// What decides it, and the limit that is shown beside the value.
     pub fn limit(&self) -> Limit {
         self.limits[0]
     }
@@ -67,7 +67,7 @@ const fn is(metric: &'static str, value: f64) -> Limit {
 const PAUSED: Limit = is("startjobs_paused", 1.0);
 const START: &str = "process_start_time_seconds";
 
-/// Nobody is there.
+/// No replica is there.
 pub const NO_REPLICAS: Rule = Rule {
     name: "NoReplicas",
     severity: "critical",
@@ -77,7 +77,7 @@ pub const NO_REPLICAS: Rule = Rule {
     windows_min: &[60],
 };
 
-/// Somebody has died.
+/// A replica has died.
 pub const REPLICA_LOST: Rule = Rule {
     name: "ReplicaLost",
     severity: "warning",
@@ -97,7 +97,7 @@ pub const BACKLOG_GROWING: Rule = Rule {
     windows_min: &[10],
 };
 
-/// Somebody waits too long.
+/// A job waits too long.
 pub const OLDEST_WAITING: Rule = Rule {
     name: "OldestWaitingTooOld",
     severity: "critical",
@@ -127,7 +127,7 @@ pub const CLAIM_STORM: Rule = Rule {
     windows_min: &[10],
 };
 
-/// What scales on the lag stands still.
+/// An autoscaler that uses the lag does not work.
 pub const LAG_UNKNOWN: Rule = Rule {
     name: "LagUnknown",
     severity: "info",
@@ -193,7 +193,7 @@ pub const MIRROR_HELD: Rule = Rule {
     windows_min: &[],
 };
 
-/// Somebody else is at work.
+/// Another worker writes the offset.
 pub const FOREIGN_OFFSET: Rule = Rule {
     name: "ForeignOffset",
     severity: "critical",

@@ -46,7 +46,7 @@ pub(super) async fn docker(settings: &Config, image: Option<&str>, limit: Durati
     findings
 }
 
-/// Whoever reaches an engine that asks for nothing is root there.
+/// Everyone who reaches an engine without authentication has root rights there.
 fn encryption(host: &str, tls: Option<&Tls>) -> Finding {
     const ABOUT: &str = "docker-tls";
     match tls {

@@ -16,11 +16,11 @@ use crate::stream::entry_id::EntryId;
 
 pub use super::scan::Bound;
 
-/// Where an entry stands.
+/// What has happened to an entry so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// Nobody has read it yet.
+    /// No replica has read it yet.
     Waiting,
     /// A replica holds it.
     Pending,
@@ -45,7 +45,7 @@ pub struct EntryStory {
     pub entry_id: String,
     /// In one sentence.
     pub sentence: String,
-    /// Where it stands.
+    /// What has happened to it so far.
     pub stage: Stage,
     /// When it was appended, Unix milliseconds.
     pub appended_at_ms: u64,

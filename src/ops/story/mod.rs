@@ -109,7 +109,7 @@ impl View {
     }
 }
 
-/// A record as it stands in Redis.
+/// A record as Redis holds it.
 #[derive(Deserialize)]
 struct Told {
     fence: u64,
