@@ -32,9 +32,9 @@ fn every_refusal_names_what_to_check() {
     let settings = with_url(&ours[1..], &url);
     refused(&settings, "name its authority with redis-tls-ca-file");
     let settings = with_url(&ours, &format!("rediss://127.0.0.1:{port}"));
-    refused(&settings, "for another name than the host that was asked for; check redis-url");
+    refused(&settings, "for another name than the requested host; check redis-url");
     let settings = with_url(&ours[..1], &url);
-    refused(&settings, "demands a client certificate; set redis-tls-cert-file and redis-tls-key-file");
+    refused(&settings, "requires a client certificate; set redis-tls-cert-file and redis-tls-key-file");
     let mut settings = with_url(&others.settings("redis"), &url);
     settings[0].1 = certificates.path("ca.pem");
     refused(&settings, "does not accept our certificate; check redis-tls-cert-file");
@@ -52,7 +52,7 @@ fn a_server_of_tls_1_2_is_reached_and_refuses_in_its_own_way() {
     assert!(output.status.success(), "{}", said(&output));
     let bare: Vec<_> =
         ours.iter().filter(|(name, _)| !name.contains("cert") && !name.contains("key")).cloned().collect();
-    refused(&bare, "demands a client certificate; set redis-tls-cert-file");
+    refused(&bare, "requires a client certificate; set redis-tls-cert-file");
 }
 
 #[tokio::test]
