@@ -119,7 +119,7 @@ pub fn of_broken_url(text: &str) -> String {
     if rest.is_empty() || is_path || is_server(rest) {
         return format!("{scheme}://{rest}");
     }
-    // A password stands where the port belongs, or after it.
+    // A password is in the place of the port, or after it.
     let end = rest.find(|letter: char| !is_name(letter.encode_utf8(&mut [0; 4]))).unwrap_or(rest.len());
     let (host, more) = rest.split_at(end);
     match more.chars().next() {

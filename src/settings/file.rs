@@ -15,7 +15,7 @@ use crate::secret::without_credentials;
 /// Larger is no settings file, but a mistake in the path.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// What stands in the file.
+/// What the file holds.
 pub(super) struct Contents {
     pub(super) values: BTreeMap<&'static str, Raw>,
     pub(super) problems: Vec<Problem>,

@@ -60,7 +60,7 @@ fn write_printable(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     })
 }
 
-/// All problems of one attempt to load the settings, in table order. Whoever prints it exits with
+/// All problems of one attempt to load the settings, in table order. A program that prints it exits with
 /// [`Report::EXIT_CODE`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {

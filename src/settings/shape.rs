@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// No duration may be longer: adding a larger one to a clock could overflow, and nobody means it.
+/// No duration may be longer: adding a larger one to a clock could overflow, and it can only be a mistake.
 pub const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The form of one setting's text, with its limits.

@@ -27,7 +27,7 @@ const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
 
 /// All that was given, before anything of it is understood.
 pub(super) struct Collected {
-    /// The text of every setting, save those whose default is computed and that nobody set.
+    /// The text of every setting, except those that were not given and have a computed default.
     pub(super) values: BTreeMap<&'static str, Raw>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
@@ -119,7 +119,7 @@ impl Sources {
         None
     }
 
-    /// Defaults for what nobody set.
+    /// Defaults for what was not given.
     fn fill_in(&self, collected: &mut Collected) {
         if !collected.values.contains_key("docker-host") {
             let raw = self

@@ -1,6 +1,6 @@
 //! The parts that all our URLs share: host and port, and percent-encoding of credentials.
 //!
-//! Errors never quote what they were given: it may be a password that stands where a host belongs.
+//! Errors never quote what they were given: it may be a password in the place of a host.
 
 use std::fmt::Write as _;
 use std::net::Ipv6Addr;

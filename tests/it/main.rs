@@ -54,6 +54,8 @@ mod observability;
 mod tidy;
 // the words of documents, help and log lines
 mod prose;
+// rules about which file may name what
+mod tidy_imports;
 // claims, suspects, orphans, janitor, reconciler
 mod recovery;
 // who is dead, what a death counts, who may claim

@@ -94,7 +94,7 @@ fn root() -> &'static Path {
 }
 
 /// The files under a folder with one of these extensions, by their path from the root, and their text.
-fn files(folder: &str, extensions: &[&str]) -> Vec<(String, String)> {
+pub fn files(folder: &str, extensions: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -118,7 +118,8 @@ fn code() -> Vec<(String, String)> {
     [files("src", &["rs", "lua"]), files("tests", &["rs"])].concat()
 }
 
-fn document(name: &str) -> String {
+/// A file by its path from the root.
+pub fn document(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 

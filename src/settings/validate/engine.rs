@@ -30,7 +30,7 @@ pub(super) fn settings(check: &mut Check, slots: Option<usize>) -> Option<Config
 }
 
 fn docker_host(check: &mut Check, kind: Option<EngineKind>) -> Option<String> {
-    // DOCKER_HOST was set for other programs; where no Docker is used, a form we do not support harms nobody.
+    // DOCKER_HOST was set for other programs: without Docker, a form that we do not support does no harm.
     if is_dockers_own(&check.origin("docker-host")) && kind != Some(EngineKind::Docker) {
         return Some(without_credentials(&check.text_of("docker-host")));
     }

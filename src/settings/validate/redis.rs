@@ -23,7 +23,7 @@ pub(super) fn settings(check: &mut Check) -> Option<Config> {
         }
         Some(password) => url.password = Some(password),
         None if url.user.is_some() && url.password.is_none() => {
-            // What stands for a user may be a password without its colon.
+            // What looks like a user may be a password without its colon.
             check.show("redis-url", of_broken_url(&check.text_of("redis-url")));
             check.refuse(
                 "redis-url",
@@ -48,7 +48,7 @@ fn redis_tls(check: &mut Check, url: Option<&RedisUrl>) -> Read<Option<Tls>> {
         return files.read(check).map(Some);
     }
     let Some(name) = files.given(check) else { return Some(None) };
-    // The URL is not quoted: what stands for its user may be a password.
+    // The URL is not quoted: what looks like its user may be a password.
     check.refuse(
         name,
         "is for an encrypted connection, but redis-url is not encrypted; write rediss:// there, or unset this",
