@@ -5,14 +5,15 @@ use std::io::{IsTerminal, Write as _, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgMatches, Command};
+use clap::Args;
 
-use super::operate::{self, Colour, Session, paint};
-use super::{common, exit};
+use super::exit;
+use super::output::{self, Colour, paint};
+use super::session::{FleetArgs, Session};
 use crate::ops::alerts::Raised;
 use crate::ops::backlog::COUNTED_MAX;
 use crate::ops::overview::Overview;
-use crate::ops::printable::{printable, span};
+use crate::ops::printable::{self, printable, span};
 use crate::ops::verdict::Health;
 use crate::redis::RedisError;
 
@@ -21,27 +22,30 @@ const EXAMPLES: &str = "Examples:
   startjobs status --watch 1s
   startjobs status --json | jq .waiting.count";
 
-const NOTES: &str = "The first line says whether anything is wrong. What waits is our own count; `>= N` is a lower bound, where an
-exact count would take too long. The lag is what Redis itself says, which may be unknown or wrong.
+const NOTES: &str = "The first line says whether anything is wrong. `waiting` is counted by this command; `>= N` is a lower bound, where an
+exact count would take too long. `lag` is Redis's own figure, which may be unknown or wrong.
 
-Exit codes: 0 shown, whatever it shows (`startjobs check` judges); 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
+Exit codes: 0 shown, whatever the state (`startjobs check` judges it); 2 usage; 69 Redis is unavailable; 78 a setting is
+wrong.";
 
-/// The command and its flags.
-pub fn command() -> Command {
-    Command::new("status")
-        .about("Show how the fleet is doing")
-        .before_help(EXAMPLES)
-        .after_help(NOTES)
-        .arg(operate::duration("watch", "Show it again and again, this often"))
-        .arg(operate::json_flag())
-        .args(operate::args())
+/// Show how the fleet is doing
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+pub(super) struct StatusArgs {
+    /// Show it repeatedly, at this interval
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    watch: Option<Duration>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let json = matches.get_flag("json");
-    let watch = matches.get_one::<Duration>("watch").copied();
-    Session::run(matches, async |session| match watch {
+pub(super) fn run(args: StatusArgs) -> ExitCode {
+    let json = args.json;
+    Session::run(args.fleet, async |session| match args.watch {
         None => once(session, json).await,
         Some(interval) => again_and_again(session, json, interval).await,
     })
@@ -54,7 +58,7 @@ async fn look(session: &Session) -> Result<Overview, RedisError> {
 async fn once(session: &Session, json: bool) -> u8 {
     match look(session).await {
         Ok(overview) => {
-            common::print(&shown(&overview, json));
+            output::print(&shown(&overview, json));
             exit::DONE
         }
         Err(error) => session.failed(&error),
@@ -74,7 +78,7 @@ async fn again_and_again(session: &Session, json: bool, interval: Duration) -> u
                     (false, false) => "\n",
                 };
                 let text = format!("{before}{}", shown(&overview, json));
-                // Whoever reads has seen enough: `startjobs status --watch 1s | head`.
+                // The reader has seen enough: `startjobs status --watch 1s | head`.
                 if stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()).is_err() {
                     return exit::DONE;
                 }
@@ -87,7 +91,7 @@ async fn again_and_again(session: &Session, json: bool, interval: Duration) -> u
 }
 
 fn shown(overview: &Overview, json: bool) -> String {
-    if json { operate::json(overview) } else { text(overview) }
+    if json { printable::json(overview) } else { text(overview) }
 }
 
 fn text(overview: &Overview) -> String {
@@ -111,7 +115,7 @@ fn text(overview: &Overview) -> String {
     if let Some(alerts) = alerts(overview) {
         lines.push(("alerts", alerts));
     }
-    format!("{}\n\n{}", paint(&overview.sentence, colour), common::aligned(&lines))
+    format!("{}\n\n{}", paint(&overview.sentence, colour), output::aligned(&lines))
 }
 
 /// Said only when there is something to say.
