@@ -228,7 +228,7 @@ fn the_readme_has_two_screens_and_leads_everywhere() {
 
 #[test]
 fn no_help_has_a_forbidden_word() {
-    let reference = cli::man::markdown();
+    let reference = cli::man::markdown(cli::command());
     assert!(reference.contains("## startjobs worker"), "it is the reference");
     let mut found = Found::default();
     for paragraph in reference.split("\n\n") {
