@@ -164,8 +164,12 @@ fn raw_literal(text: &str) -> Option<(&str, &str)> {
 /// A character literal at the beginning, and what follows; a lifetime is none.
 fn character(text: &str) -> Option<&str> {
     let inside = text.strip_prefix('\'')?;
-    let length = if inside.starts_with('\\') { inside[1..].find('\'')? + 1 } else { inside.chars().next()?.len_utf8() };
-    inside[length..].strip_prefix('\'')
+    let Some(escaped) = inside.strip_prefix('\\') else {
+        return inside[inside.chars().next()?.len_utf8()..].strip_prefix('\'');
+    };
+    // The escaped character may itself be a quote.
+    let after = &escaped[escaped.chars().next()?.len_utf8()..];
+    after.split_once('\'').map(|(_, after)| after)
 }
 
 /// A string literal after its first quote, its line breaks joined, and what follows.
