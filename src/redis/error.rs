@@ -87,7 +87,7 @@ const PERMANENT: [(&str, &str); 3] = [
     ("invalid DB index", "the server has no database of this number; correct it in redis-url"),
     (
         "SELECT is not allowed in cluster mode",
-        "it is a node of a Redis Cluster, which this version does not support; name a single server in redis-url",
+        "it is a node of a Redis Cluster, which this version cannot use; name a single server in redis-url",
     ),
 ];
 

@@ -15,7 +15,7 @@ pub enum Danger {
     #[error("redis {0} is older than 6.2: upgrade it")]
     TooOld(String),
     /// Its keys are spread over nodes, and a script may touch only those of one.
-    #[error("a node of a Redis Cluster, which this version does not support: name a single server in redis-url")]
+    #[error("a node of a Redis Cluster, which this version cannot use: name a single server in redis-url")]
     Cluster,
     /// Keys may vanish when memory runs out.
     #[error("maxmemory-policy is {0}: set it to noeviction, or Redis may remove the streams when memory is full")]

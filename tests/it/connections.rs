@@ -136,13 +136,10 @@ async fn a_node_of_a_cluster_is_refused() {
     let url = world.redis.url();
     let number = world.replica(&[]);
     let said = refuses(&mut world, number).await;
-    assert!(
-        said.contains(&format!("{url} is a node of a Redis Cluster, which this version does not support")),
-        "{said}"
-    );
+    assert!(said.contains(&format!("{url} is a node of a Redis Cluster, which this version cannot use")), "{said}");
     let number = world.replica(&[("redis-url", &format!("{url}/1"))]);
     let said = refuses(&mut world, number).await;
-    assert!(said.contains("a node of a Redis Cluster, which this version does not support"), "{said}");
+    assert!(said.contains("a node of a Redis Cluster, which this version cannot use"), "{said}");
 }
 
 #[tokio::test]

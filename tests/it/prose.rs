@@ -274,8 +274,9 @@ fn no_text_of_the_program_has_a_forbidden_word() {
 
 #[test]
 fn literals_and_comments_are_told_apart_and_words_are_whole() {
-    let source =
-        Source::read("// a \"b\"\nlet c = ('\"', \"d\\\n   e \\\"f\\\"\", r#\"g \"h\" \"#, 'x'); fn i<'a>() {} // j\n");
+    let source = Source::read(
+        "// a \"b\"\nlet c = ('\"', '\\'', \"d\\\n   e \\\"f\\\"\", r#\"g \"h\" \"#, 'x'); fn i<'a>() {} // j\n",
+    );
     assert_eq!(source.literals, ["d    e \"f\"", "g \"h\" "]);
     assert_eq!(source.comments, ["// a \"b\"", "// j"]);
     assert_eq!(forbidden("Nobody\n  knows; it understands"), ["nobody"]);
