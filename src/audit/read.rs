@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
                 claim_idle_ms = claim_idle_ms.max(own);
             }
         }
-        // The longest of those that live: until it has passed, nobody need have claimed.
+        // The longest of the live replicas: until it has passed, no replica need have claimed.
         self.facts.claim_idle_ms = claim_idle_ms.unwrap_or(ours);
         Ok(())
     }

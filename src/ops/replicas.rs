@@ -16,7 +16,7 @@ pub enum State {
     Running,
     /// It finishes what it has.
     Draining,
-    /// It has not been heard of for claim idle and has not said goodbye.
+    /// It has been silent for claim idle and has not signed off.
     Lost,
     /// A consumer of the group without a presence record.
     Unknown,

@@ -100,7 +100,7 @@ pub fn no_redis(url: &str, error: &str) -> Finding {
     )
 }
 
-/// Is what goes over the network to Redis for everybody to read?
+/// Can others read the traffic to Redis?
 pub fn encryption(redis: &Config) -> Finding {
     const ABOUT: &str = "redis-tls";
     match &redis.tls {
