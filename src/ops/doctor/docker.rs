@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::engine::config::Config;
 use crate::ops::printable::printable;
 use crate::tls::{Tls, docker_client};

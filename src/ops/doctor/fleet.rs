@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::ops::View;
 use crate::ops::backlog::COUNTED_MAX;
 use crate::ops::look::Look;

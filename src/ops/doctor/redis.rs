@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::ops::View;
 use crate::redis::RedisError;
 use crate::redis::server::{Danger, dangers};

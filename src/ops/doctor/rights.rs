@@ -1,6 +1,6 @@
 //! What the user may do: asked of the server (7.0 and later), or tried with commands that change nothing.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::ops::View;
 use crate::ops::printable::printable;
 use crate::redis::{Kind, RedisError};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::process::geteuid;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::secret::STARS;
 use crate::settings::{Origin, ResolvedSetting};
 
