@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The group that scripts make for a moment to see which entries exist.
+pub const PROBE_GROUP: &str = "startjobs:probe";
+
 /// The streams, the group and the keys beside them.
 #[derive(Debug, Clone)]
 pub struct Config {

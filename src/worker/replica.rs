@@ -32,6 +32,7 @@ use crate::start::reconcile::Reconciler;
 use crate::stream::claim::Aim;
 use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::Fetcher;
+use crate::stream::presence::About;
 use crate::stream::read::Reader;
 use crate::stream::settle::Ending;
 use crate::stream::settle::IndexMark;
@@ -165,8 +166,8 @@ pub struct Parts {
     pub settings: Config,
     /// Of the streams: field limits.
     pub stream: stream::Config,
-    /// What stands in the presence record besides the numbers: JSON members without braces.
-    pub about: String,
+    /// What the presence record says besides the numbers.
+    pub about: About,
     /// `docker` or `simulated`: stands in every line about a job.
     pub engine: &'static str,
     /// What is wrong, as known from the start-up.
@@ -192,7 +193,7 @@ pub struct Replica {
     pub(super) faults: Arc<Faults>,
     pub(super) settings: Config,
     pub(super) stream: stream::Config,
-    pub(super) about: String,
+    pub(super) about: About,
     pub(super) engine: &'static str,
     pub(super) conditions: Conditions,
     pub(super) metrics: Arc<Metrics>,
@@ -431,10 +432,17 @@ impl Replica {
         ended
     }
 
-    /// The JSON of the presence record.
-    pub(super) fn presence(&self) -> String {
+    /// What the presence record says of this replica now.
+    pub(super) fn presence(&self) -> About {
         let (slots, in_flight, held) = (self.settings.slots, self.running.len(), self.holdings.len());
         let serves = self.takes_work();
-        format!("{{{},\"serves\":{serves},\"slots\":{slots},\"in_flight\":{in_flight},\"held\":{held}}}", self.about)
+        let number = |count: usize| u64::try_from(count).ok();
+        About {
+            serves: Some(serves),
+            slots: number(slots),
+            in_flight: number(in_flight),
+            held: number(held),
+            ..self.about.clone()
+        }
     }
 }

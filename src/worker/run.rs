@@ -32,6 +32,7 @@ use crate::start::record::Records;
 use crate::start::{Service, StartService};
 use crate::stream::adopt::{Adoption, AdoptionState};
 use crate::stream::fetch::Fetcher;
+use crate::stream::presence::About;
 use crate::stream::read::Reader;
 use crate::stream::{Group, Member};
 
@@ -293,21 +294,20 @@ fn work(settings: &Settings, service: Arc<dyn StartService>, member: Member, met
     }
 }
 
-/// JSON members of the presence record, without braces. Whoever looks from outside may have other settings: what a
-/// reader judges us by stands here.
-fn about(settings: &Settings, engine: &str, host: &str) -> String {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let about = serde_json::json!({
-        "host": host,
-        "pid": std::process::id(),
-        "version": env!("CARGO_PKG_VERSION"),
-        "started_at_ms": now_ms(),
-        "engine": engine,
-        "claim_idle_ms": millis(settings.worker.claim_idle),
-        "max_run_ms": millis(settings.worker.max_run),
-    })
-    .to_string();
-    about.trim_start_matches('{').trim_end_matches('}').to_owned()
+/// What the presence record says of this process from its start to its end. Readers may have other settings: they judge this
+/// replica by its own.
+fn about(settings: &Settings, engine: &str, host: &str) -> About {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).ok();
+    About {
+        host: Some(host.to_owned()),
+        pid: Some(std::process::id().into()),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        started_at_ms: Some(now_ms()),
+        engine: Some(engine.to_owned()),
+        claim_idle_ms: millis(settings.worker.claim_idle),
+        max_run_ms: millis(settings.worker.max_run),
+        ..About::default()
+    }
 }
 
 async fn await_engine(service: &dyn StartService, conditions: &mut Conditions) {
