@@ -1,8 +1,7 @@
 //! The streams, the group and the keys beside them.
 
 use super::check::Check;
-use crate::stream::config::{Config, OutcomeFields};
-use crate::stream::keys::PROBE_GROUP;
+use crate::stream::config::{Config, OutcomeFields, PROBE_GROUP};
 
 /// The label of the original worker in its offset store; it stays the same whatever the stream is called.
 const LABEL: &str = "startjobs";
