@@ -74,7 +74,9 @@ impl Replica {
             // Everything else that has ended by now comes before anything new is begun, so that a batch is all that is ready.
             // Bounded by what is under way.
             let turn = self::turn();
-            event.into_iter().for_each(|event| self.state.route(event, &turn));
+            if let Some(event) = event {
+                self.state.route(event, &turn);
+            }
             while let Some(event) = self.calls.try_ended() {
                 self.state.route(event, &turn);
             }
