@@ -15,6 +15,8 @@ mod refusal;
 pub mod error;
 // what about a server endangers the data
 pub mod server;
+// its clock, between its answers
+pub mod server_clock;
 // arguments and replies
 pub mod value;
 // commands, each with its types

@@ -11,6 +11,7 @@ use super::image_ref::ImageRef;
 use super::text::{Numbers, RecordText, answer_of};
 use super::{Answered, OP_SOURCE};
 use crate::contract::job_result::Answer;
+use crate::redis::server_clock::ServerClock;
 use crate::redis::{Coalescer, Connection, RedisError};
 
 /// The verbs, one in each file, after what they share.
@@ -125,37 +126,6 @@ pub struct FenceToken {
     pub checked_at: Instant,
     /// What the server's clock said then.
     pub clock: ServerClock,
-}
-
-/// An estimate of the server's clock: never ahead of it, and behind it by no more than an answer took to arrive, as long
-/// as both clocks run at the same speed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ServerClock {
-    ms: u64,
-    heard_at: Instant,
-}
-
-impl ServerClock {
-    /// From an answer that has just arrived.
-    pub fn hear(ms: u64) -> Self {
-        Self::hear_at(ms, Instant::now())
-    }
-
-    /// From an answer that arrived at this moment.
-    pub fn hear_at(ms: u64, heard_at: Instant) -> Self {
-        Self { ms, heard_at }
-    }
-
-    /// The estimate now, in Unix milliseconds.
-    pub fn now_ms(self) -> u64 {
-        self.ms_at(Instant::now())
-    }
-
-    /// The estimate at another moment.
-    pub fn ms_at(self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.heard_at);
-        self.ms.saturating_add(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    }
 }
 
 impl FenceToken {

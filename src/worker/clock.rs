@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::start::record::ServerClock;
+use crate::redis::server_clock::ServerClock;
 use crate::stream::entry_id::EntryId;
 
 /// What is heard further ahead than this of what was expected is a step of the server's clock: answers that were under way

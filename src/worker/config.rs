@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{redis, stream};
+use crate::redis;
+use crate::stream;
 
 /// One replica's limits and rhythms.
 #[derive(Debug, Clone)]

@@ -26,7 +26,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // Each module owns its `Config`; what a value is parsed into may be named too.
     ("settings", &SETTINGS),
     ("metrics", &["contract", "engine", "stream", "version"]),
-    ("worker", &["contract", "engine", "faults", "metrics", "redis", "settings", "start", "stream"]),
+    // Knows no kind of job, and no engine.
+    (
+        "worker",
+        &["contract::Fields", "contract::dead_letter", "contract::error_code", "faults", "metrics", "redis", "stream"],
+    ),
+    ("starter", &["contract", "engine", "faults", "metrics", "settings", "start", "stream", "worker"]),
     ("observe", &["contract", "metrics", "ops", "redis", "settings", "stream", "version", "worker"]),
     ("lobby", &["contract", "ops::connect", "redis", "stream"]),
     ("embedded", &["engine::label", "tls"]),
@@ -54,13 +59,13 @@ const SETTINGS: [&str; 12] = [
     "tls",
     "worker::config",
 ];
-const BENCH: [&str; 12] = [
-    "contract", "embedded", "engine", "faults", "lobby", "metrics", "redis", "settings", "start", "stream", "tls",
-    "worker",
+const BENCH: [&str; 13] = [
+    "contract", "embedded", "engine", "faults", "lobby", "metrics", "redis", "settings", "start", "starter", "stream",
+    "tls", "worker",
 ];
-const CLI: [&str; 18] = [
+const CLI: [&str; 19] = [
     "audit", "bench", "contract", "embedded", "engine", "faults", "lobby", "metrics", "observe", "ops", "redis",
-    "secret", "settings", "start", "stream", "tls", "version", "worker",
+    "secret", "settings", "start", "starter", "stream", "tls", "version", "worker",
 ];
 
 /// Files that may know less than their module: the module they are in, what only they may name, and where they are.
@@ -68,9 +73,6 @@ const ONLY_FROM: &[(&str, &str, &str)] = &[
     // A container engine is not Redis's affair, except where its containers live there.
     ("engine", "redis", "src/engine/simulated/"),
     ("engine", "faults", "src/engine/simulated/"),
-    // The loop sees the start service; only the wiring sees an engine, and all settings.
-    ("worker", "engine", "src/worker/run.rs"),
-    ("worker", "settings", "src/worker/run.rs"),
 ];
 
 /// Every key of ours, as the documents write it.

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 use startjobs::redis::Kind;
-use startjobs::start::record::{Action, Begun, FenceToken, Records, ServerClock};
+use startjobs::redis::server_clock::ServerClock;
+use startjobs::start::record::{Action, Begun, FenceToken, Records};
 
 use super::{FIRST, OTHER, REC, RES, Store, asked, failure, success};
 
