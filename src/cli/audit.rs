@@ -74,8 +74,8 @@ async fn run_audit(settings: &Settings, options: &Options, json: bool) -> u8 {
         Err(error) => {
             let url = &settings.redis.display_url;
             let (text, code) = match &error {
-                AuditError::Redis(error) if error.kind == Kind::WrongType => (output::in_words(error), exit::CONFIG),
-                AuditError::Redis(error) => (output::in_words(error), exit::UNAVAILABLE),
+                AuditError::Redis(error) if error.kind == Kind::WrongType => (error.text.clone(), exit::CONFIG),
+                AuditError::Redis(error) => (error.text.clone(), exit::UNAVAILABLE),
                 AuditError::Silent(_) => (error.to_string(), exit::UNAVAILABLE),
             };
             eprintln!("startjobs: audit failed: Redis at {url}: {text}");

@@ -2,8 +2,6 @@
 
 use std::io::{IsTerminal, Write};
 
-use crate::redis::RedisError;
-
 /// Prints data on stdout.
 pub(super) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
@@ -63,12 +61,6 @@ pub(super) fn paint(text: &str, colour: Colour) -> String {
 /// The text, or a dash where there is none.
 pub(super) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
-}
-
-/// An error of Redis for people: of an operating system's error only its words.
-pub(super) fn in_words(error: &RedisError) -> String {
-    let quoted = error.text.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
-    quoted.map_or_else(|| error.text.clone(), |(words, _)| words.to_owned())
 }
 
 /// The words of a `redis-cli` command that lead to this Redis: it takes no URL of a socket.

@@ -92,7 +92,7 @@ pub(super) fn run(args: SendArgs) -> ExitCode {
 async fn send(settings: Settings, request: Request) -> u8 {
     let url = &settings.redis.display_url;
     let unavailable = |what: &str, error: &RedisError| {
-        eprintln!("startjobs: {what} Redis at {url}: {}", output::in_words(error));
+        eprintln!("startjobs: {what} Redis at {url}: {}", error);
         exit::UNAVAILABLE
     };
     let lobby = match Lobby::connect_within(&settings.redis, &settings.stream, CONNECT_WITHIN).await {
@@ -153,7 +153,7 @@ impl Follower<'_> {
                     if !self.said_trouble {
                         eprintln!(
                             "startjobs: the job is in the stream, but the results cannot be read: {}; still trying",
-                            output::in_words(&error)
+                            error
                         );
                         self.said_trouble = true;
                     }

@@ -12,7 +12,7 @@ use super::read::{self, Listing};
 use super::select::{self, Filters, Selection};
 use super::text;
 use crate::cli::setting_flags::{self, Streams};
-use crate::cli::{exit, output, process};
+use crate::cli::{exit, process};
 use crate::ops::connect::connect;
 use crate::redis::RedisError;
 use crate::settings::Settings;
@@ -272,5 +272,5 @@ async fn answer(settings: Settings, selection: Selection, request: Request) -> u
 }
 
 fn say_unavailable(url: &str, error: &RedisError) {
-    eprintln!("startjobs: Redis at {url} does not serve this: {}", text::escaped(output::in_words(error).as_bytes()));
+    eprintln!("startjobs: Redis at {url} does not serve this: {}", text::escaped(error.text.as_bytes()));
 }
