@@ -17,7 +17,7 @@ pub enum State {
     Running,
     /// It finishes what it has.
     Draining,
-    /// It has not been heard of for claim idle and has not said goodbye.
+    /// It has been silent for claim idle and has not signed off.
     Lost,
     /// A consumer of the group without a presence record.
     Unknown,
@@ -74,7 +74,7 @@ pub struct Replica {
 /// All of them, as JSON shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Replicas {
-    /// Of this form.
+    /// The version of this form.
     pub schema_version: u32,
     /// The server's clock, Unix milliseconds.
     pub at_ms: u64,

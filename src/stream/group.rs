@@ -20,6 +20,8 @@ pub struct Group {
     pub(super) settings: Arc<Config>,
     pub(super) commands: Arc<Connection>,
     pub(super) scripts: Arc<Scripts>,
+    /// The names of the fields of an outcome, in wire order.
+    pub(super) outcome_fields: &'static [&'static str],
 }
 
 /// One consumer of the group: a replica.
@@ -40,7 +42,15 @@ impl Group {
             settings: Arc::new(settings.clone()),
             commands,
             scripts: Arc::new(Scripts::new()),
+            outcome_fields: settings.outcome_fields.names(),
         }
+    }
+
+    /// The same, for outcomes with these fields.
+    #[must_use]
+    pub fn publishing(mut self, outcome_fields: &'static [&'static str]) -> Self {
+        self.outcome_fields = outcome_fields;
+        self
     }
 
     /// One consumer of the group. Touches nothing.
@@ -60,8 +70,7 @@ impl Group {
 
     /// The server's clock, in Unix milliseconds.
     pub async fn now_ms(&self) -> Result<u64, RedisError> {
-        let (seconds, micros): (u64, u64) = self.commands.raw(&["TIME"]).await?.convert()?;
-        Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
+        self.commands.time_ms().await
     }
 
     /// Runs a script with all keys; `args` follow the name of the group. `ids` are those whose ledger buckets it will
@@ -142,7 +151,7 @@ pub(super) fn packed(ids: &[EntryId]) -> Result<Value, RedisError> {
     for id in ids {
         strings.push(id.to_string().as_bytes());
     }
-    strings.into_array().map(Value::Bytes)
+    strings.into_array().map(Value::from)
 }
 
 /// A count as Redis arguments take it.

@@ -35,7 +35,7 @@ impl Member {
             millis(claim_idle),
             millis(consumer_idle),
             millis(self.group.settings.ledger_ttl),
-            millis(self.group.index_within()),
+            millis(super::settle::index_within(self.group.settings.ledger_ttl)),
             i64::from(self.group.settings.trim_jobs).into(),
             millis(self.group.settings.results_retention.unwrap_or_default()),
             count(WALK_MAX),

@@ -5,7 +5,6 @@ use super::entry_id::HOUR_MS;
 use super::keys::{LEDGER_SUFFIX, LISTED};
 use crate::contract::dead_letter::{HEAD_FIELDS, OUTCOME_ID};
 use crate::contract::job_result::ORIGINAL_FIELDS;
-use crate::contract::start_job::FIELDS;
 use crate::redis::{Script, Source};
 
 /// From so many crashes on an entry is a suspect: it runs in a process that holds nothing else.
@@ -18,7 +17,7 @@ pub(super) const NEED_KEYS_MAX: u64 = 64;
 /// Of the listed keys those that the settle script takes too; its ledger bucket follows them.
 pub(super) const SETTLE_KEYS: usize = 7;
 /// What a packed batch begins with, before the ids.
-pub(super) const PACKED_HEAD: usize = 6;
+pub(super) const PACKED_HEAD: usize = 7;
 
 #[derive(Debug)]
 pub(super) struct Scripts {
@@ -31,7 +30,6 @@ pub(super) struct Scripts {
     pub(super) leave: Script,
     pub(super) janitor: Script,
     pub(super) history: Script,
-    pub(super) known_fields: Script,
 }
 
 impl Scripts {
@@ -49,13 +47,14 @@ impl Scripts {
             leave: script(include_str!("scripts/leave.lua")),
             janitor: script(include_str!("scripts/janitor.lua")),
             history: shared.part(include_str!("scripts/history.lua")).script(),
-            known_fields: Source::new()
-                .keys(&LISTED[..1])
-                .texts("JOB_FIELDS", &FIELDS)
-                .part(include_str!("scripts/known_fields.lua"))
-                .script(),
         }
     }
+}
+
+/// Takes the fields of a job out of an entry. Key: jobs.
+pub(super) fn known_fields(fields: &[&str]) -> Script {
+    let source = Source::new().keys(&LISTED[..1]).texts("JOB_FIELDS", fields);
+    source.part(include_str!("scripts/known_fields.lua")).script()
 }
 
 /// What all scripts but settle begin with.

@@ -6,7 +6,7 @@ use super::presence::About;
 use crate::redis::RedisError;
 
 /// What became of one entry that this process believes to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Renewal {
     /// Still ours.
     Mine,

@@ -1,17 +1,17 @@
 //! Settling: the outcome, the dead letter, the ledger, the acknowledgement and the mirror of a batch, in one step.
 
-use std::time::{Duration, Instant};
+use std::borrow::Borrow;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::config::OutcomeFields;
 use super::entry_id::EntryId;
 use super::group::{Group, Member, count, delivered_of};
 use super::lua::{PACKED_HEAD, SETTLE_KEYS};
 use crate::contract::dead_letter::DeadLetter;
-use crate::contract::job_result::{FIELDS, JobResult, ORIGINAL_FIELDS};
+use crate::contract::job_result::{FIELDS, ORIGINAL_FIELDS};
+use crate::redis::RedisError;
 use crate::redis::packed::Strings;
-use crate::redis::{RedisError, Value};
 
 /// Entries in one settle call. More gain nothing, and Redis serves no other client meanwhile.
 pub const BATCH_MAX: usize = 64;
@@ -22,11 +22,35 @@ pub enum Ending {
     /// It was settled before it was read: acknowledge only.
     Known,
     /// Answered.
-    Outcome(JobResult),
+    Outcome(Outcome),
     /// Not answered: malformed.
     Dead(DeadLetter),
     /// Answered `failure`, and kept for people.
-    Both(JobResult, DeadLetter),
+    Both(Outcome, DeadLetter),
+}
+
+/// The values of an outcome's fields, as they travel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome(Strings);
+
+impl Outcome {
+    /// Of the values that `write` hands over, in the order of the outcome's fields.
+    pub fn of(write: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Self {
+        let mut strings = Strings::expecting(BYTES_EXPECTED);
+        write(&mut |value| strings.push(value));
+        Self(strings)
+    }
+}
+
+/// What holds for a whole batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// How many entries this consumer holds in all.
+    pub held: usize,
+    /// Something may be written down about the attempts of one of them, and is to be forgotten.
+    pub may_have_attempts: bool,
+    /// The batch's bucket is written into the ledger's index.
+    pub marks_index: bool,
 }
 
 impl Ending {
@@ -83,28 +107,20 @@ pub struct SettleReply {
     pub delivered: Option<EntryId>,
     /// One per entry, in order.
     pub settled: Vec<Settled>,
-    /// This call has written the ledger's index: to be handed to the next one.
-    pub index_mark: Option<IndexMark>,
 }
 
-/// When the ledger's index was last written for a bucket. One write is enough for a while: the janitor drops a bucket that
-/// much later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IndexMark {
-    hour: u64,
-    at: Instant,
+/// How long a bucket counts as written in the ledger's index; the janitor waits for so much longer.
+pub fn index_within(ledger_ttl: Duration) -> Duration {
+    ledger_ttl / 64
 }
 
 impl Member {
-    /// Settles at most [`BATCH_MAX`] entries of one ledger hour, of which this consumer holds `held` in all. Where none
-    /// `may_have_attempts`, there is nothing to forget. `mark` is the last [`SettleReply::index_mark`], or nothing where
-    /// Redis may have lost the index. After an error nothing is known, and calling again with the same entries is safe.
-    pub async fn settle(
+    /// Settles at most [`BATCH_MAX`] entries of one ledger hour. After an error nothing is known, and calling again with the
+    /// same entries is safe.
+    pub async fn settle<E: Borrow<Ending> + Sync>(
         &self,
-        batch: &[(EntryId, Ending)],
-        held: usize,
-        may_have_attempts: bool,
-        mark: Option<IndexMark>,
+        batch: &[(EntryId, E)],
+        terms: Terms,
     ) -> Result<SettleReply, RedisError> {
         debug_assert!(!batch.is_empty() && batch.len() <= BATCH_MAX, "a batch is bounded and not empty");
         let ids = || batch.iter().map(|(id, _)| *id);
@@ -114,14 +130,12 @@ impl Member {
         let hour = first.ledger_hour();
         debug_assert_eq!(hour, last.ledger_hour(), "a batch has one ledger bucket");
         let group = &self.group;
-        let sent_at = Instant::now();
-        let is_marked = mark.is_some_and(|mark| mark.hour == hour && sent_at < mark.at + group.index_within());
         let keys = [&group.key_list[..SETTLE_KEYS], &[group.keys.ledger_bucket(hour).into()]].concat();
         let args = [
-            count(held.saturating_add(BATCH_MAX)),
+            count(terms.held.saturating_add(BATCH_MAX)),
             first.to_string().into(),
             last.to_string().into(),
-            Value::Bytes(group.packed(batch, !is_marked, may_have_attempts)?),
+            group.packed(batch, terms)?.into(),
         ];
         let reply = group.call_with(&group.scripts.settle, keys, self.named(args)).await?;
         let (mirror_move, mirror, foreign, delivered, statuses): (String, String, String, String, Vec<String>) =
@@ -129,12 +143,11 @@ impl Member {
         let settled: Vec<Settled> = if statuses.is_empty() {
             vec![Settled::Done; batch.len()]
         } else {
-            statuses.into_iter().map(settled_of).collect()
+            statuses.iter().map(|status| settled_of(status)).collect()
         };
         if settled.len() != batch.len() {
             return Err(RedisError::unexpected("settle count"));
         }
-        let has_marked = !is_marked && settled.contains(&Settled::Done);
         Ok(SettleReply {
             mirror_move: match mirror_move.as_str() {
                 "raised" => MirrorMove::Raised,
@@ -145,80 +158,72 @@ impl Member {
             foreign: Some(foreign).filter(|text| !text.is_empty()),
             delivered: delivered_of(&delivered)?,
             settled,
-            index_mark: has_marked.then_some(IndexMark { hour, at: sent_at }),
         })
     }
 }
 
 impl Group {
-    /// How long a bucket counts as written in the ledger's index; the janitor waits for so much longer.
-    pub(super) fn index_within(&self) -> Duration {
-        self.settings.ledger_ttl / 64
-    }
-
     /// The batch as one MessagePack array of byte strings: what holds for all, the ids, then each entry's verb and values.
-    fn packed(
-        &self,
-        batch: &[(EntryId, Ending)],
-        writes_index: bool,
-        may_have_attempts: bool,
-    ) -> Result<Bytes, RedisError> {
-        let outcome_values = match self.settings.outcome_fields {
-            OutcomeFields::Original => ORIGINAL_FIELDS,
-            OutcomeFields::Extended => FIELDS.len(),
-        };
-        let has_dead = batch.iter().any(|(_, ending)| matches!(ending, Ending::Dead(_) | Ending::Both(..)));
+    fn packed<E: Borrow<Ending>>(&self, batch: &[(EntryId, E)], terms: Terms) -> Result<Bytes, RedisError> {
+        let names = self.outcome_fields;
+        // The script knows the names of these by heart.
+        let are_known = *names == FIELDS || *names == FIELDS[..ORIGINAL_FIELDS];
+        let given: &[&str] = if are_known { &[] } else { names };
+        let has_dead = batch.iter().any(|(_, ending)| matches!(ending.borrow(), Ending::Dead(_) | Ending::Both(..)));
         let dead_max = if has_dead { self.settings.dead_max.to_string() } else { String::new() };
         let yes_or_empty = |yes: bool| if yes { "1".to_owned() } else { String::new() };
         let mut strings = Strings::expecting(batch.len() * BYTES_EXPECTED);
         let head: [String; PACKED_HEAD] = [
             batch.len().to_string(),
-            outcome_values.to_string(),
+            names.len().to_string(),
             dead_max,
             self.settings.ledger_ttl.as_millis().to_string(),
-            yes_or_empty(writes_index),
-            yes_or_empty(may_have_attempts),
+            yes_or_empty(terms.marks_index),
+            yes_or_empty(terms.may_have_attempts),
+            given.len().to_string(),
         ];
         for value in head {
             strings.push(value.as_bytes());
+        }
+        for name in given {
+            strings.push(name.as_bytes());
         }
         for (id, _) in batch {
             strings.push(id.to_string().as_bytes());
         }
         for (_, ending) in batch {
-            match ending {
+            match ending.borrow() {
                 Ending::Known => strings.push(b"known"),
-                Ending::Outcome(result) => {
+                Ending::Outcome(outcome) => {
                     strings.push(b"outcome");
-                    push_outcome(&mut strings, result, outcome_values);
+                    self.push_outcome(&mut strings, outcome)?;
                 }
                 Ending::Dead(letter) => {
                     strings.push(b"dead");
                     push_dead(&mut strings, letter);
                 }
-                Ending::Both(result, letter) => {
+                Ending::Both(outcome, letter) => {
                     strings.push(b"both");
-                    push_outcome(&mut strings, result, outcome_values);
+                    self.push_outcome(&mut strings, outcome)?;
                     push_dead(&mut strings, letter);
                 }
             }
         }
         strings.into_array()
     }
+
+    /// An outcome of another shape would shift whatever follows it.
+    fn push_outcome(&self, strings: &mut Strings, Outcome(values): &Outcome) -> Result<(), RedisError> {
+        if values.len() != self.outcome_fields.len() {
+            return Err(RedisError::unexpected("an outcome with another number of fields"));
+        }
+        strings.append(values);
+        Ok(())
+    }
 }
 
 /// What one ordinary entry packs to, roughly.
 const BYTES_EXPECTED: usize = 320;
-
-fn push_outcome(strings: &mut Strings, result: &JobResult, outcome_values: usize) {
-    let mut left = outcome_values;
-    result.each_value(|value| {
-        if left > 0 {
-            strings.push(value);
-            left -= 1;
-        }
-    });
-}
 
 fn push_dead(strings: &mut Strings, letter: &DeadLetter) {
     for value in letter.head() {
@@ -231,14 +236,14 @@ fn push_dead(strings: &mut Strings, letter: &DeadLetter) {
     }
 }
 
-fn settled_of(status: String) -> Settled {
-    match status.as_str() {
+fn settled_of(status: &str) -> Settled {
+    match status {
         "ok" => Settled::Done,
         "dup" => Settled::Duplicate,
         "lost" => Settled::Lost,
         "unknown" => Settled::Unknown,
         "expired" => Settled::Expired,
         "skipped" => Settled::Skipped,
-        _ => Settled::Refused(status),
+        _ => Settled::Refused(RedisError::of_server(status).text),
     }
 }

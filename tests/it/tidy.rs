@@ -226,9 +226,6 @@ fn every_file_says_what_it_is_and_is_not_long() {
 #[test]
 fn no_module_is_a_junk_drawer() {
     for (name, _) in code() {
-        if name == "src/cli/common.rs" {
-            continue;
-        }
         let path = Path::new(&name).with_extension("");
         let junk = path.iter().find(|part| JUNK_DRAWERS.iter().any(|&one| *part == one));
         assert_eq!(junk, None, "{name} is named after nothing");

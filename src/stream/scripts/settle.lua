@@ -17,11 +17,13 @@
 local ME, HELD_MAX, FIRST, LAST, PACKED = unpack(ARGV, 2)
 local packed = cmsgpack.unpack(PACKED)
 -- How many entries; how many values an outcome has; of the dead-letter stream, or '' where nothing of the batch is dead; in ms;
--- `1` where the ledger's index is to be written; `1` where attempts may be written down.
-local COUNT, OUTCOME_VALUES, DEAD_MAX, LEDGER_TTL, WRITES_INDEX, HAS_ATTEMPTS = unpack(packed, 1, PACKED_HEAD)
+-- `1` where the ledger's index is to be written; `1` where attempts may be written down; how many names of outcome fields follow,
+-- none where the outcomes are those of start jobs.
+local COUNT, OUTCOME_VALUES, DEAD_MAX, LEDGER_TTL, WRITES_INDEX, HAS_ATTEMPTS, NAMES = unpack(packed, 1, PACKED_HEAD)
 local count, outcome_values, has_attempts = tonumber(COUNT), tonumber(OUTCOME_VALUES), HAS_ATTEMPTS == '1'
-local ids = {}
-for i = 1, count do ids[i] = packed[PACKED_HEAD + i] end
+local ids, names = {}, tonumber(NAMES)
+local before_ids = PACKED_HEAD + names
+for i = 1, count do ids[i] = packed[before_ids + i] end
 
 -- A command that is needed anyway refuses a key of another type; which it is, is asked only then. The results stream is
 -- checked by the first XADD; of a key of another type MGET answers nothing.
@@ -53,7 +55,13 @@ local function remember(list)
   if WRITES_INDEX == '1' then redis.pcall('ZADD', LEDGERS, now_ms(), BUCKET) end
 end
 
+-- Of the outcomes of start jobs the names are written out: a table of names and values would cost 1 us an entry.
 local function publish_outcome(v)
+  if names > 0 then
+    local fields = {}
+    for i = 1, names do fields[2 * i - 1], fields[2 * i] = packed[PACKED_HEAD + i], packed[v + i - 1] end
+    return redis.pcall('XADD', RESULTS, '*', unpack(fields))
+  end
   if outcome_values == ORIGINAL_FIELDS then
     return redis.pcall('XADD', RESULTS, '*', 'game_id', packed[v], 'outcome', packed[v + 1], 'container_id', packed[v + 2],
       'engine_endpoint', packed[v + 3], 'error_code', packed[v + 4], 'error_message', packed[v + 5])
@@ -111,7 +119,7 @@ end
 -- A write that changes nothing, once the bucket has it, but needs the same right as the later one: with an outcome published
 -- and the ledger refused, the entry would be published again and again.
 redis.call('SADD', BUCKET, '-')
-local at, first = PACKED_HEAD + 1 + count, 1
+local at, first = before_ids + 1 + count, 1
 -- Nearly always every entry is ours, new and answered: no more is done for each than must be. What is refused here is tried
 -- and told below.
 while first <= count and mine[ids[first]] and settled[first] == 0 and packed[at] == 'outcome' do

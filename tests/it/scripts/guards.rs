@@ -9,7 +9,7 @@ use startjobs::stream::renew::{Renewal, ReplicaState};
 use startjobs::stream::settle::Settled;
 use startjobs::stream::{Group, Member};
 
-use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, RESULTS, Stream, about, answered, each_version};
+use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, RESULTS, Stream, about, answered, each_version, terms};
 
 const SWEEP: &str = "runtime:start_jobs:sweep";
 
@@ -29,7 +29,7 @@ async fn mirror(stream: &Stream) -> Option<String> {
 
 async fn settle(stream: &Stream, consumer: &str, ids: &[EntryId]) -> Vec<Settled> {
     let batch: Vec<_> = ids.iter().map(|id| answered(*id)).collect();
-    stream.other(consumer).settle(&batch, 100, false, None).await.expect("settled").settled
+    stream.other(consumer).settle(&batch, terms(100, false)).await.expect("settled").settled
 }
 
 /// What is pending, and for how many milliseconds it has lain there.

@@ -3,7 +3,7 @@
 use startjobs::stream::claim::{Aim, Swept};
 use startjobs::stream::renew::{Renewal, ReplicaState, Stray};
 
-use super::{CLAIM_IDLE, GROUP, JOBS, Stream, about, answered, each_version};
+use super::{CLAIM_IDLE, GROUP, JOBS, Stream, about, answered, each_version, terms};
 
 #[tokio::test]
 async fn what_is_held_is_renewed_claimed_and_given_back_without_its_payload_being_copied() {
@@ -58,7 +58,7 @@ async fn a_renewal_tells_what_is_pending_and_not_held() {
         let stray = |id| Stray { id, deliveries: 1 };
         assert_eq!(renewed.strays, [stray(ids[0]), stray(ids[2])]);
         // Those of another are not ours to find, and what is settled is nothing to find.
-        stream.member.settle(&[answered(ids[0])], 3, false, None).await.expect("settled");
+        stream.member.settle(&[answered(ids[0])], terms(3, false)).await.expect("settled");
         assert_eq!(stream.other("you").renew(ReplicaState::Running, &about(), &[]).await.expect("renewed").strays, []);
         let renewed = stream.member.renew(ReplicaState::Running, &about(), &[]).await.expect("renewed");
         assert_eq!(renewed.strays, [stray(ids[1]), stray(ids[2])]);
@@ -71,7 +71,7 @@ async fn a_renewal_puts_back_what_fell_out_and_leaves_what_is_settled_or_another
     each_version(async |stream| {
         let ids = [stream.append("*").await, stream.append("*").await, stream.append("*").await];
         stream.read().await;
-        stream.member.settle(&[answered(ids[0])], 3, false, None).await.expect("settled");
+        stream.member.settle(&[answered(ids[0])], terms(3, false)).await.expect("settled");
         stream.redis(&["XGROUP", "DELCONSUMER", JOBS, GROUP, "me"]).await;
         stream.redis(&["XCLAIM", JOBS, GROUP, "you", "0", &ids[1].to_string(), "FORCE", "JUSTID"]).await;
         let renewed = stream.member.renew(ReplicaState::Running, &about(), &ids).await.expect("renewed");

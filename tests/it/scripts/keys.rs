@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use startjobs::contract::start_job::FIELDS;
 use startjobs::stream::Group;
 use startjobs::stream::adopt::AdoptionState;
 use startjobs::stream::claim::{Aim, Sweep, Swept};
@@ -14,7 +15,7 @@ use startjobs::stream::fetch::{Fetcher, Payload, Want};
 use startjobs::stream::renew::{Renewal, ReplicaState};
 use startjobs::stream::settle::{Ending, Settled};
 
-use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, Stream, about, answered, connect, each_version, malformed};
+use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, Stream, about, answered, connect, each_version, malformed, terms};
 use crate::declared_keys::Watch;
 
 const INTERVAL: Duration = Duration::from_millis(1);
@@ -56,7 +57,7 @@ async fn adopts(stream: &Stream) {
 /// Entries of several hours that fell out, whose payload is gone, that are settled, or anothers; and what is known of them.
 async fn renews(stream: &Stream) {
     let ids = of_hours(stream, 14..18, "me").await;
-    let settled = stream.member.settle(&[answered(ids[0])], 10, true, None).await.expect("settled").settled;
+    let settled = stream.member.settle(&[answered(ids[0])], terms(10, true)).await.expect("settled").settled;
     assert_eq!(settled, [Settled::Done]);
     stream.redis(&["XACK", JOBS, GROUP, &ids[1].to_string()]).await;
     stream.redis(&["XDEL", JOBS, &ids[2].to_string()]).await;
@@ -81,7 +82,7 @@ async fn settles(stream: &Stream) {
         (answered("9999999999999-0".parse().expect("an id")), Settled::Unknown),
     ];
     for (ending, expected) in batches {
-        let reply = stream.member.settle(&[ending], 10, true, None).await.expect("settled");
+        let reply = stream.member.settle(&[ending], terms(10, true)).await.expect("settled");
         assert_eq!(reply.settled, [expected]);
     }
 }
@@ -139,7 +140,7 @@ async fn tidies(stream: &Stream) -> (Vec<String>, Vec<EntryId>) {
 
 /// What is read by a script because it is too large, and dead letters that people put back or remove.
 async fn the_rest(stream: &Stream, id: EntryId) {
-    let fetcher = Fetcher::new(&stream.settings.redis, &stream.member, CLAIM_IDLE);
+    let fetcher = Fetcher::new(&stream.settings.redis, &stream.member, CLAIM_IDLE, (&FIELDS, 1024));
     let fetched = fetcher.fetch(&[(id, Want::JobFields)]).await;
     assert!(matches!(fetched.payloads[..], [Payload::JobFields(_)]), "{fetched:?}");
     let connection = connect(&stream.settings).await;

@@ -21,7 +21,7 @@ use startjobs::redis::{Connection, Role, Value};
 use startjobs::settings::Settings;
 use startjobs::stream::entry_id::EntryId;
 use startjobs::stream::presence::About;
-use startjobs::stream::settle::Ending;
+use startjobs::stream::settle::{Ending, Outcome, Terms};
 use startjobs::stream::{Group, Member};
 
 use crate::support::servers;
@@ -134,6 +134,11 @@ async fn connect(settings: &Settings) -> Arc<Connection> {
     Arc::new(opened.await.expect("a connection"))
 }
 
+/// The terms of a batch of a consumer that holds so many entries.
+fn terms(held: usize, may_have_attempts: bool) -> Terms {
+    Terms { held, may_have_attempts, marks_index: true }
+}
+
 fn answered(id: EntryId) -> (EntryId, Ending) {
     let answer = Answer::Success {
         container_id: "c".to_owned(),
@@ -148,7 +153,7 @@ fn answered(id: EntryId) -> (EntryId, Ending) {
         finished_at_ms: 1,
         attempt: 1,
     };
-    (id, Ending::Outcome(result))
+    (id, Ending::Outcome(Outcome::of(|push| result.each_value(push))))
 }
 
 fn malformed(id: EntryId) -> (EntryId, Ending) {
