@@ -15,6 +15,7 @@ const LOADS_MAX: u32 = 3;
 /// The text of a script: a header that Rust writes, then the Lua files. What both sides must agree on is written once, in
 /// Rust, and the Lua files find it under a name.
 #[derive(Debug, Clone, Default)]
+#[must_use]
 pub struct Source(String);
 
 impl Source {
@@ -24,27 +25,31 @@ impl Source {
     }
 
     /// Names the first keys that the script is called with, in this order.
-    pub fn keys(mut self, names: &[&str]) -> Self {
-        self.0 += &format!("local {} = unpack(KEYS, 1, {})\n", names.join(", "), names.len());
-        self
+    pub fn keys(self, names: &[&str]) -> Self {
+        let values = format!("unpack(KEYS, 1, {})", names.len());
+        self.local(&names.join(", "), &values)
     }
 
     /// A whole number under this name.
-    pub fn number(mut self, name: &str, number: impl fmt::Display) -> Self {
-        self.0 += &format!("local {name} = {number}\n");
-        self
+    pub fn number(self, name: &str, number: impl fmt::Display) -> Self {
+        self.local(name, &number.to_string())
     }
 
     /// A text under this name.
-    pub fn text(mut self, name: &str, text: &str) -> Self {
-        self.0 += &format!("local {name} = {}\n", quoted(text));
-        self
+    pub fn text(self, name: &str, text: &str) -> Self {
+        self.local(name, &quoted(text))
     }
 
     /// A list of texts under this name.
-    pub fn texts(mut self, name: &str, texts: &[&str]) -> Self {
+    pub fn texts(self, name: &str, texts: &[&str]) -> Self {
         let list: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
-        self.0 += &format!("local {name} = {{ {} }}\n", list.join(", "));
+        self.local(name, &format!("{{ {} }}", list.join(", ")))
+    }
+
+    fn local(mut self, names: &str, values: &str) -> Self {
+        for text in ["local ", names, " = ", values, "\n"] {
+            self.0.push_str(text);
+        }
         self
     }
 

@@ -18,8 +18,8 @@ pub struct Attempts {
 }
 
 impl Member {
-    /// Counts one service failure of an entry that this process has got, or told the last failure of, so long ago;
-    /// nothing where it is not ours.
+    /// Counts one service failure of an entry. `passed` is the time since this process got it or recorded its last failure.
+    /// Answers nothing where the entry is not ours.
     pub async fn record_failure(&self, id: EntryId, passed: Duration) -> Result<Option<Attempts>, RedisError> {
         let reply = self.call(&self.group.scripts.record_failure, &[], [id.to_string().into(), millis(passed)]).await?;
         if reply.is_null() {

@@ -1,5 +1,5 @@
-//! The consumer group: every step an entry takes in Redis. Each step is one call, and each script stands beside the
-//! file that calls it (`scripts/`).
+//! The consumer group: every step an entry takes in Redis. Each step is one call, and the scripts are in
+//! `scripts/`, put together by `lua`.
 
 // the id of an entry, and its order
 pub mod entry_id;

@@ -37,7 +37,7 @@ pub struct About {
     /// Its version.
     #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Whether it takes ordinary work now; suspects are left to the replicas that others can stand in for.
+    /// Whether it takes new jobs now. One that does not is never the replica that serves while the others run suspects.
     #[serde(deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
     pub serves: Option<bool>,
     /// How many starts it may have under way.

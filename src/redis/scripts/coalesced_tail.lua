@@ -1,4 +1,4 @@
--- Runs the calls, each by itself, and writes what they have put. Stands behind the verbs.
+-- Runs the calls, each by itself, and writes what they have put. It follows the verbs.
 local replies = {}
 do
   local words, at = cmsgpack.unpack(PACKED), 1

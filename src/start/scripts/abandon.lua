@@ -1,4 +1,4 @@
--- Gives a job up for good: takes the fence from whoever may still work on it, so that no later job of its game is
+-- Gives a job up for good: takes the fence from an attempt that may still work on it, so that no later job of its game is
 -- blocked, and keeps the answer. Touches nothing of another job's attempt or running game.
 --
 -- record: from the comma behind its numbers on, as it is to be where there is none; container: of this game, if one was found,

@@ -1,4 +1,4 @@
--- Names a container that is to be removed, before it is: nobody adopts it from here on.
+-- Names a container that is to be removed, before it is: no attempt adopts it from here on.
 -- Answers 1, or 0 where the attempt is fenced and must not remove anything.
 function verbs.condemn(key, holder, container)
   local rec = decode_held(key, holder)

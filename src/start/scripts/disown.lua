@@ -1,4 +1,4 @@
--- A fenced attempt asks whether the container it made itself may go. Answers 1 where nobody can have adopted
+-- A fenced attempt asks whether the container it made itself may go. Answers 1 where no attempt can have adopted
 -- it: no attempt is under way and the record names another container, or none.
 function verbs.disown(key, container)
   local text = get(key)

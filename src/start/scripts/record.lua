@@ -1,11 +1,11 @@
 -- What the verbs of a game's record share.
 --
--- The key of each call is the record (`...:rec`): one JSON object whose members stand in one order, `fence` and `owner` first,
+-- The key of each call is the record (`...:rec`): one JSON object whose members are in one order, `fence` and `owner` first,
 -- so that the verbs of an ordinary start can tell by its first bytes whose it is and write a text that their caller has made.
 -- The lease is `lease_until_ms`, and `owner` has it: it says only that an attempt is alive. What makes a write safe is `fence`
 -- together with `owner`: a failover that loses writes may give one fence to two owners, but an owner has one attempt on a
 -- game at a time. The record is never deleted. It is of one job (`stream`, `source_ref`), and with an `answer` it is
--- that job's answer too; the answers of other jobs stand beside it (`...:res`, HASH by job), a further key of the verbs that
+-- that job's answer too; the answers of other jobs are beside it (`...:res`, HASH by job), a further key of the verbs that
 -- need them: begin and abandon.
 local RESULTS_KEPT_MS, RESULTS_MAX = 604800000, 64
 -- Lua's numbers are doubles: beyond this they do not rise by one any more.
@@ -27,7 +27,7 @@ local function beginning(fence, owner, lease_until_ms, updated_at_ms, attempt)
     .. ',"updated_at_ms":' .. whole(updated_at_ms) .. ',"attempt":' .. whole(attempt)
 end
 
--- Adds the members of these names; of those that are empty only where it is said.
+-- Adds the members of these names; empty ones only `with_empty`.
 local function add_texts(parts, object, names, with_empty)
   for _, name in ipairs(names) do
     local text = object[name]
@@ -133,7 +133,7 @@ local function results_of(key) return string.sub(key, 1, -4) .. 'res' end
 
 local function job_of(rec) return rec.stream .. '/' .. rec.source_ref end
 
--- The answer of the record's job, as it is given to whoever asks again; the outcome's own field names.
+-- The answer of the record's job, as it is given when the job is asked about again; the outcome's own field names.
 local function answer_of(rec)
   local outcome = rec.state == 'running' and 'success' or 'failure'
   local parts = add_texts({ '"outcome":"' .. outcome .. '"' }, rec, { 'container_id', 'engine_endpoint' }, true)

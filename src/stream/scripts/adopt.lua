@@ -5,8 +5,8 @@
 -- largest id that may have been delivered before: where anything is known about any entry, the stream's last one, because
 -- the group may have been set back or lost meanwhile.
 --   created   the group was missing; it begins right after the answered id
---   adopted   somebody moved the mirror forward: everything up to it counts as answered
---   foreign   somebody moved the mirror while other replicas run: nothing was taken over
+--   adopted   another program moved the mirror forward: everything up to it counts as answered
+--   foreign   another program moved the mirror while other replicas run: nothing was taken over
 --   exists    nothing to do
 local CLAIM_IDLE = unpack(ARGV, 3)
 local claim_idle = tonumber(CLAIM_IDLE)
@@ -62,7 +62,7 @@ if not delivered then
   local created = redis.pcall('XGROUP', 'CREATE', JOBS, GROUP, start, 'MKSTREAM')
   if type(created) == 'table' and created.err then return redis.error_reply(created.err) end
   -- What lies between the verified id and the mirror may have fallen out of the group that is gone, unanswered: the janitor
-  -- walks on from there. Where somebody else moved the mirror, everything up to it counts as answered.
+  -- walks on from there. Where another program moved the mirror, everything up to it counts as answered.
   local verified = redis.call('GET', VERIFIED)
   local is_ours = held and held == shadow and verified and id_parts(verified) and compare_ids(verified, start) < 0
   redis.call('MSET', MIRROR, start, SHADOW, start, VERIFIED, is_ours and verified or start)

@@ -2,8 +2,8 @@
 -- interval.
 --
 -- Looks at a bounded window of the pending list from the fleet's cursor on, and takes an entry only after seeing that
--- its payload exists: XAUTOCLAIM and XCLAIM of 7.0 and later drop the pending record of a deleted entry whoever holds
--- it, and with it the only trace that a replica still works on it.
+-- its payload exists: XAUTOCLAIM and XCLAIM of 7.0 and later drop the pending record of a deleted entry, even if a
+-- living replica holds it, and with it the only trace that a replica still works on it.
 --
 -- Who is dead: an owner that has not renewed for its own claim idle, as seen by a judge that has itself renewed without
 -- a gap for as long. Idle times alone prove nothing, because they also grow while Redis is away and when its clock is

@@ -156,7 +156,7 @@ local function plan_walk()
   local open, unknown, done = {}, {}, {}
   for _, list in ipairs({ gone, others }) do
     for _, id in ipairs(list) do
-      -- Of what is older than the ledger nothing can be told any more, and nothing could have worked on it for so long; so a
+      -- Of what is older than the ledger nothing is known any more, and nothing could have worked on it for so long; so a
       -- long history asks for no more buckets than the ledger has.
       local into = tonumber((id_parts(id))) < now - ledger_ttl and done or open
       into[#into + 1] = id

@@ -60,7 +60,7 @@ end
 
 -- Makes these entries of ours (a thousand at most) claimable at once; those whose payload is gone stay as they are,
 -- because XCLAIM of 7.0 and later would drop their records. The idle time is set to an hour: more would wrap to zero where
--- it exceeds the server's age of the epoch, and an hour tells the claimer that nobody died. Answers how many there were.
+-- it exceeds the server's age of the epoch, and an hour tells the claimer that no replica died. Answers how many there were.
 local function give_back(ids)
   local there, command = probe(ids), { 'XCLAIM', JOBS, GROUP, ME, 0 }
   local count = 0

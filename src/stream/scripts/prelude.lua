@@ -4,7 +4,7 @@
 -- one entry pays for each function that is defined.
 --
 -- Redis runs a script as one step but never rolls it back: whatever can be refused is checked before the first write,
--- and XADD always stands before XACK.
+-- and XADD always comes before XACK.
 local GROUP = unpack(ARGV, 1, 1)
 
 -- 6.2 with `lua-replicate-commands no` refuses writes after TIME without this; later versions ignore it.
@@ -60,7 +60,7 @@ local function last_delivered()
   return nil, 'NOGROUP no consumer group ' .. GROUP .. ' on ' .. JOBS
 end
 
--- What the stream holds, told without copying a payload: the set of those `ids` whose entries exist, and the largest id there
+-- What the stream holds, found out without copying a payload: the set of those `ids` whose entries exist, and the largest id there
 -- has ever been (`0-0` where there is no stream). XRANGE and XINFO STREAM copy every byte of the entries they answer, which
 -- takes half a second for 64 entries of 1 MiB. A group of its own, which lives for this moment, costs 0.1 ms for 64 ids of
 -- any size: XCLAIM with FORCE adds an entry to its pending list only where the stream has it, on every version, and the real
@@ -117,7 +117,7 @@ local function watermark(delivered, oldest, held)
 end
 
 -- Sets mirror and shadow to the watermark, always together. Answers the move (`same`, `raised`, `lowered`), the
--- watermark, and what the mirror held where somebody else had written it (else ''). What the script knows already it may
+-- watermark, and what the mirror held where another program had written it (else ''). What the script knows already it may
 -- say: `held` and `shadow` are what the two hold, `mark` is the watermark, `oldest_pending` is what it follows from.
 local function write_mirror(delivered, held, shadow, mark, oldest_pending)
   if not held then held, shadow = unpack(redis.call('MGET', MIRROR, SHADOW)) end

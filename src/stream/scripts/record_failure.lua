@@ -1,11 +1,11 @@
 -- Counts one service failure of an entry that this consumer holds. The count lives outside the pending list, so that
 -- claims, hand-backs and a lost group neither raise nor forget it.
 --
--- Beside the count, in the field `age:<id>`, stands for how long processes have had the entry in hand since it first failed, each by
+-- Beside the count, the field `age:<id>` says for how long processes have had the entry in hand since it first failed, each by
 -- its own monotonic clock: the server's may be set forward, and then the difference of two of its times condemns what is young.
 -- (The third number of the count is the server's time of the first delivery that failed; versions before this one read it.)
 --
--- PASSED: ms since this process got the entry or told the last failure of it. Answers crashes, failures, ms
+-- PASSED: ms since this process got the entry or last recorded a failure of it. Answers crashes, failures, ms
 -- in hand since the first failure; or nothing where the entry is no longer ours.
 local ID, PASSED = unpack(ARGV, 3)
 local refused = wrong_type(ATTEMPTS, 'hash')

@@ -112,7 +112,7 @@ local function judge_absent(id, is_settled)
   return 'expired'
 end
 
--- An outcome without its dead letter could not be told from one that needs none. 6.2 cannot be asked.
+-- An outcome without its dead letter would look like one that needs none. 6.2 cannot be asked.
 if DEAD_MAX ~= '' and redis.acl_check_cmd and not redis.acl_check_cmd('XADD', DEAD, '*', 'reason', '') then
   return redis.error_reply('NOPERM the dead-letter stream ' .. DEAD .. ' may not be written')
 end
