@@ -2,7 +2,7 @@
 # Every check there is: format, lints, documentation, tests. Installs what the tests need and this machine lacks; starts
 # no service. Further arguments go to the test runner: `deploy/test.sh fleet` runs the tests with `fleet` in their names.
 #
-# Tests that need Docker bring up a private dockerd. Where that is impossible they are left out, which is said at the
+# Tests that need Docker bring up a private dockerd. Where that is impossible they are left out, and named at the
 # end; with CI or STARTJOBS_REQUIRE_DOCKER set they fail instead.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -57,7 +57,7 @@ say_left_out() {
     # Below target even where CARGO_TARGET_DIR is elsewhere.
     local report=target/nextest/default/junit.xml
     if [ "$report" -nt "$log" ]; then
-        # The reason stands in the output of its test.
+        # The reason is in the output of its test.
         awk -F'"' '/<testcase / { name = $2 } /TEST LEFT OUT/ { sub(/.*TEST LEFT OUT: /, ""); print "  " name ": " $0 }' \
             "$report" | sort -u >"$log.names"
     else

@@ -6,8 +6,8 @@
 //! runtime:start_jobs                                                     runtime:job_results
 //!   │ stream::read, stream::claim                                                 ▲
 //!   ▼                                                                             │
-//! Delivery ─► Held ─► past ─► decode ─► start ─────────────────► Conclusion ─► settle
-//!             worker  stream  contract  worker::work, start, engine   worker   stream (one script)
+//! Delivery ─► Held ─► past ─► decode ─► handle ────────────────► Conclusion ─► settle
+//!             worker  stream  starter   worker::work, start, engine   worker   stream (one script)
 //! ```
 //!
 //! A module imports only what is above it in the list below, except that `settings` names the `config` of all of them;
@@ -39,6 +39,8 @@ pub mod settings;
 pub mod metrics;
 // one replica
 pub mod worker;
+// start jobs as a kind of job, and a process that handles them
+pub mod starter;
 // probes, log lines, systemd
 pub mod observe;
 // the other side of the contract, as Lobby sees it

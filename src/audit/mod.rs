@@ -9,6 +9,8 @@
 pub mod id;
 // is it a job?
 pub mod shape;
+// where a stream begins and ends
+pub mod ends;
 // what was seen
 pub mod facts;
 // what may be wrong with it
@@ -21,10 +23,10 @@ pub mod moment;
 pub mod containers;
 // Redis's replies
 mod reply;
+// what outcomes and dead letters say
+mod answers;
 // how the facts are collected
 mod read;
-// outcomes and dead letters
-mod answers;
 // containers, and what they contradict
 mod engines;
 // looking again before reporting

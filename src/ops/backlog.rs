@@ -12,12 +12,13 @@ use tokio::time::Instant;
 
 use super::View;
 use super::look::{GroupFacts, Look, StreamFacts};
+use crate::redis::commands::Order;
 use crate::redis::{RedisError, Value};
 use crate::stream::entry_id::EntryId;
 
 /// Entries that are counted one by one on either side at most, unless told otherwise.
 pub const COUNTED_MAX: u64 = 100_000;
-/// Entries in one step: Redis serves nobody else meanwhile, and a payload may be large.
+/// Entries in one step: Redis serves no other client meanwhile, and a payload may be large.
 const PAGE: u64 = 500;
 /// How long counting may take.
 const WITHIN: Duration = Duration::from_secs(2);
@@ -103,9 +104,8 @@ impl View {
     }
 
     async fn first_entry(&self) -> Result<Option<String>, RedisError> {
-        let reply = self.raw(&["XRANGE", &self.keys.jobs, "-", "+", "COUNT", "1"]).await?;
-        let entries: Vec<(String, Vec<bytes::Bytes>)> = reply.convert()?;
-        Ok(entries.into_iter().next().map(|(id, _)| id))
+        let entries = self.connection.range(&self.keys.jobs, ("-", "+"), 1, Order::OldestFirst).await?;
+        Ok(entries.into_iter().next().map(|entry| entry.id))
     }
 }
 

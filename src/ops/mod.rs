@@ -13,10 +13,14 @@ pub mod backlog;
 pub mod replicas;
 // what they hold
 pub mod pending;
-// the whole in one sentence and some numbers
-pub mod overview;
+// what Redis says of itself
 pub mod server;
+// the facts of one moment
+pub mod snapshot;
+// whether they are healthy
 pub mod verdict;
+// facts, verdict and alerts in one form
+pub mod overview;
 // which alerts fire
 pub mod alerts;
 // limits, and whether they hold
@@ -31,10 +35,10 @@ pub mod printable;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::redis::{Connection, RedisError, Script, Value};
+use crate::redis::{Connection, RedisError, Script, Source, Value};
 use crate::settings::Settings;
 use crate::stream::Group;
-use crate::stream::keys::Keys;
+use crate::stream::keys::{Keys, LISTED};
 
 /// The version of every JSON form that shows the fleet.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -61,6 +65,18 @@ struct Scripts {
     dead: Script,
 }
 
+impl Scripts {
+    fn new() -> Self {
+        let script = |keys: &[&str], lua: &str| Source::new().keys(keys).part(lua).script();
+        Self {
+            look: script(&[&LISTED[..], &["PAUSED"]].concat(), include_str!("scripts/look.lua")),
+            count: script(&["JOBS"], include_str!("scripts/count.lua")),
+            pending: script(&["JOBS"], include_str!("scripts/pending.lua")),
+            dead: script(&["DEAD"], include_str!("scripts/dead.lua")),
+        }
+    }
+}
+
 impl View {
     /// The fleet of these settings.
     pub fn new(connection: Arc<Connection>, settings: &Settings) -> Self {
@@ -71,14 +87,8 @@ impl View {
             claim_idle: settings.worker.claim_idle,
             max_run: settings.worker.max_run,
             max_field_bytes: settings.stream.max_field_bytes,
-            scripts: Arc::new(Scripts {
-                look: Script::new(include_str!("scripts/look.lua")),
-                count: Script::new(include_str!("scripts/count.lua")),
-                pending: Script::new(include_str!("scripts/pending.lua")),
-                dead: Script::new(include_str!("scripts/dead.lua")),
-            }),
-            // As nobody: no call that is made for a consumer is made through this.
-            as_group: Group::new(&settings.stream, "", Arc::clone(&connection)),
+            scripts: Arc::new(Scripts::new()),
+            as_group: Group::new(&settings.stream, Arc::clone(&connection)),
             connection,
         }
     }
@@ -98,12 +108,6 @@ impl View {
     }
 
     async fn hash(&self, key: &str) -> Result<Vec<(String, String)>, RedisError> {
-        let flat: Vec<bytes::Bytes> = self.raw(&["HGETALL", key]).await?.convert()?;
-        Ok(text_pairs(&flat))
+        self.connection.hash(key).await
     }
-}
-
-fn text_pairs(flat: &[bytes::Bytes]) -> Vec<(String, String)> {
-    let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
-    flat.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
 }

@@ -12,7 +12,7 @@ const GAME_MAX: usize = 256;
 /// Entries in one step of the server.
 const PAGE: usize = 200;
 
-/// One entry that somebody holds.
+/// One entry that a consumer holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Held {
     /// Its id.
@@ -34,7 +34,7 @@ pub struct Held {
 /// The oldest of them, as JSON shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pending {
-    /// Of this form.
+    /// The version of this form.
     pub schema_version: u32,
     /// The server's clock, Unix milliseconds.
     pub at_ms: u64,

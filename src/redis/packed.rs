@@ -8,7 +8,7 @@ use rmp::{decode, encode};
 use super::RedisError;
 
 /// Byte strings that become one array.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strings {
     count: u32,
     bytes: Vec<u8>,
@@ -27,6 +27,22 @@ impl Strings {
     pub fn push(&mut self, value: &[u8]) {
         self.count += 1;
         push_string(&mut self.bytes, value);
+    }
+
+    /// All of `others`, behind those that are here.
+    pub fn append(&mut self, others: &Self) {
+        self.count += others.count;
+        self.bytes.extend_from_slice(&others.bytes);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// Some more strings, and before them an element that says how many.

@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use fred::interfaces::ClientLike;
-use fred::types::InfoKind;
-
-use super::{Connection, RedisError};
+use super::{Connection, Kind, RedisError};
 
 /// What about the server endangers data or promises.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,9 +15,7 @@ pub enum Danger {
     #[error("a node of a Redis Cluster, which this version cannot use: name a single server in redis-url")]
     Cluster,
     /// Keys may vanish when memory runs out.
-    #[error(
-        "maxmemory-policy is {0}: set it to noeviction, or Redis may drop the streams themselves when memory runs out"
-    )]
+    #[error("maxmemory-policy is {0}: set it to noeviction, or Redis may remove the streams when memory is full")]
     Evicts(String),
     /// A crash loses everything since the last snapshot, if there is one at all.
     #[error(
@@ -28,10 +23,10 @@ pub enum Danger {
     )]
     NoAppendOnlyFile,
     /// The append-only file cannot be written.
-    #[error("the append-only file cannot be written ({0}): look at the server's disk")]
+    #[error("the append-only file cannot be written ({0}): check the server's disk")]
     AofFailing(String),
     /// Ages and deadlines are measured against two clocks.
-    #[error("the server's clock is {0:?} away from this machine's: set both by NTP")]
+    #[error("the server's clock differs from this machine's by {0:?}: set both by NTP")]
     ClockSkew(Duration),
     /// The server does not let us look.
     #[error("the server does not answer INFO ({0}): its version, memory policy and persistence are unknown")]
@@ -43,19 +38,14 @@ const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
 
 /// Looks at the server. An error means that it could not be reached.
 pub async fn dangers(connection: &Connection) -> Result<Vec<Danger>, RedisError> {
-    let info: String = match connection.client().info(None::<InfoKind>).await {
+    let info = match connection.info().await {
         Ok(info) => info,
-        Err(error) => {
-            let error = connection.failed(error);
-            if error.kind == super::Kind::Unreachable {
-                return Err(error);
-            }
-            return Ok(vec![Danger::Unknown(error.text)]);
-        }
+        Err(error) if error.kind == Kind::Unreachable => return Err(error),
+        Err(error) => return Ok(vec![Danger::Unknown(error.text)]),
     };
     let mut dangers = dangers_of(&info);
     let asked = SystemTime::now();
-    if let Ok(server) = server_time(connection).await {
+    if let Ok(server) = connection.time_us().await.map(|us| SystemTime::UNIX_EPOCH + Duration::from_micros(us)) {
         let here = asked + asked.elapsed().unwrap_or_default() / 2;
         let skew = here.duration_since(server).unwrap_or_else(|error| error.duration());
         if skew > CLOCK_SKEW_MAX {
@@ -63,11 +53,6 @@ pub async fn dangers(connection: &Connection) -> Result<Vec<Danger>, RedisError>
         }
     }
     Ok(dangers)
-}
-
-async fn server_time(connection: &Connection) -> Result<SystemTime, RedisError> {
-    let (seconds, micros): (u64, u64) = connection.raw(&["TIME"]).await?.convert()?;
-    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros))
 }
 
 /// What INFO's text says.

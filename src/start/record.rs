@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fred::interfaces::StreamsInterface;
 use tokio::time::Instant;
 
 use super::game_id::GameId;
@@ -12,7 +11,7 @@ use super::image_ref::ImageRef;
 use super::text::{Numbers, RecordText, answer_of};
 use super::{Answered, OP_SOURCE};
 use crate::contract::job_result::Answer;
-use crate::redis::{Coalescer, Connection, RedisError, Value};
+use crate::redis::{Coalescer, Connection, RedisError};
 
 /// The verbs, one in each file, after what they share.
 const VERBS: &str = concat!(
@@ -360,10 +359,8 @@ impl Records {
 
     /// Whether the entry of this job is pending in the group.
     pub async fn is_pending(&self, source: &str) -> Result<bool, RedisError> {
-        let connection = self.calls.connection();
-        let pending: Result<Vec<Value>, _> =
-            connection.client().xpending(self.jobs.as_str(), self.group.as_str(), (source, source, 1_u64)).await;
-        pending.map(|list| !list.is_empty()).map_err(|error| connection.failed(error))
+        let pending = self.calls.connection().pending(&self.jobs, &self.group, (source, source), 1).await?;
+        Ok(!pending.is_empty())
     }
 
     /// The part of a record that is known before the attempt.

@@ -1,7 +1,7 @@
 //! Creating the group where it is missing, and taking over what the legacy worker did while the fleet was stopped.
 
 use super::entry_id::EntryId;
-use super::{Group, id_of, millis};
+use super::group::{Member, id_of, millis};
 use crate::redis::RedisError;
 use std::time::Duration;
 
@@ -43,10 +43,10 @@ impl AdoptionState {
     }
 }
 
-impl Group {
+impl Member {
     /// Makes the group usable. Safe to run at any time, by any number of replicas.
     pub async fn adopt(&self, claim_idle: Duration) -> Result<Adoption, RedisError> {
-        let reply = self.call(&self.scripts.adopt, &[], [millis(claim_idle)]).await?;
+        let reply = self.call(&self.group.scripts.adopt, &[], [millis(claim_idle)]).await?;
         let (state, mirror, acknowledged, delivered): (String, String, u64, String) = reply.convert()?;
         let state = match state.as_str() {
             "created" => AdoptionState::Created,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Delivery, Group, Origin, count, id_of, millis};
+use super::delivery::{Delivery, Origin};
+use super::group::{Member, count, id_of, millis};
 use crate::redis::{RedisError, Value};
 
 /// What one sweep did.
@@ -60,7 +61,7 @@ pub enum Swept {
     Done(Sweep),
 }
 
-impl Group {
+impl Member {
     /// One sweep, if it is due; claims at most `want` entries. A replica that holds nothing is offered suspects first.
     pub async fn sweep(
         &self,
@@ -70,7 +71,7 @@ impl Group {
         want: usize,
         holds_nothing: bool,
     ) -> Result<Swept, RedisError> {
-        let dead_max = i64::try_from(self.settings.dead_max).unwrap_or(i64::MAX);
+        let dead_max = i64::try_from(self.group.settings.dead_max).unwrap_or(i64::MAX);
         let args = [
             millis(claim_idle),
             millis(interval),
@@ -79,7 +80,7 @@ impl Group {
             dead_max.into(),
             i64::from(holds_nothing).into(),
         ];
-        let reply = self.call(&self.scripts.claim, &[], args).await?;
+        let reply = self.call(&self.group.scripts.claim, &[], args).await?;
         match state_of(&reply)?.as_str() {
             "not-due" => return Ok(Swept::NotDue),
             "found" => return Ok(Swept::Found),
@@ -93,8 +94,7 @@ impl Group {
 }
 
 fn state_of(reply: &Value) -> Result<String, RedisError> {
-    let Value::Array(parts) = reply else { return Err(RedisError::unexpected("claim")) };
-    parts.first().and_then(Value::as_string).ok_or_else(|| RedisError::unexpected("claim state"))
+    reply.first().and_then(|state| state.as_string()).ok_or_else(|| RedisError::unexpected("claim state"))
 }
 
 fn delivery_of(value: Value) -> Result<Delivery, RedisError> {

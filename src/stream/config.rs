@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use crate::contract::job_result::{FIELDS, ORIGINAL_FIELDS};
+
+/// The group that scripts make for a moment to see which entries exist.
+pub const PROBE_GROUP: &str = "startjobs:probe";
+
 /// The streams, the group and the keys beside them.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -36,4 +41,14 @@ pub enum OutcomeFields {
     Original,
     /// The six, then `source_ref`, `requested_at_ms`, `finished_at_ms`, `attempt`.
     Extended,
+}
+
+impl OutcomeFields {
+    /// Their names, in wire order.
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Original => &FIELDS[..ORIGINAL_FIELDS],
+            Self::Extended => &FIELDS,
+        }
+    }
 }

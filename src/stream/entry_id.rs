@@ -17,7 +17,8 @@ pub struct EntryId {
 #[error("not a stream entry id: {0:?}")]
 pub struct NotAnEntryId(pub String);
 
-const HOUR_MS: f64 = 3_600_000.0;
+/// An hour, which one bucket of the ledger is for.
+pub const HOUR_MS: u32 = 3_600_000;
 
 impl EntryId {
     /// The id before every entry.
@@ -32,7 +33,7 @@ impl EntryId {
     )]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a quotient of a u64 fits a u64")]
     pub fn ledger_hour(self) -> u64 {
-        (self.ms as f64 / HOUR_MS).floor() as u64
+        (self.ms as f64 / f64::from(HOUR_MS)).floor() as u64
     }
 }
 

@@ -4,19 +4,18 @@
 //! large reply on the same connection waits with it, and what a connection has needed for one stays with it. An entry that
 //! does not arrive although Redis answers is not read whole again: a script takes the job's fields out of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use fred::interfaces::StreamsInterface;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Group;
 use super::entry_id::EntryId;
+use super::group::Member;
+use super::lua;
 use crate::contract::Fields;
 use crate::contract::dead_letter::size_of;
-use crate::contract::start_job::FIELDS;
-use crate::redis::{self, Connection, Kind, RedisError, Role, Value};
+use crate::redis::{self, Connection, Kind, RedisError, Role, Script, Value};
 
 /// How long one reply may take, first and at last, in claim idles: what the fleet takes for a stall anyway, and six times as
 /// long as that.
@@ -66,19 +65,28 @@ pub struct Fetched {
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     redis: redis::Config,
-    group: Group,
+    member: Member,
+    /// Takes the fields of a job out of an entry.
+    job_fields: Arc<Script>,
+    /// How many bytes of each.
     max_field_bytes: usize,
     patience_min: Duration,
     patience_max: Duration,
 }
 
 impl Fetcher {
-    /// A fetcher for the consumer of `group`. Touches nothing.
-    pub fn new(redis: &redis::Config, group: &Group, claim_idle: Duration) -> Self {
+    /// A fetcher for this consumer, whose jobs have these fields, of which so many bytes each are taken. Touches nothing.
+    pub fn new(
+        redis: &redis::Config,
+        member: &Member,
+        claim_idle: Duration,
+        (fields, max_field_bytes): (&'static [&'static str], usize),
+    ) -> Self {
         Self {
             redis: redis.clone(),
-            max_field_bytes: group.settings.max_field_bytes,
-            group: group.clone(),
+            job_fields: Arc::new(lua::known_fields(fields)),
+            max_field_bytes,
+            member: member.clone(),
             patience_min: claim_idle.mul_f64(PATIENCE_MIN),
             patience_max: claim_idle.mul_f64(PATIENCE_MAX),
         }
@@ -166,15 +174,15 @@ impl Fetcher {
     }
 
     async fn connect(&self, patience: Duration) -> Result<Connection, RedisError> {
-        let name = format!("startjobs:{}", self.group.consumer());
+        let name = format!("startjobs:{}", self.member.consumer());
         let opening = Connection::open(&self.redis, Role::Bulk(patience), &name, |_| {});
-        timeout(CONNECT_WITHIN, opening).await.unwrap_or_else(|_| {
-            Err(RedisError { kind: Kind::Unreachable, text: "no connection for reading payloads".to_owned() })
-        })
+        timeout(CONNECT_WITHIN, opening)
+            .await
+            .unwrap_or_else(|_| Err(RedisError::unreachable("no connection for reading payloads")))
     }
 
     async fn redis_answers(&self) -> bool {
-        self.group.is_paused().await.is_ok()
+        self.member.group().is_paused().await.is_ok()
     }
 
     async fn read(&self, connection: &Connection, id: EntryId, want: Want) -> Result<Payload, RedisError> {
@@ -185,10 +193,8 @@ impl Fetcher {
     }
 
     async fn whole(&self, connection: &Connection, id: EntryId) -> Result<Payload, RedisError> {
-        let (jobs, id) = (self.group.keys().jobs.as_str(), id.to_string());
-        let reply = connection.client().xrange(jobs, id.as_str(), id.as_str(), None).await;
-        let entries: Vec<(String, Fields)> = reply.map_err(|error| connection.failed(error))?;
-        Ok(entries.into_iter().next().map_or(Payload::Gone, |(_, fields)| Payload::Whole(fields)))
+        let entry = connection.entry(&self.member.group().keys().jobs, &id.to_string()).await?;
+        Ok(entry.map_or(Payload::Gone, |entry| Payload::Whole(entry.fields)))
     }
 
     async fn job_fields_alone(&self, id: EntryId) -> Result<Payload, RedisError> {
@@ -198,14 +204,10 @@ impl Fetcher {
 
     async fn job_fields(&self, connection: &Connection, id: EntryId) -> Result<Payload, RedisError> {
         let limit = i64::try_from(self.max_field_bytes).unwrap_or(i64::MAX);
-        let args = [id.to_string().into(), limit.into()].into_iter().chain(FIELDS.map(Value::from));
-        let keys = vec![self.group.keys().jobs.clone()];
-        let reply = self.group.scripts.known_fields.run(connection, keys, args.collect::<Vec<Value>>()).await?;
-        if reply.is_null() {
-            return Ok(Payload::Gone);
-        }
-        let flat: Vec<Bytes> = reply.convert()?;
-        Ok(Payload::JobFields(flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()))
+        let args: Vec<Value> = vec![id.to_string().into(), limit.into()];
+        let keys = vec![self.member.group().keys().jobs.clone()];
+        let reply = self.job_fields.run(connection, keys, args).await?;
+        if reply.is_null() { Ok(Payload::Gone) } else { reply.pairs().map(Payload::JobFields) }
     }
 }
 

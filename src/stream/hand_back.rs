@@ -1,22 +1,22 @@
 //! Giving back what we will not start, and leaving the group.
 
-use super::Group;
 use super::entry_id::EntryId;
+use super::group::{Member, packed};
+use super::presence::About;
 use crate::redis::{RedisError, Value};
 
-impl Group {
+impl Member {
     /// Makes entries of ours claimable at once, without counting a delivery; answers how many were given back.
     pub async fn hand_back(&self, ids: &[EntryId]) -> Result<u64, RedisError> {
         if ids.is_empty() {
             return Ok(0);
         }
-        let args = ids.iter().map(|id| Value::from(id.to_string()));
-        Ok(self.call(&self.scripts.hand_back, &[], args).await?.convert()?)
+        self.call(&self.group.scripts.hand_back, &[], [packed(ids)?]).await?.convert()
     }
 
     /// Marks this replica as gone, gives back whatever its consumer still has, and deletes the consumer where that is
     /// nothing; answers how many entries it had.
-    pub async fn leave(&self, about: &str) -> Result<u64, RedisError> {
-        Ok(self.call(&self.scripts.leave, &[], [Value::from(about)]).await?.convert()?)
+    pub async fn leave(&self, about: &About) -> Result<u64, RedisError> {
+        self.call(&self.group.scripts.leave, &[], [Value::from(about.to_json())]).await?.convert()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Group, count, millis};
+use super::group::{Member, count, millis};
 use crate::redis::RedisError;
 
 /// Entries the orphan walk looks at in one run: a few milliseconds of the server's time.
@@ -22,7 +22,7 @@ pub struct Tidied {
     pub has_more: bool,
 }
 
-impl Group {
+impl Member {
     /// One run, if it is due; nothing where another replica has just run.
     pub async fn tidy(
         &self,
@@ -34,13 +34,13 @@ impl Group {
             millis(interval),
             millis(claim_idle),
             millis(consumer_idle),
-            millis(self.settings.ledger_ttl),
-            millis(self.index_within()),
-            i64::from(self.settings.trim_jobs).into(),
-            millis(self.settings.results_retention.unwrap_or_default()),
+            millis(self.group.settings.ledger_ttl),
+            millis(super::settle::index_within(self.group.settings.ledger_ttl)),
+            i64::from(self.group.settings.trim_jobs).into(),
+            millis(self.group.settings.results_retention.unwrap_or_default()),
             count(WALK_MAX),
         ];
-        let reply = self.call(&self.scripts.janitor, &[], args).await?;
+        let reply = self.call(&self.group.scripts.janitor, &[], args).await?;
         if reply.is_null() {
             return Ok(None);
         }

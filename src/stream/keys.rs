@@ -31,6 +31,13 @@ pub struct Keys {
     pub paused: String,
 }
 
+/// How scripts name the keys that they take first.
+pub const LISTED: [&str; 10] =
+    ["JOBS", "RESULTS", "DEAD", "MIRROR", "SHADOW", "ATTEMPTS", "LEDGERS", "SWEEP", "REPLICAS", "VERIFIED"];
+
+/// What the ledger's buckets are named behind the jobs stream; the hour follows.
+pub const LEDGER_SUFFIX: &str = ":ledger:";
+
 impl Keys {
     /// The keys of these settings.
     pub fn new(settings: &Config) -> Self {
@@ -41,7 +48,7 @@ impl Keys {
             dead: settings.dead.clone(),
             mirror: settings.offset_key.clone(),
             shadow: format!("{}:shadow", settings.offset_key),
-            ledger_prefix: format!("{jobs}:ledger:"),
+            ledger_prefix: format!("{jobs}{LEDGER_SUFFIX}"),
             ledgers: format!("{jobs}:ledgers"),
             attempts: format!("{jobs}:attempts"),
             sweep: format!("{jobs}:sweep"),
@@ -56,7 +63,7 @@ impl Keys {
         format!("{}{hour}", self.ledger_prefix)
     }
 
-    /// The keys that scripts take first, in the order in which the prelude names them.
+    /// The keys that scripts take first, in the order of [`LISTED`].
     pub fn listed(&self) -> Vec<String> {
         [
             &self.jobs,

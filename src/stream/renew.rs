@@ -1,8 +1,9 @@
 //! Keeping what we hold: idle times back to zero, and our presence refreshed, in one owner-checked step.
 
 use super::entry_id::EntryId;
-use super::{Group, count, delivered_of, id_of};
-use crate::redis::{RedisError, Value};
+use super::group::{Member, delivered_of, id_of, packed};
+use super::presence::About;
+use crate::redis::RedisError;
 
 /// What became of one entry that this process believes to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,12 +75,11 @@ pub struct Stray {
     pub deliveries: u64,
 }
 
-impl Group {
+impl Member {
     /// Renews the presence of this replica and the entries it holds.
-    pub async fn renew(&self, state: ReplicaState, about: &str, held: &[EntryId]) -> Result<Renewed, RedisError> {
-        let mut args: Vec<Value> = vec![state.as_str().into(), about.into(), count(held.len())];
-        args.extend(held.iter().map(|id| Value::from(id.to_string())));
-        let reply = self.call(&self.scripts.renew, held, args).await?;
+    pub async fn renew(&self, state: ReplicaState, about: &About, held: &[EntryId]) -> Result<Renewed, RedisError> {
+        let args = [state.as_str().into(), about.to_json().into(), packed(held)?];
+        let reply = self.call(&self.group.scripts.renew, held, args).await?;
         let (delivered, words, strays): (String, Vec<String>, Vec<String>) = reply.convert()?;
         if words.len() != held.len() {
             return Err(RedisError::unexpected("renewal count"));

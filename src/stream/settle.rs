@@ -1,23 +1,20 @@
 //! Settling: the outcome, the dead letter, the ledger, the acknowledgement and the mirror of a batch, in one step.
 
-use std::sync::{MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::borrow::Borrow;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::config::OutcomeFields;
 use super::entry_id::EntryId;
-use super::{Group, Told, count, delivered_of};
+use super::group::{Group, Member, count, delivered_of};
+use super::lua::{PACKED_HEAD, SETTLE_KEYS};
 use crate::contract::dead_letter::DeadLetter;
-use crate::contract::job_result::{FIELDS, JobResult, ORIGINAL_FIELDS};
+use crate::contract::job_result::{FIELDS, ORIGINAL_FIELDS};
+use crate::redis::RedisError;
 use crate::redis::packed::Strings;
-use crate::redis::{RedisError, Value};
 
 /// Entries in one settle call. Beyond this nothing is gained, and Redis serves nobody else meanwhile.
 pub const BATCH_MAX: usize = 64;
-
-/// Of the keys of every script those that this one takes too; its ledger bucket stands behind them.
-const SHARED_KEYS: usize = 7;
 
 /// How an entry ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +22,35 @@ pub enum Ending {
     /// It was settled before it was read: acknowledge only.
     Known,
     /// Answered.
-    Outcome(JobResult),
+    Outcome(Outcome),
     /// Not answered: malformed.
     Dead(DeadLetter),
     /// Answered `failure`, and kept for people.
-    Both(JobResult, DeadLetter),
+    Both(Outcome, DeadLetter),
+}
+
+/// The values of an outcome's fields, as they travel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome(Strings);
+
+impl Outcome {
+    /// Of the values that `write` hands over, in the order of the outcome's fields.
+    pub fn of(write: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Self {
+        let mut strings = Strings::expecting(BYTES_EXPECTED);
+        write(&mut |value| strings.push(value));
+        Self(strings)
+    }
+}
+
+/// What holds for a whole batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// How many entries this consumer holds in all.
+    pub held: usize,
+    /// Something may be written down about the attempts of one of them, and is to be forgotten.
+    pub may_have_attempts: bool,
+    /// The batch's bucket is written into the ledger's index.
+    pub marks_index: bool,
 }
 
 impl Ending {
@@ -88,15 +109,18 @@ pub struct SettleReply {
     pub settled: Vec<Settled>,
 }
 
-impl Group {
-    /// Settles at most [`BATCH_MAX`] entries of one ledger hour, of which this consumer holds `held` in all. Where none
-    /// `may_have_attempts`, there is nothing to forget. After an error nothing is known, and calling again with the same
-    /// entries is safe.
-    pub async fn settle(
+/// How long a bucket counts as written in the ledger's index; the janitor waits for so much longer.
+pub fn index_within(ledger_ttl: Duration) -> Duration {
+    ledger_ttl / 64
+}
+
+impl Member {
+    /// Settles at most [`BATCH_MAX`] entries of one ledger hour. After an error nothing is known, and calling again with the
+    /// same entries is safe.
+    pub async fn settle<E: Borrow<Ending> + Sync>(
         &self,
-        batch: &[(EntryId, Ending)],
-        held: usize,
-        may_have_attempts: bool,
+        batch: &[(EntryId, E)],
+        terms: Terms,
     ) -> Result<SettleReply, RedisError> {
         debug_assert!(!batch.is_empty() && batch.len() <= BATCH_MAX, "a batch is bounded and not empty");
         let ids = || batch.iter().map(|(id, _)| *id);
@@ -105,27 +129,24 @@ impl Group {
         };
         let hour = first.ledger_hour();
         debug_assert_eq!(hour, last.ledger_hour(), "a batch has one ledger bucket");
-        let (sent_at, tells_index) = (Instant::now(), self.is_telling_due(hour));
-        let keys = [&self.key_list[..SHARED_KEYS], &[self.keys.ledger_bucket(hour).into()]].concat();
+        let group = &self.group;
+        let keys = [&group.key_list[..SETTLE_KEYS], &[group.keys.ledger_bucket(hour).into()]].concat();
         let args = [
-            count(held.saturating_add(BATCH_MAX)),
+            count(terms.held.saturating_add(BATCH_MAX)),
             first.to_string().into(),
             last.to_string().into(),
-            Value::Bytes(self.packed(batch, tells_index, may_have_attempts)?),
+            group.packed(batch, terms)?.into(),
         ];
-        let reply = self.call_with(&self.scripts.settle, keys, args).await?;
+        let reply = group.call_with(&group.scripts.settle, keys, self.named(args)).await?;
         let (mirror_move, mirror, foreign, delivered, statuses): (String, String, String, String, Vec<String>) =
             reply.convert()?;
         let settled: Vec<Settled> = if statuses.is_empty() {
             vec![Settled::Done; batch.len()]
         } else {
-            statuses.into_iter().map(settled_of).collect()
+            statuses.iter().map(|status| settled_of(status)).collect()
         };
         if settled.len() != batch.len() {
             return Err(RedisError::unexpected("settle count"));
-        }
-        if tells_index && settled.contains(&Settled::Done) {
-            *self.lock_told() = Some(Told { hour, at: sent_at });
         }
         Ok(SettleReply {
             mirror_move: match mirror_move.as_str() {
@@ -139,84 +160,70 @@ impl Group {
             settled,
         })
     }
+}
 
-    /// The ledger's index says when something was last added to a bucket to within so much; the janitor waits for so much
-    /// longer.
-    pub(super) fn index_within(&self) -> Duration {
-        self.settings.ledger_ttl / 64
-    }
-
-    fn is_telling_due(&self, hour: u64) -> bool {
-        !self.lock_told().is_some_and(|told| told.hour == hour && told.at.elapsed() < self.index_within())
-    }
-
-    /// Redis may have lost what it was told of the index.
-    pub fn tell_index_again(&self) {
-        *self.lock_told() = None;
-    }
-
-    fn lock_told(&self) -> MutexGuard<'_, Option<Told>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+impl Group {
     /// The batch as one MessagePack array of byte strings: what holds for all, the ids, then each entry's verb and values.
-    fn packed(
-        &self,
-        batch: &[(EntryId, Ending)],
-        tells_index: bool,
-        may_have_attempts: bool,
-    ) -> Result<Bytes, RedisError> {
-        let outcome_values = match self.settings.outcome_fields {
-            OutcomeFields::Original => ORIGINAL_FIELDS,
-            OutcomeFields::Extended => FIELDS.len(),
-        };
-        let has_dead = batch.iter().any(|(_, ending)| matches!(ending, Ending::Dead(_) | Ending::Both(..)));
+    fn packed<E: Borrow<Ending>>(&self, batch: &[(EntryId, E)], terms: Terms) -> Result<Bytes, RedisError> {
+        let names = self.outcome_fields;
+        // The script knows the names of these by heart.
+        let are_known = *names == FIELDS || *names == FIELDS[..ORIGINAL_FIELDS];
+        let given: &[&str] = if are_known { &[] } else { names };
+        let has_dead = batch.iter().any(|(_, ending)| matches!(ending.borrow(), Ending::Dead(_) | Ending::Both(..)));
         let dead_max = if has_dead { self.settings.dead_max.to_string() } else { String::new() };
-        let yes_or_empty = |yes: bool| if yes { &b"1"[..] } else { b"" };
+        let yes_or_empty = |yes: bool| if yes { "1".to_owned() } else { String::new() };
         let mut strings = Strings::expecting(batch.len() * BYTES_EXPECTED);
-        strings.push(batch.len().to_string().as_bytes());
-        strings.push(outcome_values.to_string().as_bytes());
-        strings.push(dead_max.as_bytes());
-        strings.push(self.settings.ledger_ttl.as_millis().to_string().as_bytes());
-        strings.push(yes_or_empty(tells_index));
-        strings.push(yes_or_empty(may_have_attempts));
+        let head: [String; PACKED_HEAD] = [
+            batch.len().to_string(),
+            names.len().to_string(),
+            dead_max,
+            self.settings.ledger_ttl.as_millis().to_string(),
+            yes_or_empty(terms.marks_index),
+            yes_or_empty(terms.may_have_attempts),
+            given.len().to_string(),
+        ];
+        for value in head {
+            strings.push(value.as_bytes());
+        }
+        for name in given {
+            strings.push(name.as_bytes());
+        }
         for (id, _) in batch {
             strings.push(id.to_string().as_bytes());
         }
         for (_, ending) in batch {
-            match ending {
+            match ending.borrow() {
                 Ending::Known => strings.push(b"known"),
-                Ending::Outcome(result) => {
+                Ending::Outcome(outcome) => {
                     strings.push(b"outcome");
-                    push_outcome(&mut strings, result, outcome_values);
+                    self.push_outcome(&mut strings, outcome)?;
                 }
                 Ending::Dead(letter) => {
                     strings.push(b"dead");
                     push_dead(&mut strings, letter);
                 }
-                Ending::Both(result, letter) => {
+                Ending::Both(outcome, letter) => {
                     strings.push(b"both");
-                    push_outcome(&mut strings, result, outcome_values);
+                    self.push_outcome(&mut strings, outcome)?;
                     push_dead(&mut strings, letter);
                 }
             }
         }
         strings.into_array()
     }
+
+    /// An outcome of another shape would shift whatever follows it.
+    fn push_outcome(&self, strings: &mut Strings, Outcome(values): &Outcome) -> Result<(), RedisError> {
+        if values.len() != self.outcome_fields.len() {
+            return Err(RedisError::unexpected("an outcome with another number of fields"));
+        }
+        strings.append(values);
+        Ok(())
+    }
 }
 
 /// What one ordinary entry packs to, roughly.
 const BYTES_EXPECTED: usize = 320;
-
-fn push_outcome(strings: &mut Strings, result: &JobResult, outcome_values: usize) {
-    let mut left = outcome_values;
-    result.each_value(|value| {
-        if left > 0 {
-            strings.push(value);
-            left -= 1;
-        }
-    });
-}
 
 fn push_dead(strings: &mut Strings, letter: &DeadLetter) {
     for value in letter.head() {
@@ -229,14 +236,14 @@ fn push_dead(strings: &mut Strings, letter: &DeadLetter) {
     }
 }
 
-fn settled_of(status: String) -> Settled {
-    match status.as_str() {
+fn settled_of(status: &str) -> Settled {
+    match status {
         "ok" => Settled::Done,
         "dup" => Settled::Duplicate,
         "lost" => Settled::Lost,
         "unknown" => Settled::Unknown,
         "expired" => Settled::Expired,
         "skipped" => Settled::Skipped,
-        _ => Settled::Refused(status),
+        _ => Settled::Refused(RedisError::of_server(status).text),
     }
 }

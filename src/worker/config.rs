@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::{redis, stream};
+
 /// One replica's limits and rhythms.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -44,4 +46,17 @@ impl Config {
     pub fn renewal_interval(&self) -> Duration {
         self.claim_idle / 3
     }
+}
+
+/// What a replica is configured by.
+#[derive(Debug, Clone)]
+pub struct ReplicaConfig {
+    /// How to reach Redis.
+    pub redis: redis::Config,
+    /// The streams, the group and the keys beside them.
+    pub stream: stream::Config,
+    /// Limits and rhythms.
+    pub worker: Config,
+    /// A server that endangers data is refused.
+    pub strict: bool,
 }

@@ -1,48 +1,56 @@
-//! One replica: what it holds, what it does next, and how it ends.
+//! One replica: it takes entries from the jobs stream to their outcomes, whatever kind of job they ask for.
 //!
-//! One task owns all state. It waits for the next event, applies it without awaiting anything, and then starts
-//! whatever has become possible; everything that takes time is a future that answers with an event.
+//! One task owns the [`state`]. It waits for a call to end ([`calls`]), hands what came of it from stage to stage
+//! ([`replica`], [`passage`], [`housekeeping`], [`breakers`]), and begins what the [`stages`] want next. What a job asks for,
+//! and how that is done, a [`handler`] knows.
+//!
+//! ```text
+//!              Event                                                       Command
+//!   calls ─────────────► replica::route ─► passage, housekeeping, breakers          ┌───────────► calls
+//!                                           │  hand entries on                      │
+//!                                           └─► stages: intake  lookups  payloads  starts  settler
+//!                                                       returns  keeper  doubt  upkeep
+//! ```
 
 // limits and rhythms
 pub mod config;
-// back-off schedules; pure
-pub mod backoff;
-// how many entries the next read asks for; pure
-pub mod appetite;
-// the server's clock
-pub mod clock;
-// the entries this process holds; pure
-pub mod holdings;
-// entries that are pending for us although we do not hold them; pure
-pub mod strays;
-// which held entry may start next: one at a time per game; pure
-pub mod games;
-// one entry's stay in the start stage
-pub mod work;
-// conditions that are said when they begin, at a slow pace, and when they end
-pub mod conditions;
+// what a kind of job is to the worker
+pub mod handler;
+// the stages: they decide, and do nothing else
+pub(crate) mod stages;
+// one attempt at a job
+pub(crate) mod work;
+// commands become calls, calls end with events
+pub(crate) mod calls;
+// the state that events change, and the moves that every event may lead to
+pub(crate) mod state;
+// while the engine or the handler's store fails everyone
+mod breakers;
+// an entry's way through the stages
+mod passage;
+// what the other events change
+mod housekeeping;
+// the loop, and the table of which event goes where
+pub mod replica;
+// every log line and metric of an entry's way
+pub(crate) mod journal;
+// troubles are logged when they begin, at a slow pace, and when they end
+pub mod troubles;
 // signs of life
 pub mod vitals;
-// what the loop waits for
-mod events;
-// the loop: its state, and what it waits for
-pub mod replica;
-// the loop: what each event changes
-mod apply;
-// the loop: what the events of its upkeep change
-mod upkeep;
-// the loop: taking over what others left
-mod sweeps;
-// the loop: whether our own connections are what fails
-mod doubt;
-// the loop: what fails for everybody, and how it is noticed to be well again
-mod breakers;
-// the loop: what is started next
-mod pump;
-// wiring: from settings to a running replica
+// the server's clock
+pub(crate) mod clock;
+// why a worker cannot run
+pub mod error;
+// random histories of a whole replica
+#[cfg(test)]
+mod histories;
+// until a replica can run
+mod boot;
+// wiring
 pub mod run;
 
 pub use config::Config;
 
 /// The value of the original worker's `worker` log field.
-pub const WORKER: &str = "rtmanager.startjobs";
+pub(crate) const WORKER: &str = "rtmanager.startjobs";

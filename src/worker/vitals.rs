@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::conditions::Trouble;
 use super::config::Config;
 
 /// The signs of life of one process.
@@ -38,7 +37,7 @@ pub struct Readiness {
 
 impl Vitals {
     /// A process that is about to start.
-    pub fn new(settings: &Config) -> Self {
+    pub fn new(config: &Config) -> Self {
         let signs = Signs {
             has_started: false,
             is_draining: false,
@@ -48,7 +47,7 @@ impl Vitals {
             troubles: BTreeMap::new(),
         };
         Self {
-            loop_limit: settings.claim_idle.max(settings.block * 3).max(Duration::from_secs(10)),
+            loop_limit: config.claim_idle.max(config.block * 3).max(Duration::from_secs(10)),
             signs: Mutex::new(signs),
         }
     }
@@ -75,12 +74,12 @@ impl Vitals {
         self.lock().wedged = reason;
     }
 
-    pub(super) fn trouble_began(&self, trouble: Trouble, err: &str) {
-        self.lock().troubles.insert(trouble.as_str(), err.to_owned());
+    pub(super) fn trouble_began(&self, trouble: &'static str, err: &str) {
+        self.lock().troubles.insert(trouble, err.to_owned());
     }
 
-    pub(super) fn trouble_ended(&self, trouble: Trouble) {
-        self.lock().troubles.remove(trouble.as_str());
+    pub(super) fn trouble_ended(&self, trouble: &'static str) {
+        self.lock().troubles.remove(trouble);
     }
 
     /// Do our loops move? Never a question about Redis or the engine: restarting us would not help them.

@@ -1,4 +1,4 @@
-//! One entry's stay in the start stage: the start service, and what an error means for the entry's budgets.
+//! One attempt at a job: the handler, and what a failure means for the entry's budgets.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -7,175 +7,183 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::backoff::{Backoff, CALLS};
 use super::clock::Clock;
+use super::handler::{Answer, Attempt, Failure, GiveUp, Handler, Request};
+use super::stages::backoff::{Backoff, CALLS};
 use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
-use crate::contract::job_result::Answer;
 use crate::metrics::Metrics;
 use crate::redis::Kind;
-use crate::start::{Answered, StartError, StartInput, StartService};
-use crate::stream::Group;
+use crate::stream::Member;
 use crate::stream::entry_id::EntryId;
-use crate::stream::fail::Attempts;
+use crate::stream::failures::Attempts;
 
-/// What the start stage needs to know besides the entry.
+/// What an attempt needs to know besides the entry.
 #[derive(Debug)]
-pub struct Work {
-    /// Who starts.
-    pub service: Arc<dyn StartService>,
+pub(crate) struct Work {
+    /// What does it.
+    pub(crate) handler: Arc<dyn Handler>,
     /// Where failures are counted.
-    pub group: Group,
-    /// Between attempts after service failures.
-    pub retry: Backoff,
-    /// Service failures until the budget is spent.
-    pub retry_attempts: u64,
+    pub(crate) member: Member,
+    /// Between attempts after failures.
+    pub(crate) retry: Backoff,
+    /// Failures until the budget is spent.
+    pub(crate) retry_attempts: u64,
     /// How long replicas may have had it in hand since its first failure until the budget is spent.
-    pub retry_max_age: Duration,
+    pub(crate) retry_max_age: Duration,
     /// Crashes beyond which an entry is not run any more.
-    pub crash_budget: u64,
+    pub(crate) crash_budget: u64,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// Age of `requested_at_ms` beyond which a job is answered instead of started.
-    pub start_deadline: Option<Duration>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Age of a request beyond which it is answered instead of handled.
+    pub(crate) start_deadline: Option<Duration>,
     /// By which that age is told.
-    pub clock: Arc<Clock>,
+    pub(crate) clock: Arc<Clock>,
 }
 
-/// One entry as the start stage sees it; a copy, because the original stays with the loop even if a start panics.
+/// One job as an attempt sees it.
 #[derive(Debug, Clone)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     /// Which entry.
-    pub id: EntryId,
-    /// What is asked of the service.
-    pub input: StartInput,
-    /// When Lobby asked, Unix ms; 0 unknown.
-    pub requested_at_ms: i64,
+    pub(crate) id: EntryId,
+    /// What it asks for.
+    pub(crate) request: Arc<dyn Request>,
+    /// How often it has been delivered.
+    pub(crate) deliveries: u64,
     /// How often a process died with it.
-    pub crashes: u64,
-    /// How often the start service failed with it.
-    pub failures: u64,
+    pub(crate) crashes: u64,
+    /// How often the handler failed with it.
+    pub(crate) failures: u64,
     /// How often this process has tried without the attempt counting.
-    pub uncounted: u64,
+    pub(crate) uncounted: u64,
     /// Since when this process holds it, or has told the last failure of it.
-    pub since: Instant,
+    pub(crate) since: Instant,
     /// Only the job's fields could be read.
-    pub is_too_large: bool,
+    pub(crate) is_too_large: bool,
 }
 
-/// How an entry left the start stage.
+impl Ticket {
+    fn attempt(&self) -> Attempt {
+        Attempt { id: self.id, deliveries: self.deliveries }
+    }
+}
+
+/// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Conclusion {
-    /// Answered.
-    Answered(Answer),
-    /// Answered with a failure that goes to the dead letters too.
-    GivenUp {
-        /// What is published: the failure, or what an earlier attempt had stored.
-        answer: Answer,
-        /// Why.
-        reason: Reason,
-        /// What it has behind it.
-        attempts: Attempts,
-    },
+pub(crate) enum Conclusion {
+    /// Answered. What it has behind it matters where it goes to the dead letters too.
+    Answered(Answer, Attempts),
     /// To be tried again.
     Again {
         /// When.
         after: Duration,
-        /// Whether the failure was counted, and against what.
-        counted: Option<Attempts>,
+        /// Whether the failure was counted.
+        is_counted: bool,
         /// Why, for the log.
-        why: StartError,
+        why: Failure,
     },
-    /// The engine does not answer anybody: the entry is better off with another replica.
+    /// The engine does not answer anyone: the entry is better off with another replica.
     EngineDown(String),
     /// The entry is not ours any more.
     NotOurs,
 }
 
+impl Conclusion {
+    /// An attempt that panicked outside the handler is a bug, and no answer about the job.
+    pub(crate) fn of_panic() -> Self {
+        let message = "the attempt panicked".to_owned();
+        let why = Failure::Failed { code: ErrorCode::InternalError, message };
+        Self::Again { after: CALLS.max, is_counted: false, why }
+    }
+}
+
 impl Work {
-    /// Takes one entry through the start stage.
-    pub async fn run(&self, ticket: Ticket) -> Conclusion {
+    /// Makes one attempt.
+    pub(crate) async fn run(&self, ticket: Ticket) -> Conclusion {
         let began = Instant::now();
         self.metrics.attempt_began(self.clock.age_of(ticket.id));
-        // A bug, and no answer about the game: it counts, so that the job does not come back for ever.
+        // A bug, and no answer about the job: it counts, so that the job does not come back for ever.
         let conclusion = if let Ok(conclusion) = AssertUnwindSafe(self.conclude(&ticket)).catch_unwind().await {
             conclusion
         } else {
             let message = "the start panicked".to_owned();
-            Box::pin(self.engine_failed(&ticket, ErrorCode::InternalError, message)).await
+            Box::pin(self.failed(&ticket, ErrorCode::InternalError, message)).await
         };
         self.metrics.attempt_ended(began.elapsed());
         conclusion
     }
 
     async fn conclude(&self, ticket: &Ticket) -> Conclusion {
+        // Boxed, as everything rare here: an attempt's future is moved about, and most attempts need none of it.
+        if let Some(why) = self.refuses(ticket) {
+            return Box::pin(self.give_up(ticket, why, None)).await;
+        }
+        let attempt = ticket.attempt();
+        match ticket.request.handle(&attempt).await {
+            Ok(answer) => answered(ticket, answer, None),
+            Err(Failure::InProgress { retry_after }) => {
+                // Never doubled: it must not wait for a dead replica's lease much longer than for its entry.
+                let after = retry_after.map_or(self.retry.min, |left| left.min(self.retry.min)).max(CALLS.min);
+                Conclusion::Again { after, is_counted: false, why: Failure::InProgress { retry_after } }
+            }
+            Err(Failure::Failed { code, message }) => Box::pin(self.failed(ticket, code, message)).await,
+            Err(why @ (Failure::TakenOver | Failure::Store(_))) => self.uncounted(ticket, why),
+        }
+    }
+
+    /// Why a job is answered without an attempt.
+    fn refuses(&self, ticket: &Ticket) -> Option<GiveUp> {
         if ticket.crashes > self.crash_budget {
             let message = format!("the process died {} times while it worked on this job", ticket.crashes);
-            return Box::pin(self.give_up(ticket, ErrorCode::Poison, message, Reason::Poison, None)).await;
+            return Some(GiveUp { code: ErrorCode::Poison, message, reason: Some(Reason::Poison) });
         }
         if ticket.is_too_large {
             let message = "the entry is too large to be read in time; nothing was started".to_owned();
-            return Box::pin(self.give_up(ticket, ErrorCode::JobTooLarge, message, Reason::TooLarge, None)).await;
+            return Some(GiveUp { code: ErrorCode::JobTooLarge, message, reason: Some(Reason::TooLarge) });
         }
-        if let Some(message) = self.too_late(ticket.requested_at_ms) {
-            let failure = Answer::failure(ErrorCode::StartDeadlineExceeded, message);
-            return match self.service.give_up(&ticket.input, failure.into()).await {
-                Ok(answered) => concluded(ticket, answered, None),
-                Err(error) => uncounted(ticket, error, CALLS),
-            };
-        }
-        match self.service.handle(&ticket.input).await {
-            Ok(answered) => concluded(ticket, answered, None),
-            Err(StartError::InProgress { retry_after }) => {
-                // Never doubled: it must not wait for a dead replica's lease much longer than for its entry.
-                let after = retry_after.map_or(self.retry.min, |left| left.min(self.retry.min)).max(CALLS.min);
-                Conclusion::Again { after, counted: None, why: StartError::InProgress { retry_after } }
-            }
-            // The loop's breaker decides when it is tried; it must be there when the store is back.
-            Err(StartError::Store(error)) if error.kind != Kind::WrongType => {
-                uncounted(ticket, StartError::Store(error), CALLS)
-            }
-            Err(error @ (StartError::Fenced | StartError::Store(_))) => uncounted(ticket, error, self.retry),
-            // Boxed, as everything rare here: a start's future is moved about, and most starts need none of it.
-            Err(StartError::Engine { code, message }) => Box::pin(self.engine_failed(ticket, code, message)).await,
-        }
+        let message = self.too_late(ticket.request.requested_at_ms())?;
+        Some(GiveUp { code: ErrorCode::StartDeadlineExceeded, message, reason: None })
     }
 
-    async fn engine_failed(&self, ticket: &Ticket, code: ErrorCode, message: String) -> Conclusion {
+    async fn failed(&self, ticket: &Ticket, code: ErrorCode, message: String) -> Conclusion {
         if code == ErrorCode::EngineUnavailable
-            && let Err(error) = self.service.engine_answers().await
+            && let Err(error) = self.handler.is_up().await
         {
-            return Conclusion::EngineDown(error.to_string());
+            return Conclusion::EngineDown(error);
         }
-        let attempts = match self.group.record_failure(ticket.id, ticket.since.elapsed()).await {
+        let attempts = match self.member.record_failure(ticket.id, ticket.since.elapsed()).await {
             Ok(Some(attempts)) => attempts,
             Ok(None) => return Conclusion::NotOurs,
-            Err(error) => return uncounted(ticket, StartError::Store(error), self.retry),
+            Err(error) => return Self::again(ticket, Failure::Store(error), self.retry),
         };
         if attempts.failures >= self.retry_attempts || attempts.failing_for > self.retry_max_age {
-            return self.give_up(ticket, code, message, Reason::RetriesExhausted, Some(attempts)).await;
+            let why = GiveUp { code, message, reason: Some(Reason::RetriesExhausted) };
+            return self.give_up(ticket, why, Some(attempts)).await;
         }
         let after = self.retry.delay(attempts.failures, fastrand::f64());
-        Conclusion::Again { after, counted: Some(attempts), why: StartError::Engine { code, message } }
+        Conclusion::Again { after, is_counted: true, why: Failure::Failed { code, message } }
     }
 
-    async fn give_up(
-        &self,
-        ticket: &Ticket,
-        code: ErrorCode,
-        message: String,
-        reason: Reason,
-        attempts: Option<Attempts>,
-    ) -> Conclusion {
-        let failure = Answered { answer: Answer::failure(code, message), given_up: Some(reason) };
-        match self.service.give_up(&ticket.input, failure).await {
-            Ok(answered) => concluded(ticket, answered, attempts),
-            // As above: a store that is away for everybody is the breaker's affair.
-            Err(StartError::Store(error)) if error.kind != Kind::WrongType => {
-                uncounted(ticket, StartError::Store(error), CALLS)
-            }
-            Err(error) => uncounted(ticket, error, self.retry),
+    async fn give_up(&self, ticket: &Ticket, why: GiveUp, attempts: Option<Attempts>) -> Conclusion {
+        let (attempt, is_late) = (ticket.attempt(), why.reason.is_none());
+        match ticket.request.give_up(&attempt, why).await {
+            Ok(answer) => answered(ticket, answer, attempts),
+            // A job that came too late has no budget to wait for.
+            Err(failure) if is_late => Self::again(ticket, failure, CALLS),
+            Err(failure) => self.uncounted(ticket, failure),
         }
+    }
+
+    fn uncounted(&self, ticket: &Ticket, why: Failure) -> Conclusion {
+        // The loop's breaker decides when the store is tried; the job must be there when it is back. A key of another type
+        // fails this job alone.
+        let is_everyones = matches!(&why, Failure::Store(error) if error.kind != Kind::WrongType);
+        Self::again(ticket, why, if is_everyones { CALLS } else { self.retry })
+    }
+
+    fn again(ticket: &Ticket, why: Failure, backoff: Backoff) -> Conclusion {
+        let after = backoff.delay(ticket.uncounted + 1, fastrand::f64());
+        Conclusion::Again { after, is_counted: false, why }
     }
 
     fn too_late(&self, requested_at_ms: i64) -> Option<String> {
@@ -186,14 +194,7 @@ impl Work {
     }
 }
 
-fn concluded(ticket: &Ticket, answered: Answered, attempts: Option<Attempts>) -> Conclusion {
-    let Answered { answer, given_up } = answered;
-    let Some(reason) = given_up else { return Conclusion::Answered(answer) };
+fn answered(ticket: &Ticket, answer: Answer, attempts: Option<Attempts>) -> Conclusion {
     let known = Attempts { crashes: ticket.crashes, failures: ticket.failures, failing_for: Duration::ZERO };
-    Conclusion::GivenUp { answer, reason, attempts: attempts.unwrap_or(known) }
-}
-
-fn uncounted(ticket: &Ticket, why: StartError, backoff: Backoff) -> Conclusion {
-    let after = backoff.delay(ticket.uncounted + 1, fastrand::f64());
-    Conclusion::Again { after, counted: None, why }
+    Conclusion::Answered(answer, attempts.unwrap_or(known))
 }

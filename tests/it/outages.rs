@@ -51,7 +51,7 @@ async fn back(world: &mut World) {
     world.eventually("Redis answers", async |world: &World| world.try_redis(&["PING"]).await.is_ok()).await;
 }
 
-/// Every condition ended, none was said more often than there were outages.
+/// Every recovered, none was said more often than there were outages.
 fn said_once(log: &Log, outages: usize, must: &[&str]) {
     let conditions = log.conditions();
     for (condition, &(began, ended)) in &conditions {

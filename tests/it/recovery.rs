@@ -192,7 +192,7 @@ async fn entries_of_a_deleted_consumer_are_put_back_and_finished() {
     world.replica(&[]);
     world.settled().await;
     world.at_rest().await;
-    assert!(world.logs().contains("fallen out of the group"), "it is said");
+    assert!(world.logs().contains("missing from the pending list; restored"), "it is not logged");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 
 use super::config::Config;
 use crate::engine::{ContainerSpec, label};
@@ -70,9 +70,9 @@ impl RandomFault {
 /// A number in [0, 1) that depends on nothing but these words.
 #[expect(clippy::cast_precision_loss, reason = "53 bits fit a double exactly")]
 pub(super) fn unit(words: &[&str]) -> f64 {
-    let digest = Sha256::digest(words.join("\0").as_bytes());
+    let digest = digest(&SHA256, words.join("\0").as_bytes());
     let mut first = [0_u8; 8];
-    first.copy_from_slice(&digest[..8]);
+    first.copy_from_slice(&digest.as_ref()[..8]);
     (u64::from_be_bytes(first) >> 11) as f64 / (1_u64 << 53) as f64
 }
 

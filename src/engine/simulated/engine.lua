@@ -32,12 +32,11 @@ function verbs.find(name)
   return held and { held } or NONE
 end
 
--- who, rest. Answers 1, or 0 where the name is taken.
-function verbs.create(name, call)
+-- Answers 1, or 0 where the name is taken.
+function verbs.create(name, who, rest)
   if get(name) then return NO end
-  local who = call[2]
   log('create', who)
-  put(name, who .. ' created ' .. call[3])
+  put(name, who .. ' created ' .. rest)
   return YES
 end
 
@@ -50,14 +49,14 @@ local function change(name, who, state, event)
   return YES
 end
 
--- who. Answers 1, or 0 where there is no such container.
-function verbs.start(name, call) return change(name, call[2], ' running', 'start') end
-function verbs.exit(name, call) return change(name, call[2], ' exited', 'exit') end
+-- Answers 1, or 0 where there is no such container.
+function verbs.start(name, who) return change(name, who, ' running', 'start') end
+function verbs.exit(name, who) return change(name, who, ' exited', 'exit') end
 
--- id. Answers 1, also where there is no such container.
-function verbs.remove(name, call)
-  local who, id = string.match(get(name) or '', '^((%S+) %S*) ')
-  if id == call[2] then
+-- Answers 1, also where there is no such container.
+function verbs.remove(name, id)
+  local who, held = string.match(get(name) or '', '^((%S+) %S*) ')
+  if held == id then
     log('remove', who)
     put(name, nil)
   end

@@ -14,7 +14,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use fred::interfaces::SetsInterface;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -84,12 +83,11 @@ impl SimulatedEngine {
             return Err(EngineError::failed(ErrorCode::ImageNotFound, message));
         }
         let key = format!("{}sim:images", self.prefix);
-        let client = self.calls.connection().client();
-        let present: bool = client.sismember(key.as_str(), image).await.map_err(|error| self.lost(error))?;
-        if !present {
+        let connection = self.calls.connection();
+        if !connection.is_member(&key, image).await.map_err(|error| store(&error))? {
             progress(PullStep::Starting);
             progress(PullStep::Receiving);
-            let _: i64 = client.sadd(key, image).await.map_err(|error| self.lost(error))?;
+            connection.add_member(&key, image).await.map_err(|error| store(&error))?;
         }
         let mut known = self.lock_images();
         if known.len() >= KNOWN_IMAGES_MAX {
@@ -134,8 +132,7 @@ impl SimulatedEngine {
         let cursor = if cursor.is_empty() { "0" } else { cursor };
         let words = ["SCAN", cursor, "MATCH", &pattern, "COUNT", "1000"];
         let reply = self.calls.connection().raw(&words).await.map_err(|error| store(&error))?;
-        let (next, keys): (String, Vec<String>) =
-            reply.convert().map_err(|error: fred::error::Error| store(&RedisError::from(error)))?;
+        let (next, keys): (String, Vec<String>) = reply.convert().map_err(|error| store(&error))?;
         let mut page = Page { containers: Vec::new(), next: Some(next).filter(|next| next != "0") };
         for key in keys {
             let name = key.get(begins..).and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
@@ -192,10 +189,6 @@ impl SimulatedEngine {
 
     fn lock_made_here(&self) -> std::sync::MutexGuard<'_, HashMap<String, Stored>> {
         self.made_here.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lost(&self, error: fred::error::Error) -> EngineError {
-        store(&self.calls.connection().failed(error))
     }
 }
 

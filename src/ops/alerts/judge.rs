@@ -5,30 +5,27 @@ use std::collections::BTreeMap;
 use super::rules::{self, Rule};
 use super::{Alert, Dead, State, alert, millis};
 use crate::contract::dead_letter::Reason;
-use crate::ops::overview::Overview;
 use crate::ops::printable::span;
 use crate::ops::replicas::{Replica, State as Life};
+use crate::ops::snapshot::Snapshot;
 
 /// What is seen of a fleet.
 struct Seen<'a> {
     now_ms: u64,
-    overview: &'a Overview,
+    snapshot: &'a Snapshot,
     replicas: &'a [Replica],
     dead: &'a [Dead],
 }
 
 /// Every alert, in the order of the file.
-pub(in crate::ops) fn judge(overview: &Overview, replicas: &[Replica], dead: &[Dead]) -> Vec<Alert> {
-    let seen = Seen { now_ms: overview.at_ms, overview, replicas, dead };
+pub(in crate::ops) fn judge(snapshot: &Snapshot, replicas: &[Replica], dead: &[Dead]) -> Vec<Alert> {
+    let seen = Seen { now_ms: snapshot.at_ms, snapshot, replicas, dead };
     let others = [
         seen.replica_lost(),
         seen.backlog_growing(),
         seen.oldest_waiting(),
         seen.dead_letters(),
-        unknown(
-            &rules::CLAIM_STORM,
-            "needs what was claimed and read in 10 minutes; `pending` shows deliveries above 1",
-        ),
+        unknown(&rules::CLAIM_STORM, "needs the claims and reads of 10 minutes; `pending` shows deliveries above 1"),
         seen.lag_unknown(),
         seen.redis_down(),
         unknown(
@@ -39,19 +36,22 @@ pub(in crate::ops) fn judge(overview: &Overview, replicas: &[Replica], dead: &[D
         seen.restart_loop(),
         seen.mirror_held(),
         seen.foreign_offset(),
-        unknown(&rules::ORPHANS, "needs what was put back in 15 minutes; `audit` finds what has not been put back"),
+        unknown(
+            &rules::ORPHANS,
+            "needs the restored entries of 15 minutes; `audit` finds entries that were not restored",
+        ),
         seen.entries_lost(),
         seen.stream_exhausted(),
         unknown(&rules::LOG_LINES_DROPPED, "each replica counts its own: startjobs_log_lines_dropped_total"),
     ];
-    let is_exported = overview.replicas.alive > 0;
+    let is_exported = snapshot.replicas.alive > 0;
     let others = others.into_iter().map(|alert| if is_exported { alert } else { unexported(alert) });
     [seen.no_replicas()].into_iter().chain(others).collect()
 }
 
 /// Metrics come from replicas: where none is left, nothing but their absence can be an alert.
 fn unexported(alert: Alert) -> Alert {
-    let detail = "no replica is there to export it: NoReplicas stands for it".to_owned();
+    let detail = "no replica exports it: see NoReplicas".to_owned();
     Alert { state: State::Quiet, true_for_ms: None, detail, ..alert }
 }
 
@@ -89,7 +89,7 @@ impl Seen<'_> {
     }
 
     fn no_replicas(&self) -> Alert {
-        let (rule, alive) = (&rules::NO_REPLICAS, self.overview.replicas.alive);
+        let (rule, alive) = (&rules::NO_REPLICAS, self.snapshot.replicas.alive);
         if number(alive) >= rule.limit().value {
             return quiet(rule, Some(number(alive)), format!("{alive} alive"));
         }
@@ -116,38 +116,37 @@ impl Seen<'_> {
             if lost.len() > names.len() { format!(" and {} more", lost.len() - names.len()) } else { String::new() };
         let held: u64 = lost.iter().map(|replica| replica.pending).sum();
         let holds = match held {
-            0 => "; others have taken over whatever it held".to_owned(),
-            held => format!("; {held} entries are still in its name, until others take them over"),
+            0 => "; others have taken over its entries".to_owned(),
+            held => format!("; it still holds {held} entries, until others take them over"),
         };
         let count = u64::try_from(lost.len()).unwrap_or(u64::MAX);
         raised(rule, number(count), Some(self.since(first)), format!("{}{more}{holds}", names.join(", ")))
     }
 
     fn backlog_growing(&self) -> Alert {
-        let (rule, waiting) = (&rules::BACKLOG_GROWING, self.overview.waiting.waiting);
+        let (rule, waiting) = (&rules::BACKLOG_GROWING, self.snapshot.waiting.waiting);
         let value = Some(number(waiting.count));
-        if self.overview.paused.is_some() {
+        if self.snapshot.paused.is_some() {
             return quiet(rule, value, "the fleet is paused");
         }
         if number(waiting.count) <= rule.limit().value {
             return quiet(rule, value, format!("{} waiting", waiting.text()));
         }
-        let why =
-            format!("{} waiting, which is above the limit; whether that grows, 10 minutes of it tell", waiting.text());
+        let why = format!("{} waiting, above the limit; whether it grows needs 10 minutes of data", waiting.text());
         Alert { value, ..unknown(rule, why) }
     }
 
     fn oldest_waiting(&self) -> Alert {
-        let (rule, age) = (&rules::OLDEST_WAITING, self.overview.waiting.oldest_age_ms.unwrap_or_default());
+        let (rule, age) = (&rules::OLDEST_WAITING, self.snapshot.waiting.oldest_age_ms.unwrap_or_default());
         let limit_ms = seconds_to_ms(rule.limit().value);
-        if self.overview.paused.is_some() {
+        if self.snapshot.paused.is_some() {
             return quiet(rule, Some(seconds(age)), "the fleet is paused");
         }
         if age <= limit_ms {
             return quiet(rule, Some(seconds(age)), "no entry has waited long");
         }
         // Whatever was read before it had waited longer still: so long at least.
-        let id = self.overview.waiting.oldest_id.as_deref().unwrap_or_default();
+        let id = self.snapshot.waiting.oldest_id.as_deref().unwrap_or_default();
         raised(rule, seconds(age), Some(age - limit_ms), format!("entry {id} has waited for {}", span(age)))
     }
 
@@ -170,7 +169,7 @@ impl Seen<'_> {
     }
 
     fn stream_exhausted(&self) -> Alert {
-        let (rule, exhausted) = (&rules::STREAM_EXHAUSTED, &self.overview.exhausted);
+        let (rule, exhausted) = (&rules::STREAM_EXHAUSTED, &self.snapshot.exhausted);
         let count = u64::try_from(exhausted.len()).unwrap_or(u64::MAX);
         if exhausted.is_empty() {
             return quiet(rule, Some(0.0), "every stream takes further entries");
@@ -180,17 +179,17 @@ impl Seen<'_> {
 
     fn lag_unknown(&self) -> Alert {
         let rule = &rules::LAG_UNKNOWN;
-        if self.overview.lag.known {
+        if self.snapshot.lag.known {
             return quiet(rule, Some(1.0), "XINFO GROUPS knows it");
         }
-        let why = if self.overview.has_group { "XINFO GROUPS answers none" } else { "there is no consumer group" };
+        let why = if self.snapshot.has_group { "XINFO GROUPS answers none" } else { "there is no consumer group" };
         raised(rule, 0.0, None, why)
     }
 
     fn redis_down(&self) -> Alert {
         let (rule, lost) = (&rules::REDIS_DOWN, self.lost());
         if lost.is_empty() {
-            return quiet(rule, Some(0.0), "Redis answers here, and every replica has been heard of");
+            return quiet(rule, Some(0.0), "Redis answers here, and every replica has renewed");
         }
         let why = "Redis answers here; a lost replica whose process still runs is cut off from it: see its /readyz";
         unknown(rule, why)
@@ -198,17 +197,17 @@ impl Seen<'_> {
 
     fn worker_stuck(&self) -> Alert {
         let rule = &rules::WORKER_STUCK;
-        if self.overview.waiting.waiting.count == 0 {
+        if self.snapshot.waiting.waiting.count == 0 {
             return quiet(rule, None, "nothing waits");
         }
-        if self.overview.paused.is_some() {
+        if self.snapshot.paused.is_some() {
             return quiet(rule, None, "the fleet is paused");
         }
         let is_full = |replica: &Replica| replica.in_flight.zip(replica.slots).is_some_and(|(used, all)| used >= all);
         if self.replicas.iter().filter(|replica| replica.state == Life::Running).all(is_full) {
             return quiet(rule, None, "every slot is in use");
         }
-        unknown(rule, "entries wait and slots are free; when each replica last read, it alone knows")
+        unknown(rule, "entries wait and slots are free; only the replica itself knows when it last read")
     }
 
     /// A process that never reached Redis is not seen here.
@@ -234,32 +233,32 @@ impl Seen<'_> {
             );
         }
         let why = format!(
-            "{restarts} restarts on host {host} in 15 minutes; whether of one replica, its own start times tell"
+            "{restarts} restarts on host {host} in 15 minutes; only the process start times show whether it was one replica"
         );
         Alert { value: Some(number(restarts)), ..unknown(rule, why) }
     }
 
     fn mirror_held(&self) -> Alert {
-        let (rule, oldest) = (&rules::MIRROR_HELD, self.overview.in_flight.oldest_age_ms.unwrap_or_default());
+        let (rule, oldest) = (&rules::MIRROR_HELD, self.snapshot.in_flight.oldest_age_ms.unwrap_or_default());
         // It was not pending before it was appended.
         if seconds(oldest) <= rule.limit().value {
             return quiet(rule, Some(seconds(oldest)), "no entry in flight is that old");
         }
-        let id = self.overview.in_flight.oldest_id.as_deref().unwrap_or_default();
+        let id = self.snapshot.in_flight.oldest_id.as_deref().unwrap_or_default();
         let why = format!(
-            "entry {id} is in flight and was appended {} ago; since when it is pending is not kept",
+            "entry {id} is in flight and was appended {} ago; Redis does not keep since when it is pending",
             span(oldest)
         );
         unknown(rule, why)
     }
 
     fn foreign_offset(&self) -> Alert {
-        let (rule, mirror) = (&rules::FOREIGN_OFFSET, &self.overview.mirror);
+        let (rule, mirror) = (&rules::FOREIGN_OFFSET, &self.snapshot.mirror);
         if mirror.foreign {
             let id = mirror.id.as_deref().unwrap_or("nothing");
             return raised(rule, 1.0, None, format!("the mirror holds {id}, which the fleet did not write"));
         }
-        unknown(rule, "not just now; whether it was in the last 15 minutes is not kept")
+        unknown(rule, "not now; Redis does not keep whether it was in the last 15 minutes")
     }
 }
 

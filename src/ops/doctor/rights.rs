@@ -1,6 +1,6 @@
 //! What the user may do: asked of the server (7.0 and later), or tried with commands that change nothing.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::ops::View;
 use crate::ops::printable::printable;
 use crate::redis::{Kind, RedisError};
@@ -12,7 +12,7 @@ impl View {
         let (jobs, group) = (keys.jobs.as_str(), self.group.as_str());
         let [game, results] = ["rec", "res"].map(|part| format!("{}{{g}}:{part}", self.record_prefix));
         let ledger = format!("{}0", keys.ledger_prefix);
-        let commands: [&[&str]; 40] = [
+        let commands: [&[&str]; 41] = [
             &["PING"],
             &["INFO"],
             &["TIME"],
@@ -25,6 +25,7 @@ impl View {
             &["XADD", &keys.dead, "*", "f", "v"],
             &["XACK", jobs, group, "1-1"],
             &["XCLAIM", jobs, group, "c", "0", "1-1"],
+            &["XAUTOCLAIM", jobs, group, "c", "0", "0-0"],
             &["XPENDING", jobs, group],
             &["XRANGE", jobs, "-", "+"],
             &["XREVRANGE", jobs, "+", "-"],
@@ -63,7 +64,7 @@ pub(super) async fn rights(view: &View) -> Result<Vec<Finding>, RedisError> {
     let user = match view.raw(&["ACL", "WHOAMI"]).await {
         Ok(reply) => reply.as_string().unwrap_or_default(),
         Err(error) if error.kind == Kind::Unreachable => return Err(error),
-        Err(_) => return tried(view, "a user that may not ask who it is").await,
+        Err(_) => return tried(view, "a user without the right to ask for its name").await,
     };
     let mut refused = Vec::new();
     let needed = view.needed();
@@ -79,7 +80,7 @@ pub(super) async fn rights(view: &View) -> Result<Vec<Finding>, RedisError> {
     }
     let user = printable(&user);
     Ok(vec![if refused.is_empty() {
-        Finding::ok("rights", format!("user {user} may do all {} things a worker does", needed.len()))
+        Finding::ok("rights", format!("user {user} has all {} rights that a worker needs", needed.len()))
     } else {
         let remedy = format!("ACL SETUSER {user} with the missing commands and keys");
         Finding::fail("rights", format!("user {user} may not: {}", refused.join(", ")), remedy)
@@ -108,7 +109,7 @@ async fn tried(view: &View, user: &str) -> Result<Vec<Finding>, RedisError> {
         }
     }
     Ok(vec![if refused.is_empty() {
-        Finding::ok("rights", format!("{user} may read; whether it may write cannot be asked here"))
+        Finding::ok("rights", format!("{user} may read; its rights to write cannot be checked here"))
     } else {
         Finding::fail(
             "rights",

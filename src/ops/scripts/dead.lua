@@ -1,6 +1,7 @@
--- Dead letters from a time on, by reason, without sending what is in them. KEYS: the dead-letter stream. ARGV: from, at
--- most. Answers how many were looked at, and per reason: reason, how many, the first one's id.
-local entries = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])
+-- Dead letters from a time on, by reason, without sending what is in them. COUNT: entries at most.
+-- Answers how many were looked at, and per reason: reason, how many, the first one's id.
+local FROM, COUNT = unpack(ARGV)
+local entries = redis.call('XRANGE', DEAD, FROM, '+', 'COUNT', COUNT)
 local rows, by_reason = {}, {}
 for _, entry in ipairs(entries) do
   local reason = ''

@@ -1,9 +1,7 @@
 -- The whole fleet in one look: everything that is compared with each other is seen in one step. Writes nothing.
 --
--- KEYS: jobs, results, dead, mirror, shadow, attempts, ledgers, sweep, replicas, verified, paused. ARGV: group.
 -- Answers JSON; what does not exist is left out. A key that holds another type is in `types` and else left alone.
-local JOBS, RESULTS, DEAD, MIRROR, SHADOW, _, _, _, REPLICAS, VERIFIED, PAUSED = unpack(KEYS)
-local GROUP = ARGV[1]
+local GROUP = unpack(ARGV)
 
 local time = redis.call('TIME')
 local look = { now_ms = time[1] * 1000 + math.floor(time[2] / 1000), types = {}, results = 0, dead = 0 }

@@ -1,19 +1,20 @@
 -- A script of verbs: many calls, each about one STRING key, run as one step. Redis and the client pay for every call
 -- alone, and Redis for every command in it: the values of all keys are read by one command and written by one.
--- This head, then functions `verbs.<name>(key, call)`, then the tail. `call` has the words of the one call, and the next
--- call's after that.
+-- This head, then functions `verbs.<name>(key, ..)`, then the tail. A verb is handed the key and its arguments; it names
+-- exactly as many as its caller sends, at most five, because the next call's words follow.
 --
 -- KEYS: the key of each call, in order (in a Cluster the calls of one run must share a slot), then whatever else its verbs
 -- may touch: a Cluster that moves a slot refuses a key that is not named here, and that may be after the first write.
--- ARGV: one MessagePack array: for each call the number of its words, then those: the verb and its arguments. An array for
--- each would cost more than all the rest of taking it apart. Where there are further keys, how many calls there are.
+-- PACKED: one MessagePack array: for each call the number of its words, then those: the verb and its arguments. An array for
+-- each would cost more than all the rest of taking it apart. COUNT: how many calls there are, where there are further keys.
 -- Answers one MessagePack array with one array of strings per call; `error` and Redis's text where a call failed, which
 -- leaves the others as they are. Where Redis refuses to write, the run fails as a whole and nothing is written.
+local PACKED, COUNT = unpack(ARGV)
 if redis.replicate_commands then redis.replicate_commands() end
 
 -- `at_end`, where the verbs set it, runs once behind the last call and before anything is written.
 local verbs, at_end, clock = {}, nil, nil
-local CALLS = tonumber(ARGV[2]) or #KEYS
+local CALLS = tonumber(COUNT) or #KEYS
 
 -- The server's Unix milliseconds, asked once.
 local function now_ms()

@@ -1,13 +1,11 @@
 -- Runs the calls, each by itself, and writes what they have put. Stands behind the verbs.
 local replies = {}
 do
-  local words, at, call, had = cmsgpack.unpack(ARGV[1]), 1, {}, 0
+  local words, at = cmsgpack.unpack(PACKED), 1
   for position = 1, CALLS do
-    local key, count = KEYS[position], words[at]
-    for word = 1, count do call[word] = words[at + word] end
-    for word = count + 1, had do call[word] = nil end
-    at, had = at + count + 1, count
-    local fine, reply = pcall(verbs[call[1]], key, call)
+    local fine, reply = pcall(verbs[words[at + 1]], KEYS[position], words[at + 2], words[at + 3], words[at + 4],
+      words[at + 5], words[at + 6])
+    at = at + words[at] + 1
     -- 6.2 raises a text, 7.0 and later a table.
     if not fine then reply = { 'error', type(reply) == 'table' and tostring(reply.err) or tostring(reply) } end
     replies[position] = reply

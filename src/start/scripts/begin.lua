@@ -1,8 +1,8 @@
 -- Begins an attempt, in one step: answers from what is known, or raises the fence, takes the lease and writes the
 -- intent before anything touches the engine.
 --
--- the record behind its numbers, as it is to be; lease ms, id of a container that was seen dead or '', source that is known
--- to be pending nowhere or '', the owner as JSON. The calls of one run are of one owner, with leases of one length.
+-- record: from the comma behind its numbers on, as it is to be; dead: a container that was seen dead, or ''; gone: a source
+-- that is known to be pending nowhere, or ''; owner: as JSON. The calls of one run are of one owner, with leases of one length.
 -- Answers: first <now> (there was no record: fence and attempt are 1, and the host is the caller's)
 --   | stored <answer> | running <container> <host> | conflict <image> <container> <host> | busy <ms left>
 --   | blocked <source> | go <now> <fence> <attempt> <host> <condemned container or ''>
@@ -10,16 +10,16 @@
 -- How a game's first record begins, and what is answered to it.
 local first_beginning, first_answer
 
-function verbs.begin(key, call)
-  local ttl, owner, text = call[3], call[6], get(key)
+function verbs.begin(key, record, lease_ms, dead, gone, owner)
+  local text = get(key)
   if not text then
     -- A game without a record has no answers either: they are kept when the record goes from one job to another.
-    first_beginning = first_beginning or beginning(1, owner, now_ms() + ttl, now_ms(), 1)
+    first_beginning = first_beginning or beginning(1, owner, now_ms() + lease_ms, now_ms(), 1)
     first_answer = first_answer or { 'first', whole(now_ms()) }
-    put(key, first_beginning .. call[2])
+    put(key, first_beginning .. record)
     return first_answer
   end
-  local rec, new, dead, gone = decode(key, text), decode_sent(key, owner, call[2]), call[4], call[5]
+  local rec, new = decode(key, text), decode_sent(key, owner, record)
   local stored = answered(key, rec, new)
   if stored then return { 'stored', stored } end
 
@@ -30,14 +30,14 @@ function verbs.begin(key, call)
     if not is_dead then return { 'conflict', rec.image_ref, rec.container_id, rec.host } end
   end
 
-  local left = lease_left(rec, ttl)
+  local left = lease_left(rec, lease_ms)
   if left > 0 and not (is_again and rec.owner == new.owner) then return { 'busy', whole(left) } end
   if is_starting and not is_again and rec.image_ref ~= new.image_ref and rec.source_ref ~= gone then
     return { 'blocked', rec.source_ref }
   end
   raise_fence(key, rec)
   if rec.answer then keep_answer(key, rec) end
-  new.fence, new.attempt, new.lease_until_ms, new.updated_at_ms = rec.fence, rec.attempt + 1, now_ms() + ttl, now_ms()
+  new.fence, new.attempt, new.lease_until_ms, new.updated_at_ms = rec.fence, rec.attempt + 1, now_ms() + lease_ms, now_ms()
   new.container_id, new.engine_endpoint = rec.container_id, rec.engine_endpoint
   new.condemned = is_dead and dead or rec.condemned
   -- An attempt that may have begun on a host is finished there.

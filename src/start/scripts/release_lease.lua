@@ -1,6 +1,6 @@
--- Gives the lease up so that the next attempt need not wait for it to run out. holder.
-function verbs.release(key, call)
-  local rec = decode_held(key, call[2])
+-- Gives the lease up so that the next attempt need not wait for it to run out.
+function verbs.release(key, holder)
+  local rec = decode_held(key, holder)
   if rec and rec.lease_until_ms > 0 then
     rec.lease_until_ms = 0
     put(key, encode(rec))

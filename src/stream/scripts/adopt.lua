@@ -1,14 +1,15 @@
 -- Makes the group usable: creates it where it is missing, and takes over what the legacy worker did while the fleet
 -- was stopped.
 --
--- ARGV: group, me, claim idle in ms. Answers: what was done, mirror, entries acknowledged without an outcome, and the
+-- CLAIM_IDLE: in ms. Answers: what was done, mirror, entries acknowledged without an outcome, and the
 -- largest id that may have been delivered before: where anything is known about any entry, the stream's last one, because
 -- the group may have been set back or lost meanwhile.
 --   created   the group was missing; it begins right after the answered id
 --   adopted   somebody moved the mirror forward: everything up to it counts as answered
 --   foreign   somebody moved the mirror while other replicas run: nothing was taken over
 --   exists    nothing to do
-local claim_idle = tonumber(ARGV[3])
+local CLAIM_IDLE = unpack(ARGV, 3)
+local claim_idle = tonumber(CLAIM_IDLE)
 
 local refused = wrong_type(MIRROR, 'string') or wrong_type(SHADOW, 'string') or wrong_type(LEDGERS, 'zset')
   or wrong_type(REPLICAS, 'hash') or wrong_type(SWEEP, 'hash') or wrong_type(VERIFIED, 'string')
@@ -35,7 +36,7 @@ end
 local function others_present()
   local now = now_ms()
   for _, consumer in ipairs(redis.call('HKEYS', REPLICAS)) do
-    local presence = consumer ~= ME and presence_record(consumer)
+    local presence = consumer ~= ME and presence_of(consumer)
     if presence and is_fresh(presence, now, claim_idle) then return true end
   end
   return false

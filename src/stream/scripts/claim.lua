@@ -3,7 +3,7 @@
 --
 -- Looks at a bounded window of the pending list from the fleet's cursor on, and takes an entry only after seeing that
 -- its payload exists: XAUTOCLAIM and XCLAIM of 7.0 and later drop the pending record of a deleted entry whoever holds
--- it, and with it the only trace that somebody still works on it.
+-- it, and with it the only trace that a replica still works on it.
 --
 -- Who is dead: an owner that has not renewed for its own claim idle, as seen by a judge that has itself renewed without
 -- a gap for as long. Idle times alone prove nothing, because they also grow while Redis is away and when its clock is
@@ -15,18 +15,19 @@
 -- outside, and the death counts for nothing; ten times for one entry, so that jobs which always kill together are
 -- condemned in the end.
 --
--- ARGV: group, me, claim idle in ms, sweep interval in ms, at most this many, mode (`look`, `take`, `alone`: one
--- suspect, after `suspects` was answered; `another`: one more, after one has ended), dead-max, `1` where we hold nothing.
+-- CLAIM_IDLE and INTERVAL (of sweeps): in ms; WANT: entries at most; MODE: `look`, `take`, `alone` (one suspect, after `suspects`
+-- was answered) or `another` (one more, after one has ended); HOLDS_NOTHING: `1` where this replica holds nothing.
 -- Answers: state (`not-due`; `found`: there is something for `take`; `suspects`: there is something for `alone`, and
 -- it is for this replica; `swept`), then the claimed entries {id, deliveries, crashes, failures}, whose
--- payloads the caller reads by itself, the number found lost, the previous owners with how many entries each had, and the number of crashes counted.
-local claim_idle, interval, want = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local mode, dead_max, holds_nothing = ARGV[6], ARGV[7], ARGV[8] == '1'
-local HANDED_BACK_IDLE = 3600000
+-- payloads the caller reads by itself, the number found lost, the previous owners with how many entries each had, and the
+-- number of crashes counted.
+local CLAIM_IDLE, INTERVAL, WANT, MODE, DEAD_MAX, HOLDS_NOTHING = unpack(ARGV, 3)
+local claim_idle, interval, want = tonumber(CLAIM_IDLE), tonumber(INTERVAL), tonumber(WANT)
 local WINDOW, WINDOWS_MAX = 640, 8
-local SUSPECT_CRASHES, EXCUSED_MAX = 2, 10
+local EXCUSED_MAX = 10
 -- Of how many dead owners one sweep asks who died with them.
 local DEATHS_MAX = 32
+local holds_nothing = HOLDS_NOTHING == '1'
 local NOTHING = { 'swept', {}, 0, {}, 0 }
 
 local refused = wrong_type(SWEEP, 'hash') or wrong_type(REPLICAS, 'hash') or wrong_type(ATTEMPTS, 'hash')
@@ -35,7 +36,7 @@ local refused = wrong_type(SWEEP, 'hash') or wrong_type(REPLICAS, 'hash') or wro
 if refused then return refused end
 
 local now = now_ms()
-local own = presence_record(ME)
+local own = presence_of(ME)
 if not own or own.seen + claim_idle < now then return { 'not-due' } end
 local since = watching_since(own, now, claim_idle)
 
@@ -44,21 +45,11 @@ do
   local names = { 'due', 'by', 'cursor', 'alone_by', 'alone_until', 'suspect' }
   for i, value in ipairs(redis.call('HMGET', SWEEP, unpack(names))) do sweep[names[i]] = value end
 end
-local wants_suspect = mode == 'alone' or mode == 'another'
+local wants_suspect = MODE == 'alone' or MODE == 'another'
 local due = tonumber(sweep.due or '0') or 0
 -- A due time further ahead than two intervals was written before the server's clock went back.
 local is_due = now >= due or due > now + 2 * interval
-if not is_due and not wants_suspect and not (mode == 'take' and sweep.by == ME) then return { 'not-due' } end
-
-local records = { [ME] = own }
-local function record_of(consumer)
-  local record = records[consumer]
-  if record == nil then
-    record = presence_record(consumer) or false
-    records[consumer] = record
-  end
-  return record
-end
+if not is_due and not wants_suspect and not (MODE == 'take' and sweep.by == ME) then return { 'not-due' } end
 
 -- Every presence, the longest silent first; asked for only where an owner died or there are suspects.
 local fleet
@@ -94,17 +85,17 @@ end
 -- more), or nothing. An owner renews itself and all that it holds in one step, so an entry that lies further back than
 -- its owner's last renewal is not held any more, whatever the clock did since.
 local function verdict_on(pending)
-  local idle, owner = tonumber(pending[3]), record_of(pending[2])
+  local idle, owner = tonumber(pending[3]), presence_of(pending[2])
   -- What this replica has given back it may take again. What it has held for too long to renew it is for others; what it does
   -- not hold, its renewal finds.
-  if pending[2] == ME then return idle >= HANDED_BACK_IDLE and 'forsaken' or nil end
+  if pending[2] == ME then return idle >= GIVEN_BACK_IDLE_MS and 'forsaken' or nil end
   if not owner then
-    if idle >= HANDED_BACK_IDLE then return 'forsaken' end
+    if idle >= GIVEN_BACK_IDLE_MS then return 'forsaken' end
     return idle >= claim_idle and now - since >= claim_idle and 'died' or nil
   end
   if owner.state == 'left' then return 'left' end
   local behind = owner.seen - (now - idle)
-  if idle >= HANDED_BACK_IDLE and behind >= HANDED_BACK_IDLE / 2 then return 'forsaken' end
+  if idle >= GIVEN_BACK_IDLE_MS and behind >= GIVEN_BACK_IDLE_MS / 2 then return 'forsaken' end
   -- The judge's own claim idle too: it cannot tell a shorter silence from a gap between its own renewals.
   local length = math.max(owner.claim_idle or claim_idle, claim_idle)
   local heard = owner.seen > now + length and since or math.max(owner.seen, since)
@@ -114,7 +105,7 @@ end
 
 -- Did others fall silent with this owner, and were they at least half of the fleet of that moment?
 local function died_with_many(pending)
-  local owner, all = record_of(pending[2]), whole_fleet()
+  local owner, all = presence_of(pending[2]), whole_fleet()
   local seen = owner and owner.seen or now - tonumber(pending[3])
   local window = math.max(owner and owner.claim_idle or claim_idle, claim_idle) / 2
   local low, high = 1, #all + 1
@@ -139,10 +130,12 @@ local function died_with_many(pending)
 end
 
 local many, deaths = {}, 0
+local has_attempts = redis.call('EXISTS', ATTEMPTS) == 1
 -- Nothing where the sweep has asked about as many deaths as it may.
 local function candidate_of(pending, verdict)
   local id, owner = pending[1], pending[2]
-  local crashes, failures, first_failed = attempts_of(id)
+  local crashes, failures, first_failed = 0, 0, 0
+  if has_attempts then crashes, failures, first_failed = attempts_of(id) end
   local candidate = { id = id, owner = owner, count = pending[4], crashes = crashes, failures = failures,
     since = first_failed }
   if verdict ~= 'died' or (crashes >= SUSPECT_CRASHES and not wants_suspect) then return candidate end
@@ -166,17 +159,17 @@ end
 
 -- What of a window may change hands. An entry without payload cannot be renewed (XCLAIM would drop its record), so it
 -- looks forsaken while its owner works on it. An owner that lives settles it; only where a read's reply was lost does
--- nobody, and an hour ends that.
+-- no replica, and an hour ends that.
 local function verdicts_on(window)
   local verdicts, asked = {}, {}
   for i, pending in ipairs(window) do
     verdicts[i] = verdict_on(pending) or false
-    if verdicts[i] == 'forsaken' and tonumber(pending[3]) < HANDED_BACK_IDLE then asked[#asked + 1] = pending[1] end
+    if verdicts[i] == 'forsaken' and tonumber(pending[3]) < GIVEN_BACK_IDLE_MS then asked[#asked + 1] = pending[1] end
   end
   if #asked == 0 then return verdicts end
   local there = probe(asked)
   for i, pending in ipairs(window) do
-    if verdicts[i] == 'forsaken' and tonumber(pending[3]) < HANDED_BACK_IDLE and not there[pending[1]] then
+    if verdicts[i] == 'forsaken' and tonumber(pending[3]) < GIVEN_BACK_IDLE_MS and not there[pending[1]] then
       verdicts[i] = false
     end
   end
@@ -184,7 +177,8 @@ local function verdicts_on(window)
 end
 
 -- Windows of the pending list from `start` on, until there is something to claim: a few of them, because what they
--- cost is everybody's time. Answers the last entry looked at, and whether that was the last of all.
+-- cost is time of the whole fleet. Answers the last entry looked at, and whether that was the last of all. All candidates
+-- are of one window, and know their places in it.
 local candidates, suspect, full = {}, nil, false
 local function look_from(start)
   local cursor = start
@@ -204,6 +198,7 @@ local function look_from(start)
           full = true
           return cursor, false
         end
+        candidate.position = i
         candidates[#candidates + 1] = candidate
       end
       cursor = pending[1]
@@ -243,7 +238,7 @@ end
 
 if wants_suspect then
   local is_keeper = keeper()
-  if mode == 'alone' or not is_keeper then
+  if MODE == 'alone' or not is_keeper then
     local hint = sweep.suspect
     if not hint or not id_parts(hint) then hint = '-' end
     local _, reached_end = look_from(hint)
@@ -260,14 +255,14 @@ else
   local start = sweep.cursor
   if not start or not id_parts(start) then start = '-' end
   local cursor, reached_end = look_from(start)
-  if mode == 'look' and #candidates > 0 then
+  if MODE == 'look' and #candidates > 0 then
     redis.call('HSET', SWEEP, 'due', text(now + interval), 'by', ME)
     return { 'found' }
   end
   refused = look_at_payloads()
   if refused then return refused end
   -- At the end of the list the next sweep begins at the front again. One that found as many as it wanted is followed
-  -- at once, by whoever has free slots.
+  -- at once, by a replica that has free slots.
   redis.call('HSET', SWEEP, 'due', text(full and now or now + interval), 'by', ME,
     'cursor', reached_end and '-' or cursor)
   if #candidates == 0 and suspect then
@@ -288,12 +283,52 @@ else
   if #candidates == 0 then return NOTHING end
 end
 
+-- Runs are taken by XAUTOCLAIM: entries that lie next to each other in the pending list, all of them candidates with a payload.
+-- The list has not changed since it was looked through, so min-idle 0 and COUNT take exactly these. With JUSTID no payload
+-- is copied, however large. Where the rights lack the command, XCLAIM takes the entries of runs too.
+local function take_runs()
+  local function continues(last, following)
+    return following and following.position == last.position + 1 and found[following.id]
+  end
+  local first = 1
+  while first <= #candidates do
+    local last = first
+    while found[candidates[first].id] and continues(candidates[last], candidates[last + 1]) do last = last + 1 end
+    if last > first then
+      local taken = redis.pcall('XAUTOCLAIM', JOBS, GROUP, ME, 0, candidates[first].id, 'COUNT', last - first + 1, 'JUSTID')
+      if taken.err then return end
+    end
+    first = last + 1
+  end
+end
+
+-- XCLAIM takes what is not in a run, and raises the delivery count of all, which JUSTID leaves as it is: one call for
+-- the entries of one count.
+local function take()
+  take_runs()
+  local by_count = {}
+  for _, candidate in ipairs(candidates) do
+    if found[candidate.id] then
+      local ids = by_count[candidate.count] or {}
+      ids[#ids + 1] = candidate.id
+      by_count[candidate.count] = ids
+    end
+  end
+  for count, ids in pairs(by_count) do
+    each_thousand(ids, function(...)
+      local command = { 'XCLAIM', JOBS, GROUP, ME, 0, ... }
+      for _, option in ipairs({ 'RETRYCOUNT', count + 1, 'JUSTID' }) do command[#command + 1] = option end
+      redis.call(unpack(command))
+    end)
+  end
+end
+
+take()
 local claimed, owners, crashed = {}, {}, 0
 for _, candidate in ipairs(candidates) do
   local id = candidate.id
   owners[candidate.owner] = owners[candidate.owner] or 0
   if found[id] then
-    redis.call('XCLAIM', JOBS, GROUP, ME, 0, id, 'RETRYCOUNT', candidate.count + 1, 'JUSTID')
     if candidate.crashed then
       write_attempts(id, candidate.crashes, candidate.failures, candidate.since)
       crashed = crashed + 1
@@ -302,10 +337,13 @@ for _, candidate in ipairs(candidates) do
     if wants_suspect then redis.call('HSET', ATTEMPTS, 'alone:' .. id, ME) end
     owners[candidate.owner] = owners[candidate.owner] + 1
     claimed[#claimed + 1] = { id, candidate.count + 1, candidate.crashes, candidate.failures }
-  else
-    redis.call('XADD', DEAD, 'MAXLEN', '~', dead_max, '*', 'source_ref', id, 'reason', 'entry_lost',
+  end
+end
+for _, candidate in ipairs(candidates) do
+  if not found[candidate.id] then
+    redis.call('XADD', DEAD, 'MAXLEN', '~', DEAD_MAX, '*', 'source_ref', candidate.id, 'reason', 'entry_lost',
       'detail', 'the payload was deleted from the stream while the entry was pending', 'deliveries', candidate.count,
-      'crashes', candidate.crashes, 'failures', candidate.failures, 'dead_at_ms', string.format('%.0f', now),
+      'crashes', candidate.crashes, 'failures', candidate.failures, 'dead_at_ms', text(now),
       'consumer', candidate.owner, 'outcome_id', '')
   end
 end
@@ -320,7 +358,7 @@ end
 local from = {}
 for owner, count in pairs(owners) do
   if count > 0 then from[#from + 1] = { owner, count } end
-  local record = record_of(owner)
+  local record = presence_of(owner)
   if record and record.state == 'left' and #redis.call('XPENDING', JOBS, GROUP, '-', '+', 1, owner) == 0 then
     redis.pcall('XGROUP', 'DELCONSUMER', JOBS, GROUP, owner)
   end

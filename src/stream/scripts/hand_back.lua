@@ -1,9 +1,10 @@
 -- Gives entries back so that another replica may claim them at once, without counting a delivery.
 --
--- Owner-checked. ARGV: group, me, the ids. Answers how many were given back.
+-- Owner-checked. IDS: as one MessagePack array. Answers how many were given back.
+local IDS = unpack(ARGV, 3)
 local mine = {}
-for i = 3, #ARGV do
-  if redis.call('XPENDING', JOBS, GROUP, ARGV[i], ARGV[i], 1, ME)[1] then mine[#mine + 1] = ARGV[i] end
+for _, id in ipairs(cmsgpack.unpack(IDS)) do
+  if redis.call('XPENDING', JOBS, GROUP, id, id, 1, ME)[1] then mine[#mine + 1] = id end
 end
 local given_back = 0
 for first = 1, #mine, 1000 do

@@ -1,14 +1,14 @@
 -- The janitor: bounded tidying, one run in the fleet per interval.
 --
--- ARGV: group, me, janitor interval ms, claim idle ms, consumer-idle ms, ledger-ttl ms, how much coarser the
--- ledger's index is in ms, trim (`1` or `0`),
--- results retention ms or 0, ids to walk at most.
+-- The times are in ms. INDEX_WITHIN: how much older the ledger's index may be than its buckets; TRIM: `1` or `0`; RETENTION: of
+-- the results, or 0; WALK_MAX: ids to walk at most.
 -- Answers nothing where it is not due; else: consumers removed, orphans put back (ids), ledger buckets dropped,
 -- whether the walk has more before it (1 or 0).
-local interval, claim_idle, consumer_idle = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local ledger_ttl, index_within, trim = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8] == '1'
-local retention, walk_max = tonumber(ARGV[9]), tonumber(ARGV[10])
-local CONSUMERS_MAX, BUCKETS_MAX, HANDED_BACK_IDLE = 500, 4, 3600000
+local INTERVAL, CLAIM_IDLE, CONSUMER_IDLE, LEDGER_TTL, INDEX_WITHIN, TRIM, RETENTION, WALK_MAX = unpack(ARGV, 3)
+local interval, claim_idle, consumer_idle = tonumber(INTERVAL), tonumber(CLAIM_IDLE), tonumber(CONSUMER_IDLE)
+local ledger_ttl, index_within, trim = tonumber(LEDGER_TTL), tonumber(INDEX_WITHIN), TRIM == '1'
+local retention, walk_max = tonumber(RETENTION), tonumber(WALK_MAX)
+local CONSUMERS_MAX, BUCKETS_MAX = 500, 4
 
 local refused = wrong_type(SWEEP, 'hash') or wrong_type(REPLICAS, 'hash') or wrong_type(LEDGERS, 'zset')
   or wrong_type(MIRROR, 'string') or wrong_type(SHADOW, 'string') or wrong_type(VERIFIED, 'string')
@@ -27,7 +27,7 @@ local function remove_consumers()
   for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', JOBS, GROUP)) do
     local fields = {}
     for i = 1, #consumer, 2 do fields[consumer[i]] = consumer[i + 1] end
-    local name, presence = fields['name'], presence_record(fields['name'])
+    local name, presence = fields['name'], presence_of(fields['name'])
     local lives = presence and is_fresh(presence, now, claim_idle)
     local idle = fields['idle']
     if presence and now - presence.seen < idle then idle = now - presence.seen end
@@ -44,7 +44,7 @@ end
 local function forget_presence()
   local forgotten = {}
   for _, name in ipairs(redis.call('HKEYS', REPLICAS)) do
-    local presence = presence_record(name)
+    local presence = presence_of(name)
     if not presence or now - presence.seen >= consumer_idle then
       if #redis.call('XPENDING', JOBS, GROUP, '-', '+', 1, name) == 0 then forgotten[#forgotten + 1] = name end
     end
@@ -86,7 +86,7 @@ end
 
 local function load_walk()
   local verified = redis.call('GET', VERIFIED)
-  -- Without it nobody can say what was answered before: begin at the watermark, and put nothing back by guess.
+  -- Without it there is no telling what was answered before: begin at the watermark, and put nothing back by guess.
   if not verified or not id_parts(verified) then verified = watermark(delivered) or '0-0' end
   -- A stream that begins anew has lower ids.
   if compare_ids(verified, delivered) > 0 then verified = delivered end
@@ -193,10 +193,10 @@ end
 
 -- Answers what has been put back.
 local function write_walk(plan)
-  -- What a settle did not know of, because it was written by somebody else meanwhile.
+  -- What a settle did not know of, because it was written by another consumer meanwhile.
   forget_attempts(plan.done)
   for _, id in ipairs(plan.orphans) do
-    redis.call('XCLAIM', JOBS, GROUP, ME, 0, id, 'IDLE', HANDED_BACK_IDLE, 'FORCE', 'JUSTID')
+    redis.call('XCLAIM', JOBS, GROUP, ME, 0, id, 'IDLE', GIVEN_BACK_IDLE_MS, 'FORCE', 'JUSTID')
   end
   redis.call('SET', VERIFIED, plan.verified)
   redis.call('HSET', SWEEP, 'walked_to', plan.at, 'watched', table.concat(plan.watched, ' '))

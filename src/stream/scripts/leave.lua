@@ -2,11 +2,12 @@
 -- where it holds nothing, in this one step (XGROUP DELCONSUMER silently drops what the consumer still has pending).
 -- Otherwise the claim that takes its last entry deletes it.
 --
--- ARGV: group, me, JSON about the replica. Answers how many entries the consumer still had.
+-- ABOUT: JSON about the replica. Answers how many entries the consumer still had.
+local ABOUT = unpack(ARGV, 3)
 local STEP, STEPS_MAX = 1000, 10
 local first = redis.pcall('XPENDING', JOBS, GROUP, '-', '+', STEP, ME)
 if first.err then return 0 end
-if not wrong_type(REPLICAS, 'hash') then be_present('left', ARGV[3]) end
+if not wrong_type(REPLICAS, 'hash') then be_present('left', ABOUT) end
 if #first == 0 then
   redis.call('XGROUP', 'DELCONSUMER', JOBS, GROUP, ME)
   return 0

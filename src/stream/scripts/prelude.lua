@@ -1,16 +1,14 @@
--- What every script of the group shares: keys, ids, types, the group, the mirror. Each script is this text, then for all
--- but the settle script the bookkeeping, then its own: Redis runs all of it for every call, and a settle of one entry
--- pays for each function that is defined.
+-- What every script of the group shares: ids, types, the group, the mirror. In front of it is the header that Rust writes: the
+-- names of the keys, and the numbers and words that both sides use. Behind it are, as far as a script needs them, the
+-- bookkeeping and what belongs to one consumer, then the script itself: Redis runs all of it for every call, and a settle of
+-- one entry pays for each function that is defined.
 --
 -- Redis runs a script as one step but never rolls it back: whatever can be refused is checked before the first write,
 -- and XADD always stands before XACK.
+local GROUP = unpack(ARGV, 1, 1)
 
 -- 6.2 with `lua-replicate-commands no` refuses writes after TIME without this; later versions ignore it.
 if redis.replicate_commands then redis.replicate_commands() end
-
-local JOBS, RESULTS, DEAD, MIRROR, SHADOW, ATTEMPTS, LEDGERS, SWEEP, REPLICAS, VERIFIED = unpack(KEYS)
--- Behind these stand the ledger buckets that this call may touch; the settle script has its one in the eighth place.
-local GROUP, ME = ARGV[1], ARGV[2]
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -67,7 +65,6 @@ end
 -- takes half a second for 64 entries of 1 MiB. A group of its own, which lives for this moment, costs 0.1 ms for 64 ids of
 -- any size: XCLAIM with FORCE adds an entry to its pending list only where the stream has it, on every version, and the real
 -- group's records stay as they are.
-local PROBE = 'startjobs:probe'
 local function probe(ids)
   local found, last, failed = {}, '0-0', nil
   -- First the command that older rights lack, before there is a group to leave behind; an error may have left one.

@@ -1,6 +1,6 @@
--- Renews what this process holds, and its presence. Owner-checked: never takes an entry from somebody else.
+-- Renews what this process holds, and its presence. Owner-checked: never takes an entry from another consumer.
 --
--- ARGV: group, me, state, JSON about the replica, how many ids follow, the ids, in order.
+-- STATE: of the replica; ABOUT: JSON about it; IDS: what it holds, in order, as one MessagePack array.
 -- Answers the group's last-delivered id ('' where there is no group), one word per id, and the strays: entries that are
 -- pending for this consumer although they are not among the ids, because the reply that brought them was lost or is on its
 -- way: for each its id and deliveries.
@@ -8,29 +8,28 @@
 --   trimmed   ours, its payload is gone: left alone, because XCLAIM of 7.0 and later would drop the record
 --   other     another consumer has it
 --   restored  it had fallen out of the pending list and was put back
---   settled   by somebody else meanwhile
+--   settled   by another consumer meanwhile
 --   absent    not pending and not settled, and not to be put back: its payload is gone, or the group went back before it
-local STRAYS_MAX, HANDED_BACK_IDLE = 64, 3600000
-local held = tonumber(ARGV[5])
+local STATE, ABOUT, IDS = unpack(ARGV, 3)
+local STRAYS_MAX = 64
 local refused = wrong_type(REPLICAS, 'hash')
 if refused then return refused end
-local ids = {}
-for position = 1, held do ids[position] = ARGV[5 + position] end
+local ids = cmsgpack.unpack(IDS)
 local refusal = undeclared(ids)
 if refusal then return refusal end
-be_present(ARGV[3], ARGV[4])
+be_present(STATE, ABOUT)
 local delivered, missing = last_delivered()
 if not delivered then
-  if held == 0 then return { '', {}, {} } end
+  if #ids == 0 then return { '', {}, {} } end
   return redis.error_reply(missing)
 end
 
 local given, mine, strays = {}, {}, {}
 for _, id in ipairs(ids) do given[id] = true end
-for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, '-', '+', held + STRAYS_MAX, ME)) do
+for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, '-', '+', #ids + STRAYS_MAX, ME)) do
   mine[pending[1]] = true
   -- What was given back waits for a claim, ours too.
-  if not given[pending[1]] and tonumber(pending[3]) < HANDED_BACK_IDLE then
+  if not given[pending[1]] and tonumber(pending[3]) < GIVEN_BACK_IDLE_MS then
     strays[#strays + 1] = pending[1]
     strays[#strays + 1] = string.format('%.0f', pending[4])
   end

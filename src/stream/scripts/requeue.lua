@@ -1,8 +1,8 @@
 -- Puts dead letters back: for each, the job with its original pairs, the dead letter's removal and the link between
 -- the two ids, in one step. Two operators with the same dead letter append one job: the second finds it gone.
 --
--- KEYS: jobs, dead letters, log of requeued ones. ARGV: length of
--- the log, then the ids of dead letters.
+-- LOG_MAX: how many links the log of requeued ones keeps at least; IDS: of dead letters, as one MessagePack array. HEAD, the
+-- names of a dead letter's own fields, is in the header.
 -- Answers per id, in order: what became of it, and the new id or Redis's error text.
 --   requeued   back in the jobs stream under the new id
 --   gone       there is no such dead letter (any more)
@@ -11,15 +11,11 @@
 --   cut        it did not keep the whole payload
 --   refused    Redis did not take the job; nothing was written for this id
 --   skipped    not reached because one before it was refused
+local LOG_MAX, IDS = unpack(ARGV)
 
 -- 6.2 with `lua-replicate-commands no` refuses writes after reads that are not repeatable without this.
 if redis.replicate_commands then redis.replicate_commands() end
 
-local JOBS, DEAD, LOG = unpack(KEYS)
-local log_max = ARGV[1]
-local HEAD = {
-  'source_ref', 'reason', 'detail', 'deliveries', 'crashes', 'failures', 'dead_at_ms', 'consumer', 'outcome_id',
-}
 -- Lua passes about 8,000 arguments to one command.
 local ARGUMENTS_MAX = 7000
 
@@ -58,17 +54,17 @@ local function requeue(id)
   fields[#fields + 1] = source
   local job = redis.pcall('XADD', JOBS, '*', unpack(fields, first))
   if type(job) == 'table' then return { 'refused', job.err } end
-  -- The removal stands before the link: without a link the job still names its source, but with the dead letter left
-  -- standing it could be appended again.
+  -- The removal comes before the link: without a link the job still names its source, but with the dead letter still
+  -- there it could be appended again.
   redis.call('XDEL', DEAD, id)
-  redis.call('XADD', LOG, 'MAXLEN', '~', log_max, '*', 'dead_id', id, 'source_ref', source, 'reason', reason,
+  redis.call('XADD', LOG, 'MAXLEN', '~', LOG_MAX, '*', 'dead_id', id, 'source_ref', source, 'reason', reason,
     'job_id', job)
   return { 'requeued', job }
 end
 
 local answers, is_refused = {}, false
-for position = 2, #ARGV do
-  local answer = is_refused and { 'skipped', '' } or requeue(ARGV[position])
+for _, id in ipairs(cmsgpack.unpack(IDS)) do
+  local answer = is_refused and { 'skipped', '' } or requeue(id)
   is_refused = is_refused or answer[1] == 'refused'
   answers[#answers + 1] = answer
 end

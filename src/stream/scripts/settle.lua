@@ -3,37 +3,40 @@
 -- Written for speed where a batch's length counts: one packed argument, because Redis and the client pay for each one;
 -- no table per entry; one call each for the fence, the ledger's two sides and the acknowledgement.
 --
--- KEYS: as in every script up to the ledgers, then the bucket of the hour of all the batch's ids.
--- ARGV: group, me, how many entries this consumer holds at most, smallest and largest id, and one MessagePack array of
--- strings: n, how many values an outcome has (6 or 10), dead-max or '' where nothing of the batch is dead, ledger-ttl in ms,
--- `1` where the ledger's index is to be told, `1` where attempts may be written down, the n ids, then per entry, in the
--- same order, a verb and
+-- BUCKET: of the ledger, for the hour of all the batch's ids. HELD_MAX: how many entries this consumer holds at most; FIRST and
+-- LAST: smallest and largest id; PACKED: one MessagePack array of strings: the head, which is taken apart below, the ids, then
+-- per entry, in the same order, a verb and
 --   `known`    nothing          (the ledger had it when it was read: acknowledge only)
 --   `outcome`  the values of the outcome's fields
---   `dead`     8 values of the dead letter's head, m, m original names and values
+--   `dead`     the values of the dead letter's head, m, m original names and values
 --   `both`     as `outcome`, then as `dead`
 -- Answers: move of the mirror, watermark, foreign mirror value or '', last-delivered id, then nothing where every entry is ok, else one
 -- status per entry, in order:
 --   ok; dup (settled before); lost (another consumer has it); unknown (above all ids that the stream has ever had);
 --   expired (put back: too old for the ledger to tell whether it was settled); skipped (not reached); or Redis's error text.
-local bucket, packed = KEYS[8], cmsgpack.unpack(ARGV[6])
-local count, outcome_values, dead_max = tonumber(packed[1]), tonumber(packed[2]), packed[3]
-local tells_index, has_attempts = packed[5] == '1', packed[6] == '1'
-local ids = {}
-for i = 1, count do ids[i] = packed[6 + i] end
+local ME, HELD_MAX, FIRST, LAST, PACKED = unpack(ARGV, 2)
+local packed = cmsgpack.unpack(PACKED)
+-- How many entries; how many values an outcome has; of the dead-letter stream, or '' where nothing of the batch is dead; in ms;
+-- `1` where the ledger's index is to be written; `1` where attempts may be written down; how many names of outcome fields follow,
+-- none where the outcomes are those of start jobs.
+local COUNT, OUTCOME_VALUES, DEAD_MAX, LEDGER_TTL, WRITES_INDEX, HAS_ATTEMPTS, NAMES = unpack(packed, 1, PACKED_HEAD)
+local count, outcome_values, has_attempts = tonumber(COUNT), tonumber(OUTCOME_VALUES), HAS_ATTEMPTS == '1'
+local ids, names = {}, tonumber(NAMES)
+local before_ids = PACKED_HEAD + names
+for i = 1, count do ids[i] = packed[before_ids + i] end
 
 -- A command that is needed anyway refuses a key of another type; which it is, is asked only then. The results stream is
 -- checked by the first XADD; of a key of another type MGET answers nothing.
 local function refusal()
-  return wrong_type(RESULTS, 'stream') or wrong_type(bucket, 'set') or wrong_type(MIRROR, 'string')
+  return wrong_type(RESULTS, 'stream') or wrong_type(BUCKET, 'set') or wrong_type(MIRROR, 'string')
     or wrong_type(SHADOW, 'string') or has_attempts and wrong_type(ATTEMPTS, 'hash')
-    or dead_max ~= '' and wrong_type(DEAD, 'stream') or nil
+    or DEAD_MAX ~= '' and wrong_type(DEAD, 'stream') or nil
 end
 local held, shadow = unpack(redis.call('MGET', MIRROR, SHADOW))
-local settled = redis.pcall('SMISMEMBER', bucket, unpack(ids))
+local settled = redis.pcall('SMISMEMBER', BUCKET, unpack(ids))
 -- Whatever refused it: without the ledger nothing is published.
 if settled.err then return refusal() or redis.error_reply(settled.err) end
-if has_attempts or dead_max ~= '' or not (held and shadow) then
+if has_attempts or DEAD_MAX ~= '' or not (held and shadow) then
   local refused = refusal()
   if refused then return refused end
 end
@@ -41,19 +44,25 @@ local delivered, pending_before = last_delivered()
 if not delivered then return redis.error_reply(pending_before) end
 
 local mine = {}
-for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, ARGV[4], ARGV[5], ARGV[3], ME)) do
+for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, FIRST, LAST, HELD_MAX, ME)) do
   mine[pending[1]] = true
 end
 
 local function remember(list)
   if #list == 0 then return end
-  redis.call('SADD', bucket, unpack(list))
-  -- An index of another type is the janitor's to tell.
-  if tells_index then redis.pcall('ZADD', LEDGERS, now_ms(), bucket) end
+  redis.call('SADD', BUCKET, unpack(list))
+  -- An index of another type is reported by the janitor.
+  if WRITES_INDEX == '1' then redis.pcall('ZADD', LEDGERS, now_ms(), BUCKET) end
 end
 
+-- Of the outcomes of start jobs the names are written out: a table of names and values would cost 1 us an entry.
 local function publish_outcome(v)
-  if outcome_values == 6 then
+  if names > 0 then
+    local fields = {}
+    for i = 1, names do fields[2 * i - 1], fields[2 * i] = packed[PACKED_HEAD + i], packed[v + i - 1] end
+    return redis.pcall('XADD', RESULTS, '*', unpack(fields))
+  end
+  if outcome_values == ORIGINAL_FIELDS then
     return redis.pcall('XADD', RESULTS, '*', 'game_id', packed[v], 'outcome', packed[v + 1], 'container_id', packed[v + 2],
       'engine_endpoint', packed[v + 3], 'error_code', packed[v + 4], 'error_message', packed[v + 5])
   end
@@ -63,17 +72,17 @@ local function publish_outcome(v)
 end
 
 local function publish_dead(h, kept, outcome_id)
-  return redis.pcall('XADD', DEAD, 'MAXLEN', '~', dead_max, '*', 'source_ref', packed[h], 'reason', packed[h + 1],
+  return redis.pcall('XADD', DEAD, 'MAXLEN', '~', DEAD_MAX, '*', 'source_ref', packed[h], 'reason', packed[h + 1],
     'detail', packed[h + 2], 'deliveries', packed[h + 3], 'crashes', packed[h + 4], 'failures', packed[h + 5],
     'dead_at_ms', packed[h + 6], 'consumer', packed[h + 7], 'outcome_id', outcome_id,
-    unpack(packed, h + 9, h + 8 + kept))
+    unpack(packed, h + DEAD_HEAD + 1, h + DEAD_HEAD + kept))
 end
 
 local function publish(id, values, head, kept)
   if not values then return publish_dead(head, kept, '') end
   local outcome = publish_outcome(values)
   if head and not outcome.err then
-    -- From here on the outcome stands: the ledger must say so before anything else can be refused.
+    -- From here on the outcome is published: the ledger must say so before anything else can be refused.
     remember({ id })
     return publish_dead(head, kept, outcome)
   end
@@ -95,7 +104,7 @@ local function judge_absent(id, is_settled)
     end
     if compare_ids(id, last_generated) > 0 then return 'unknown' end
   end
-  if tonumber((id_parts(id))) >= now_ms() - tonumber(packed[4]) then return 'publish' end
+  if tonumber((id_parts(id))) >= now_ms() - tonumber(LEDGER_TTL) then return 'publish' end
   if compare_ids(id, delivered) <= 0 and probe({ id })[id] then
     redis.call('XCLAIM', JOBS, GROUP, ME, 0, id, 'FORCE', 'JUSTID')
     put_back = true
@@ -103,14 +112,14 @@ local function judge_absent(id, is_settled)
   return 'expired'
 end
 
--- An outcome that stands without its dead letter could not be told from one that needs none. 6.2 cannot be asked.
-if dead_max ~= '' and redis.acl_check_cmd and not redis.acl_check_cmd('XADD', DEAD, '*', 'reason', '') then
+-- An outcome without its dead letter could not be told from one that needs none. 6.2 cannot be asked.
+if DEAD_MAX ~= '' and redis.acl_check_cmd and not redis.acl_check_cmd('XADD', DEAD, '*', 'reason', '') then
   return redis.error_reply('NOPERM the dead-letter stream ' .. DEAD .. ' may not be written')
 end
 -- A write that changes nothing, once the bucket has it, but needs the same right as the later one: with an outcome published
 -- and the ledger refused, the entry would be published again and again.
-redis.call('SADD', bucket, '-')
-local at, first = 7 + count, 1
+redis.call('SADD', BUCKET, '-')
+local at, first = before_ids + 1 + count, 1
 -- Nearly always every entry is ours, new and answered: no more is done for each than must be. What is refused here is tried
 -- and told below.
 while first <= count and mine[ids[first]] and settled[first] == 0 and packed[at] == 'outcome' do
@@ -127,7 +136,10 @@ for position = first, count do
   local values, head, kept
   at = at + 1
   if verb == 'outcome' or verb == 'both' then values, at = at, at + outcome_values end
-  if verb == 'dead' or verb == 'both' then head, kept, at = at, tonumber(packed[at + 8]), at + 9 + tonumber(packed[at + 8]) end
+  if verb == 'dead' or verb == 'both' then 
+    head, kept = at, tonumber(packed[at + DEAD_HEAD])
+    at = at + DEAD_HEAD + 1 + kept
+  end
 
   local is_settled, status = settled[position] == 1, nil
   if error_text then
@@ -177,7 +189,7 @@ if not put_back and acknowledged == pending_before then
   known = delivered
 elseif not put_back then
   oldest = redis.call('XPENDING', JOBS, GROUP, '-', '+', 1)[1]
-  if oldest and held and held == shadow and id_parts(held) and compare_ids(oldest[1], ARGV[4]) < 0
+  if oldest and held and held == shadow and id_parts(held) and compare_ids(oldest[1], FIRST) < 0
     and compare_ids(held, oldest[1]) < 0 then
     known = held
   end

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use startjobs::audit::finding::Kind;
-use startjobs::audit::report::Report;
+use startjobs::audit::report::AuditReport;
 
 use super::{FAILURE, Said, after_a_fleet, assert_clean, assert_only, audited, settle_as};
 use crate::support::world::World;
@@ -62,7 +62,7 @@ async fn a_success_whose_container_was_never_started_is_caught() {
     world.redis(&["XDEL", &log, &world.entries(&log).await[0].id]).await;
     let report = audited(&world).await;
     assert_clean(&report);
-    assert!(report.table().contains("whether each success had a container is not told"), "{}", report.table());
+    assert!(report.table().contains("cannot check that each success had a container"), "{}", report.table());
 }
 
 /// Starts a container by hand, as the simulated engine stores it.
@@ -87,7 +87,7 @@ async fn write_record(world: &World, game: &str, state: &str, container: &str, s
 }
 
 /// Audits until there is a finding: how long a stray may stay has to pass first.
-async fn found(world: &World) -> Report {
+async fn found(world: &World) -> AuditReport {
     for _ in 0..200 {
         let report = audited(world).await;
         if !report.is_clean() {

@@ -7,6 +7,8 @@ mod dead;
 mod counted;
 // suspects run alone, on as many replicas as are empty
 mod suspects;
+// runs against single entries
+mod equal;
 // single rights are withdrawn
 mod rights;
 // replicas that leave
@@ -22,9 +24,10 @@ use std::time::Duration;
 use startjobs::embedded::redis_server::RedisServer;
 use startjobs::redis::{Connection, Role, Value};
 use startjobs::settings::Settings;
-use startjobs::stream::Group;
 use startjobs::stream::claim::{Aim, Sweep, Swept};
+use startjobs::stream::presence::About;
 use startjobs::stream::renew::ReplicaState;
+use startjobs::stream::{Group, Member};
 
 use crate::support::servers;
 use crate::support::world::load;
@@ -76,6 +79,11 @@ fn seen(seen: i64) -> Presence {
     Presence { seen, state: "running", claim_idle: 60_000, since: HOUR_MS, born: HOUR_MS }
 }
 
+/// What a replica says about itself.
+fn about() -> About {
+    About { claim_idle_ms: u64::try_from(CLAIM_IDLE.as_millis()).ok(), ..About::default() }
+}
+
 /// A server and the group on it.
 struct Stream {
     settings: Settings,
@@ -94,8 +102,8 @@ impl Stream {
         stream
     }
 
-    fn as_consumer(&self, consumer: &str) -> Group {
-        Group::new(&self.settings.stream, consumer, Arc::clone(&self.connection))
+    fn as_consumer(&self, consumer: &str) -> Member {
+        Group::new(&self.settings.stream, Arc::clone(&self.connection)).member(consumer)
     }
 
     async fn redis(&self, words: &[&str]) -> Value {
@@ -184,8 +192,7 @@ impl Stream {
 
     /// Renews as a replica does.
     async fn renew_as(&self, consumer: &str) {
-        let about = "{\"host\":\"h\",\"claim_idle_ms\":60000}";
-        self.as_consumer(consumer).renew(ReplicaState::Running, about, &[]).await.expect("renewed");
+        self.as_consumer(consumer).renew(ReplicaState::Running, &about(), &[]).await.expect("renewed");
     }
 }
 

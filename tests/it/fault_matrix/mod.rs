@@ -41,7 +41,7 @@ impl Watched {
         metric(self.port, name)
     }
 
-    /// How often this condition began, by the counter.
+    /// How often this degraded, by the counter.
     fn began(self, condition: &str) -> f64 {
         self.metric(&format!("startjobs_conditions_total{{condition=\"{condition}\"}}"))
     }
@@ -116,7 +116,7 @@ async fn said_once(world: &mut World, replicas: &[Watched], must: &[&str]) -> BT
             assert!(now.abs() < 0.5, "{condition} still stands in the gauges");
             seen.insert(condition);
         }
-        for line in log.with("condition ended") {
+        for line in log.with("recovered") {
             let (times, lasted) = (line["times"].as_f64(), line["lasted_s"].as_f64());
             let (times, lasted) = (times.expect("a number"), lasted.expect("a number"));
             // A few calls are under way when it begins.

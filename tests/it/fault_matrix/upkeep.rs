@@ -19,7 +19,7 @@ async fn endangers(options: &[&str], names: &str) {
     let lenient = world.replica(&[]);
     world.begun(lenient).await;
     let log = world.log(lenient);
-    let warning = log.with("redis endangers data").next().expect("a warning");
+    let warning = log.with("Redis may lose data").next().expect("a warning");
     assert_eq!(warning["level"], "WARN");
     assert!(warning["danger"].as_str().is_some_and(|danger| danger.contains(names)), "{warning}");
     send(&mut world, "g", 3).await;

@@ -83,7 +83,7 @@ async fn every_line_is_json_and_the_line_of_a_job_has_the_original_workers_field
     let evil = processed.iter().find(|line| line["error_code"] == "invalid_game_id").expect("its line");
     assert!(evil["game_id"].as_str().is_some_and(|game| game.contains("\u{1b}[31m")), "as it came: {evil}");
     assert_eq!(lines.iter().filter(|line| line["message"] == "decode start job").count(), 2);
-    assert!(lines.iter().any(|line| line["message"] == "somebody else wrote the offset mirror"), "{text}");
+    assert!(lines.iter().any(|line| line["message"] == "another client wrote the offset mirror"), "{text}");
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn secrets_are_never_said() {
     world.replica(&[SERVED, ("redis-url", &right)]);
     world.replica(&[SERVED, ("redis-url", &wrong)]);
     world.begun(0).await;
-    world.logged(1, "a condition", |log| log.count("condition began") > 0).await;
+    world.logged(1, "a condition", |log| log.count("degraded") > 0).await;
     let mut said = String::new();
     for number in 0..2 {
         let address = address_of(&mut world, number).await;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use startjobs::lobby::accounting::Sent;
 use startjobs::metrics::labels;
-use startjobs::worker::conditions::Trouble;
+use startjobs::worker::troubles::Trouble;
 
 use super::{SERVED, address_of, document, get, promtool, sampled};
 use crate::support::world::World;

@@ -72,14 +72,14 @@ async fn a_record_that_cannot_be_read_is_named_and_left_alone() {
     ];
     for (text, says) in damaged {
         store.redis(&["SET", REC, text]).await;
-        all_fail(&records, &format!("KEYTYPE {REC} holds no record of a game: {says}")).await;
+        all_fail(&records, &format!("the key {REC} holds no record of a game: {says}")).await;
         assert_eq!(store.text().await, text);
     }
     for spoil in [&["RPUSH", REC, "x"], &["SADD", REC, "x"]] {
         store.redis(&["DEL", REC]).await;
         store.redis(spoil).await;
         let before = store.redis(&["DUMP", REC]).await;
-        all_fail(&records, &format!("KEYTYPE {REC} holds a ")).await;
+        all_fail(&records, &format!("the key {REC} holds a ")).await;
         assert_eq!(store.redis(&["DUMP", REC]).await, before);
     }
     assert_eq!(store.keys().await, [REC]);

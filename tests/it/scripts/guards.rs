@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use startjobs::stream::Group;
 use startjobs::stream::adopt::AdoptionState;
 use startjobs::stream::claim::{Aim, Swept};
 use startjobs::stream::entry_id::EntryId;
 use startjobs::stream::renew::{Renewal, ReplicaState};
 use startjobs::stream::settle::Settled;
+use startjobs::stream::{Group, Member};
 
-use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, RESULTS, Stream, answered, each_version};
+use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, RESULTS, Stream, about, answered, each_version, terms};
 
-const ABOUT: &str = "{\"claim_idle_ms\":5000}";
 const SWEEP: &str = "runtime:start_jobs:sweep";
 
 /// So many new entries, delivered to this consumer.
@@ -30,7 +29,7 @@ async fn mirror(stream: &Stream) -> Option<String> {
 
 async fn settle(stream: &Stream, consumer: &str, ids: &[EntryId]) -> Vec<Settled> {
     let batch: Vec<_> = ids.iter().map(|id| answered(*id)).collect();
-    stream.other(consumer).settle(&batch, 100, false).await.expect("settled").settled
+    stream.other(consumer).settle(&batch, terms(100, false)).await.expect("settled").settled
 }
 
 /// What is pending, and for how many milliseconds it has lain there.
@@ -54,7 +53,7 @@ async fn an_entry_of_another_is_not_given_back() {
     each_version(async |stream| {
         let ids = delivered(&stream, 1, "you").await;
         stream.redis(&["DEL", SWEEP]).await;
-        assert_eq!(stream.group.hand_back(&ids).await.expect("asked"), 0);
+        assert_eq!(stream.member.hand_back(&ids).await.expect("asked"), 0);
         assert_eq!(stream.pending().await, [(ids[0].to_string(), "you".to_owned(), 1)]);
         assert!(idle_times(&stream).await.iter().all(|(_, idle)| *idle < 1_800_000));
         assert_eq!(stream.redis(&["EXISTS", SWEEP]).await.as_i64(), Some(0), "no sweep is due for it");
@@ -66,7 +65,7 @@ async fn an_entry_of_another_is_not_given_back() {
 async fn a_failure_with_an_entry_of_another_is_not_counted() {
     each_version(async |stream| {
         let ids = delivered(&stream, 1, "you").await;
-        assert_eq!(stream.group.record_failure(ids[0], HOUR).await.expect("asked"), None);
+        assert_eq!(stream.member.record_failure(ids[0], HOUR).await.expect("asked"), None);
         assert_eq!(stream.redis(&["EXISTS", &format!("{JOBS}:attempts")]).await.as_i64(), Some(0));
         let counted = stream.other("you").record_failure(ids[0], HOUR).await.expect("counted");
         assert_eq!(counted.map(|attempts| attempts.failures), Some(1));
@@ -94,7 +93,7 @@ async fn what_is_settled_is_known_when_it_is_delivered_again() {
         let ids = delivered(&stream, 2, "me").await;
         settle(&stream, "me", &ids[..1]).await;
         let known = async |ids: &[EntryId]| -> Vec<bool> {
-            let past = stream.group.past(ids).await.expect("asked");
+            let past = stream.member.group().history(ids).await.expect("asked");
             past.into_iter().map(|past| past.is_settled).collect()
         };
         assert_eq!(known(&ids).await, [true, false]);
@@ -118,9 +117,9 @@ async fn what_the_original_worker_answered_is_known_as_settled() {
         }
         stream.read_as("gone").await;
         stream.redis(&["SET", MIRROR, &ids[1].to_string()]).await;
-        let adoption = stream.group.adopt(CLAIM_IDLE).await.expect("a group");
+        let adoption = stream.member.adopt(CLAIM_IDLE).await.expect("a group");
         assert_eq!((adoption.state, adoption.acknowledged), (AdoptionState::Adopted, 2));
-        let past = stream.group.past(&ids).await.expect("asked");
+        let past = stream.member.group().history(&ids).await.expect("asked");
         assert_eq!(past.iter().map(|past| past.is_settled).collect::<Vec<_>>(), [true, true, false]);
         // Set back, they are delivered again, and nothing of them is published.
         stream.redis(&["XGROUP", "SETID", JOBS, GROUP, "0"]).await;
@@ -139,7 +138,7 @@ async fn what_is_given_back_is_claimed_before_the_next_sweep_would_be_due() {
         for leaves in [false, true] {
             let ids = delivered(&stream, 1, "you").await;
             for consumer in ["me", "you", "third"] {
-                stream.other(consumer).renew(ReplicaState::Running, ABOUT, &[]).await.expect("renewed");
+                stream.other(consumer).renew(ReplicaState::Running, &about(), &[]).await.expect("renewed");
             }
             let sweep_as = async |consumer: &str| {
                 stream.other(consumer).sweep(Aim::Take, CLAIM_IDLE, HOUR, 10, true).await.expect("swept")
@@ -150,7 +149,7 @@ async fn what_is_given_back_is_claimed_before_the_next_sweep_would_be_due() {
             // The fleet's cursor is behind it.
             stream.redis(&["HSET", SWEEP, "cursor", &ids[0].to_string()]).await;
             let you = stream.other("you");
-            let given = if leaves { you.leave(ABOUT).await } else { you.hand_back(&ids).await };
+            let given = if leaves { you.leave(&about()).await } else { you.hand_back(&ids).await };
             assert_eq!(given.expect("given back"), 1);
             let Swept::Done(sweep) = sweep_as("third").await else { panic!("no sweep is due, leaves: {leaves}") };
             assert_eq!(sweep.claimed.iter().map(|delivery| delivery.id).collect::<Vec<_>>(), ids);
@@ -165,7 +164,7 @@ async fn what_is_given_back_is_claimed_before_the_next_sweep_would_be_due() {
 async fn an_entry_that_a_renewal_puts_back_holds_the_mirror_back() {
     each_version(async |stream| {
         let ids = one_has_fallen_out(&stream).await;
-        let renewed = stream.group.renew(ReplicaState::Running, ABOUT, &ids[1..2]).await.expect("renewed");
+        let renewed = stream.member.renew(ReplicaState::Running, &about(), &ids[1..2]).await.expect("renewed");
         assert_eq!(renewed.entries, [(ids[1], Renewal::Restored)]);
         assert_eq!(mirror(&stream).await, Some(ids[0].to_string()));
     })
@@ -176,7 +175,7 @@ async fn an_entry_that_a_renewal_puts_back_holds_the_mirror_back() {
 async fn an_entry_that_the_janitor_puts_back_holds_the_mirror_back_and_is_claimed_at_once() {
     each_version(async |stream| {
         let ids = one_has_fallen_out(&stream).await;
-        stream.other("third").renew(ReplicaState::Running, ABOUT, &[]).await.expect("renewed");
+        stream.other("third").renew(ReplicaState::Running, &about(), &[]).await.expect("renewed");
         let sweep = async || stream.other("third").sweep(Aim::Take, CLAIM_IDLE, HOUR, 10, true).await.expect("swept");
         assert!(matches!(sweep().await, Swept::Done(_)));
         stream.redis(&["HSET", SWEEP, "by", "somebody", "cursor", &ids[2].to_string()]).await;
@@ -197,11 +196,11 @@ async fn an_entry_that_is_lost_lets_the_mirror_go_and_is_known_as_settled() {
         assert_eq!(mirror(&stream).await.as_deref(), Some("0-0"));
         assert_eq!(stream.other("you").hand_back(&ids[..1]).await.expect("given back"), 1);
         stream.redis(&["XDEL", JOBS, &ids[0].to_string()]).await;
-        stream.group.renew(ReplicaState::Running, ABOUT, &[]).await.expect("renewed");
-        let swept = stream.group.sweep(Aim::Take, CLAIM_IDLE, HOUR, 10, true).await.expect("swept");
+        stream.member.renew(ReplicaState::Running, &about(), &[]).await.expect("renewed");
+        let swept = stream.member.sweep(Aim::Take, CLAIM_IDLE, HOUR, 10, true).await.expect("swept");
         assert!(matches!(swept, Swept::Done(sweep) if sweep.lost == 1));
         assert_eq!(mirror(&stream).await, Some(ids[1].to_string()));
-        assert!(stream.group.past(&ids[..1]).await.expect("asked")[0].is_settled);
+        assert!(stream.member.group().history(&ids[..1]).await.expect("asked")[0].is_settled);
         assert_eq!(settle(&stream, "me", &ids[..1]).await, [Settled::Duplicate]);
         assert_eq!(stream.length(&format!("{JOBS}:dead")).await, 1);
     })
@@ -223,27 +222,27 @@ async fn an_entry_that_a_settle_puts_back_holds_the_mirror_back_although_nothing
 }
 
 /// The group of a replica that trims the jobs stream, on a server that trims exactly.
-async fn trimming(stream: &Stream) -> Group {
+async fn trimming(stream: &Stream) -> Member {
     stream.redis(&["CONFIG", "SET", "stream-node-max-entries", "1"]).await;
     let mut settings = stream.settings.stream.clone();
     settings.trim_jobs = true;
-    Group::new(&settings, "me", std::sync::Arc::clone(&stream.connection))
+    Group::new(&settings, std::sync::Arc::clone(&stream.connection)).member("me")
 }
 
-async fn tidy(group: &Group) -> Vec<String> {
-    let tidied = group.tidy(Duration::ZERO, CLAIM_IDLE, HOUR).await.expect("tidied");
+async fn tidy(member: &Member) -> Vec<String> {
+    let tidied = member.tidy(Duration::ZERO, CLAIM_IDLE, HOUR).await.expect("tidied");
     tidied.map(|tidied| tidied.orphans).unwrap_or_default()
 }
 
 #[tokio::test]
 async fn only_what_lies_before_the_oldest_pending_entry_is_trimmed() {
     each_version(async |stream| {
-        let group = trimming(&stream).await;
+        let member = trimming(&stream).await;
         let ids = delivered(&stream, 10, "you").await;
         let others: Vec<EntryId> = ids.iter().copied().filter(|id| *id != ids[4]).collect();
         settle(&stream, "you", &others).await;
         for _ in 0..3 {
-            tidy(&group).await;
+            tidy(&member).await;
             stream.redis(&["HDEL", SWEEP, "janitor_due"]).await;
         }
         let left: Vec<(String, Vec<String>)> =
@@ -258,7 +257,7 @@ async fn only_what_lies_before_the_oldest_pending_entry_is_trimmed() {
 #[tokio::test]
 async fn what_is_put_back_behind_the_walk_is_not_trimmed() {
     each_version(async |stream| {
-        let group = trimming(&stream).await;
+        let member = trimming(&stream).await;
         // Too old for the ledger: the walk leaves it behind, and its holder puts it back.
         let (old, last) = (stream.append("1000-0").await, stream.append("*").await);
         stream.read().await;
@@ -268,7 +267,7 @@ async fn what_is_put_back_behind_the_walk_is_not_trimmed() {
         assert_eq!(stream.redis(&["GET", &format!("{JOBS}:verified")]).await.as_string(), Some(last.to_string()));
         assert_eq!(settle(&stream, "me", &[old]).await, [Settled::Expired]);
         stream.redis(&["HDEL", SWEEP, "janitor_due"]).await;
-        tidy(&group).await;
+        tidy(&member).await;
         assert_eq!((stream.length(JOBS).await, stream.pending().await.len()), (2, 1));
     })
     .await;
@@ -277,7 +276,7 @@ async fn what_is_put_back_behind_the_walk_is_not_trimmed() {
 #[tokio::test]
 async fn what_the_walk_has_not_seen_is_not_trimmed() {
     each_version(async |stream| {
-        let group = trimming(&stream).await;
+        let member = trimming(&stream).await;
         let blob = "x".repeat(64 * 1024);
         let mut ids: Vec<EntryId> = Vec::new();
         for _ in 0..20 {
@@ -292,7 +291,7 @@ async fn what_the_walk_has_not_seen_is_not_trimmed() {
         }
         let mut found = Vec::new();
         for _ in 0..20 {
-            found.extend(tidy(&group).await);
+            found.extend(tidy(&member).await);
             stream.redis(&["HDEL", SWEEP, "janitor_due"]).await;
         }
         assert_eq!(found, ids[10..].iter().map(ToString::to_string).collect::<Vec<_>>());

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use startjobs::contract::start_job::FIELDS;
 use startjobs::stream::Group;
 use startjobs::stream::adopt::AdoptionState;
 use startjobs::stream::claim::{Aim, Sweep, Swept};
@@ -14,10 +15,9 @@ use startjobs::stream::fetch::{Fetcher, Payload, Want};
 use startjobs::stream::renew::{Renewal, ReplicaState};
 use startjobs::stream::settle::{Ending, Settled};
 
-use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, Stream, answered, connect, each_version, malformed};
+use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, Stream, about, answered, connect, each_version, malformed, terms};
 use crate::declared_keys::Watch;
 
-const ABOUT: &str = "{\"claim_idle_ms\":5000}";
 const INTERVAL: Duration = Duration::from_millis(1);
 const HOUR_MS: u64 = 3_600_000;
 const ATTEMPTS: &str = "runtime:start_jobs:attempts";
@@ -25,7 +25,7 @@ const SWEEP: &str = "runtime:start_jobs:sweep";
 
 /// One entry for each of these hours before now, delivered to this consumer. The hours come down from call to call.
 async fn of_hours(stream: &Stream, hours: std::ops::Range<u64>, consumer: &str) -> Vec<EntryId> {
-    let now = stream.group.now_ms().await.expect("a time");
+    let now = stream.member.group().now_ms().await.expect("a time");
     let mut ids = Vec::new();
     for hour in hours.rev() {
         ids.push(stream.append(&format!("{}-0", now - hour * HOUR_MS)).await);
@@ -45,11 +45,11 @@ async fn sweep(stream: &Stream, consumer: &str, aim: Aim) -> Sweep {
 async fn adopts(stream: &Stream) {
     let ids = of_hours(stream, 18..22, "gone").await;
     stream.redis(&["SET", MIRROR, &ids[2].to_string()]).await;
-    let adoption = stream.group.adopt(CLAIM_IDLE).await.expect("adopted");
+    let adoption = stream.member.adopt(CLAIM_IDLE).await.expect("adopted");
     assert_eq!((adoption.state, adoption.acknowledged), (AdoptionState::Adopted, 3));
-    assert_eq!(stream.group.adopt(CLAIM_IDLE).await.expect("adopted").state, AdoptionState::Existed);
+    assert_eq!(stream.member.adopt(CLAIM_IDLE).await.expect("adopted").state, AdoptionState::Existed);
     stream.redis(&["XGROUP", "DESTROY", JOBS, GROUP]).await;
-    assert_eq!(stream.group.adopt(CLAIM_IDLE).await.expect("adopted").state, AdoptionState::Created);
+    assert_eq!(stream.member.adopt(CLAIM_IDLE).await.expect("adopted").state, AdoptionState::Created);
     stream.read_as("me").await;
     assert_eq!(stream.pending().await.len(), 1);
 }
@@ -57,15 +57,15 @@ async fn adopts(stream: &Stream) {
 /// Entries of several hours that fell out, whose payload is gone, that are settled, or anothers; and what is known of them.
 async fn renews(stream: &Stream) {
     let ids = of_hours(stream, 14..18, "me").await;
-    let settled = stream.group.settle(&[answered(ids[0])], 10, true).await.expect("settled").settled;
+    let settled = stream.member.settle(&[answered(ids[0])], terms(10, true)).await.expect("settled").settled;
     assert_eq!(settled, [Settled::Done]);
     stream.redis(&["XACK", JOBS, GROUP, &ids[1].to_string()]).await;
     stream.redis(&["XDEL", JOBS, &ids[2].to_string()]).await;
-    let renewed = stream.group.renew(ReplicaState::Running, ABOUT, &ids).await.expect("renewed");
+    let renewed = stream.member.renew(ReplicaState::Running, &about(), &ids).await.expect("renewed");
     let expected = [Renewal::Settled, Renewal::Restored, Renewal::Trimmed, Renewal::Mine];
     assert_eq!(renewed.entries, ids.iter().copied().zip(expected).collect::<Vec<_>>());
-    assert_eq!(stream.group.record_failure(ids[3], HOUR).await.expect("counted").map(|past| past.failures), Some(1));
-    let past = stream.group.past(&ids).await.expect("asked");
+    assert_eq!(stream.member.record_failure(ids[3], HOUR).await.expect("counted").map(|past| past.failures), Some(1));
+    let past = stream.member.group().history(&ids).await.expect("asked");
     assert_eq!(past.iter().map(|past| (past.is_settled, past.failures)).collect::<Vec<_>>()[0], (true, 0));
     assert_eq!(past[3].failures, 1);
 }
@@ -82,7 +82,7 @@ async fn settles(stream: &Stream) {
         (answered("9999999999999-0".parse().expect("an id")), Settled::Unknown),
     ];
     for (ending, expected) in batches {
-        let reply = stream.group.settle(&[ending], 10, true).await.expect("settled");
+        let reply = stream.member.settle(&[ending], terms(10, true)).await.expect("settled");
         assert_eq!(reply.settled, [expected]);
     }
 }
@@ -90,7 +90,7 @@ async fn settles(stream: &Stream) {
 /// An owner gives back what it holds, another leaves; what they had is claimed, lost, or runs alone.
 async fn claims(stream: &Stream) {
     for consumer in ["me", "you", "third"] {
-        stream.other(consumer).renew(ReplicaState::Running, ABOUT, &[]).await.expect("renewed");
+        stream.other(consumer).renew(ReplicaState::Running, &about(), &[]).await.expect("renewed");
     }
     let ids = of_hours(stream, 4..9, "you").await;
     for id in &ids[..2] {
@@ -102,7 +102,7 @@ async fn claims(stream: &Stream) {
     }
     stream.redis(&["HSET", ATTEMPTS, &ids[2].to_string(), "2 0 0", &ids[3].to_string(), "1 0 0"]).await;
     assert_eq!(stream.other("you").hand_back(&ids[3..4]).await.expect("given back"), 1);
-    assert_eq!(stream.other("you").leave(ABOUT).await.expect("left"), 3);
+    assert_eq!(stream.other("you").leave(&about()).await.expect("left"), 3);
     let lone = sweep(stream, "me", Aim::Take).await;
     assert_eq!(lone.claimed.len(), 2);
     assert_eq!(sweep(stream, "third", Aim::Alone).await.claimed.len(), 1);
@@ -121,11 +121,11 @@ async fn tidies(stream: &Stream) -> (Vec<String>, Vec<EntryId>) {
     stream.redis(&["XGROUP", "CREATECONSUMER", JOBS, GROUP, "idle"]).await;
     let mut settings = stream.settings.stream.clone();
     (settings.trim_jobs, settings.results_retention) = (true, Some(HOUR));
-    let group = Group::new(&settings, "me", Arc::clone(&stream.connection));
+    let member = Group::new(&settings, Arc::clone(&stream.connection)).member("me");
     let (mut orphans, mut consumers, mut buckets) = (Vec::new(), 0, 0);
     for _ in 0..3 {
         stream.redis(&["HDEL", SWEEP, "janitor_due"]).await;
-        let tidied = group.tidy(CLAIM_IDLE, CLAIM_IDLE, Duration::ZERO).await.expect("tidied").expect("it was due");
+        let tidied = member.tidy(CLAIM_IDLE, CLAIM_IDLE, Duration::ZERO).await.expect("tidied").expect("it was due");
         orphans.extend(tidied.orphans);
         consumers += tidied.consumers;
         buckets += tidied.buckets;
@@ -140,7 +140,7 @@ async fn tidies(stream: &Stream) -> (Vec<String>, Vec<EntryId>) {
 
 /// What is read by a script because it is too large, and dead letters that people put back or remove.
 async fn the_rest(stream: &Stream, id: EntryId) {
-    let fetcher = Fetcher::new(&stream.settings.redis, &stream.group, CLAIM_IDLE);
+    let fetcher = Fetcher::new(&stream.settings.redis, &stream.member, CLAIM_IDLE, (&FIELDS, 1024));
     let fetched = fetcher.fetch(&[(id, Want::JobFields)]).await;
     assert!(matches!(fetched.payloads[..], [Payload::JobFields(_)]), "{fetched:?}");
     let connection = connect(&stream.settings).await;
@@ -164,9 +164,9 @@ async fn the_scripts_of_the_group_name_every_key_they_touch() {
         the_rest(&stream, ids[0]).await;
         let seen = watch.end(&stream.connection).await;
         assert_eq!(seen.undeclared, BTreeSet::new());
-        let mut expected: BTreeSet<String> = stream.group.keys().listed().into_iter().collect();
+        let mut expected: BTreeSet<String> = stream.member.group().keys().listed().into_iter().collect();
         expected.extend(old);
-        expected.extend(ids.iter().map(|id| stream.group.keys().ledger_bucket(id.ledger_hour())));
+        expected.extend(ids.iter().map(|id| stream.member.group().keys().ledger_bucket(id.ledger_hour())));
         let missed: Vec<&String> = expected.difference(&seen.touched).collect();
         assert!(missed.is_empty(), "nothing touched {missed:?}");
     })

@@ -19,9 +19,10 @@ use startjobs::contract::job_result::{Answer, JobResult, SuccessKind};
 use startjobs::embedded::redis_server::RedisServer;
 use startjobs::redis::{Connection, Role, Value};
 use startjobs::settings::Settings;
-use startjobs::stream::Group;
 use startjobs::stream::entry_id::EntryId;
-use startjobs::stream::settle::Ending;
+use startjobs::stream::presence::About;
+use startjobs::stream::settle::{Ending, Outcome, Terms};
+use startjobs::stream::{Group, Member};
 
 use crate::support::servers;
 use crate::support::world::load;
@@ -33,10 +34,15 @@ const GROUP: &str = "rtmanager.startjobs";
 const CLAIM_IDLE: Duration = Duration::from_secs(5);
 const HOUR: Duration = Duration::from_secs(3_600);
 
+/// What a replica says about itself.
+fn about() -> About {
+    About { claim_idle_ms: u64::try_from(CLAIM_IDLE.as_millis()).ok(), ..About::default() }
+}
+
 /// A server, the group of one consumer, and the settings of both.
 struct Stream {
     settings: Settings,
-    group: Group,
+    member: Member,
     connection: Arc<Connection>,
     /// Ends with the rest.
     server: RedisServer,
@@ -50,9 +56,9 @@ impl Stream {
     async fn on(server: RedisServer) -> Self {
         let settings = load(&[("redis-url".to_owned(), server.url())]);
         let connection = connect(&settings).await;
-        let group = Group::new(&settings.stream, "me", Arc::clone(&connection));
-        group.adopt(CLAIM_IDLE).await.expect("a group");
-        Self { settings, group, connection, server }
+        let member = Group::new(&settings.stream, Arc::clone(&connection)).member("me");
+        member.adopt(CLAIM_IDLE).await.expect("a group");
+        Self { settings, member, connection, server }
     }
 
     async fn redis(&self, words: &[&str]) -> Value {
@@ -60,17 +66,17 @@ impl Stream {
     }
 
     /// The group as another consumer sees it.
-    fn other(&self, consumer: &str) -> Group {
-        Group::new(&self.settings.stream, consumer, Arc::clone(&self.connection))
+    fn other(&self, consumer: &str) -> Member {
+        Group::new(&self.settings.stream, Arc::clone(&self.connection)).member(consumer)
     }
 
     /// The group through a user who may do everything but this.
-    async fn narrow(&self, consumer: &str, rights: &[&str]) -> Group {
+    async fn narrow(&self, consumer: &str, rights: &[&str]) -> Member {
         let words = ["ACL", "SETUSER", "narrow", "reset", "on", ">x", "~*", "+@all"];
         self.redis(&[&words[..], rights].concat()).await;
         let url = self.server.url().replace("redis://", "redis://narrow:x@");
         let settings = load(&[("redis-url".to_owned(), url)]);
-        Group::new(&self.settings.stream, consumer, connect(&settings).await)
+        Group::new(&settings.stream, connect(&settings).await).member(consumer)
     }
 
     async fn append(&self, id: &str) -> EntryId {
@@ -103,7 +109,7 @@ impl Stream {
     /// One run of the janitor, due or not.
     async fn tidy(&self) -> Vec<String> {
         self.redis(&["HDEL", &format!("{JOBS}:sweep"), "janitor_due"]).await;
-        self.group.tidy(CLAIM_IDLE, CLAIM_IDLE, HOUR).await.expect("tidied").expect("it was due").orphans
+        self.member.tidy(CLAIM_IDLE, CLAIM_IDLE, HOUR).await.expect("tidied").expect("it was due").orphans
     }
 
     /// How often a command has been called, by scripts too, since the last `CONFIG RESETSTAT`.
@@ -128,6 +134,11 @@ async fn connect(settings: &Settings) -> Arc<Connection> {
     Arc::new(opened.await.expect("a connection"))
 }
 
+/// The terms of a batch of a consumer that holds so many entries.
+fn terms(held: usize, may_have_attempts: bool) -> Terms {
+    Terms { held, may_have_attempts, marks_index: true }
+}
+
 fn answered(id: EntryId) -> (EntryId, Ending) {
     let answer = Answer::Success {
         container_id: "c".to_owned(),
@@ -142,7 +153,7 @@ fn answered(id: EntryId) -> (EntryId, Ending) {
         finished_at_ms: 1,
         attempt: 1,
     };
-    (id, Ending::Outcome(result))
+    (id, Ending::Outcome(Outcome::of(|push| result.each_value(push))))
 }
 
 fn malformed(id: EntryId) -> (EntryId, Ending) {

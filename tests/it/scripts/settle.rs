@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use startjobs::redis::Kind;
-use startjobs::stream::settle::Settled;
+use startjobs::stream::settle::{Settled, Terms};
 
-use super::{CLAIM_IDLE, GROUP, JOBS, MIRROR, RESULTS, Stream, answered, each_version, malformed};
+use super::{CLAIM_IDLE, GROUP, JOBS, MIRROR, RESULTS, Stream, answered, each_version, malformed, terms};
 
 #[tokio::test]
 async fn without_an_answer_of_the_ledger_nothing_is_published() {
@@ -13,16 +13,16 @@ async fn without_an_answer_of_the_ledger_nothing_is_published() {
     let id = stream.append("*").await;
     stream.read().await;
     let batch = [answered(id)];
-    assert_eq!(stream.group.settle(&batch, 1, false).await.expect("settled").settled, [Settled::Done]);
+    assert_eq!(stream.member.settle(&batch, terms(1, false)).await.expect("settled").settled, [Settled::Done]);
     // Settled, and pending once more: as after a group that was lost.
     stream.redis(&["XGROUP", "SETID", JOBS, GROUP, "0"]).await;
     stream.read().await;
     let narrow = stream.narrow("me", &["-smismember"]).await;
-    let refused = narrow.settle(&batch, 1, false).await;
+    let refused = narrow.settle(&batch, terms(1, false)).await;
     assert!(refused.is_err(), "{refused:?}");
     assert_eq!(stream.outcomes().await, 1);
     // With the right back it is known, and only acknowledged.
-    assert_eq!(stream.group.settle(&batch, 1, false).await.expect("settled").settled, [Settled::Duplicate]);
+    assert_eq!(stream.member.settle(&batch, terms(1, false)).await.expect("settled").settled, [Settled::Duplicate]);
     assert_eq!((stream.outcomes().await, stream.pending().await.len()), (1, 0));
 }
 
@@ -35,7 +35,7 @@ async fn what_was_put_back_holds_the_mirror_back_although_the_rest_of_its_batch_
     stream.redis(&["XACK", JOBS, GROUP, "1000-0"]).await;
     stream.redis(&["SET", RESULTS, "x"]).await;
     let batch = [answered(old), answered(next)];
-    let reply = stream.group.settle(&batch, 2, false).await.expect("an answer for each");
+    let reply = stream.member.settle(&batch, terms(2, false)).await.expect("an answer for each");
     assert_eq!(reply.settled[0], Settled::Expired);
     assert!(matches!(&reply.settled[1], Settled::Refused(why) if why.contains("WRONGTYPE")), "{reply:?}");
     assert_eq!(stream.redis(&["GET", MIRROR]).await.as_string().as_deref(), Some("0-0"));
@@ -48,30 +48,29 @@ async fn a_key_of_another_type_is_named_and_nothing_is_written() {
     let id = stream.append("*").await;
     stream.read().await;
     stream.redis(&["SET", RESULTS, "x"]).await;
-    let refused = stream.group.settle(&[answered(id)], 1, false).await.expect_err("refused");
+    let refused = stream.member.settle(&[answered(id)], terms(1, false)).await.expect_err("refused");
     assert!(refused.kind == Kind::WrongType && refused.text.contains(RESULTS), "{refused:?}");
     stream.redis(&["DEL", RESULTS]).await;
     // Neither dead letters nor attempts nor the ledger's index are needed for a plain outcome.
     for key in [":dead", ":attempts", ":ledgers"] {
         stream.redis(&["SET", &format!("{JOBS}{key}"), "x"]).await;
     }
-    assert_eq!(stream.group.settle(&[answered(id)], 1, false).await.expect("settled").settled, [Settled::Done]);
+    assert_eq!(stream.member.settle(&[answered(id)], terms(1, false)).await.expect("settled").settled, [Settled::Done]);
     assert_eq!(stream.outcomes().await, 1);
 }
 
 #[tokio::test]
-async fn the_index_is_told_of_a_bucket_once_and_again_when_redis_may_have_forgotten() {
+async fn the_index_is_told_of_a_bucket_where_the_terms_say_so() {
     let stream = Stream::new().await;
     let ledgers = format!("{JOBS}:ledgers");
-    for expected in [1, 0, 1] {
+    for marks_index in [true, false, true] {
         let id = stream.append("*").await;
         stream.read().await;
-        assert_eq!(stream.group.settle(&[answered(id)], 1, false).await.expect("settled").settled, [Settled::Done]);
-        assert_eq!(stream.redis(&["ZCARD", &ledgers]).await.as_i64(), Some(expected));
+        let terms = Terms { marks_index, ..terms(1, false) };
+        let reply = stream.member.settle(&[answered(id)], terms).await.expect("settled");
+        assert_eq!(reply.settled, [Settled::Done]);
+        assert_eq!(stream.redis(&["ZCARD", &ledgers]).await.as_i64(), Some(i64::from(marks_index)));
         stream.redis(&["DEL", &ledgers]).await;
-        if expected == 0 {
-            stream.group.tell_index_again();
-        }
     }
 }
 
@@ -82,9 +81,9 @@ async fn the_janitor_removes_attempts_that_a_settle_did_not_know_of() {
     stream.read().await;
     let attempts = format!("{JOBS}:attempts");
     stream.redis(&["HSET", &attempts, &id.to_string(), "1 0 0", "9999999999999-0", "1 0 0"]).await;
-    stream.group.settle(&[answered(id)], 1, false).await.expect("settled");
+    stream.member.settle(&[answered(id)], terms(1, false)).await.expect("settled");
     assert_eq!(stream.redis(&["HLEN", &attempts]).await.as_i64(), Some(2));
-    stream.group.tidy(Duration::from_secs(1), CLAIM_IDLE, Duration::from_secs(3_600)).await.expect("tidied");
+    stream.member.tidy(Duration::from_secs(1), CLAIM_IDLE, Duration::from_secs(3_600)).await.expect("tidied");
     let left: Vec<String> = stream.redis(&["HKEYS", &attempts]).await.convert().expect("names");
     assert_eq!(left, ["9999999999999-0"]);
 }
@@ -102,9 +101,9 @@ async fn a_right_that_is_missing_for_a_moment_doubles_and_loses_nothing() {
             let narrow = stream.narrow("me", &[taken.as_str()]).await;
             for _ in 0..3 {
                 // Refused as a whole, in parts, or not at all where the command is not needed.
-                drop(narrow.settle(&batch, 2, true).await);
+                drop(narrow.settle(&batch, terms(2, true)).await);
             }
-            let reply = stream.group.settle(&batch, 2, true).await.expect("settled");
+            let reply = stream.member.settle(&batch, terms(2, true)).await.expect("settled");
             let done = [Settled::Done, Settled::Duplicate];
             assert!(reply.settled.iter().all(|settled| done.contains(settled)), "{command}: {reply:?}");
             let so_far = i64::try_from(number).expect("few") + 1;
@@ -124,10 +123,10 @@ async fn a_job_that_redis_has_lost_is_not_answered() {
         let kept = stream.append("5-0").await;
         stream.read().await;
         let lost = "6-0".parse().expect("an id");
-        let reply = stream.group.settle(&[answered(lost)], 1, false).await.expect("an answer");
+        let reply = stream.member.settle(&[answered(lost)], terms(1, false)).await.expect("an answer");
         assert_eq!((reply.settled, stream.outcomes().await), (vec![Settled::Unknown], 0));
         assert_eq!(stream.redis(&["GET", MIRROR]).await.as_string().as_deref(), Some("0-0"));
-        let reply = stream.group.settle(&[answered(kept)], 1, false).await.expect("an answer");
+        let reply = stream.member.settle(&[answered(kept)], terms(1, false)).await.expect("an answer");
         assert_eq!((reply.settled, stream.outcomes().await), (vec![Settled::Done], 1));
     })
     .await;
@@ -143,7 +142,7 @@ async fn the_mirror_follows_the_oldest_pending_entry_whichever_batch_ends_it() {
         stream.read().await;
         // In this order; what the mirror must be behind each.
         for (settled, mirror) in [(2, "0-0"), (1, "0-0"), (0, "3-0"), (4, "3-0"), (5, "3-0"), (3, "6-0")] {
-            stream.group.settle(&[answered(ids[settled])], 6, false).await.expect("settled");
+            stream.member.settle(&[answered(ids[settled])], terms(6, false)).await.expect("settled");
             assert_eq!(
                 stream.redis(&["GET", MIRROR]).await.as_string().as_deref(),
                 Some(mirror),
@@ -154,7 +153,7 @@ async fn the_mirror_follows_the_oldest_pending_entry_whichever_batch_ends_it() {
         // Set back, everything is pending again, and the mirror with it.
         stream.redis(&["XGROUP", "SETID", JOBS, GROUP, "0"]).await;
         stream.read().await;
-        stream.group.settle(&[answered(ids[5])], 6, false).await.expect("settled");
+        stream.member.settle(&[answered(ids[5])], terms(6, false)).await.expect("settled");
         assert_eq!(stream.redis(&["GET", MIRROR]).await.as_string().as_deref(), Some("0-0"));
     })
     .await;

@@ -1,6 +1,6 @@
 //! What fell out of the group unanswered is found and put back, and nothing else is.
 
-use super::{CLAIM_IDLE, GROUP, JOBS, MIRROR, Stream, answered, each_version};
+use super::{CLAIM_IDLE, GROUP, JOBS, MIRROR, Stream, answered, each_version, terms};
 
 /// Entries with these sequence numbers, read by `consumer`.
 async fn delivered(stream: &Stream, count: u64, consumer: &str) -> Vec<String> {
@@ -16,15 +16,15 @@ async fn delivered(stream: &Stream, count: u64, consumer: &str) -> Vec<String> {
 async fn a_group_that_is_lost_before_the_walk_loses_no_entry_that_had_fallen_out_of_it() {
     each_version(async |stream| {
         let ids = delivered(&stream, 3, "me").await;
-        stream.group.settle(&[answered(ids[0].parse().expect("an id"))], 3, false).await.expect("settled");
+        stream.member.settle(&[answered(ids[0].parse().expect("an id"))], terms(3, false)).await.expect("settled");
         stream.redis(&["XGROUP", "DELCONSUMER", JOBS, GROUP, "me"]).await;
         // Nothing is pending: with the next settle the mirror follows.
         let last = stream.append("*").await;
         stream.read().await;
-        stream.group.settle(&[answered(last)], 1, false).await.expect("settled");
+        stream.member.settle(&[answered(last)], terms(1, false)).await.expect("settled");
         assert_eq!(stream.redis(&["GET", MIRROR]).await.as_string(), Some(last.to_string()));
         stream.redis(&["XGROUP", "DESTROY", JOBS, GROUP]).await;
-        stream.group.adopt(CLAIM_IDLE).await.expect("a group");
+        stream.member.adopt(CLAIM_IDLE).await.expect("a group");
         assert_eq!(stream.tidy().await, ids[1..]);
         assert_eq!(stream.redis(&["GET", MIRROR]).await.as_string(), Some(ids[0].clone()));
     })
@@ -37,7 +37,7 @@ async fn what_the_original_worker_answered_before_the_group_was_made_anew_is_no_
         let ids = delivered(&stream, 3, "me").await;
         stream.redis(&["XGROUP", "DESTROY", JOBS, GROUP]).await;
         stream.redis(&["SET", MIRROR, &ids[1]]).await;
-        stream.group.adopt(CLAIM_IDLE).await.expect("a group");
+        stream.member.adopt(CLAIM_IDLE).await.expect("a group");
         stream.read().await;
         assert_eq!(stream.pending().await.len(), 1);
         assert_eq!(stream.tidy().await, Vec::<String>::new());
@@ -66,7 +66,7 @@ async fn a_settled_entry_is_looked_at_once_and_an_entry_that_falls_out_behind_th
     each_version(async |stream| {
         let ids = delivered(&stream, 40, "me").await;
         for id in ids.iter().skip(1).filter(|id| *id != &ids[20]) {
-            stream.group.settle(&[answered(id.parse().expect("an id"))], 40, false).await.expect("settled");
+            stream.member.settle(&[answered(id.parse().expect("an id"))], terms(40, false)).await.expect("settled");
         }
         assert_eq!(stream.tidy().await, Vec::<String>::new());
         stream.redis(&["CONFIG", "RESETSTAT"]).await;
@@ -122,7 +122,7 @@ async fn entries_of_many_hours_are_walked_with_all_their_ledger_buckets_declared
         }
         stream.read_as("you").await;
         for id in &ids[..10] {
-            stream.other("you").settle(&[answered(*id)], 20, false).await.expect("settled");
+            stream.other("you").settle(&[answered(*id)], terms(20, false)).await.expect("settled");
         }
         stream.redis(&["XGROUP", "DELCONSUMER", JOBS, GROUP, "you"]).await;
         let expected: Vec<String> = ids[10..].iter().map(ToString::to_string).collect();
@@ -161,6 +161,6 @@ async fn an_offset_that_was_moved_over_entries_of_many_hours_is_taken_over() {
     }
     stream.read_as("you").await;
     stream.redis(&["SET", MIRROR, &last]).await;
-    let adopted = stream.group.adopt(CLAIM_IDLE).await.expect("taken over");
+    let adopted = stream.member.adopt(CLAIM_IDLE).await.expect("taken over");
     assert_eq!((adopted.acknowledged, adopted.mirror), (600, last));
 }

@@ -37,7 +37,7 @@ impl Log {
         self.with("start job processed").map(id).collect()
     }
 
-    /// How often each condition began and ended. Panics where one began twice without having ended, or the reverse.
+    /// How often each degraded and ended. Panics where one began twice without having ended, or the reverse.
     pub fn conditions(&self) -> BTreeMap<String, (usize, usize)> {
         let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
         for line in &self.lines {
@@ -46,8 +46,8 @@ impl Log {
             };
             let (began, ended) = counts.entry(condition.to_owned()).or_default();
             match line["message"].as_str() {
-                Some("condition began") => *began += 1,
-                Some("condition ended") => *ended += 1,
+                Some("degraded") => *began += 1,
+                Some("recovered") => *ended += 1,
                 _ => {}
             }
             assert!(*began == *ended || *began == *ended + 1, "{condition} was not said in turn: {}", self.text);

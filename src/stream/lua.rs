@@ -1,0 +1,95 @@
+//! The group's scripts, put together of their files and a header with what both sides must agree on.
+
+use super::config::PROBE_GROUP;
+use super::entry_id::HOUR_MS;
+use super::keys::{LEDGER_SUFFIX, LISTED};
+use crate::contract::dead_letter::{HEAD_FIELDS, OUTCOME_ID};
+use crate::contract::job_result::ORIGINAL_FIELDS;
+use crate::redis::{Script, Source};
+
+/// From so many crashes on an entry is a suspect: it runs in a process that holds nothing else.
+pub const SUSPECT_CRASHES: u64 = 2;
+
+/// How a script asks for the ledger buckets of further hours before it writes anything; the hours follow.
+pub(super) const NEED_KEYS: &str = "NEEDKEYS ";
+/// Hours that a script asks for at once.
+pub(super) const NEED_KEYS_MAX: u64 = 64;
+/// Of the listed keys those that the settle script takes too; its ledger bucket follows them.
+pub(super) const SETTLE_KEYS: usize = 7;
+/// What a packed batch begins with, before the ids.
+pub(super) const PACKED_HEAD: usize = 7;
+
+#[derive(Debug)]
+pub(super) struct Scripts {
+    pub(super) adopt: Script,
+    pub(super) claim: Script,
+    pub(super) renew: Script,
+    pub(super) record_failure: Script,
+    pub(super) settle: Script,
+    pub(super) hand_back: Script,
+    pub(super) leave: Script,
+    pub(super) janitor: Script,
+    pub(super) history: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        let shared = shared();
+        let of_member = shared.clone().part(include_str!("scripts/member.lua"));
+        let script = |own: &str| of_member.clone().part(own).script();
+        Self {
+            adopt: script(include_str!("scripts/adopt.lua")),
+            claim: script(include_str!("scripts/claim.lua")),
+            renew: script(include_str!("scripts/renew.lua")),
+            record_failure: script(include_str!("scripts/record_failure.lua")),
+            settle: settle().script(),
+            hand_back: script(include_str!("scripts/hand_back.lua")),
+            leave: script(include_str!("scripts/leave.lua")),
+            janitor: script(include_str!("scripts/janitor.lua")),
+            history: shared.part(include_str!("scripts/history.lua")).script(),
+        }
+    }
+}
+
+/// Takes the fields of a job out of an entry. Key: jobs.
+pub(super) fn known_fields(fields: &[&str]) -> Script {
+    let source = Source::new().keys(&LISTED[..1]).texts("JOB_FIELDS", fields);
+    source.part(include_str!("scripts/known_fields.lua")).script()
+}
+
+/// What all scripts but settle begin with.
+fn shared() -> Source {
+    prelude(Source::new().keys(&LISTED))
+        .number("SHARED_KEYS", LISTED.len())
+        .text("LEDGER_SUFFIX", LEDGER_SUFFIX)
+        .number("HOUR_MS", HOUR_MS)
+        .text("NEED_KEYS", NEED_KEYS)
+        .number("NEED_KEYS_MAX", NEED_KEYS_MAX)
+        .number("SUSPECT_CRASHES", SUSPECT_CRASHES)
+        .part(include_str!("scripts/bookkeeping.lua"))
+}
+
+fn prelude(source: Source) -> Source {
+    source.text("PROBE", PROBE_GROUP).part(include_str!("scripts/prelude.lua"))
+}
+
+fn settle() -> Source {
+    let keys = [&LISTED[..SETTLE_KEYS], &["BUCKET"]].concat();
+    prelude(Source::new().keys(&keys))
+        .number("PACKED_HEAD", PACKED_HEAD)
+        .number("ORIGINAL_FIELDS", ORIGINAL_FIELDS)
+        .number("DEAD_HEAD", HEAD_FIELDS.len())
+        .part(include_str!("scripts/settle.lua"))
+}
+
+/// Puts dead letters back. Keys: jobs, dead letters, log of requeued ones.
+pub(super) fn requeue() -> Script {
+    let head: Vec<&str> = HEAD_FIELDS.into_iter().chain([OUTCOME_ID]).collect();
+    let source = Source::new().keys(&["JOBS", "DEAD", "LOG"]).texts("HEAD", &head);
+    source.part(include_str!("scripts/requeue.lua")).script()
+}
+
+/// Removes dead letters. Key: dead letters.
+pub(super) fn remove_dead() -> Script {
+    Source::new().keys(&["DEAD"]).part(include_str!("scripts/remove_dead.lua")).script()
+}

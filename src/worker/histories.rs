@@ -1,0 +1,415 @@
+//! Random histories of a whole replica against a stream that is a plain table: no I/O, no clock.
+//!
+//! Whatever calls bring, lose, refuse or leave unanswered, and in whatever order they end: no entry is lost, none is settled
+//! twice, every bound holds, and the loop never wakes for nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+use super::Config;
+use super::calls::Event;
+use super::clock::Clock;
+use super::handler::tests::Asking;
+use super::handler::{Answer, Condemned, Failure};
+use super::journal::Journal;
+use super::stages::batch::Batch;
+use super::stages::command::Command;
+use super::stages::held::{EntryKey, Held};
+use super::stages::turn::Turn;
+use super::stages::{Facts, Stages};
+use super::state::State;
+use super::troubles::Troubles;
+use super::vitals::Vitals;
+use super::work::{Conclusion, Ticket};
+use crate::contract::dead_letter::Reason;
+use crate::contract::error_code::ErrorCode;
+use crate::faults::Faults;
+use crate::metrics::Metrics;
+use crate::metrics::labels::{OutcomeCode, OutcomeKind};
+use crate::redis::{Kind, RedisError};
+use crate::stream::adopt::{Adoption, AdoptionState};
+use crate::stream::claim::{Aim, Sweep, Swept};
+use crate::stream::entry_id::EntryId;
+use crate::stream::failures::Attempts;
+use crate::stream::fetch::{Fetched, Payload};
+use crate::stream::history::History;
+use crate::stream::read::Read;
+use crate::stream::renew::{Renewal, Renewed, Stray};
+use crate::stream::settle::{Ending, MirrorMove, Outcome, SettleReply, Settled};
+use crate::stream::{Delivery, Origin};
+
+const SLOTS: usize = 6;
+
+fn config() -> Config {
+    let (short, long) = (Duration::from_millis(300), Duration::from_secs(3_600));
+    Config {
+        slots: SLOTS,
+        claim_idle: short,
+        sweep_interval: short / 2,
+        block: short,
+        drain_timeout: long,
+        max_run: long,
+        retry_min: short,
+        retry_max: short,
+        retry_attempts: 3,
+        retry_max_age: long,
+        crash_budget: 3,
+        max_backing_off: 4,
+        max_held_bytes: 1_000,
+        start_deadline: None,
+        janitor_interval: long,
+        consumer_idle: long,
+    }
+}
+
+/// Where an entry is, as the stream knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Pending for this replica.
+    Mine,
+    /// Pending for another, or given back.
+    Others,
+    /// Settled by this replica, or by another.
+    Settled,
+}
+
+/// One replica, the stream, and the calls under way.
+struct World {
+    state: State,
+    now: Instant,
+    entries: BTreeMap<EntryId, Place>,
+    under_way: Vec<Command>,
+    is_interrupted: bool,
+    /// How often this replica has settled each entry.
+    settled: BTreeMap<EntryId, u32>,
+}
+
+fn lost() -> RedisError {
+    RedisError { kind: Kind::Unreachable, text: "no answer".to_owned() }
+}
+
+/// A random number that decides how a call ends.
+type Dice = u16;
+
+impl World {
+    fn new() -> Self {
+        let (metrics, config, now) = (Arc::new(Metrics::new()), config(), Instant::now());
+        let vitals = Arc::new(Vitals::new(&config));
+        let facts = Facts {
+            delivered: EntryId { ms: 0, seq: 0 },
+            index_within: Duration::from_secs(1),
+            reconcile_interval: Some(Duration::from_secs(1)),
+        };
+        let state = State {
+            stages: Stages::new(&config, facts, now),
+            handler: Arc::new(Asking),
+            consumer: "me".to_owned(),
+            journal: Journal {
+                metrics: Arc::clone(&metrics),
+                stream: "jobs".to_owned(),
+                engine: "none",
+                clock: Arc::new(Clock::new(None)),
+            },
+            troubles: Troubles::new("jobs", metrics, Arc::clone(&vitals)),
+            vitals,
+            faults: Arc::new(Faults::new(crate::faults::Config::default())),
+        };
+        let (entries, settled) = (BTreeMap::new(), BTreeMap::new());
+        Self { state, now, entries, under_way: Vec::new(), is_interrupted: false, settled }
+    }
+
+    fn turn(&self) -> Turn {
+        Turn { now: self.now, random: 0.5 }
+    }
+
+    fn append(&mut self, place: Place) -> EntryId {
+        let id = EntryId { ms: 1 + self.entries.len() as u64, seq: 0 };
+        self.entries.insert(id, place);
+        id
+    }
+
+    fn of(&self, place: Place) -> Vec<EntryId> {
+        self.entries.iter().filter(|(_, one)| **one == place).map(|(id, _)| *id).collect()
+    }
+
+    /// Begins all that the replica wants, and checks that nothing is left over.
+    fn begin_all(&mut self) -> Result<(), TestCaseError> {
+        let turn = self.turn();
+        for _ in 0..2 {
+            self.state.turns(&turn);
+            while let Some(command) = self.state.next(&turn) {
+                self.begin(command)?;
+            }
+            // What was deferred goes in the next turn, which follows at once.
+            if !self.state.stages.is_deferring() {
+                break;
+            }
+        }
+        let wake = self.state.stages.wake();
+        prop_assert!(wake.is_none_or(|due| due > self.now), "it would wake for nothing");
+        let stages = &self.state.stages;
+        prop_assert!(stages.starts.running() <= SLOTS);
+        // What a read or a sweep brings fits into the slots; what backs off or has ended comes on top, as far as it may.
+        prop_assert!(stages.holdings.len() <= 40, "{} entries held", stages.holdings.len());
+        Ok(())
+    }
+
+    fn begin(&mut self, command: Command) -> Result<(), TestCaseError> {
+        match command {
+            Command::InterruptRead => self.is_interrupted = true,
+            Command::DropReader | Command::ReplaceCommands | Command::EndFetches => {}
+            Command::Start(ticket) => {
+                let lane = ticket.request.lane();
+                let runs = |one: &Command| matches!(one, Command::Start(other) if other.request.lane() == lane);
+                prop_assert!(!self.under_way.iter().any(runs), "two of one lane");
+                self.under_way.push(Command::Start(ticket));
+            }
+            other => {
+                if let Command::Read { .. } = other {
+                    self.is_interrupted = false;
+                }
+                self.under_way.push(other);
+            }
+        }
+        Ok(())
+    }
+
+    /// One call ends; `goes_well` says that nothing fails.
+    fn end(&mut self, at: usize, dice: Dice, goes_well: bool) -> Result<(), TestCaseError> {
+        let command = self.under_way.swap_remove(at);
+        // A call that fails may have been executed all the same.
+        let (fails, is_executed) = (!goes_well && dice % 5 == 0, dice % 2 == 0);
+        let event = match command {
+            Command::Read { count, .. } => self.end_read(count, dice, fails, is_executed, goes_well),
+            Command::Sweep { aim, want, .. } => self.end_sweep(aim, want, dice, fails, is_executed, goes_well),
+            Command::LookUp(entries) => {
+                let known = |held: &Held| History {
+                    is_settled: self.entries[&held.id()] == Place::Settled,
+                    crashes: if goes_well { 0 } else { u64::from(dice % 7 / 3) },
+                    failures: 0,
+                };
+                let histories = entries.iter().map(known).collect();
+                Event::LookedUp(entries, if fails { Err(lost()) } else { Ok(histories) })
+            }
+            Command::Fetch(entries) => {
+                let entries: Vec<Held> = entries.into_iter().map(|(held, _)| held).collect();
+                let fetched = fetched(&entries, dice, goes_well);
+                Event::Fetched(entries, fetched)
+            }
+            Command::FetchStuck(held, _) => {
+                let fetched = fetched(std::slice::from_ref(&held), dice, goes_well);
+                Event::FetchedStuck(held, fetched)
+            }
+            Command::Start(ticket) => Event::Concluded(EntryKey::of(ticket.id), conclusion(&ticket, dice, goes_well)),
+            Command::Settle(batch) => self.end_settle(batch, fails, is_executed)?,
+            Command::HandBack(entries) => {
+                for held in entries.iter().filter(|_| !fails || is_executed) {
+                    if self.entries[&held.id()] == Place::Mine {
+                        self.entries.insert(held.id(), Place::Others);
+                    }
+                }
+                let reply = if fails { Err(lost()) } else { Ok(entries.len() as u64) };
+                Event::HandedBack(entries, reply)
+            }
+            Command::Renew(ids) => {
+                let renewed = self.renewed(&ids);
+                let is_paused = !goes_well && dice % 11 == 0;
+                Event::Renewed(if fails { Err(lost()) } else { Ok(renewed) }, Ok(is_paused))
+            }
+            Command::RenewFresh(_) => Event::RenewedFresh(!fails),
+            Command::ProbeEngine => Event::EngineProbed(if fails { Err("down".to_owned()) } else { Ok(()) }),
+            Command::ProbeStore => Event::StoreProbed(if fails { Err(Failure::Store(lost())) } else { Ok(()) }),
+            Command::Adopt => Event::Adopted(if fails { Err(lost()) } else { Ok(self.adoption()) }),
+            Command::Tidy => Event::Tidied(if fails { Err(lost()) } else { Ok(None) }),
+            Command::Reconcile => Event::Reconciled,
+            Command::InterruptRead | Command::DropReader | Command::ReplaceCommands | Command::EndFetches => {
+                return Ok(());
+            }
+        };
+        let turn = self.turn();
+        self.state.route(event, &turn);
+        Ok(())
+    }
+
+    fn end_read(&mut self, count: usize, dice: Dice, fails: bool, is_executed: bool, goes_well: bool) -> Event {
+        let is_lost = !goes_well && dice % 13 == 0;
+        let brings = if goes_well || self.is_interrupted && !is_lost { 0 } else { usize::from(dice % 9).min(count) };
+        let ids: Vec<EntryId> = (0..brings).map(|_| self.append(Place::Others)).collect();
+        if !fails || is_executed {
+            self.entries.extend(ids.iter().map(|id| (*id, Place::Mine)));
+        }
+        if fails {
+            let kind = if dice % 3 == 0 { Kind::GroupLost } else { Kind::Unreachable };
+            return Event::Read(Err(RedisError { kind, text: "no".to_owned() }));
+        }
+        if self.is_interrupted {
+            return Event::Read(Ok(Read::Interrupted));
+        }
+        let fields = |id: &EntryId| Some(vec![(Bytes::from_static(b"lane"), Bytes::from(format!("g{}", id.ms % 4)))]);
+        let delivery = |id: &EntryId| Delivery {
+            id: *id,
+            origin: Origin::New,
+            deliveries: 1,
+            crashes: 0,
+            failures: 0,
+            fields: fields(id),
+        };
+        Event::Read(Ok(Read::Returned(ids.iter().map(delivery).collect())))
+    }
+
+    fn end_sweep(
+        &mut self,
+        aim: Aim,
+        want: usize,
+        dice: Dice,
+        fails: bool,
+        is_executed: bool,
+        goes_well: bool,
+    ) -> Event {
+        let others = self.of(Place::Others);
+        if aim == Aim::Look || others.is_empty() || goes_well {
+            let swept = match dice % 3 {
+                0 if !goes_well && aim == Aim::Look && !others.is_empty() => Swept::Found,
+                1 if !goes_well && !aim.is_suspect() => Swept::Suspects,
+                _ => Swept::NotDue,
+            };
+            return Event::Swept(if fails { Err(lost()) } else { Ok(swept) });
+        }
+        let (want, crashes) =
+            if aim.is_suspect() { (1, 2) } else { (want.min(usize::from(dice % 8)), u64::from(dice % 2)) };
+        let ids: Vec<EntryId> = others.into_iter().take(want).collect();
+        if !fails || is_executed {
+            self.entries.extend(ids.iter().map(|id| (*id, Place::Mine)));
+        }
+        let delivery =
+            |id: EntryId| Delivery { id, origin: Origin::Claimed, deliveries: 2, crashes, failures: 0, fields: None };
+        let sweep = Sweep { claimed: ids.into_iter().map(delivery).collect(), ..Sweep::default() };
+        Event::Swept(if fails { Err(lost()) } else { Ok(Swept::Done(sweep)) })
+    }
+
+    fn end_settle(&mut self, batch: Batch, fails: bool, is_executed: bool) -> Result<Event, TestCaseError> {
+        let mut settled = Vec::new();
+        for finished in batch.entries.iter().filter(|_| !fails || is_executed) {
+            let id = finished.held.id();
+            settled.push(match self.entries[&id] {
+                Place::Mine if matches!(finished.ending, Ending::Known) => Settled::Lost,
+                Place::Mine => {
+                    self.entries.insert(id, Place::Settled);
+                    let times = self.settled.entry(id).or_default();
+                    *times += 1;
+                    prop_assert_eq!(*times, 1, "settled twice");
+                    Settled::Done
+                }
+                Place::Settled => Settled::Duplicate,
+                Place::Others => Settled::Lost,
+            });
+        }
+        let reply = SettleReply {
+            mirror_move: MirrorMove::Same,
+            mirror: "0-0".to_owned(),
+            foreign: None,
+            delivered: None,
+            settled,
+        };
+        Ok(Event::Settled(batch, if fails { Err(lost()) } else { Ok(reply) }))
+    }
+
+    fn renewed(&self, ids: &[EntryId]) -> Renewed {
+        let renewal = |id: &EntryId| match self.entries[id] {
+            Place::Mine => (*id, Renewal::Mine),
+            Place::Others => (*id, Renewal::Other),
+            Place::Settled => (*id, Renewal::Settled),
+        };
+        let named: BTreeSet<&EntryId> = ids.iter().collect();
+        let strays = self.of(Place::Mine).into_iter().filter(|id| !named.contains(id));
+        Renewed {
+            delivered: None,
+            entries: ids.iter().map(renewal).collect(),
+            strays: strays.map(|id| Stray { id, deliveries: 1 }).collect(),
+        }
+    }
+
+    fn adoption(&self) -> Adoption {
+        let delivered = self.entries.keys().last().copied().unwrap_or(EntryId { ms: 0, seq: 0 });
+        Adoption { state: AdoptionState::Created, mirror: "0-0".to_owned(), acknowledged: 0, delivered }
+    }
+}
+
+fn fetched(entries: &[Held], dice: Dice, goes_well: bool) -> Fetched {
+    let arrive = if goes_well { entries.len() } else { usize::from(dice % 5).min(entries.len()) };
+    let payload = |held: &Held| match (dice + u16::try_from(held.id().ms).unwrap_or(0)) % 7 {
+        0 => Payload::Gone,
+        1 => Payload::Whole(Vec::new()),
+        _ => Payload::Whole(vec![(Bytes::from_static(b"lane"), Bytes::from(format!("g{}", held.id().ms % 4)))]),
+    };
+    Fetched {
+        payloads: entries.iter().take(arrive).map(payload).collect(),
+        is_next_stuck: dice % 3 == 0,
+        failed: (!goes_well && dice % 4 == 0).then(lost),
+    }
+}
+
+fn conclusion(ticket: &Ticket, dice: Dice, goes_well: bool) -> Conclusion {
+    let again = |is_counted, why| Conclusion::Again { after: Duration::from_millis(300), is_counted, why };
+    let reason = Condemned { reason: Reason::Poison, detail: String::new() };
+    match dice % 8 {
+        0 if !goes_well => Conclusion::NotOurs,
+        1 if !goes_well => Conclusion::EngineDown("down".to_owned()),
+        2 if !goes_well => again(false, Failure::Store(lost())),
+        3 if !goes_well => again(true, Failure::Failed { code: ErrorCode::InternalError, message: String::new() }),
+        _ => {
+            let answer = Answer {
+                outcome: Outcome::of(|push| push(b"done")),
+                kind: OutcomeKind::Success,
+                error_code: "".into(),
+                label: OutcomeCode::Started,
+                dead_letter: (dice % 16 == 15).then_some(reason),
+            };
+            let attempts = Attempts { crashes: ticket.crashes, failures: 0, failing_for: Duration::ZERO };
+            Conclusion::Answered(answer, attempts)
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn whatever_calls_come_to_no_entry_is_lost_or_settled_twice(
+        steps in proptest::collection::vec((0..10_u8, any::<u16>(), 0..200_u64), 1..200),
+    ) {
+        let mut world = World::new();
+        world.begin_all()?;
+        for (step, dice, ms) in steps {
+            world.now += Duration::from_millis(ms);
+            match step {
+                // Another replica claims what is ours, or settles what it had claimed.
+                0 => if let Some(id) = world.of(Place::Mine).first() { world.entries.insert(*id, Place::Others); },
+                1 => if let Some(id) = world.of(Place::Others).first() { world.entries.insert(*id, Place::Settled); },
+                2 => drop(world.append(Place::Others)),
+                _ if world.under_way.is_empty() => {}
+                _ => { let at = usize::from(dice) % world.under_way.len(); world.end(at, dice, false)?; }
+            }
+            world.begin_all()?;
+        }
+        // Everything answers, and the replica drains.
+        let turn = world.turn();
+        world.state.begin_drain(world.now + Duration::from_secs(3_600), &turn);
+        world.begin_all()?;
+        for round in 0..400_u16 {
+            world.now += Duration::from_millis(50);
+            while !world.under_way.is_empty() {
+                world.end(0, round * 8 + 4, true)?;
+            }
+            world.begin_all()?;
+        }
+        prop_assert_eq!(world.of(Place::Mine), Vec::new(), "pending for a replica that has drained");
+        prop_assert!(world.state.stages.holdings.is_empty());
+        prop_assert!(!world.state.stages.may_receive(&world.turn()));
+    }
+}

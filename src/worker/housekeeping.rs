@@ -1,0 +1,109 @@
+//! What the other events change: renewals, an operator's pause, the group, the janitor.
+
+use super::stages::held::{EntryKey, HoldStage};
+use super::stages::starts::Lost;
+use super::stages::turn::Turn;
+use super::state::State;
+use super::troubles::Trouble;
+use crate::redis::{Kind, RedisError};
+use crate::stream::adopt::Adoption;
+use crate::stream::janitor::Tidied;
+use crate::stream::renew::{Renewal, Renewed};
+
+impl State {
+    /// What we hold was renewed, or not.
+    pub(super) fn renewed(&mut self, result: Result<Renewed, RedisError>, turn: &Turn) {
+        self.look_for_wedge(result.as_ref().err());
+        let Renewed { delivered, entries, strays } = match self.judge(Trouble::Renew, result, turn) {
+            Ok(renewed) => renewed,
+            Err(retry_at) => return self.stages.keeper.failed(turn, retry_at),
+        };
+        self.stages.keeper.renewed(turn);
+        self.stages.intake.saw_delivered(delivered);
+        for (id, renewal) in entries {
+            self.journal.renewed(id, renewal);
+            match renewal {
+                Renewal::Mine | Renewal::Trimmed | Renewal::Absent | Renewal::Restored => {}
+                Renewal::Other | Renewal::Settled => self.lost(EntryKey::of(id), turn),
+            }
+        }
+        self.receive_strays(strays, turn);
+    }
+
+    /// The entry is not ours any more: what has not started is dropped, what runs cannot settle.
+    fn lost(&mut self, key: EntryKey, turn: &Turn) {
+        match self.stages.holdings.stage(key) {
+            Some(HoldStage::Waiting | HoldStage::Running | HoldStage::BackingOff) => {
+                let unread = self.stages.payloads.lost(key);
+                let held = unread.or_else(|| match self.stages.starts.lost(key) {
+                    Lost::Leaves(held) => Some(held),
+                    Lost::Runs | Lost::Unknown => None,
+                });
+                if let Some(held) = held {
+                    self.let_go(held, turn);
+                }
+            }
+            Some(HoldStage::Ending | HoldStage::GoingBack) | None => {}
+        }
+    }
+
+    /// What a renewal says about our connections.
+    fn look_for_wedge(&mut self, error: Option<&RedisError>) {
+        let was_wedged = self.stages.doubt.is_wedged();
+        match error {
+            Some(error) if error.kind == Kind::Unreachable => self.stages.doubt.unanswered(),
+            Some(_) | None => self.stages.doubt.answered(),
+        }
+        if self.stages.doubt.is_wedged() == was_wedged {
+            return;
+        }
+        if was_wedged {
+            self.vitals.wedged(None);
+        } else {
+            let reason = "renewals fail although a fresh connection to Redis works; a restart helps";
+            self.journal.wedged(error.map_or("", |error| &error.text), reason);
+            self.vitals.wedged(Some(reason));
+        }
+    }
+
+    /// Whether an operator pauses the fleet.
+    pub(super) fn paused(&mut self, result: Result<bool, RedisError>, turn: &Turn) {
+        let Ok(is_paused) = self.judge(Trouble::Renew, result, turn) else { return };
+        let before = self.stages.gate.set_paused(is_paused);
+        if before == Some(is_paused) || (before.is_none() && !is_paused) {
+            return;
+        }
+        self.journal.paused(is_paused);
+        if is_paused {
+            self.give_back_unstarted(turn);
+        } else {
+            self.stages.intake.sweep_now(turn);
+        }
+    }
+
+    /// The janitor has run, or could not.
+    pub(super) fn tidied(&mut self, result: Result<Option<Tidied>, RedisError>, turn: &Turn) {
+        match self.judge(Trouble::Tidy, result, turn) {
+            Ok(tidied) => {
+                self.stages.upkeep.tidied(turn, tidied.as_ref().is_some_and(|tidied| tidied.has_more));
+                tidied.iter().for_each(|tidied| self.journal.tidied(tidied));
+            }
+            Err(retry_at) => self.stages.upkeep.tidy_failed(retry_at),
+        }
+    }
+
+    /// The group was made usable, or not.
+    pub(super) fn adopted(&mut self, result: Result<Adoption, RedisError>, turn: &Turn) {
+        self.stages.upkeep.adoption.ended();
+        match self.judge(Trouble::Group, result, turn) {
+            Ok(adoption) => {
+                self.stages.gate.set_group(true);
+                self.stages.settler.forget_index_mark();
+                self.stages.settler.hurry(turn.now);
+                self.journal.adopted(&adoption);
+                self.stages.intake.saw_delivered(Some(adoption.delivered));
+            }
+            Err(retry_at) => self.stages.upkeep.adoption.set(retry_at),
+        }
+    }
+}

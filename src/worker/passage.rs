@@ -1,0 +1,319 @@
+//! The way of an entry through this process, step by step: read or claimed, looked up, accepted, decoded, attempted, ended,
+//! settled, gone. Each step takes an entry from one stage and hands it to the next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::clock::now_ms;
+use super::handler::{Answer, Failure, Request};
+use super::stages::backoff::CALLS;
+use super::stages::batch::{Batch, Summary};
+use super::stages::held::{EntryKey, Held, HoldStage};
+use super::stages::payloads::Unpacked;
+use super::stages::starts::Job;
+use super::stages::turn::Turn;
+use super::state::State;
+use super::troubles::Trouble;
+use super::work::Conclusion;
+use crate::contract::Fields;
+use crate::contract::dead_letter::{DeadLetter, Kept, Reason};
+use crate::faults::Point;
+use crate::redis::RedisError;
+use crate::stream::claim::{Aim, Sweep, Swept};
+use crate::stream::failures::Attempts;
+use crate::stream::fetch::{Fetched, Payload};
+use crate::stream::history::History;
+use crate::stream::read::Read;
+use crate::stream::renew::Stray;
+use crate::stream::settle::{Ending, SettleReply};
+use crate::stream::{Delivery, Origin};
+
+impl State {
+    /// A read has returned.
+    pub(super) fn read(&mut self, result: Result<Read, RedisError>, turn: &Turn) {
+        let result = match result {
+            Ok(Read::Interrupted) => {
+                self.stages.intake.read_interrupted();
+                return self.stages.keeper.look_for_unseen(turn);
+            }
+            Ok(Read::Returned(deliveries)) => Ok(deliveries),
+            Err(error) => Err(error),
+        };
+        match self.judge(Trouble::Read, result, turn) {
+            Ok(deliveries) => {
+                self.journal.read(deliveries.len());
+                self.stages.intake.read_returned(turn, &deliveries);
+                self.receive(deliveries, turn);
+            }
+            Err(retry_at) => {
+                self.stages.intake.read_failed(retry_at);
+                self.stages.keeper.hurry(turn);
+            }
+        }
+    }
+
+    /// A sweep has returned.
+    pub(super) fn swept(&mut self, result: Result<Swept, RedisError>, turn: &Turn) {
+        self.journal.swept(result.as_ref());
+        match self.judge(Trouble::Claim, result, turn) {
+            Ok(Swept::NotDue) => self.stages.intake.sweep_ended(),
+            Ok(Swept::Found) => self.stages.intake.follow_up(turn, Aim::Take),
+            Ok(Swept::Suspects) => {
+                self.stages.intake.follow_up(turn, Aim::Alone);
+                self.give_back_unstarted(turn);
+            }
+            Ok(Swept::Done(sweep)) => self.claimed(sweep, turn),
+            Err(retry_at) => self.stages.intake.sweep_failed(retry_at),
+        }
+    }
+
+    fn claimed(&mut self, sweep: Sweep, turn: &Turn) {
+        self.journal.claimed(&sweep);
+        if let Some(suspect) = self.stages.intake.swept(turn, &sweep) {
+            self.journal.runs_alone(suspect);
+        }
+        self.receive(sweep.claimed, turn);
+    }
+
+    /// Entries that are pending for us and that we do not hold: where the reply that brought them is lost, they come into our
+    /// hands by their ids.
+    pub(super) fn receive_strays(&mut self, mut strays: Vec<Stray>, turn: &Turn) {
+        strays.retain(|stray| self.stages.holdings.stage(EntryKey::of(stray.id)).is_none());
+        let lost = self.stages.intake.lost_deliveries(strays);
+        let Some(first) = lost.first() else { return };
+        self.journal.found(first.id, lost.len());
+        let delivery = |stray: Stray| Delivery {
+            id: stray.id,
+            origin: Origin::Found,
+            deliveries: stray.deliveries,
+            crashes: 0,
+            failures: 0,
+            fields: None,
+        };
+        self.receive(lost.into_iter().map(delivery).collect(), turn);
+    }
+
+    /// Entries come into our hands. About those that may have been delivered before, what is known is looked up first.
+    /// Nothing is known of what a read brought from above all that had ever been delivered.
+    fn receive(&mut self, deliveries: Vec<Delivery>, turn: &Turn) {
+        if deliveries.is_empty() {
+            return;
+        }
+        self.faults.reach(Point::AfterRead);
+        let (mut fresh, mut known) = (Vec::with_capacity(deliveries.len()), Vec::new());
+        for delivery in deliveries {
+            let Some(held) = self.stages.holdings.take(delivery, turn.now) else { continue };
+            let is_fresh = held.origin == Origin::New && !self.stages.intake.may_be_known(held.id());
+            if is_fresh { fresh.push(held) } else { known.push(held) }
+        }
+        self.stages.lookups.push(known);
+        for held in fresh {
+            self.accept(held, History::default());
+        }
+    }
+
+    /// What is known of entries was looked up.
+    pub(super) fn looked_up(&mut self, entries: Vec<Held>, result: Result<Vec<History>, RedisError>, turn: &Turn) {
+        let histories = match self.judge(Trouble::Admit, result, turn) {
+            Ok(histories) => histories,
+            Err(retry_at) if self.stages.gate.is_running() => {
+                // Whatever reads and sweeps brought would be looked up on its own, and many batches are more than ten calls a
+                // second: they wait for longer.
+                self.stages.intake.defer(retry_at + CALLS.max);
+                return self.stages.lookups.failed(entries, retry_at);
+            }
+            // A drain gives the entries back instead.
+            Err(_) => vec![History::default(); entries.len()],
+        };
+        self.stages.lookups.answered();
+        for (held, history) in entries.into_iter().zip(histories) {
+            self.accept(held, history);
+        }
+    }
+
+    /// What is known of an entry decides where it goes.
+    fn accept(&mut self, mut held: Held, history: History) {
+        held.crashes = held.crashes.max(history.crashes);
+        held.failures = held.failures.max(history.failures);
+        let waits_for_empty_replica = held.is_suspect() && !self.stages.intake.runs_alone(held.key());
+        if history.is_settled {
+            self.end(held, Ending::Known, None);
+        } else if !self.stages.gate.keeps_entries() || waits_for_empty_replica {
+            self.give_back(held);
+        } else if let Some(fields) = held.fields.take() {
+            self.decode(held, fields);
+        } else {
+            self.stages.payloads.push(held);
+        }
+    }
+
+    /// Payloads were read, as far as they were.
+    pub(super) fn fetched(&mut self, entries: Vec<Held>, mut fetched: Fetched, turn: &Turn) {
+        let retry = self.fetch_retry(&mut fetched, turn);
+        let unpacked = self.stages.payloads.fetched(entries, fetched, retry);
+        self.unpack(unpacked);
+    }
+
+    /// The same of one that had not arrived before.
+    pub(super) fn fetched_stuck(&mut self, held: Held, mut fetched: Fetched, turn: &Turn) {
+        let retry = self.fetch_retry(&mut fetched, turn);
+        let unpacked = self.stages.payloads.fetched_stuck(held, fetched, retry);
+        self.unpack(unpacked);
+    }
+
+    /// When payloads may be read again, if that has failed.
+    fn fetch_retry(&mut self, fetched: &mut Fetched, turn: &Turn) -> Option<Instant> {
+        let result = fetched.failed.take().map_or(Ok(()), Err);
+        self.judge(Trouble::Fetch, result, turn).err()
+    }
+
+    fn unpack(&mut self, unpacked: Unpacked) {
+        for held in unpacked.unread {
+            self.give_back(held);
+        }
+        for (mut held, payload) in unpacked.payloads {
+            if !self.stages.gate.keeps_entries() {
+                self.give_back(held);
+                continue;
+            }
+            match payload {
+                Payload::Whole(fields) => self.decode(held, fields),
+                Payload::JobFields(fields) => {
+                    let request = self.handler.decode(&fields);
+                    held.kept = Kept::job_fields(fields);
+                    self.decoded(held, request, true);
+                }
+                Payload::Gone => {
+                    let detail = "the payload was deleted from the stream while the entry was pending".to_owned();
+                    let letter = self.letter(&held, Reason::EntryLost, detail, None);
+                    self.journal.payload_gone();
+                    self.end(held, Ending::Dead(letter), None);
+                }
+            }
+        }
+    }
+
+    fn decode(&mut self, mut held: Held, fields: Fields) {
+        let request = self.handler.decode(&fields);
+        held.kept = Kept::of(fields);
+        self.decoded(held, request, false);
+    }
+
+    fn decoded(&mut self, held: Held, request: Result<Arc<dyn Request>, String>, is_too_large: bool) {
+        self.stages.holdings.resize(&held, held.kept.bytes());
+        match request {
+            Ok(request) => self.stages.starts.push(Job { held, request, uncounted: 0, is_lost: false, is_too_large }),
+            Err(malformed) => {
+                self.journal.malformed(&held, &malformed);
+                let letter = self.letter(&held, Reason::Malformed, malformed, None);
+                self.end(held, Ending::Dead(letter), None);
+            }
+        }
+    }
+
+    fn letter(&self, held: &Held, reason: Reason, detail: String, attempts: Option<Attempts>) -> DeadLetter {
+        DeadLetter {
+            source_ref: held.id().to_string(),
+            reason,
+            detail,
+            deliveries: held.deliveries,
+            crashes: attempts.map_or(held.crashes, |attempts| attempts.crashes),
+            failures: attempts.map_or(held.failures, |attempts| attempts.failures),
+            dead_at_ms: now_ms(),
+            consumer: self.consumer.clone(),
+            original: held.kept.clone(),
+        }
+    }
+
+    /// A turn of the loop begins: jobs whose back-off is over wait for their lane again.
+    pub(super) fn turns(&mut self, turn: &Turn) {
+        self.troubles.report_recovered(turn.now);
+        let woken = self.stages.starts.wake_up(turn, &self.stages.gate);
+        for key in woken.waiting {
+            self.stages.holdings.enter_key(key, HoldStage::Waiting);
+        }
+        for held in woken.suspects {
+            self.give_back(held);
+        }
+    }
+
+    /// An attempt has ended.
+    pub(super) fn concluded(&mut self, key: EntryKey, conclusion: Conclusion, turn: &Turn) {
+        let job = self.stages.starts.ended(key);
+        if job.is_lost && !matches!(conclusion, Conclusion::Answered(..)) {
+            return self.let_go(job.held, turn);
+        }
+        self.update_store_breaker(&conclusion, turn);
+        match conclusion {
+            Conclusion::Answered(answer, attempts) => self.answered(job, answer, attempts),
+            Conclusion::Again { after, is_counted, why } => self.back_off(job, after, is_counted, &why, turn),
+            Conclusion::EngineDown(err) => {
+                self.give_back(job.held);
+                self.engine_went_down(&err, turn);
+            }
+            Conclusion::NotOurs => self.let_go(job.held, turn),
+        }
+    }
+
+    fn answered(&mut self, mut job: Job, answer: Answer, attempts: Attempts) {
+        let Answer { outcome, kind, error_code, label, dead_letter } = answer;
+        let ending = match dead_letter {
+            None => Ending::Outcome(outcome),
+            Some(condemned) => {
+                job.held.was_counted = true;
+                Ending::Both(outcome, self.letter(&job.held, condemned.reason, condemned.detail, Some(attempts)))
+            }
+        };
+        self.end(job.held, ending, Some(Summary { request: job.request, kind, error_code, label }));
+    }
+
+    fn back_off(&mut self, mut job: Job, after: Duration, is_counted: bool, why: &Failure, turn: &Turn) {
+        self.journal.backs_off(&job, after, is_counted, why);
+        job.held.was_counted = true;
+        if is_counted {
+            job.held.since = turn.now;
+        } else {
+            job.uncounted += 1;
+        }
+        if !self.stages.gate.is_running() || !self.stages.gate.engine_is_up() {
+            return self.give_back(job.held);
+        }
+        self.stages.intake.backs_off(job.held.key());
+        self.stages.holdings.enter(&job.held, HoldStage::BackingOff);
+        self.stages.starts.back_off(job, turn.now + after);
+    }
+
+    /// A batch was settled, or not.
+    pub(super) fn settled(&mut self, batch: Batch, result: Result<SettleReply, RedisError>, turn: &Turn) {
+        let reply = match self.judge(Trouble::Settle, result, turn) {
+            Ok(reply) => reply,
+            Err(retry_at) => return self.stages.settler.failed(batch, retry_at),
+        };
+        self.faults.reach(Point::AfterSettle);
+        self.stages.intake.saw_delivered(reply.delivered);
+        self.journal.settled(&reply);
+        let (journal, troubles) = (&self.journal, &mut self.troubles);
+        let left = self.stages.settler.returned(batch, reply.settled, |finished, err| {
+            let times = troubles.met(Trouble::Settle, err, turn.now);
+            journal.refused(finished, err, times);
+            turn.after(CALLS, times)
+        });
+        for (finished, settled) in left {
+            self.journal.left(&finished, &settled);
+            self.let_go(finished.held, turn);
+        }
+    }
+
+    /// Entries were given back, or not.
+    pub(super) fn handed_back(&mut self, entries: Vec<Held>, result: Result<u64, RedisError>, turn: &Turn) {
+        let given_back = self.judge(Trouble::Renew, result, turn);
+        if let Ok(given_back) = given_back {
+            self.journal.metrics.handed_back.inc_by(given_back);
+        }
+        for held in self.stages.returns.returned(entries, given_back.err()) {
+            self.let_go(held, turn);
+        }
+    }
+}

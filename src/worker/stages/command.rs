@@ -1,0 +1,63 @@
+//! What a stage wants done. Each command becomes one call, and each call ends with one event.
+
+use super::batch::Batch;
+use super::held::Held;
+use crate::stream::claim::Aim;
+use crate::stream::entry_id::EntryId;
+use crate::stream::fetch::Want;
+use crate::worker::work::Ticket;
+
+/// Something to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Wait for at most so many new entries.
+    Read {
+        /// How many.
+        count: usize,
+        /// A call was lost while no read waited: the reader's connection may have died too, and nothing on it would tell.
+        over_new_connection: bool,
+    },
+    /// Make the read that waits return now.
+    InterruptRead,
+    /// Drop the connection of a read that does not return.
+    DropReader,
+    /// Look for stale pending entries, or claim them.
+    Sweep {
+        /// Which entries it is after.
+        aim: Aim,
+        /// How many.
+        want: usize,
+        /// This replica holds nothing, and may run a suspect.
+        holds_nothing: bool,
+    },
+    /// Ask the ledger and the attempts about these entries.
+    LookUp(Vec<Held>),
+    /// Read these payloads.
+    Fetch(Vec<(Held, Want)>),
+    /// Read one payload that did not arrive together with others.
+    FetchStuck(Held, Want),
+    /// End the reading of payloads that is under way.
+    EndFetches,
+    /// Begin one attempt.
+    Start(Ticket),
+    /// Publish, acknowledge, and move the mirror.
+    Settle(Batch),
+    /// Give these entries back.
+    HandBack(Vec<Held>),
+    /// Renew what we hold, and our presence.
+    Renew(Vec<EntryId>),
+    /// Try a renewal over a fresh connection.
+    RenewFresh(Vec<EntryId>),
+    /// Give up the connection that commands go over: a fresh one works, and it does not.
+    ReplaceCommands,
+    /// Ask the engine whether it answers.
+    ProbeEngine,
+    /// Ask the handler's store whether it takes writes.
+    ProbeStore,
+    /// Make the group usable.
+    Adopt,
+    /// Let the janitor run.
+    Tidy,
+    /// Let the handler remove what attempts left behind.
+    Reconcile,
+}

@@ -1,0 +1,278 @@
+//! Well-formed jobs: waiting for their lane, running, backing off.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::command::Command;
+use super::gate::Gate;
+use super::held::{EntryKey, Held};
+use super::lanes::{HasLane, Lanes};
+use super::turn::Turn;
+use crate::stream::settle::BATCH_MAX;
+use crate::worker::handler::Request;
+use crate::worker::work::Ticket;
+
+/// Starts that begin in one turn of the loop: as many as settle together, so that their batch is on its way while the next
+/// begin.
+const STARTS_A_TURN: usize = BATCH_MAX;
+
+/// A well-formed job in our hands.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// The entry.
+    pub(crate) held: Held,
+    /// What it asks for.
+    pub(crate) request: Arc<dyn Request>,
+    /// Attempts in this process that did not count against a budget.
+    pub(crate) uncounted: u64,
+    /// Another consumer has the entry: what comes of the attempt that runs is not ours to publish.
+    pub(crate) is_lost: bool,
+    /// Only the job's fields could be read: it is answered, not started.
+    pub(crate) is_too_large: bool,
+}
+
+impl HasLane for Job {
+    fn lane(&self) -> &str {
+        self.request.lane()
+    }
+}
+
+impl Job {
+    /// What the attempt needs to know; a copy, because the original stays here even if the attempt panics.
+    fn ticket(&self) -> Ticket {
+        Ticket {
+            id: self.held.id(),
+            request: Arc::clone(&self.request),
+            deliveries: self.held.deliveries,
+            crashes: self.held.crashes,
+            failures: self.held.failures,
+            uncounted: self.uncounted,
+            since: self.held.since,
+            is_too_large: self.is_too_large,
+        }
+    }
+}
+
+/// The jobs of this process that have not ended.
+#[derive(Debug)]
+pub(crate) struct Starts {
+    slots: usize,
+    waiting: Lanes<Job>,
+    running: HashMap<EntryKey, Job>,
+    backing_off: BTreeMap<(Instant, EntryKey), Job>,
+    /// How many have begun in this turn.
+    begun: usize,
+}
+
+/// Jobs whose back-off is over.
+#[derive(Debug, Default)]
+pub(crate) struct Woken {
+    /// They wait for their lane again.
+    pub(crate) waiting: Vec<EntryKey>,
+    /// Suspects: they are given back, and claimed by a replica that runs them alone.
+    pub(crate) suspects: Vec<Held>,
+}
+
+/// What became of a job that another consumer has.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// It had not begun, and leaves.
+    Leaves(Held),
+    /// It runs, and leaves when that ends.
+    Runs,
+    /// It is in none of our hands.
+    Unknown,
+}
+
+impl Starts {
+    /// Nothing waits yet.
+    pub(crate) fn new(slots: usize) -> Self {
+        Self { slots, waiting: Lanes::default(), running: HashMap::new(), backing_off: BTreeMap::new(), begun: 0 }
+    }
+
+    /// A job has been accepted.
+    pub(crate) fn push(&mut self, job: Job) {
+        self.waiting.push(job);
+    }
+
+    /// How many run.
+    pub(crate) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// How many wait for their next attempt.
+    pub(crate) fn backing_off(&self) -> usize {
+        self.backing_off.len()
+    }
+
+    /// A turn of the loop begins: what has backed off for long enough waits again.
+    pub(crate) fn wake_up(&mut self, turn: &Turn, gate: &Gate) -> Woken {
+        self.begun = 0;
+        let mut woken = Woken::default();
+        while self.wake_backed_off(gate).is_some_and(|due| due <= turn.now) {
+            let Some((_, job)) = self.backing_off.pop_first() else { break };
+            if job.held.is_suspect() {
+                woken.suspects.push(job.held);
+            } else {
+                woken.waiting.push(job.held.key());
+                self.waiting.push(job);
+            }
+        }
+        woken
+    }
+
+    fn wake_backed_off(&self, gate: &Gate) -> Option<Instant> {
+        let (&(due, _), _) = self.backing_off.first_key_value().filter(|_| gate.engine_is_up())?;
+        Some(due)
+    }
+
+    fn wake_waiting(&self, gate: &Gate) -> Option<Instant> {
+        let job = self.waiting.next().filter(|_| gate.starts() && self.running.len() < self.slots)?;
+        Some(job.held.since)
+    }
+
+    /// When the next job may start, or wait again.
+    pub(crate) fn wake(&self, gate: &Gate) -> Option<Instant> {
+        let waiting = self.wake_waiting(gate).filter(|_| !self.is_deferring(gate));
+        waiting.into_iter().chain(self.wake_backed_off(gate)).min()
+    }
+
+    /// More could start, and lets what has begun in this turn go first.
+    pub(crate) fn is_deferring(&self, gate: &Gate) -> bool {
+        self.begun >= STARTS_A_TURN && self.wake_waiting(gate).is_some()
+    }
+
+    /// The next job that starts.
+    pub(crate) fn next(&mut self, gate: &Gate) -> Option<Command> {
+        if self.wake_waiting(gate).is_none() || self.begun >= STARTS_A_TURN {
+            return None;
+        }
+        let job = self.waiting.take_next()?;
+        self.begun += 1;
+        let ticket = job.ticket();
+        self.running.insert(job.held.key(), job);
+        Some(Command::Start(ticket))
+    }
+
+    /// An attempt has ended; answers its job.
+    pub(crate) fn ended(&mut self, key: EntryKey) -> Job {
+        let job = self.running.remove(&key).expect("an attempt that ends was put into `running` when it began");
+        self.waiting.finished(job.lane());
+        job
+    }
+
+    /// The job waits for its next attempt until this moment.
+    pub(crate) fn back_off(&mut self, job: Job, until: Instant) {
+        self.backing_off.insert((until, job.held.key()), job);
+    }
+
+    /// Every job that does not run, to be given back.
+    pub(crate) fn give_up(&mut self) -> Vec<Held> {
+        let waiting = self.waiting.remove_where(|_| true).into_iter();
+        waiting.chain(std::mem::take(&mut self.backing_off).into_values()).map(|job| job.held).collect()
+    }
+
+    /// Another consumer has this entry.
+    pub(crate) fn lost(&mut self, key: EntryKey) -> Lost {
+        if let Some(job) = self.running.get_mut(&key) {
+            job.is_lost = true;
+            return Lost::Runs;
+        }
+        let waiting = self.waiting.remove_where(|job| job.held.key() == key).pop();
+        let job = waiting.or_else(|| {
+            let at = self.backing_off.keys().find(|(_, one)| *one == key).copied()?;
+            self.backing_off.remove(&at)
+        });
+        job.map_or(Lost::Unknown, |job| Lost::Leaves(job.held))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::entry_id::EntryId;
+    use crate::stream::{Delivery, Origin};
+    use crate::worker::handler::tests::AskedFor;
+    use crate::worker::stages::gate::tests::any_gate;
+    use crate::worker::stages::held::Holdings;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    fn job(holdings: &mut Holdings, ms: u64, crashes: u64, now: Instant) -> Job {
+        let (id, origin) = (EntryId { ms, seq: 0 }, Origin::New);
+        let delivery = Delivery { id, origin, deliveries: 1, crashes, failures: 0, fields: None };
+        let held = holdings.take(delivery, now).expect("new");
+        let request = AskedFor::in_lane(&format!("g{}", ms % 7));
+        Job { held, request, uncounted: 0, is_lost: false, is_too_large: false }
+    }
+
+    const SLOTS: usize = 100;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        /// No job is lost or runs twice at once, never two of one lane, never more than there are slots; a start begins exactly
+        /// when the stage wakes for it, or a turn later.
+        #[test]
+        fn every_job_is_somewhere_once(
+            steps in proptest::collection::vec((0..9_u8, 0..60_u64), 1..150),
+            gates in proptest::collection::vec(any_gate(), 8),
+        ) {
+            let start = Instant::now();
+            let (mut starts, mut holdings, mut now) = (Starts::new(SLOTS), Holdings::default(), start);
+            let (mut pushed, mut left, mut gate) = (0, HashSet::new(), gates[0]);
+            let mut running = Vec::<(EntryKey, String)>::new();
+            for (step, number) in steps {
+                now += Duration::from_millis(number);
+                let turn = Turn { now, random: 0.0 };
+                match step {
+                    0..=2 => for _ in 0..number {
+                        starts.push(job(&mut holdings, pushed, number % 4, now));
+                        pushed += 1;
+                    },
+                    3 | 4 if !running.is_empty() => for _ in 0..=number.min(running.len() as u64 - 1) {
+                        let (key, lane) = running.swap_remove(usize::try_from(number).expect("few") % running.len());
+                        let job = starts.ended(key);
+                        prop_assert_eq!((job.held.key(), job.lane()), (key, lane.as_str()));
+                        if number % 3 == 0 {
+                            starts.back_off(job, now + Duration::from_millis(number * 3));
+                        } else {
+                            left.insert(key);
+                        }
+                    },
+                    5 => gate = gates[usize::try_from(number).expect("few") % gates.len()],
+                    6 if number % 8 == 0 => left.extend(starts.give_up().iter().map(Held::key)),
+                    7 => {
+                        let key = EntryKey::of(EntryId { ms: number, seq: 0 });
+                        match starts.lost(key) {
+                            Lost::Leaves(held) => { prop_assert!(held.key() == key && left.insert(key)); }
+                            Lost::Runs => prop_assert!(running.iter().any(|(one, _)| *one == key)),
+                            Lost::Unknown => prop_assert!(number >= pushed || left.contains(&key)),
+                        }
+                    }
+                    _ => {}
+                }
+                let was_due = starts.wake(&gate).is_some_and(|due| due <= now);
+                let was_deferring = starts.is_deferring(&gate);
+                let woken = starts.wake_up(&turn, &gate);
+                let mut has_begun = !woken.waiting.is_empty() || !woken.suspects.is_empty();
+                prop_assert!(woken.suspects.iter().all(Held::is_suspect));
+                left.extend(woken.suspects.iter().map(Held::key));
+                while let Some(Command::Start(ticket)) = starts.next(&gate) {
+                    has_begun = true;
+                    prop_assert!(running.iter().all(|(_, lane)| lane != ticket.request.lane()));
+                    running.push((EntryKey::of(ticket.id), ticket.request.lane().to_owned()));
+                }
+                prop_assert_eq!(was_due || was_deferring, has_begun);
+                prop_assert!(starts.is_deferring(&gate) || starts.wake(&gate).is_none_or(|due| due > now));
+                prop_assert!(starts.begun <= STARTS_A_TURN && starts.running() <= SLOTS);
+                prop_assert_eq!(starts.running(), running.len());
+                let here = starts.waiting.waiting() + starts.running() + starts.backing_off() + left.len();
+                prop_assert_eq!(here, usize::try_from(pushed).expect("few"));
+            }
+        }
+    }
+}

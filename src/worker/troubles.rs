@@ -1,0 +1,128 @@
+//! Troubles: each is logged when it begins, once a minute while it lasts, and when it ends, however often it is met
+//! meanwhile.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::WORKER;
+use super::vitals::Vitals;
+use crate::metrics::Metrics;
+
+pub use crate::metrics::labels::Trouble;
+
+/// What is degraded, and what the replica does about it: for the log.
+fn what(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Redis => "Redis unreachable, waiting",
+        Trouble::Read => "Redis refuses reads, retrying",
+        Trouble::Fetch => "Redis refuses reads of payloads, retrying",
+        Trouble::Admit => "Redis refuses look-ups, entries wait",
+        Trouble::Store => "state store refuses, nothing is started",
+        Trouble::Settle => "Redis refuses outcomes, retrying",
+        Trouble::Renew => "Redis refuses renewals, retrying",
+        Trouble::Claim => "Redis refuses claims, retrying",
+        Trouble::Tidy => "Redis refuses the janitor, retrying",
+        Trouble::Group => "consumer group lost, making it again",
+        Trouble::Engine => "container engine unreachable, nothing is started",
+    }
+}
+
+/// The troubles of this process.
+#[derive(Debug)]
+pub(crate) struct Troubles {
+    stream: String,
+    metrics: Arc<Metrics>,
+    vitals: Arc<Vitals>,
+    met: HashMap<Trouble, Met>,
+}
+
+#[derive(Debug)]
+struct Met {
+    since: Instant,
+    /// When it was logged last.
+    logged: Instant,
+    /// The words of the one that met it last.
+    err: String,
+    times: u64,
+    /// Since when nothing has met it again.
+    quiet: Option<Instant>,
+}
+
+/// A trouble has ended when nothing has met it for this long: calls that were under way when it ended fail one after
+/// the other, and it is still one trouble.
+const QUIET: Duration = Duration::from_secs(2);
+/// How often a trouble that lasts is logged again.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Troubles {
+    /// No troubles yet, for the worker of this stream.
+    pub(crate) fn new(stream: &str, metrics: Arc<Metrics>, vitals: Arc<Vitals>) -> Self {
+        Self { stream: stream.to_owned(), metrics, vitals, met: HashMap::new() }
+    }
+
+    /// The trouble is met; logged the first time and then at a slow pace. Answers how often it has been met since it began.
+    pub(crate) fn met(&mut self, trouble: Trouble, err: &str, now: Instant) -> u64 {
+        let met = self.met.entry(trouble).or_insert_with(|| Met {
+            since: now,
+            logged: now,
+            err: err.to_owned(),
+            times: 0,
+            quiet: None,
+        });
+        met.times += 1;
+        met.quiet = None;
+        if met.times == 1 {
+            self.metrics.condition_began(trouble);
+            self.vitals.trouble_began(trouble.as_str(), err);
+            let (stream, condition, what) = (&self.stream, trouble.as_str(), what(trouble));
+            tracing::warn!(worker = WORKER, stream, condition, what, err, "degraded");
+            return met.times;
+        }
+        // The first words are often only that the connection is gone; why no other comes about is known later.
+        if met.err != err {
+            err.clone_into(&mut met.err);
+            self.vitals.trouble_began(trouble.as_str(), err);
+        }
+        if now >= met.logged + LOG_INTERVAL {
+            met.logged = now;
+            let (stream, condition, what) = (&self.stream, trouble.as_str(), what(trouble));
+            let lasts_s = (now - met.since).as_secs();
+            tracing::warn!(worker = WORKER, stream, condition, what, err, lasts_s, "still degraded");
+        }
+        met.times
+    }
+
+    /// Something went well that the trouble would have kept from it.
+    ///
+    /// Answers whether it is the first that did.
+    pub(crate) fn over(&mut self, trouble: Trouble, now: Instant) -> bool {
+        let Some(met) = self.met.get_mut(&trouble).filter(|met| met.quiet.is_none()) else { return false };
+        met.quiet = Some(now);
+        true
+    }
+
+    /// Logs which troubles have ended by now.
+    pub(crate) fn report_recovered(&mut self, now: Instant) {
+        let ended: Vec<Trouble> = self
+            .met
+            .iter()
+            .filter(|(_, met)| met.quiet.is_some_and(|quiet| now >= quiet + QUIET))
+            .map(|(&trouble, _)| trouble)
+            .collect();
+        for trouble in ended {
+            let Some(Met { since, times, quiet: Some(quiet), .. }) = self.met.remove(&trouble) else { continue };
+            self.metrics.condition_ended(trouble);
+            self.vitals.trouble_ended(trouble.as_str());
+            let (stream, condition, lasted_s) = (&self.stream, trouble.as_str(), (quiet - since).as_secs_f64());
+            tracing::info!(worker = WORKER, stream, condition, lasted_s, times, "recovered");
+        }
+    }
+
+    /// When the next one has ended.
+    pub(crate) fn wake(&self) -> Option<Instant> {
+        self.met.values().filter_map(|met| met.quiet).min().map(|quiet| quiet + QUIET)
+    }
+}
