@@ -34,8 +34,6 @@ use crate::contract::job_result::Answer;
 use crate::contract::start_job::Trace;
 use crate::redis::RedisError;
 
-pub use config::Config;
-
 /// What asks for a start, as it is written in the record.
 pub const OP_SOURCE: &str = "lobby_stream";
 
