@@ -23,9 +23,9 @@ pub struct Adoption {
 pub enum AdoptionState {
     /// The group was missing; it begins right after [`Adoption::mirror`].
     Created,
-    /// Somebody had moved the mirror forward; everything up to it counts as answered.
+    /// Another program had moved the mirror forward; everything up to it counts as answered.
     Adopted,
-    /// Somebody moved the mirror while other replicas run; nothing was taken over.
+    /// Another program moved the mirror while other replicas run; nothing was taken over.
     Foreign,
     /// Nothing had to be done.
     Existed,

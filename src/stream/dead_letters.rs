@@ -18,7 +18,7 @@ pub use crate::redis::commands::Order;
 
 /// Dead letters in one page. A payload may be large, so a page is small.
 pub const PAGE: usize = 250;
-/// Dead letters put back in one call: Redis serves nobody else meanwhile.
+/// Dead letters put back in one call: Redis serves no other client meanwhile.
 pub const REQUEUE_BATCH_MAX: usize = 32;
 /// Dead letters removed in one call.
 pub const REMOVE_BATCH_MAX: usize = 256;
@@ -38,7 +38,7 @@ pub struct Letter {
     pub original: Fields,
 }
 
-/// What the fleet wrote about an entry: the values as they stand in the stream, whoever wrote them.
+/// What the fleet wrote about an entry: the values as they are in the stream, regardless of their writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head([Bytes; HEAD_LEN]);
 

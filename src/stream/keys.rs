@@ -13,7 +13,7 @@ pub struct Keys {
     pub dead: String,
     /// The legacy offset, kept as the mirror: the exact low watermark.
     pub mirror: String,
-    /// What we last wrote to the mirror; a difference says that somebody else moved it.
+    /// What we last wrote to the mirror; if they differ, another program moved the mirror.
     pub shadow: String,
     /// Prefix of the ledger's hourly SETs: the ids that are settled.
     pub ledger_prefix: String,

@@ -1,4 +1,4 @@
-//! The consumer group: every step an entry takes in Redis. Each step is one call, and each script stands beside the
+//! The consumer group: every step an entry takes in Redis. Each step is one call, and each script is beside the
 //! file that calls it (`scripts/`).
 
 // the id of an entry, and its order

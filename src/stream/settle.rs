@@ -13,7 +13,7 @@ use crate::contract::job_result::{FIELDS, ORIGINAL_FIELDS};
 use crate::redis::RedisError;
 use crate::redis::packed::Strings;
 
-/// Entries in one settle call. Beyond this nothing is gained, and Redis serves nobody else meanwhile.
+/// Entries in one settle call. Beyond this nothing is gained, and Redis serves no other client meanwhile.
 pub const BATCH_MAX: usize = 64;
 
 /// How an entry ends.
@@ -99,9 +99,9 @@ pub enum MirrorMove {
 pub struct SettleReply {
     /// Which way the mirror went.
     pub mirror_move: MirrorMove,
-    /// Where it stands.
+    /// Its value.
     pub mirror: String,
-    /// What it held, where somebody else had written it.
+    /// What it held, if another program had written it.
     pub foreign: Option<String>,
     /// The group's last-delivered id.
     pub delivered: Option<EntryId>,
