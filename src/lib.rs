@@ -1,6 +1,6 @@
 //! startjobs: a fleet of replicas that start game engine containers from a Redis stream, one outcome per job.
 //!
-//! The way of an entry, and where each step stands:
+//! How an entry moves through the code, and where each step is:
 //!
 //! ```text
 //! runtime:start_jobs                                                     runtime:job_results
@@ -15,7 +15,7 @@
 
 // which build this is
 pub mod version;
-// the wire: pure, knows nobody
+// the wire: pure, uses no other module
 pub mod contract;
 // encrypted connections, to Redis and to a Docker Engine
 pub mod tls;

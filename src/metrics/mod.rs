@@ -59,7 +59,7 @@ pub struct Metrics {
     conditions: Family<Labelled<Trouble>, Counter>,
     condition: Family<Labelled<Trouble>, Gauge>,
     adoptions: Family<Labelled<AdoptionState>, Counter>,
-    /// Entries that had fallen out of the group and were put back by the janitor.
+    /// Entries that were missing from the pending list and that the janitor restored.
     pub orphans: Counter,
     /// Dead consumers removed.
     pub consumers_removed: Counter,

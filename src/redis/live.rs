@@ -122,7 +122,7 @@ pub(super) fn build(settings: &Config, timeout: Duration, password: Option<&Secr
     if let Some(tls) = &settings.tls {
         config.tls = Some(TlsConnector::from((*tls.config()).clone()).into());
         if let ServerConfig::Centralized { server } = &mut config.server {
-            // An IPv6 address stands in a certificate without the brackets it has in a URL.
+            // An IPv6 address has no brackets in a certificate, as it has in a URL.
             server.tls_server_name = Some(without_brackets(&server.host).into());
         }
     }

@@ -13,7 +13,7 @@ mod live;
 mod refusal;
 // what a failed call means
 pub mod error;
-// what about a server endangers the data
+// whether a server may lose data
 pub mod server;
 // its clock, between its answers
 pub mod server_clock;

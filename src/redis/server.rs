@@ -1,11 +1,11 @@
-//! What a server is, and what about it endangers the data: looked at once when a worker starts.
+//! What a server is, and whether it may lose data: checked once when a worker starts.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use super::{Connection, Kind, RedisError};
 
-/// What about the server endangers data or promises.
+/// Why the server may lose data or break a promise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Danger {
     /// Older than what the scripts need.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::group::Group;
 use crate::redis::{Kind, RedisError};
 
-/// Who has paused the fleet, when, and why; empty and 0 where whoever set the key did not say.
+/// Who has paused the fleet, when, and why; empty and 0 if the key does not say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Pause {
     /// Since when, by the server's clock, in Unix milliseconds.

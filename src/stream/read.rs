@@ -60,7 +60,7 @@ impl Reader {
 
     /// Waits for at most `count` new entries; returns as soon as there is one, and with none when BLOCK expired.
     ///
-    /// The future must be awaited to its end: a dropped one leaves entries delivered to nobody until they are claimed.
+    /// The future must be awaited to its end: a dropped one leaves entries delivered to no consumer until they are claimed.
     pub async fn read(&self, count: usize, Turn(mut interruptions): Turn) -> Result<Read, RedisError> {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         // Rounded up: BLOCK 0 would wait for ever.

@@ -30,7 +30,7 @@ pub(super) async fn connect(
     Ok(opened)
 }
 
-/// What endangers data is logged, and refused where `strict` is on.
+/// A server that may lose data is logged, and refused if `strict` is on.
 pub(super) async fn check_server(
     config: &ReplicaConfig,
     commands: &Connection,

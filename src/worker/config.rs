@@ -58,6 +58,6 @@ pub struct ReplicaConfig {
     pub stream: stream::Config,
     /// Limits and rhythms.
     pub worker: Config,
-    /// A server that endangers data is refused.
+    /// A server that may lose data is refused.
     pub strict: bool,
 }

@@ -8,8 +8,8 @@ pub enum RunError {
         "{0}, which is no stream entry id: set it to the id of the last answered entry, or delete it to begin at the start of the stream"
     )]
     BadOffset(String),
-    /// `strict` is on, and the server endangers data.
-    #[error("strict is on, and this Redis endangers data:\n  {0}")]
+    /// `strict` is on, and the server may lose data.
+    #[error("strict is on, and this Redis may lose data:\n  {0}")]
     Strict(String),
     /// The settings do not make a connection.
     #[error("cannot connect: {0}")]

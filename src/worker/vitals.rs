@@ -95,7 +95,7 @@ impl Vitals {
             return Ok(());
         }
         if signs.loop_turned.elapsed() >= self.loop_limit {
-            return Err("the loop stands still");
+            return Err("the loop hangs");
         }
         if signs.read_is_overdue {
             return Err("the blocking read does not return");

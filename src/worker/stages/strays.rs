@@ -1,7 +1,7 @@
 //! Entries that are pending for this process although it does not hold them. Pure.
 //!
 //! A renewal tells of them. Either the reply that brings them is on its way, and then they are in our hands soon, or it was
-//! lost, and then they are taken in by their ids: nobody else claims what a living consumer keeps.
+//! lost, and then they are taken in by their ids: no other consumer claims what a live one keeps.
 
 use std::collections::BTreeMap;
 
