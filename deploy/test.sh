@@ -57,7 +57,7 @@ say_left_out() {
     # Below target even where CARGO_TARGET_DIR is elsewhere.
     local report=target/nextest/default/junit.xml
     if [ "$report" -nt "$log" ]; then
-        # The reason stands in the output of its test.
+        # The reason is in the output of its test.
         awk -F'"' '/<testcase / { name = $2 } /TEST LEFT OUT/ { sub(/.*TEST LEFT OUT: /, ""); print "  " name ": " $0 }' \
             "$report" | sort -u >"$log.names"
     else

@@ -1,4 +1,4 @@
-//! Fault injection for tests and demonstrations: places where the process kills or stops itself on request.
+//! Fault injection for tests and demonstrations: points where the process kills or stops itself on request.
 //!
 //! Off unless `allow-fault-injection` is set; the settings refuse `STARTJOBS_CRASH_AT` and `STARTJOBS_PAUSE_AT`
 //! without it.
@@ -11,7 +11,7 @@ use rustix::process::{Signal, getpid, kill_process};
 
 macro_rules! points {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
-        /// A place on an entry's way where the process can be made to die or stop.
+        /// A point in the processing of an entry where the process can be made to die or stop.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Point { $($(#[$doc])* $variant,)+ }
 
@@ -35,9 +35,9 @@ macro_rules! points {
 }
 
 points! {
-    /// The entry is ours in the group; nothing else has happened.
+    /// The entry is delivered to this process; nothing else has happened.
     AfterRead = "after_read",
-    /// The intent stands in the game's record.
+    /// The intent is in the game's record.
     AfterBegin = "after_begin",
     /// The image is missing; nothing has been asked of the registry.
     BeforePull = "before_pull",
@@ -55,7 +55,7 @@ points! {
     BeforeCommit = "before_commit",
     /// The result is recorded and not published.
     AfterCommit = "after_commit",
-    /// A container is to be removed; nothing says so yet.
+    /// A container is to be removed; the record does not name it yet.
     BeforeCondemn = "before_condemn",
     /// The record names the container to be removed; it still exists.
     AfterCondemn = "after_condemn",
@@ -85,7 +85,7 @@ pub struct Config {
     pub pause_at: Option<Point>,
 }
 
-/// What this process does to itself, and where.
+/// The faults that are injected into this process.
 #[derive(Debug, Default)]
 pub struct Faults {
     settings: Config,
@@ -98,8 +98,8 @@ impl Faults {
         Self { settings, paused: AtomicBool::new(false) }
     }
 
-    /// The process is at `point`: dies or stops here if that was asked for. A stop happens once; after SIGCONT the
-    /// process goes on from here, which is what makes it a zombie if that took longer than claim idle.
+    /// Marks that the process is at `point`: it dies or stops here if that was asked for. It stops once only. After
+    /// SIGCONT it goes on from here, and is a zombie if that took longer than claim-idle.
     pub fn reach(&self, point: Point) {
         if self.settings.crash_at == Some(point) {
             eprintln!("fault injection: dying at {point}");

@@ -3,6 +3,20 @@
 
 say() { printf '== %s\n' "$*" >&2; }
 
+# Runs a command under a name, and says every 20 seconds that it still runs. The loop ends with this script.
+patiently() {
+    local what=$1 began=$SECONDS every=${STILL_RUNNING_EVERY:-20} ticker code=0
+    shift
+    while sleep "$every" >/dev/null 2>&1 && kill -0 "$$" 2>/dev/null; do
+        say "$what: still running after $((SECONDS - began)) s"
+    done &
+    ticker=$!
+    "$@" || code=$?
+    kill "$ticker" 2>/dev/null || true
+    wait "$ticker" 2>/dev/null || true
+    return "$code"
+}
+
 # Is there such a program, be it where only administrators look?
 has() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
 

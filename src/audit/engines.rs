@@ -18,7 +18,7 @@ use super::read::{AT_ONCE, Reader, millis};
 use super::reply;
 use super::report::Containers;
 use crate::engine::config::EngineKind;
-use crate::redis::{RedisError, Value};
+use crate::redis::RedisError;
 use crate::settings::Settings;
 use crate::start::config::Config as StartConfig;
 use crate::tls::docker_client;
@@ -198,7 +198,7 @@ impl Reader<'_> {
     /// The record of a game, for people: what the findings about containers show beside them.
     pub(super) async fn record_of(&self, game: &str) -> String {
         let key = format!("{}{{{game}}}:rec", self.settings.start.record_prefix);
-        let text = reply::bytes(self.ask(&["GET", &key]).await.unwrap_or(Value::Null));
+        let text = self.ask(&["GET", &key]).await.map_or_else(|_| Vec::new(), reply::bytes);
         if text.is_empty() {
             return "no record".to_owned();
         }

@@ -154,7 +154,7 @@ impl Kind {
 /// One violation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finding {
-    /// Which.
+    /// Which rule is violated.
     pub kind: Kind,
     /// The entry; [`Id::ZERO`] where it is not about one.
     pub entry: Id,

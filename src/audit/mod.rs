@@ -9,6 +9,8 @@
 pub mod id;
 // is it a job?
 pub mod shape;
+// where a stream begins and ends
+pub mod ends;
 // what was seen
 pub mod facts;
 // what may be wrong with it

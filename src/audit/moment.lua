@@ -1,12 +1,15 @@
 -- The auditor's one atomic look at the mirror and at what it must not pass. Reads only, and shares nothing with the
 -- worker's scripts.
 --
--- KEYS: jobs, results, dead letters, mirror, shadow, verified. LEDGER: prefix of the ledger's buckets.
--- Answers texts: server ms; has a group (1, 0); last-delivered; mirror; shadow; verified; oldest pending; oldest pending
--- that the ledger does not know; first entry after last-delivered; then for each of the three streams: first id, last
+-- KEYS: jobs, results, dead letters, mirror, shadow, verified, then buckets of the ledger. LEDGER: prefix of the ledger's
+-- buckets. Where it needs buckets that are not named, it answers NEEDKEYS and their hours, and is called again.
+-- Otherwise it answers texts: server ms; has a group (1, 0); last-delivered; mirror; shadow; verified; oldest pending; oldest
+-- pending that the ledger does not know; first entry after last-delivered; then for each of the three streams: first id, last
 -- id ever, entries ever added, length, highest id that XDEL removed ('' where the server does not say, before 7.0).
 local GROUP, LEDGER = unpack(ARGV)
 local JOBS = unpack(KEYS)
+local named = {}
+for position = 7, #KEYS do named[KEYS[position]] = true end
 
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
@@ -47,11 +50,20 @@ if has_group == '1' then
   local from = '-'
   for _ = 1, 20 do
     local page = redis.call('XPENDING', JOBS, GROUP, from, '+', 100)
+    local needed = {}
     for _, row in ipairs(page) do
       if oldest == '' then oldest = row[1] end
-      local hour = math.floor(tonumber(string.match(row[1], '^(%d+)')) / 3600000)
-      if redis.call('SISMEMBER', LEDGER .. string.format('%.0f', hour), row[1]) == 0 then unsettled = row[1]; break end
+      local hour = string.format('%.0f', math.floor(tonumber(string.match(row[1], '^(%d+)')) / 3600000))
+      local bucket = LEDGER .. hour
+      if not named[bucket] then
+        named[bucket] = true
+        needed[#needed + 1] = hour
+      elseif #needed == 0 and redis.call('SISMEMBER', bucket, row[1]) == 0 then
+        unsettled = row[1]
+        break
+      end
     end
+    if #needed > 0 then return { 'NEEDKEYS', unpack(needed) } end
     if unsettled ~= '' or #page < 100 or page[100][1] == ID_MAX then break end
     from = '(' .. page[100][1]
   end

@@ -1,11 +1,13 @@
 //! One atomic look at the mirror, and what must be true of it at any moment.
 
-use super::facts::Ends;
+use super::ends::Ends;
 use super::finding::{Finding, Kind};
 use super::id::Id;
 
 /// The script of the look.
 pub const SCRIPT: &str = include_str!("moment.lua");
+/// What the script answers first where it needs buckets of the ledger that were not named to it; their hours follow.
+const NEED_KEYS: &str = "NEEDKEYS";
 
 /// What one look saw. All of it is of one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,6 +39,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// The hours whose buckets of the ledger the script needs named before it can answer; none where it has answered.
+    pub fn hours_needed(words: &[String]) -> Option<&[String]> {
+        words.split_first().filter(|(first, _)| *first == NEED_KEYS).map(|(_, hours)| hours)
+    }
+
     /// Reads the script's answer.
     pub fn read(words: &[String]) -> Option<Self> {
         let id = |at: usize| words.get(at).and_then(|word| Id::parse(word));
@@ -148,6 +155,10 @@ mod tests {
         let unset = Moment::read(&words("", "0")).expect("a look");
         assert_eq!((unset.mirror, unset.has_group), (None, false));
         assert_eq!(Moment::read(&words("8-1", "1")[..20]), None);
+
+        let needs = ["NEEDKEYS", "3", "4"].map(str::to_owned);
+        assert_eq!(Moment::hours_needed(&needs), Some(&needs[1..]));
+        assert_eq!(Moment::hours_needed(&words("8-1", "1")), None);
     }
 
     fn at_work() -> Moment {

@@ -6,7 +6,7 @@
 //! at the first two was settled before, and its outcome must be found after. What is pending and was settled meanwhile
 //! may be found either way. Ends of streams are looked at last, so that what was trimmed meanwhile counts as trimmed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -44,6 +44,8 @@ pub(super) struct Reader<'a> {
     pub(super) dead_read: Id,
     pub(super) requeued_read: Id,
     jobs_read: Id,
+    /// Buckets of the ledger that the looks at the mirror have needed.
+    buckets: BTreeSet<String>,
     /// What was found.
     pub(super) facts: Facts,
     /// Replicas whose presence has not expired.
@@ -70,6 +72,7 @@ impl<'a> Reader<'a> {
             dead_read: Id::ZERO,
             requeued_read: Id::ZERO,
             jobs_read: Id::ZERO,
+            buckets: BTreeSet::new(),
             facts,
             live: HashSet::new(),
         }
@@ -120,11 +123,23 @@ impl<'a> Reader<'a> {
         let verified = format!("{}:verified", streams.jobs);
         let prefix = format!("{}:ledger:", streams.jobs);
         let keys = [&streams.jobs, &streams.results, &streams.dead, &streams.offset_key, &shadow, &verified];
-        let mut words = vec!["EVAL", SCRIPT, "6"];
-        words.extend(keys.map(String::as_str));
-        words.extend([streams.group.as_str(), &prefix]);
-        let words: Vec<String> = reply::list(self.ask(&words).await?)?.into_iter().map(reply::text).collect();
-        let moment = Moment::read(&words).ok_or_else(|| RedisError::unexpected("the look at the mirror"))?;
+        let moment = loop {
+            let count = (keys.len() + self.buckets.len()).to_string();
+            let mut words = vec!["EVAL", SCRIPT, &count];
+            words.extend(keys.map(String::as_str));
+            words.extend(self.buckets.iter().map(String::as_str));
+            words.extend([streams.group.as_str(), &prefix]);
+            let words = reply::texts(self.ask(&words).await?)?;
+            let Some(hours) = Moment::hours_needed(&words) else {
+                break Moment::read(&words).ok_or_else(|| RedisError::unexpected("the look at the mirror"))?;
+            };
+            // The pending list may have moved on since; but every call names more, and those of one page at once.
+            let before = self.buckets.len();
+            self.buckets.extend(hours.iter().map(|hour| format!("{prefix}{hour}")));
+            if self.buckets.len() == before {
+                return Err(RedisError::unexpected("a look that needs no further keys"));
+            }
+        };
         // Where the group is missing it will begin at the mirror.
         let delivered = if moment.has_group {
             moment.delivered
@@ -148,8 +163,7 @@ impl<'a> Reader<'a> {
 
     async fn presences(&mut self) -> Result<(), RedisError> {
         let key = format!("{}:replicas", self.settings.stream.jobs);
-        let flat: Vec<String> =
-            reply::list(self.ask_flat(&["HGETALL", &key]).await?)?.into_iter().map(reply::text).collect();
+        let flat = reply::texts(self.ask(&["HGETALL", &key]).await?)?;
         let now_ms = self.facts.moments.last().map_or(0, |moment| moment.now_ms);
         let ours = millis(self.settings.worker.claim_idle);
         let mut claim_idle_ms = None;
@@ -266,10 +280,9 @@ impl<'a> Reader<'a> {
                 let names: Vec<String> = some.iter().map(Id::to_string).collect();
                 let mut words = vec!["SMISMEMBER", bucket.as_str()];
                 words.extend(names.iter().map(String::as_str));
-                let members = reply::list(self.ask(&words).await?)?;
+                let members: Vec<u64> = self.ask(&words).await?.convert()?;
                 for (&id, member) in some.iter().zip(members) {
-                    let is_member = member.as_u64() == Some(1);
-                    self.facts.entry_mut(id).ledger = if is_member { Ledger::Settled } else { Ledger::Unsettled };
+                    self.facts.entry_mut(id).ledger = if member == 1 { Ledger::Settled } else { Ledger::Unsettled };
                 }
             }
         }
@@ -324,18 +337,6 @@ impl<'a> Reader<'a> {
 
     pub(super) async fn ask(&self, words: &[&str]) -> Result<Value, RedisError> {
         persistently(|| self.connection.raw(words)).await
-    }
-
-    /// A hash comes as a map with RESP3 and as a list with RESP2.
-    async fn ask_flat(&self, words: &[&str]) -> Result<Value, RedisError> {
-        Ok(match self.ask(words).await? {
-            Value::Map(map) => {
-                let pairs: HashMap<_, _> = map.inner();
-                let flat = pairs.into_iter().flat_map(|(name, value)| [Value::Bytes(name.into_bytes()), value]);
-                Value::Array(flat.collect())
-            }
-            other => other,
-        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Redis's replies as the auditor takes them apart: bytes and ids.
 
+use bytes::Bytes;
+
 use super::id::Id;
 use crate::redis::{RedisError, Value};
 
@@ -29,25 +31,17 @@ pub(super) struct PendingRow {
     pub(super) idle_ms: u64,
 }
 
-pub(super) fn list(value: Value) -> Result<Vec<Value>, RedisError> {
-    match value {
-        Value::Array(values) => Ok(values),
-        Value::Null => Ok(Vec::new()),
-        _ => Err(RedisError::unexpected("not a list")),
-    }
-}
-
+/// A text, a number or nothing, as bytes; of anything else none.
 pub(super) fn bytes(value: Value) -> Vec<u8> {
-    match value {
-        Value::Bytes(bytes) => bytes.to_vec(),
-        Value::String(text) => text.as_bytes().to_vec(),
-        Value::Integer(number) => number.to_string().into_bytes(),
-        _ => Vec::new(),
-    }
+    value.convert::<Bytes>().map_or_else(|_| Vec::new(), Vec::from)
 }
 
 pub(super) fn text(value: Value) -> String {
     String::from_utf8_lossy(&bytes(value)).into_owned()
+}
+
+pub(super) fn texts(value: Value) -> Result<Vec<String>, RedisError> {
+    Ok(value.into_list()?.into_iter().map(text).collect())
 }
 
 fn id(value: Value) -> Result<Id, RedisError> {
@@ -57,23 +51,18 @@ fn id(value: Value) -> Result<Id, RedisError> {
 
 /// The reply of XRANGE.
 pub(super) fn rows(value: Value) -> Result<Vec<Row>, RedisError> {
-    let row = |value| {
-        let mut parts = list(value)?.into_iter();
-        let id = id(parts.next().unwrap_or(Value::Null))?;
-        let flat = list(parts.next().unwrap_or(Value::Null))?.into_iter().map(bytes).collect();
-        Ok(Row { id, flat })
+    let row = |value: Value| {
+        let (name, flat): (Value, Value) = value.convert()?;
+        Ok(Row { id: id(name)?, flat: flat.into_list()?.into_iter().map(bytes).collect() })
     };
-    list(value)?.into_iter().map(row).collect()
+    value.into_list()?.into_iter().map(row).collect()
 }
 
 /// The reply of XPENDING with a range.
 pub(super) fn pending_rows(value: Value) -> Result<Vec<PendingRow>, RedisError> {
-    let row = |value| {
-        let mut parts = list(value)?.into_iter();
-        let id = id(parts.next().unwrap_or(Value::Null))?;
-        let owner = text(parts.next().unwrap_or(Value::Null));
-        let idle_ms = parts.next().and_then(|idle| idle.as_u64()).unwrap_or(0);
-        Ok(PendingRow { id, owner, idle_ms })
+    let row = |value: Value| {
+        let (name, owner, idle_ms): (Value, Value, u64) = value.convert()?;
+        Ok(PendingRow { id: id(name)?, owner: text(owner), idle_ms })
     };
-    list(value)?.into_iter().map(row).collect()
+    value.into_list()?.into_iter().map(row).collect()
 }

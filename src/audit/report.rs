@@ -48,7 +48,7 @@ pub enum Containers {
 /// One violation as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// Which.
+    /// Which rule is violated.
     pub kind: Kind,
     /// The entry; [`Id::ZERO`]: not about one.
     pub entry: Id,
@@ -60,7 +60,7 @@ pub struct Listed {
 
 /// The result of an audit.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct AuditReport {
     /// Redis, without its password.
     pub redis: String,
     /// The streams.
@@ -93,7 +93,7 @@ pub struct Report {
     pub took: Duration,
 }
 
-impl Report {
+impl AuditReport {
     /// Nothing is violated.
     pub fn is_clean(&self) -> bool {
         self.total == 0

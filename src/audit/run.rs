@@ -12,7 +12,7 @@ use super::id::Id;
 use super::judge::{Verdict, judge, of_breaches};
 use super::moment::Moment;
 use super::read::{Reader, entries_of};
-use super::report::{Listed, Report, Scope};
+use super::report::{AuditReport, Listed, Scope};
 use crate::redis::{Connection, RedisError, Role};
 use crate::settings::Settings;
 
@@ -46,7 +46,7 @@ pub struct Options {
     pub list_max: usize,
 }
 
-/// Why there is no verdict.
+/// Why an audit failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// Nobody answers within the time.
@@ -58,7 +58,7 @@ pub enum AuditError {
 }
 
 /// Audits the system of these settings.
-pub async fn audit(settings: &Settings, options: &Options) -> Result<Report, AuditError> {
+pub async fn audit(settings: &Settings, options: &Options) -> Result<AuditReport, AuditError> {
     let began = Instant::now();
     let connection = connect(settings).await?;
     let mut reader = Reader::new(&connection, settings, options.stuck_after);
@@ -88,7 +88,7 @@ pub async fn audit(settings: &Settings, options: &Options) -> Result<Report, Aud
         *by_kind.entry(finding.kind.name()).or_default() += 1;
     }
     let last = reader.facts.moments.last().cloned().unwrap_or_default();
-    Ok(Report {
+    Ok(AuditReport {
         redis: settings.redis.display_url.clone(),
         stream: settings.stream.clone(),
         scope: Scope {

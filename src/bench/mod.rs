@@ -1,46 +1,18 @@
 //! The load generator: what it sends, what it measures, and what it tells about it.
 //!
-//! It stands outside the fleet: it starts the very processes that production runs, sends through connections of its
-//! own and reads what a reader of the streams can read. Every load is bounded in count and time, lives under its own
+//! It is no part of the fleet: it starts the very processes that production runs, sends through connections of its own
+//! and reads what a reader of the streams can read. Every load is bounded in count and time, lives under its own
 //! `bench:{uuid}` names, and is removed at the end.
 
-// Redis as the bench speaks it: where it is, and a bare connection
-pub mod target;
-pub mod wire;
-// where a run lives: a redis-server, a directory, names of its own
-pub mod place;
-// the processes under load
-pub mod children;
-// what is measured instead of the whole worker: a no-op start service, a bare client
-pub mod floor;
-pub mod noop;
-// what processor time the entries cost
-pub mod cost;
-pub mod memory;
-// a backlog, and how fast it is answered
-pub mod backlog;
-pub mod compare;
-pub mod drain;
-pub mod scale;
-// what is sent, and when
-pub mod mix;
-pub mod profile;
-pub mod sender;
+// a redis-server, a directory and processes of its own
+pub mod rig;
+// what is sent, and what is done to the fleet meanwhile
+pub mod generate;
 // what is seen of it
-pub mod books;
-pub mod observer;
-// what is done to the fleet meanwhile
-pub mod faults;
-// real containers, against a bare client of the engine
-pub mod containers;
-// kills, poison and rolling restarts, one figure each
-pub mod recovery;
-// all of it together
-pub mod latency;
-pub mod load;
-pub mod slo;
-// what is told
-pub mod progress;
+pub mod observe;
+// drains, loads, latency, scale, containers, recovery
+pub mod measure;
+// how a load is reported
 pub mod report;
 
 use std::io;

@@ -3,47 +3,51 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
+use clap::Args;
 
-use super::operate::{self, Colour, Session, or_dash, paint};
-use super::{common, exit};
+use super::exit;
+use super::output::{self, Colour, or_dash, paint};
+use super::session::{FleetArgs, Session};
 use crate::ops::alerts::{Alert, Alerts, State};
 use crate::ops::backlog::COUNTED_MAX;
-use crate::ops::printable::{printable, span};
+use crate::ops::printable::{json, printable, span};
 use crate::ops::thresholds::number;
 
 const EXAMPLES: &str = "Examples:
   startjobs alerts
   startjobs alerts --json | jq -r '.alerts[] | select(.state == \"firing\") | .name'";
 
-const NOTES: &str =
-    "The alerts, limits and times are those of deploy/monitoring/alerts.yml as it was shipped; what to do about each stands in
-docs/runbooks.md under its name.
+const NOTES: &str = "The alerts, limits and times are those of deploy/monitoring/alerts.yml as shipped; docs/runbooks.md says under each
+alert's name what to do.
 
-States: firing; pending (its condition is true, and as far as Redis tells not yet for long enough); unknown (Redis alone
-does not tell, because the alert asks how something changed or what a replica knows: ask the metric that is named);
-quiet. How long a condition has been true is a lower bound. Dead letters that were removed are not seen.
+States:
+  firing   the condition has been true for long enough
+  pending  the condition is true, but as far as Redis shows not yet for long enough
+  unknown  Redis alone does not show it, because the alert needs a rate or a replica's own figures: query the metric
+           named in the detail
+  quiet    the condition is not true
+The time that a condition has been true is a lower bound. Dead letters that were removed are not counted.
 
-Exit codes: 0 none is firing or pending; 2 usage; 3 one is; 69 Redis is unavailable; 78 a setting is wrong.";
+Exit codes: 0 no alert is firing or pending; 2 usage; 3 at least one is; 69 Redis is unavailable; 78 a setting is wrong.";
 
 const HEADINGS: [&str; 7] = ["alert", "state", "severity", "value", "limit", "true for", "runbook"];
 
-/// The command and its flags.
-pub fn command() -> Command {
-    Command::new("alerts")
-        .about("Tell which alerts fire or are about to, and where their runbooks are")
-        .before_help(EXAMPLES)
-        .after_help(NOTES)
-        .arg(operate::json_flag())
-        .args(operate::args())
+/// Show which alerts fire or are about to, and where their runbooks are
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+pub(super) struct AlertsArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let json = matches.get_flag("json");
-    Session::run(matches, async |session| match session.ask(session.view.alerts(COUNTED_MAX)).await {
+pub(super) fn run(args: AlertsArgs) -> ExitCode {
+    Session::run(args.fleet, async |session| match session.ask(session.view.alerts(COUNTED_MAX)).await {
         Ok(alerts) => {
-            common::print(&if json { operate::json(&alerts) } else { text(&alerts) });
+            output::print(&if args.json { json(&alerts) } else { text(&alerts) });
             if alerts.raised().next().is_some() { exit::BREACH } else { exit::DONE }
         }
         Err(error) => session.failed(&error),
@@ -57,7 +61,7 @@ fn text(alerts: &Alerts) -> String {
         _ => Colour::Green,
     };
     let rows: Vec<_> = alerts.alerts.iter().map(row).collect();
-    let mut text = format!("{}\n\n{}", paint(&alerts.sentence, colour), operate::table(HEADINGS, &rows));
+    let mut text = format!("{}\n\n{}", paint(&alerts.sentence, colour), output::table(HEADINGS, &rows));
     for alert in alerts.raised() {
         // Writing to a String cannot fail.
         _ = write!(text, "\n{}: {}\n  {}\n", alert.name, alert.summary, printable(&alert.detail));
@@ -67,7 +71,7 @@ fn text(alerts: &Alerts) -> String {
         .map(|alert| (format!("  {}", alert.name), format!("{} ({})", printable(&alert.detail), alert.metric)))
         .collect();
     if !unknown.is_empty() {
-        _ = write!(text, "\nNot to be known from Redis alone:\n{}", common::aligned(&unknown));
+        _ = write!(text, "\nNot to be known from Redis alone:\n{}", output::aligned(&unknown));
     }
     text
 }

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Arg, ArgGroup, ArgMatches, Command};
+use clap::{ArgGroup, Args, ValueEnum};
 use tokio::time::{Instant, sleep};
 
-use super::operate::{self, Session};
-use super::{common, exit};
+use super::session::{FleetArgs, Session};
+use super::{exit, output, process};
 use crate::ops::overview::Overview;
-use crate::ops::printable::printable;
+use crate::ops::printable::{json, printable};
 use crate::ops::thresholds::{Checked, Measured, Thresholds, number};
 use crate::redis::RedisError;
 use crate::settings::Settings;
@@ -20,65 +20,70 @@ const EXAMPLES: &str = "Examples:
   startjobs check --max-dead 0 --format nagios
   startjobs check --min-replicas 1 --wait 60s        until it is so, for scripts";
 
-const NOTES: &str = "Exit codes: 0 every limit is kept; 2 usage; 3 one is broken; 69 Redis is unavailable; 75 --wait timed out; 78 a setting
-is wrong. With --format nagios: 0 OK, 1 WARNING (the fleet is paused), 2 CRITICAL, 3 UNKNOWN (Redis is unavailable).";
+const NOTES: &str = "Exit codes: 0 every limit is kept; 2 usage; 3 a limit is broken; 69 Redis is unavailable; 75 --wait timed out; 78 a
+setting is wrong. With --format nagios: 0 OK, 1 WARNING (the fleet is paused), 2 CRITICAL, 3 UNKNOWN (Redis is
+unavailable).";
 
 /// Between two looks of `--wait`.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-const LIMITS: [&str; 4] = ["max-waiting", "max-oldest", "max-dead", "min-replicas"];
+const LIMITS: [&str; 4] = ["max_waiting", "max_oldest", "max_dead", "min_replicas"];
 
-/// The command and its flags.
-pub fn command() -> Command {
-    let count = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name("COUNT").value_parser(clap::value_parser!(u64)).help(help)
-    };
-    let format = Arg::new("format")
-        .long("format")
-        .value_name("FORMAT")
-        .default_value("text")
-        .value_parser(["text", "json", "prometheus", "nagios"])
-        .help("How to say it");
-    Command::new("check")
-        .about("Compare the fleet with limits")
-        .before_help(EXAMPLES)
-        .after_help(NOTES)
-        .arg(count("max-waiting", "Entries that nobody has read yet, at most"))
-        .arg(operate::duration("max-oldest", "How long the oldest of them waits, at most"))
-        .arg(count("max-dead", "Dead letters, at most"))
-        .arg(count("min-replicas", "Replicas that take work, at least"))
-        .arg(format)
-        .arg(operate::duration("wait", "Look again until every limit is kept, for at most this long"))
-        .group(ArgGroup::new("limits").args(LIMITS).multiple(true).required(true))
-        .args(operate::args())
+/// Compare the fleet with limits
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+#[command(group(ArgGroup::new("limits").args(LIMITS).multiple(true).required(true)))]
+pub(super) struct CheckArgs {
+    /// Maximum number of entries that no replica has read yet
+    #[arg(long, value_name = "COUNT")]
+    max_waiting: Option<u64>,
+    /// Maximum age of the oldest of them
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    max_oldest: Option<Duration>,
+    /// Maximum number of dead letters
+    #[arg(long, value_name = "COUNT")]
+    max_dead: Option<u64>,
+    /// Minimum number of replicas that take work
+    #[arg(long, value_name = "COUNT")]
+    min_replicas: Option<u64>,
+    /// Form of the answer
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Look again until every limit is kept, for at most this long
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    wait: Option<Duration>,
+    #[command(flatten)]
+    fleet: FleetArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Prometheus,
+    Nagios,
 }
 
 struct Request {
     thresholds: Thresholds,
-    format: String,
+    format: Format,
     patience: Option<Duration>,
     limit: Duration,
 }
 
 /// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let settings = match common::settings(&common::sources(matches)) {
-        Ok(settings) => settings,
+pub(super) fn run(args: CheckArgs) -> ExitCode {
+    let (settings, limit) = match args.fleet.load() {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let count = |name| matches.get_one::<u64>(name).copied();
-    let request = Request {
-        thresholds: Thresholds {
-            max_waiting: count("max-waiting"),
-            max_oldest: matches.get_one::<Duration>("max-oldest").copied(),
-            max_dead: count("max-dead"),
-            min_replicas: count("min-replicas"),
-        },
-        format: matches.get_one::<String>("format").cloned().unwrap_or_default(),
-        patience: matches.get_one::<Duration>("wait").copied(),
-        limit: operate::limit(matches),
+    let thresholds = Thresholds {
+        max_waiting: args.max_waiting,
+        max_oldest: args.max_oldest,
+        max_dead: args.max_dead,
+        min_replicas: args.min_replicas,
     };
-    common::block_on(check(settings, request))
+    process::block_on(check(settings, Request { thresholds, format: args.format, patience: args.wait, limit }))
 }
 
 async fn check(settings: Settings, request: Request) -> u8 {
@@ -93,7 +98,7 @@ async fn check(settings: Settings, request: Request) -> u8 {
         let is_kept = seen.as_ref().is_ok_and(|(checked, _)| checked.ok);
         if is_kept || Instant::now() + LOOK_AGAIN_AFTER >= end {
             let code = say(&settings, &request, &seen, exit::TIMED_OUT);
-            return if is_kept || request.format == "nagios" { code } else { exit::TIMED_OUT };
+            return if is_kept || request.format == Format::Nagios { code } else { exit::TIMED_OUT };
         }
         sleep(LOOK_AGAIN_AFTER).await;
     }
@@ -114,16 +119,16 @@ fn say(settings: &Settings, request: &Request, seen: &Seen, broken: u8) -> u8 {
         Ok(seen) => seen,
         Err(error) => return say_unavailable(settings, request, error),
     };
-    let is_nagios = request.format == "nagios";
-    let text = match request.format.as_str() {
-        "json" => operate::json(checked),
-        "prometheus" => prometheus(checked),
-        "nagios" => nagios(checked, overview),
-        _ => text(checked),
+    let is_nagios = request.format == Format::Nagios;
+    let text = match request.format {
+        Format::Text => text(checked),
+        Format::Json => json(checked),
+        Format::Prometheus => prometheus(checked),
+        Format::Nagios => nagios(checked, overview),
     };
-    common::print(&text);
+    output::print(&text);
     match (checked.ok, is_nagios) {
-        (true, true) => u8::from(overview.paused.is_some()),
+        (true, true) => u8::from(overview.snapshot.paused.is_some()),
         (true, false) => exit::DONE,
         (false, true) => 2,
         (false, false) => broken,
@@ -132,15 +137,15 @@ fn say(settings: &Settings, request: &Request, seen: &Seen, broken: u8) -> u8 {
 
 fn say_unavailable(settings: &Settings, request: &Request, error: &RedisError) -> u8 {
     let why = format!("Redis at {}: {}", settings.redis.display_url, printable(&error.text));
-    match request.format.as_str() {
-        "nagios" => {
-            common::print(&format!("STARTJOBS UNKNOWN - {why}\n"));
+    match request.format {
+        Format::Nagios => {
+            output::print(&format!("STARTJOBS UNKNOWN - {why}\n"));
             return 3;
         }
-        "prometheus" => {
-            common::print(&format!("{HELP_UP}startjobs_check_up 0\n"));
+        Format::Prometheus => {
+            output::print(&format!("{HELP_UP}startjobs_check_up 0\n"));
         }
-        _ => {}
+        Format::Text | Format::Json => {}
     }
     eprintln!("startjobs: {why}");
     exit::UNAVAILABLE
@@ -153,14 +158,14 @@ fn text(checked: &Checked) -> String {
 }
 
 fn nagios(checked: &Checked, overview: &Overview) -> String {
-    let word = match (checked.ok, overview.paused.is_some()) {
+    let word = match (checked.ok, overview.snapshot.paused.is_some()) {
         (false, _) => "CRITICAL",
         (true, true) => "WARNING",
         (true, false) => "OK",
     };
     let told = checked.checks.iter().filter(|check| checked.ok || !check.ok).map(Measured::text);
     let mut told: Vec<String> = told.collect();
-    if overview.paused.is_some() {
+    if overview.snapshot.paused.is_some() {
         told.push("the fleet is paused".to_owned());
     }
     let data = checked.checks.iter().map(|check| {

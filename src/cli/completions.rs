@@ -2,28 +2,29 @@
 
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
-use super::{common, exit};
+use super::{exit, output};
 
 const EXAMPLES: &str = "Examples:
   startjobs completions bash > ~/.local/share/bash-completion/completions/startjobs
   startjobs completions zsh > ~/.zfunc/_startjobs
   startjobs completions fish > ~/.config/fish/completions/startjobs.fish";
 
-/// The command.
-pub fn command() -> Command {
-    Command::new("completions").about("Print the completions of a shell").before_help(EXAMPLES).arg(
-        Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell)).help("Which shell"),
-    )
+/// Print the completions of a shell
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
 }
 
-/// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let Some(&shell) = matches.get_one::<Shell>("shell") else { return ExitCode::from(common::USAGE) };
+/// Runs it, for this command tree.
+pub(super) fn run(args: &CompletionsArgs, mut tree: Command) -> ExitCode {
     let mut text = Vec::new();
-    generate(shell, &mut super::command(), "startjobs", &mut text);
-    common::print(&String::from_utf8_lossy(&text));
+    generate(args.shell, &mut tree, "startjobs", &mut text);
+    output::print(&String::from_utf8_lossy(&text));
     ExitCode::from(exit::DONE)
 }

@@ -1,50 +1,57 @@
 //! `startjobs config`: what the settings are, and where each came from.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::output;
+use super::setting_flags::All;
 use crate::ops::printable::json_pretty;
-use crate::settings::table::Group;
-use crate::settings::{Loaded, Report, ResolvedSetting, Settings, Sources, flags};
+use crate::settings::flags::SettingFlags;
+use crate::settings::{Loaded, Report, ResolvedSetting, Settings};
 
 /// The version of the JSON form.
 const SCHEMA_VERSION: u32 = 1;
 
-/// `config` and its subcommands.
-pub fn command() -> Command {
-    let show = Command::new("show")
-        .about("Show every setting as it would be used")
-        .long_about(
-            "Show every setting as it would be used, secrets starred. With a bad setting: show all problems and exit \
-             with code 78.",
-        )
-        .arg(switch("origin", "Show where each value came from"))
-        .arg(switch("json", "Print JSON, with origins"))
-        .args(flags::args(Group::ALL));
-    Command::new("config")
-        .about("Look at the settings")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(show)
+const EXAMPLES: &str = "Examples:
+  startjobs config show
+  startjobs config show --origin
+  startjobs config show --config /etc/startjobs.toml --json | jq -r '.settings[].name'";
+
+const NOTES: &str = "Exit codes: 0 shown; 2 usage; 78 a setting is wrong, and every problem is named.";
+
+/// Look at the settings
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, arg_required_else_help = true)]
+pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    command: ConfigCommand,
 }
 
-fn switch(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    Show(ShowArgs),
 }
 
-/// Runs the subcommand that `matches` of [`command`] names.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    match matches.subcommand() {
-        Some(("show", matches)) => show(matches),
-        _ => ExitCode::from(2),
-    }
+/// Show every setting as it would be used, secrets starred
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+struct ShowArgs {
+    /// Show where each value came from
+    #[arg(long)]
+    origin: bool,
+    /// Print JSON, with origins
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: SettingFlags<All>,
 }
 
-fn show(matches: &ArgMatches) -> ExitCode {
-    let Loaded { resolved, warnings, .. } = match Settings::load(&Sources::of_process(flags::given(matches))) {
+/// Runs the subcommand.
+pub(super) fn run(args: ConfigArgs) -> ExitCode {
+    let ConfigCommand::Show(args) = args.command;
+    let Loaded { resolved, warnings, .. } = match Settings::load(&args.settings.sources()) {
         Ok(loaded) => loaded,
         Err(report) => {
             eprintln!("{report}");
@@ -54,16 +61,8 @@ fn show(matches: &ArgMatches) -> ExitCode {
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
-    let text = if matches.get_flag("json") { json(&resolved) } else { table(&resolved, matches.get_flag("origin")) };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has seen enough: `config show | head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("failed to print the settings: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    output::print(&if args.json { json(&resolved) } else { table(&resolved, args.origin) });
+    ExitCode::SUCCESS
 }
 
 /// Aligned columns, nothing else: for people and for `grep`.

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Args, Subcommand, ValueEnum};
 use tokio::time::{Instant, sleep};
 
-use super::common::{self, UsersDocker};
-use super::exit;
+use super::users_docker::{self, UsersDocker};
+use super::{exit, fleet_settings, output, process};
 use crate::embedded::docker::DockerAdmin;
 use crate::embedded::fleet::{Fleet, FleetOptions};
 use crate::embedded::image;
@@ -23,8 +23,8 @@ const EXAMPLES: &str = "Examples:
   startjobs dev --replicas 5
   startjobs dev --engine docker";
 
-const LONG_ABOUT: &str = "Run a whole fleet on this machine until Ctrl-C: a private redis-server, which only your own user can reach, \
-and replicas of this program, all in a temporary directory that is removed at the end, even if this process is killed.";
+const NOTES: &str = "Exit codes: 0 stopped by Ctrl-C and drained; 1 failed; 2 usage; 69 redis-server or the Docker Engine is unavailable; 78
+a setting is wrong.";
 
 /// What a fleet's own image is called.
 pub(super) const ENGINE_IMAGE: &str = concat!("startjobs/demo-engine:", env!("CARGO_PKG_VERSION"));
@@ -34,65 +34,76 @@ const UP_WITHIN: Duration = Duration::from_secs(10);
 const DRAINED_WITHIN: Duration = Duration::from_secs(40);
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The command and its flags.
-pub fn command() -> Command {
-    let replicas = Arg::new("replicas")
-        .long("replicas")
-        .value_name("COUNT")
-        .default_value("3")
-        .value_parser(value_parser!(u16).range(1..=64))
-        .help("How many replicas");
-    let engine = Arg::new("engine")
-        .long("engine")
-        .value_name("ENGINE")
-        .value_parser(["simulated", "docker"])
-        .default_value("simulated")
-        .help("What starts containers; simulated ones exist only in Redis");
-    Command::new("dev")
-        .about("Run a whole fleet on this machine, until Ctrl-C")
-        .long_about(LONG_ABOUT)
-        .before_help(EXAMPLES)
-        .args([replicas, engine])
-        .args_conflicts_with_subcommands(true)
-        .disable_help_subcommand(true)
-        .subcommand(clean_up_command())
+/// Run a whole fleet on this machine, until Ctrl-C
+///
+/// It consists of a private redis-server, which only your own user can reach, and replicas of this program. Everything
+/// is in a temporary directory, which is removed at the end, even if this process is killed.
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub(super) struct DevArgs {
+    /// Number of replicas
+    #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=64))]
+    replicas: u16,
+    /// What starts containers; simulated ones exist only in Redis
+    #[arg(long, value_name = "ENGINE", value_enum, default_value_t = Engine::Simulated)]
+    engine: Engine,
+    #[command(subcommand)]
+    hidden: Option<Hidden>,
 }
 
-/// What [`Guard`] runs; no command for people.
-fn clean_up_command() -> Command {
-    let text = |name: &'static str| Arg::new(name).long(name).value_name("TEXT");
-    Command::new("clean-up")
-        .hide(true)
-        .about("Wait for the end of stdin, then remove what a fleet on this machine left behind")
-        .arg(text("directory").value_parser(value_parser!(PathBuf)))
-        .args(["docker-host", "host-id", "image"].map(text))
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    Simulated,
+    Docker,
+}
+
+/// What only this program runs.
+#[derive(Debug, Subcommand)]
+enum Hidden {
+    #[command(hide = true)]
+    CleanUp(CleanUpArgs),
+}
+
+/// Wait for the end of stdin, then remove what a fleet on this machine left behind
+///
+/// [`Guard`] runs it.
+#[derive(Debug, Args)]
+struct CleanUpArgs {
+    #[arg(long)]
+    directory: Option<PathBuf>,
+    #[arg(long)]
+    docker_host: Option<String>,
+    #[arg(long)]
+    host_id: Option<String>,
+    #[arg(long)]
+    image: Option<String>,
 }
 
 /// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    if let Some(("clean-up", matches)) = matches.subcommand() {
-        return clean_up(matches);
+pub(super) fn run(args: DevArgs) -> ExitCode {
+    if let Some(Hidden::CleanUp(args)) = args.hidden {
+        return clean_up(args);
     }
-    let replicas = matches.get_one::<u16>("replicas").copied().unwrap_or(1);
-    let docker = matches.get_one::<String>("engine").is_some_and(|engine| engine == "docker");
-    common::say_ignored_variables();
-    common::block_on(async move { dev(replicas, docker).await.unwrap_or_else(|code| code) })
+    users_docker::warn_of_ignored_variables();
+    process::block_on(
+        async move { dev(args.replicas, args.engine == Engine::Docker).await.unwrap_or_else(|code| code) },
+    )
 }
 
-fn leftovers_of(matches: &ArgMatches) -> Leftovers {
-    let text = |name| matches.get_one::<String>(name).cloned();
-    let engine = text("docker-host").zip(text("host-id"));
-    Leftovers {
-        directory: matches.get_one::<PathBuf>("directory").cloned(),
-        engine: engine.map(|(docker_host, host_id)| OnEngine { docker_host, host_id, image: text("image") }),
+impl CleanUpArgs {
+    fn leftovers(self) -> Leftovers {
+        let Self { directory, docker_host, host_id, image } = self;
+        let engine = docker_host.zip(host_id);
+        Leftovers { directory, engine: engine.map(|(docker_host, host_id)| OnEngine { docker_host, host_id, image }) }
     }
 }
 
-fn clean_up(matches: &ArgMatches) -> ExitCode {
-    let leftovers = leftovers_of(matches);
-    // The files stand where the parent found them: in the environment.
-    let tls = common::docker().ok().and_then(|docker| docker.tls);
-    common::block_on(async move {
+fn clean_up(args: CleanUpArgs) -> ExitCode {
+    let leftovers = args.leftovers();
+    // The files are where the parent found them: in the environment.
+    let tls = users_docker::find().ok().and_then(|docker| docker.tls);
+    process::block_on(async move {
         match leftovers::remove_after_parent(&leftovers, tls.as_ref()).await {
             Ok(()) => exit::DONE,
             Err(text) => {
@@ -121,11 +132,12 @@ struct Docker {
 }
 
 async fn dev(replicas: u16, docker: bool) -> Result<u8, u8> {
-    let mut stops = common::Stops::listen().map_err(|error| failed("cannot listen for signals", &error))?;
+    let mut stops = process::Stops::listen().map_err(|error| failed("cannot listen for signals", &error))?;
     let mut site = Site::open("dev").map_err(|error| say_no_redis(&error))?;
     let docker = if docker { Some(bring_docker(&site).await?) } else { None };
     let url = site.redis().url();
-    let mut settings = common::pairs([("redis-url", url.as_str()), ("log-format", "json"), ("engine", "simulated")]);
+    let mut settings =
+        fleet_settings::pairs([("redis-url", url.as_str()), ("log-format", "json"), ("engine", "simulated")]);
     settings.extend(docker.iter().flat_map(|docker| docker.settings.clone()));
     let options = FleetOptions { program: site.program().to_owned(), directory: site.directory().to_owned(), settings };
     let mut fleet = Fleet::new(options.clone());
@@ -156,7 +168,7 @@ fn failed(what: &str, error: &std::io::Error) -> u8 {
 
 /// Connects to the engine, and brings an image that it can start at once if this program can be one.
 async fn bring_docker(site: &Site) -> Result<Docker, u8> {
-    let UsersDocker { host: docker_host, tls, mut settings } = common::docker().map_err(|report| {
+    let UsersDocker { host: docker_host, tls, mut settings } = users_docker::find().map_err(|report| {
         eprintln!("{report}");
         exit::CONFIG
     })?;
@@ -166,7 +178,7 @@ async fn bring_docker(site: &Site) -> Result<Docker, u8> {
     })?;
     let program = image::own_program().map_err(|error| failed("cannot read this program", &error))?;
     let image = image::is_static(&program).then(|| ENGINE_IMAGE.to_owned());
-    // A label of this run's own, so that nobody else's container is ever removed.
+    // A label of this run's own, so that no other container is ever removed.
     let host_id = format!("startjobs-dev-{}", uuid::Uuid::new_v4());
     let on_engine = OnEngine { docker_host, host_id: host_id.clone(), image: image.clone() };
     let leftovers = Leftovers { directory: None, engine: Some(on_engine) };
@@ -177,14 +189,14 @@ async fn bring_docker(site: &Site) -> Result<Docker, u8> {
             exit::UNAVAILABLE
         })?;
     }
-    settings.extend(common::pairs([("engine", "docker"), ("engine-host-id", host_id.as_str())]));
+    settings.extend(fleet_settings::pairs([("engine", "docker"), ("engine-host-id", host_id.as_str())]));
     Ok(Docker { settings, image, guard })
 }
 
 /// Prints the banner, then says who dies. Returns only when Redis has ended.
 async fn watch(site: &mut Site, fleet: &mut Fleet, options: &FleetOptions, docker: Option<&Docker>) -> u8 {
     await_up(fleet, options).await;
-    common::print(&banner(site, fleet, docker));
+    output::print(&banner(site, fleet, docker));
     let (mut dead, url) = (HashSet::new(), site.redis().url());
     loop {
         let mut living = 0;
@@ -209,7 +221,7 @@ async fn watch(site: &mut Site, fleet: &mut Fleet, options: &FleetOptions, docke
 
 /// And which commands tell the rest, ready to be pasted where nothing is set.
 fn say_death(number: usize, pid: u32, status: ExitStatus, url: &str) {
-    let program = common::program_as_typed();
+    let program = process::program_as_typed();
     eprintln!(
         "startjobs: replica {number} (pid {pid}) has ended ({status}) and is not started again; the others take over what it held\n  \
          export STARTJOBS_REDIS_URL={url}\n  \
@@ -223,7 +235,7 @@ fn say_death(number: usize, pid: u32, status: ExitStatus, url: &str) {
 /// Waits until every living replica has shown itself in Redis.
 async fn await_up(fleet: &mut Fleet, options: &FleetOptions) {
     let deadline = Instant::now() + UP_WITHIN;
-    let Ok(settings) = common::settings_of(&options.settings) else {
+    let Ok(settings) = fleet_settings::settings_of(&options.settings) else {
         return;
     };
     let Ok(lobby) = Lobby::connect_within(&settings.redis, &settings.stream, UP_WITHIN).await else {
@@ -240,7 +252,7 @@ async fn await_up(fleet: &mut Fleet, options: &FleetOptions) {
 }
 
 fn banner(site: &mut Site, fleet: &mut Fleet, docker: Option<&Docker>) -> String {
-    let (program, url, cli) = (common::program_as_typed(), site.redis().url(), site.redis().cli_words());
+    let (program, url, cli) = (process::program_as_typed(), site.redis().url(), site.redis().cli_words());
     let pids: Vec<String> = fleet.replicas().map(|replica| replica.process().id().to_string()).collect();
     let engine = match docker {
         None => "simulated: no container is started",
@@ -252,7 +264,7 @@ fn banner(site: &mut Site, fleet: &mut Fleet, docker: Option<&Docker>) -> String
         Some(None) => "IMAGE_THAT_LISTENS_ON_8080",
     };
     let logs = site.directory().join("replica-*.log");
-    let facts = common::aligned(&[
+    let facts = output::aligned(&[
         ("  redis", url.as_str()),
         ("  engine", engine),
         ("  logs", &logs.to_string_lossy()),
@@ -277,6 +289,8 @@ async fn drain(fleet: &mut Fleet) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::{Command, FromArgMatches as _};
+
     use super::*;
 
     #[test]
@@ -294,9 +308,11 @@ mod tests {
         ] {
             let words = leftovers.arguments().into_iter().skip(1);
             let words = ["dev".to_owned()].into_iter().chain(words);
-            let matches = command().try_get_matches_from(words).expect("it is understood");
-            let (_, matches) = matches.subcommand().expect("it is the hidden command");
-            assert_eq!(leftovers_of(matches), leftovers);
+            let command = DevArgs::augment_args(Command::new("dev"));
+            let matches = command.try_get_matches_from(words).expect("it is understood");
+            let args = DevArgs::from_arg_matches(&matches).expect("every flag has its field");
+            let Some(Hidden::CleanUp(args)) = args.hidden else { panic!("it is the hidden command") };
+            assert_eq!(args.leftovers(), leftovers);
         }
     }
 }

@@ -4,14 +4,16 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::Args;
 
-use super::operate::{self, Colour, Session, paint};
-use super::{common, exit};
-use crate::ops::doctor::{self, Finding, Level, Report};
-use crate::ops::printable::printable;
-use crate::settings::table::Group;
-use crate::settings::{Loaded, Settings, flags};
+use super::output::{self, Colour, paint};
+use super::session::{LimitArgs, Session};
+use super::setting_flags::All;
+use super::{exit, process};
+use crate::ops::doctor::{self, DoctorReport, Finding, Level};
+use crate::ops::printable::{json, printable};
+use crate::settings::flags::SettingFlags;
+use crate::settings::{Loaded, Settings};
 
 const EXAMPLES: &str = "Examples:
   startjobs doctor
@@ -20,38 +22,39 @@ const EXAMPLES: &str = "Examples:
 
 const NOTES: &str = "Give it the settings that the worker has. It changes nothing.
 
-Exit codes: 0 nothing fails (there may be warnings); 1 something fails; 2 usage; 78 a setting is wrong.";
+Exit codes: 0 no check fails (there may be warnings); 1 a check fails; 2 usage; 78 a setting is wrong.";
 
-/// The command and its flags.
-pub fn command() -> Command {
-    let image = Arg::new("image").long("image").value_name("IMAGE").help("Is this image on the engine?");
-    Command::new("doctor")
-        .about("Look for what is wrong with Redis, the engine and this machine")
-        .before_help(EXAMPLES)
-        .after_help(NOTES)
-        .arg(image)
-        .arg(operate::json_flag())
-        .arg(operate::timeout())
-        .args(flags::args(Group::ALL))
+/// Look for what is wrong with Redis, the engine and this machine
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+pub(super) struct DoctorArgs {
+    /// Check that this image is on the engine
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    limit: LimitArgs,
+    #[command(flatten)]
+    settings: SettingFlags<All>,
 }
 
 /// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let Loaded { settings, resolved, warnings } = match Settings::load(&common::sources(matches)) {
+pub(super) fn run(args: DoctorArgs) -> ExitCode {
+    let Loaded { settings, resolved, warnings } = match Settings::load(&args.settings.sources()) {
         Ok(loaded) => loaded,
         Err(report) => {
             eprintln!("{report}");
             return ExitCode::from(exit::CONFIG);
         }
     };
-    let image = matches.get_one::<String>("image").cloned();
-    let (json, limit) = (matches.get_flag("json"), operate::limit(matches));
-    common::block_on(async move {
+    process::block_on(async move {
         let mut findings = doctor::settings(&warnings);
         findings.extend(doctor::secrets(&resolved));
-        findings.extend(examine(&settings, image.as_deref(), limit).await);
-        let report = Report::new(findings);
-        common::print(&if json { operate::json(&report) } else { text(&report) });
+        findings.extend(examine(&settings, args.image.as_deref(), args.limit.timeout).await);
+        let report = DoctorReport::new(findings);
+        output::print(&if args.json { json(&report) } else { text(&report) });
         if report.level == Level::Fail { exit::FAILED } else { exit::DONE }
     })
 }
@@ -66,7 +69,7 @@ async fn examine(settings: &Settings, image: Option<&str>, limit: Duration) -> V
     findings
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &DoctorReport) -> String {
     let width = report.findings.iter().map(|finding| finding.about.len()).max().unwrap_or_default();
     let line = |finding: &Finding| {
         let level = match finding.level {

@@ -3,36 +3,35 @@
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
+use clap::Args;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{common, exit};
+use super::{exit, process};
 
 /// Requests served at once; more wait in the kernel.
 const REQUESTS_MAX: usize = 64;
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
-/// The command; not shown, because it is no part of running a fleet.
-pub fn command() -> Command {
-    Command::new("engine")
-        .hide(true)
-        .about("Answer HTTP on $PORT as a game engine would; exit with $ENGINE_EXIT_CODE if set")
-}
+/// Answer HTTP on $PORT as a game engine would; exit with $ENGINE_EXIT_CODE if it is set
+///
+/// Hidden: it is no part of running a fleet.
+#[derive(Debug, Args)]
+pub(super) struct EngineArgs {}
 
 /// Runs it.
-pub fn run(_matches: &ArgMatches) -> ExitCode {
+pub(super) fn run() -> ExitCode {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.trim().parse::<u16>().ok());
     if let Some(code) = number("ENGINE_EXIT_CODE") {
-        eprintln!("engine: exiting with code {code} as told");
+        eprintln!("engine: exiting with code {code}, as ENGINE_EXIT_CODE says");
         return ExitCode::from(u8::try_from(code).unwrap_or(exit::FAILED));
     }
     let game = std::env::var("GAME_ID").unwrap_or_default();
-    common::block_on(serve(number("PORT").unwrap_or(8080), game))
+    process::block_on(serve(number("PORT").unwrap_or(8080), game))
 }
 
 async fn serve(port: u16, game: String) -> u8 {
-    let (listener, mut stops) = match (TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await, common::Stops::listen())
+    let (listener, mut stops) = match (TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await, process::Stops::listen())
     {
         (Ok(listener), Ok(stops)) => (listener, stops),
         (Err(error), _) | (_, Err(error)) => {

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::Args;
 use tokio::time::Instant;
 
-use super::operate::{self, Session, switch};
-use super::{common, exit};
-use crate::ops::printable::{printable, span, time};
-use crate::ops::story::entry::{Bound, EntryStory, Stage};
+use super::session::{FleetArgs, Session};
+use super::{exit, output};
+use crate::ops::printable::{json, printable, span, time};
+use crate::ops::story::entry::{Bound, EntryStage, EntryStory};
 use crate::ops::story::game::GameStory;
 use crate::ops::story::{Record, Stored};
 use crate::stream::entry_id::EntryId;
@@ -20,57 +20,55 @@ const EXAMPLES: &str = "Examples:
   startjobs inspect game-17
   startjobs inspect 1795511333123-0 --json | jq .stage";
 
-const NOTES: &str =
-    "What looks like an entry id is one, unless --game says otherwise. Outcomes and dead letters are searched from the
-entry's own time on; where the bound of the search ends it, that is said.
+const NOTES: &str = "An argument that looks like an entry id is taken for one, unless --game is given. Outcomes and dead letters are searched
+from the entry's own time on; the text says so where the search ended at its limit.
 
 Exit codes: 0 shown; 1 nothing is known; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
 
-/// The command and its flags.
-pub fn command() -> Command {
-    let scan = Arg::new("scan")
-        .long("scan")
-        .value_name("COUNT")
-        .default_value("100000")
-        .value_parser(clap::value_parser!(u64))
-        .help("How many outcomes and dead letters to search at most");
-    Command::new("inspect")
-        .about("Tell the whole story of one job or one game")
-        .before_help(EXAMPLES)
-        .after_help(NOTES)
-        .arg(Arg::new("subject").value_name("ENTRY_ID|GAME").required(true).help("Which job, or which game"))
-        .arg(switch("game", "Take the argument for a game, whatever it looks like"))
-        .arg(scan)
-        .arg(operate::json_flag())
-        .args(operate::args())
+/// Show everything known about one job or one game
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+pub(super) struct InspectArgs {
+    /// The entry id of a job, or a game
+    #[arg(value_name = "ENTRY_ID|GAME")]
+    subject: String,
+    /// Take the argument for a game, even if it looks like an entry id
+    #[arg(long)]
+    game: bool,
+    /// Maximum number of outcomes and dead letters to search
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    scan: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let json = matches.get_flag("json");
-    let subject = matches.get_one::<String>("subject").map(|text| text.trim().to_owned()).unwrap_or_default();
+pub(super) fn run(args: InspectArgs) -> ExitCode {
+    let subject = args.subject.trim();
     // A bare number is an id to Redis, but as likely a game.
-    let id = subject.parse::<EntryId>().ok().filter(|_| subject.contains('-') && !matches.get_flag("game"));
-    let entries = matches.get_one::<u64>("scan").copied().unwrap_or_default();
+    let id = subject.parse::<EntryId>().ok().filter(|_| subject.contains('-') && !args.game);
     // The search ends in time for its answer to be shown.
-    let search = operate::limit(matches).mul_f64(0.7).max(Duration::from_millis(1));
-    Session::run(matches, async |session| {
-        let Some(id) = id else { return game(session, &subject, json).await };
-        let bound = Bound { entries, until: Instant::now() + search };
+    let search = args.fleet.limit.timeout.mul_f64(0.7).max(Duration::from_millis(1));
+    Session::run(args.fleet, async |session| {
+        let Some(id) = id else { return game(session, subject, args.json).await };
+        let bound = Bound { entries: args.scan, until: Instant::now() + search };
         match session.ask(session.view.entry_story(id, bound)).await {
             Ok(story) => {
-                common::print(&if json { operate::json(&story) } else { entry_text(&story) });
-                if story.stage == Stage::Absent { exit::FAILED } else { exit::DONE }
+                output::print(&if args.json { json(&story) } else { entry_text(&story) });
+                if story.stage == EntryStage::Absent { exit::FAILED } else { exit::DONE }
             }
             Err(error) => session.failed(&error),
         }
     })
 }
 
-async fn game(session: &Session, game: &str, json: bool) -> u8 {
+async fn game(session: &Session, game: &str, as_json: bool) -> u8 {
     match session.ask(session.view.game_story(game)).await {
         Ok(story) => {
-            common::print(&if json { operate::json(&story) } else { game_text(&story) });
+            output::print(&if as_json { json(&story) } else { game_text(&story) });
             if story.is_known() { exit::DONE } else { exit::FAILED }
         }
         Err(error) => session.failed(&error),
@@ -79,7 +77,7 @@ async fn game(session: &Session, game: &str, json: bool) -> u8 {
 
 fn entry_text(story: &EntryStory) -> String {
     let mut text = format!("{}: {}\n", story.entry_id, printable(&story.sentence));
-    let known = story.stage != Stage::Absent;
+    let known = story.stage != EntryStage::Absent;
     let rows: Vec<[String; 4]> = story
         .moments
         .iter()
@@ -96,7 +94,7 @@ fn entry_text(story: &EntryStory) -> String {
         })
         .collect();
     if !rows.is_empty() {
-        _ = write!(text, "\n{}", operate::table(["time", "after", "event", "detail"], &rows));
+        _ = write!(text, "\n{}", output::table(["time", "after", "event", "detail"], &rows));
     }
     if let Some(record) = &story.record {
         _ = write!(text, "\nrecord of the game\n{}", record_text(record));
@@ -114,7 +112,7 @@ fn game_text(story: &GameStory) -> String {
     }
     if !story.jobs.is_empty() {
         let rows: Vec<[String; 4]> = story.jobs.iter().map(job_row).collect();
-        _ = write!(text, "\n{}", operate::table(["entry", "appended", "outcome", "detail"], &rows));
+        _ = write!(text, "\n{}", output::table(["entry", "appended", "outcome", "detail"], &rows));
     }
     text
 }
@@ -146,5 +144,5 @@ fn record_text(record: &Record) -> String {
         ("  condemned", printable(&record.condemned)),
     ];
     let told: Vec<_> = lines.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-    common::aligned(&told)
+    output::aligned(&told)
 }

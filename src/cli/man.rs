@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Args, Command};
 
 use super::exit;
 
@@ -12,45 +12,44 @@ const EXAMPLES: &str = "Examples:
   startjobs man --out /usr/local/share/man/man1
   startjobs man --out man && man -l man/startjobs-status.1";
 
-/// The command.
-pub fn command() -> Command {
-    let out = Arg::new("out").long("out").value_name("DIR").required(true).value_parser(value_parser!(PathBuf));
-    Command::new("man")
-        .about("Write one manual page for each command")
-        .before_help(EXAMPLES)
-        .arg(out.help("Where to; made if it does not exist"))
+/// Write one manual page for each command
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES)]
+pub(super) struct ManArgs {
+    /// Folder to write to; created if it does not exist
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
 }
 
-/// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let Some(out) = matches.get_one::<PathBuf>("out") else { return ExitCode::from(super::common::USAGE) };
-    match write(out) {
+/// Runs it, for this command tree.
+pub(super) fn run(args: &ManArgs, tree: Command) -> ExitCode {
+    match write(&args.out, tree) {
         Ok(()) => ExitCode::from(exit::DONE),
         Err(error) => {
-            eprintln!("startjobs: cannot write to {}: {error}", out.display());
+            eprintln!("startjobs: cannot write to {}: {error}", args.out.display());
             ExitCode::from(exit::FAILED)
         }
     }
 }
 
-fn write(out: &Path) -> std::io::Result<()> {
+fn write(out: &Path, tree: Command) -> std::io::Result<()> {
     std::fs::create_dir_all(out)?;
-    clap_mangen::generate_to(whole(), out)
+    clap_mangen::generate_to(without_help_command(tree), out)
 }
 
-/// The command tree without what is not for users, and without clap's own `help`.
-fn whole() -> Command {
-    super::command().disable_help_subcommand(true)
+/// clap's own `help` has no page.
+fn without_help_command(tree: Command) -> Command {
+    tree.disable_help_subcommand(true)
 }
 
 /// How wide help texts are in the reference.
 const WIDTH: usize = 120;
 
-/// Every command with its help text: what docs/cli.md holds.
-pub fn markdown() -> String {
-    let mut root = whole().term_width(WIDTH);
+/// Every command of this tree with its help text: what docs/cli.md holds.
+pub fn markdown(tree: Command) -> String {
+    let mut root = without_help_command(tree).term_width(WIDTH);
     root.build();
-    let mut text = "# Commands\n\nMade from the commands themselves; a test keeps it current.\n".to_owned();
+    let mut text = "# Commands\n\nMade from the commands' own `--help`; a test keeps it current.\n".to_owned();
     section(&root, "startjobs", &mut text);
     text
 }

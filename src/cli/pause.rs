@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::Args;
 
-use super::operate::{self, Session};
-use super::{common, exit};
+use super::session::{FleetArgs, Session};
+use super::{exit, output};
 use crate::ops::printable::{printable, time};
 use crate::stream::pause::Pause;
 
@@ -17,42 +17,41 @@ const PAUSE_EXAMPLES: &str = "Examples:
 const RESUME_EXAMPLES: &str = "Examples:
   startjobs resume";
 
-const NOTES: &str = "While the fleet is paused no replica reads or claims anything; what runs is finished and answered. Jobs stay in the
-stream. A pause stays until it is ended, also when every replica is restarted.
+const NOTES: &str = "While the fleet is paused no replica reads or claims entries; starts under way are finished and answered. Jobs stay in
+the stream. The pause lasts until `startjobs resume`, also across restarts of every replica.
 
-Exit codes: 0 done, also where nothing had to be; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
+Exit codes: 0 done, also where nothing had to change; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
 
-/// `pause` and its flags.
-pub fn command() -> Command {
-    let reason = Arg::new("reason").long("reason").value_name("TEXT").default_value("").hide_default_value(true);
-    Command::new("pause")
-        .about("Hold the whole fleet: nothing is read or claimed until resume")
-        .before_help(PAUSE_EXAMPLES)
-        .after_help(NOTES)
-        .arg(reason.help("Why; shown by status"))
-        .args(operate::args())
+/// Hold the whole fleet: nothing is read or claimed until resume
+#[derive(Debug, Args)]
+#[command(before_help = PAUSE_EXAMPLES, after_long_help = NOTES)]
+pub(super) struct PauseArgs {
+    /// The reason, which status shows
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
-/// `resume` and its flags.
-pub fn resume_command() -> Command {
-    Command::new("resume")
-        .about("End the pause of the fleet")
-        .before_help(RESUME_EXAMPLES)
-        .after_help(NOTES)
-        .args(operate::args())
+/// End the pause of the fleet
+#[derive(Debug, Args)]
+#[command(before_help = RESUME_EXAMPLES, after_long_help = NOTES)]
+pub(super) struct ResumeArgs {
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// Runs `pause`.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let reason = matches.get_one::<String>("reason").cloned().unwrap_or_default();
-    Session::run(matches, async |session| match session.ask(session.view.group().pause(&who(), &reason)).await {
+pub(super) fn run(args: PauseArgs) -> ExitCode {
+    let PauseArgs { reason, fleet } = args;
+    Session::run(fleet, async |session| match session.ask(session.view.group().pause(&who(), &reason)).await {
         Ok(None) => {
-            common::print("paused\n");
+            output::print("paused\n");
             exit::DONE
         }
         Ok(Some(before)) => {
             eprintln!("startjobs: paused before, which stays as it is: {}", said(&before));
-            common::print("paused\n");
+            output::print("paused\n");
             exit::DONE
         }
         Err(error) => session.failed(&error),
@@ -60,14 +59,14 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 }
 
 /// Runs `resume`.
-pub fn resume(matches: &ArgMatches) -> ExitCode {
-    Session::run(matches, async |session| match session.ask(session.view.group().resume()).await {
+pub(super) fn resume(args: ResumeArgs) -> ExitCode {
+    Session::run(args.fleet, async |session| match session.ask(session.view.group().resume()).await {
         Ok(before) => {
             match before {
                 Some(pause) => eprintln!("startjobs: the pause has ended: {}", said(&pause)),
                 None => eprintln!("startjobs: the fleet was not paused"),
             }
-            common::print("running\n");
+            output::print("running\n");
             exit::DONE
         }
         Err(error) => session.failed(&error),
@@ -76,12 +75,12 @@ pub fn resume(matches: &ArgMatches) -> ExitCode {
 
 /// `user@host`, as far as the surroundings say.
 fn who() -> String {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".to_owned());
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
     format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy())
 }
 
 fn said(pause: &Pause) -> String {
-    let by = if pause.by.is_empty() { "somebody".to_owned() } else { printable(&pause.by) };
+    let by = if pause.by.is_empty() { "unknown".to_owned() } else { printable(&pause.by) };
     let since = if pause.at_ms == 0 { String::new() } else { format!(" since {}", time(pause.at_ms)) };
     let reason = if pause.reason.is_empty() { String::new() } else { format!(" ({})", printable(&pause.reason)) };
     format!("by {by}{since}{reason}")

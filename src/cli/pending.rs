@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::Args;
 
-use super::operate::{self, Session, or_dash};
-use super::{common, exit};
+use super::exit;
+use super::output::{self, or_dash};
+use super::session::{FleetArgs, Session};
 use crate::ops::pending::Held;
-use crate::ops::printable::{printable, span};
+use crate::ops::printable::{json, printable, span};
 
 const EXAMPLES: &str = "Examples:
   startjobs pending
@@ -15,37 +16,34 @@ const EXAMPLES: &str = "Examples:
   startjobs pending --json | jq -r '.pending[].game_id'";
 
 const NOTES: &str =
-    "Oldest first. Idle is how long ago the holder touched the entry; a living one does so every third of claim-idle.
+    "Oldest first. IDLE is the time since the replica last touched the entry; a living replica does so every third of
+claim-idle.
 
 Exit codes: 0 shown; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
 
 const HEADINGS: [&str; 6] = ["id", "game", "replica", "idle", "deliveries", "age"];
 
-/// The command and its flags.
-pub fn command() -> Command {
-    let limit = Arg::new("limit")
-        .long("limit")
-        .value_name("COUNT")
-        .default_value("100")
-        .value_parser(clap::value_parser!(u32).range(1..=100_000))
-        .help("How many to list");
-    Command::new("pending")
-        .about("List the entries that replicas hold")
-        .before_help(EXAMPLES)
-        .after_help(NOTES)
-        .arg(limit)
-        .arg(operate::json_flag())
-        .args(operate::args())
+/// List the entries that replicas hold
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+pub(super) struct PendingArgs {
+    /// Maximum number of entries to list
+    #[arg(long, value_name = "COUNT", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let json = matches.get_flag("json");
-    let limit = matches.get_one::<u32>("limit").map_or(100, |&limit| limit as usize);
-    Session::run(matches, async |session| match session.ask(session.view.pending(limit)).await {
+pub(super) fn run(args: PendingArgs) -> ExitCode {
+    let limit = args.limit as usize;
+    Session::run(args.fleet, async |session| match session.ask(session.view.pending(limit)).await {
         Ok(pending) => {
             let rows: Vec<_> = pending.pending.iter().map(row).collect();
-            common::print(&if json { operate::json(&pending) } else { operate::table(HEADINGS, &rows) });
+            output::print(&if args.json { json(&pending) } else { output::table(HEADINGS, &rows) });
             let more = pending.total.saturating_sub(rows.len() as u64);
             if more > 0 {
                 eprintln!("startjobs: {more} more; raise --limit to see them");

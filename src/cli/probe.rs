@@ -4,45 +4,46 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgMatches, Command};
+use clap::Args;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{common, exit, operate};
+use super::setting_flags::{self, Probe};
+use super::{exit, output, process};
 use crate::ops::printable::printable;
-use crate::settings::flags;
-use crate::settings::table::Group;
+use crate::settings::flags::SettingFlags;
 
 const EXAMPLES: &str = "Examples:
   startjobs healthcheck
   startjobs healthcheck --ready
   startjobs healthcheck --http-addr 127.0.0.1:9100 --timeout 1s";
 
-const NOTES: &str = "Asks /livez (with --ready: /readyz) at http-addr, as the worker's own settings give it; an address that means every
-interface is asked on this machine. The Dockerfile's HEALTHCHECK runs this.
+const NOTES: &str = "Asks /livez (with --ready: /readyz) at http-addr, as the worker's own settings give it; where that address means every
+interface, it asks on this machine. The Dockerfile's HEALTHCHECK runs this command.
 
-Exit codes: 0 the probe says yes; 1 it says no, or nobody answers; 2 usage; 78 a setting is wrong, or http-addr is off.";
+Exit codes: 0 the probe says yes; 1 it says no, or does not answer; 2 usage; 78 a setting is wrong, or http-addr is off.";
 
 /// An answer is a word, or one line of JSON.
 const ANSWER_MAX: u64 = 64 * 1024;
 
-/// The command and its flags.
-pub fn command() -> Command {
-    let settings = flags::args(&[Group::Observing]);
-    let needed = settings.into_iter().filter(|arg| ["config", "http-addr"].contains(&arg.get_id().as_str()));
-    Command::new("healthcheck")
-        .about("Ask a worker's probe whether it lives, as a container's health check")
-        .before_help(EXAMPLES)
-        .after_help(NOTES)
-        .arg(operate::switch("ready", "Ask whether it would take work, not only whether it lives"))
-        .arg(operate::timeout().default_value("3s").help("How long the answer may take"))
-        .args(needed)
+/// Ask a worker's probe whether it lives, as a container's health check
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+pub(super) struct HealthcheckArgs {
+    /// Ask whether the worker takes work, instead of whether it lives
+    #[arg(long)]
+    ready: bool,
+    /// Maximum time for the answer
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    settings: SettingFlags<Probe>,
 }
 
 /// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let settings = match common::settings(&common::sources(matches)) {
+pub(super) fn run(args: HealthcheckArgs) -> ExitCode {
+    let settings = match setting_flags::load(args.settings) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
@@ -50,11 +51,11 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         eprintln!("startjobs: http-addr is off, so the worker has no probe to ask");
         return ExitCode::from(exit::CONFIG);
     };
-    let path = if matches.get_flag("ready") { "/readyz" } else { "/livez" };
-    common::block_on(async move {
-        match ask(reachable(address), path, operate::limit(matches)).await {
+    let path = if args.ready { "/readyz" } else { "/livez" };
+    process::block_on(async move {
+        match ask(reachable(address), path, args.timeout).await {
             Ok((true, body)) => {
-                common::print(&format!("{}\n", printable(&body)));
+                output::print(&format!("{}\n", printable(&body)));
                 exit::DONE
             }
             Ok((false, body)) => {

@@ -2,44 +2,48 @@
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
+use clap::Args;
 
-use super::operate::{self, Session, or_dash};
-use super::{common, exit};
-use crate::ops::printable::{printable, span};
+use super::exit;
+use super::output::{self, or_dash};
+use super::session::{FleetArgs, Session};
+use crate::ops::printable::{json, printable, span};
 use crate::ops::replicas::Replica;
 
 const EXAMPLES: &str = "Examples:
   startjobs replicas
   startjobs replicas --json | jq '.replicas[] | select(.state == \"lost\")'";
 
-const NOTES: &str =
-    "States: running; draining (finishes what it has); lost (not heard of for claim-idle: others take over what it
-held); left (ended as it should); unknown (a consumer of the group that is no replica).
+const NOTES: &str = "States:
+  running
+  draining  it finishes what it holds, then ends
+  lost      not heard of for claim-idle: other replicas take over what it held
+  left      it ended as it should
+  unknown   a consumer of the group that is no replica
 
 Exit codes: 0 shown; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
 
 const HEADINGS: [&str; 10] =
     ["name", "host", "pid", "version", "up", "state", "slots", "in use", "pending", "last seen"];
 
-/// The command and its flags.
-pub fn command() -> Command {
-    Command::new("replicas")
-        .about("List the replicas and what they are up to")
-        .before_help(EXAMPLES)
-        .after_help(NOTES)
-        .arg(operate::json_flag())
-        .args(operate::args())
+/// List the replicas and their states
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+pub(super) struct ReplicasArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let json = matches.get_flag("json");
-    Session::run(matches, async |session| match session.ask(session.view.look()).await {
+pub(super) fn run(args: ReplicasArgs) -> ExitCode {
+    Session::run(args.fleet, async |session| match session.ask(session.view.look()).await {
         Ok(look) => {
             let replicas = session.view.replicas(&look);
             let rows: Vec<_> = replicas.replicas.iter().map(row).collect();
-            common::print(&if json { operate::json(&replicas) } else { operate::table(HEADINGS, &rows) });
+            output::print(&if args.json { json(&replicas) } else { output::table(HEADINGS, &rows) });
             if rows.is_empty() {
                 eprintln!("startjobs: no replica has been here");
             }

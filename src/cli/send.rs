@@ -3,23 +3,24 @@
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::Args;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{common, exit};
+use super::setting_flags::{self, Streams};
+use super::{exit, output, process};
 use crate::contract::job_result::FIELDS;
 use crate::lobby::client::{Lobby, Outcome};
 use crate::ops::printable::{self, printable};
 use crate::redis::RedisError;
-use crate::settings::table::Group;
-use crate::settings::{Settings, flags};
+use crate::settings::Settings;
+use crate::settings::flags::SettingFlags;
 
 const EXAMPLES: &str = "Examples:
   startjobs send --game g1 --image galaxy/engine:1
   startjobs send --game g1 --image galaxy/engine:1 --wait --timeout 2m
   startjobs send --game g1 --image galaxy/engine:1 --wait --json | jq .engine_endpoint";
 
-const EXIT_CODES: &str =
+const NOTES: &str =
     "Exit codes: 0 appended, or with --wait a success; 1 with --wait a failure; 2 usage; 69 Redis is unavailable;
 75 --wait timed out, the job stays in the stream; 78 a setting is wrong.";
 
@@ -30,29 +31,27 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Between two attempts to read the results while Redis does not answer.
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// The command and its flags.
-pub fn command() -> Command {
-    Command::new("send")
-        .about("Append one start job, as Lobby would")
-        .before_help(EXAMPLES)
-        .after_help(EXIT_CODES)
-        .arg(required("game", "GAME", "Which game").value_parser(not_blank))
-        .arg(required("image", "IMAGE", "Which engine image").value_parser(not_blank))
-        .arg(Arg::new("wait").long("wait").action(ArgAction::SetTrue).help("Wait for the outcome and print it"))
-        .arg(
-            Arg::new("timeout")
-                .long("timeout")
-                .value_name("DURATION")
-                .default_value("60s")
-                .value_parser(humantime::parse_duration)
-                .help("How long --wait waits"),
-        )
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object"))
-        .args(flags::args(&[Group::File, Group::Redis, Group::Streams]))
-}
-
-fn required(name: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(placeholder).required(true).help(help)
+/// Append one start job, as Lobby (the producer of jobs) does
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+pub(super) struct SendArgs {
+    /// The game to start a container for
+    #[arg(long, value_name = "GAME", value_parser = not_blank)]
+    game: String,
+    /// The image of its game engine
+    #[arg(long, value_name = "IMAGE", value_parser = not_blank)]
+    image: String,
+    /// Wait for the outcome and print it
+    #[arg(long)]
+    wait: bool,
+    /// Maximum time that --wait waits
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: SettingFlags<Streams>,
 }
 
 fn not_blank(text: &str) -> Result<String, &'static str> {
@@ -71,35 +70,29 @@ struct Request {
 }
 
 /// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let settings = match common::settings(&common::sources(matches)) {
+pub(super) fn run(args: SendArgs) -> ExitCode {
+    let settings = match setting_flags::load(args.settings) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let text = |name| matches.get_one::<String>(name).cloned().unwrap_or_default();
-    let timeout = matches.get_one::<Duration>("timeout").copied();
-    let request = Request {
-        game: text("game"),
-        image: text("image"),
-        patience: timeout.filter(|_| matches.get_flag("wait")),
-        json: matches.get_flag("json"),
-    };
+    let patience = Some(args.timeout).filter(|_| args.wait);
+    let request = Request { game: args.game, image: args.image, patience, json: args.json };
     for (name, value) in [("game", &request.game), ("image", &request.image)] {
         let limit = settings.stream.max_field_bytes;
         if value.len() > limit {
             eprintln!(
-                "error: --{name} is longer than the {limit} bytes that max-field-bytes allows: nobody would start it"
+                "error: --{name} is longer than the {limit} bytes that max-field-bytes allows: no replica would start it"
             );
-            return ExitCode::from(common::USAGE);
+            return ExitCode::from(exit::USAGE);
         }
     }
-    common::block_on(send(settings, request))
+    process::block_on(send(settings, request))
 }
 
 async fn send(settings: Settings, request: Request) -> u8 {
     let url = &settings.redis.display_url;
     let unavailable = |what: &str, error: &RedisError| {
-        eprintln!("startjobs: {what} Redis at {url}: {}", common::in_words(error));
+        eprintln!("startjobs: {what} Redis at {url}: {}", output::in_words(error));
         exit::UNAVAILABLE
     };
     let lobby = match Lobby::connect_within(&settings.redis, &settings.stream, CONNECT_WITHIN).await {
@@ -123,20 +116,20 @@ async fn send(settings: Settings, request: Request) -> u8 {
         }
     };
     let Some(patience) = request.patience else {
-        common::print(&if request.json { json(&id, None) } else { format!("{id}\n") });
+        output::print(&if request.json { json(&id, None) } else { format!("{id}\n") });
         return exit::DONE;
     };
     if !request.json {
-        common::print(&format!("{}  {id}\n", padded("entry_id")));
+        output::print(&format!("{}  {id}\n", padded("entry_id")));
     }
     let mut follower =
         Follower { lobby: &lobby, id: &id, game: &request.game, said_by_game: false, said_trouble: false };
     if let Ok(outcome) = timeout_at(Instant::now() + patience, follower.outcome_after(end)).await {
-        common::print(&if request.json { json(&id, Some(&outcome)) } else { plain(&outcome) });
+        output::print(&if request.json { json(&id, Some(&outcome)) } else { plain(&outcome) });
         return if outcome.outcome == "success" { exit::DONE } else { exit::FAILED };
     }
     if request.json {
-        common::print(&json(&id, None));
+        output::print(&json(&id, None));
     }
     say_timed_out(&settings, &id, patience);
     exit::TIMED_OUT
@@ -160,7 +153,7 @@ impl Follower<'_> {
                     if !self.said_trouble {
                         eprintln!(
                             "startjobs: the job is in the stream, but the results cannot be read: {}; still trying",
-                            common::in_words(&error)
+                            output::in_words(&error)
                         );
                         self.said_trouble = true;
                     }
@@ -202,7 +195,7 @@ fn say_timed_out(settings: &Settings, id: &str, patience: Duration) {
         "startjobs: no outcome within {}. The job stays queued and is answered as soon as a replica can.\n\
          Look again for source_ref {id}:\n  redis-cli {} XRANGE {} {id} +",
         humantime::format_duration(patience),
-        common::cli_words(&settings.redis.display_url),
+        output::cli_words(&settings.redis.display_url),
         streams.results,
     );
 }

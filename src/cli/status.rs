@@ -5,14 +5,16 @@ use std::io::{IsTerminal, Write as _, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgMatches, Command};
+use clap::Args;
 
-use super::operate::{self, Colour, Session, paint};
-use super::{common, exit};
+use super::exit;
+use super::output::{self, Colour, paint};
+use super::session::{FleetArgs, Session};
 use crate::ops::alerts::Raised;
 use crate::ops::backlog::COUNTED_MAX;
 use crate::ops::overview::Overview;
-use crate::ops::printable::{printable, span};
+use crate::ops::printable::{self, printable, span};
+use crate::ops::snapshot::Snapshot;
 use crate::ops::verdict::Health;
 use crate::redis::RedisError;
 
@@ -21,27 +23,30 @@ const EXAMPLES: &str = "Examples:
   startjobs status --watch 1s
   startjobs status --json | jq .waiting.count";
 
-const NOTES: &str = "The first line says whether anything is wrong. What waits is our own count; `>= N` is a lower bound, where an
-exact count would take too long. The lag is what Redis itself says, which may be unknown or wrong.
+const NOTES: &str = "The first line says whether anything is wrong. `waiting` is counted by this command; `>= N` is a lower bound, where an
+exact count would take too long. `lag` is Redis's own figure, which may be unknown or wrong.
 
-Exit codes: 0 shown, whatever it shows (`startjobs check` judges); 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
+Exit codes: 0 shown, whatever the state (`startjobs check` judges it); 2 usage; 69 Redis is unavailable; 78 a setting is
+wrong.";
 
-/// The command and its flags.
-pub fn command() -> Command {
-    Command::new("status")
-        .about("Show how the fleet is doing")
-        .before_help(EXAMPLES)
-        .after_help(NOTES)
-        .arg(operate::duration("watch", "Show it again and again, this often"))
-        .arg(operate::json_flag())
-        .args(operate::args())
+/// Show how the fleet is doing
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
+pub(super) struct StatusArgs {
+    /// Show it repeatedly, at this interval
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    watch: Option<Duration>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let json = matches.get_flag("json");
-    let watch = matches.get_one::<Duration>("watch").copied();
-    Session::run(matches, async |session| match watch {
+pub(super) fn run(args: StatusArgs) -> ExitCode {
+    let json = args.json;
+    Session::run(args.fleet, async |session| match args.watch {
         None => once(session, json).await,
         Some(interval) => again_and_again(session, json, interval).await,
     })
@@ -54,7 +59,7 @@ async fn look(session: &Session) -> Result<Overview, RedisError> {
 async fn once(session: &Session, json: bool) -> u8 {
     match look(session).await {
         Ok(overview) => {
-            common::print(&shown(&overview, json));
+            output::print(&shown(&overview, json));
             exit::DONE
         }
         Err(error) => session.failed(&error),
@@ -74,7 +79,7 @@ async fn again_and_again(session: &Session, json: bool, interval: Duration) -> u
                     (false, false) => "\n",
                 };
                 let text = format!("{before}{}", shown(&overview, json));
-                // Whoever reads has seen enough: `startjobs status --watch 1s | head`.
+                // The reader has seen enough: `startjobs status --watch 1s | head`.
                 if stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()).is_err() {
                     return exit::DONE;
                 }
@@ -87,31 +92,32 @@ async fn again_and_again(session: &Session, json: bool, interval: Duration) -> u
 }
 
 fn shown(overview: &Overview, json: bool) -> String {
-    if json { operate::json(overview) } else { text(overview) }
+    if json { printable::json(overview) } else { text(overview) }
 }
 
 fn text(overview: &Overview) -> String {
-    let colour = match overview.health {
+    let Overview { verdict, snapshot, .. } = overview;
+    let colour = match verdict.health {
         Health::Healthy => Colour::Green,
         Health::Paused => Colour::Yellow,
         Health::Degraded => Colour::Red,
     };
     let mut lines = vec![
-        ("waiting", waiting(overview)),
-        ("in flight", in_flight(overview)),
-        ("dead letters", overview.dead_letters.to_string()),
-        ("replicas", replicas(overview)),
-        ("lag", lag(overview)),
-        ("mirror", mirror(overview)),
-        ("engine", listed(&overview.engines)),
-        ("version", listed(&overview.versions)),
-        ("redis", printable(&overview.redis.text())),
-        ("paused", if overview.paused.is_some() { "yes" } else { "no" }.to_owned()),
+        ("waiting", waiting(snapshot)),
+        ("in flight", in_flight(snapshot)),
+        ("dead letters", snapshot.dead_letters.to_string()),
+        ("replicas", replicas(snapshot)),
+        ("lag", lag(snapshot)),
+        ("mirror", mirror(snapshot)),
+        ("engine", listed(&snapshot.engines)),
+        ("version", listed(&snapshot.versions)),
+        ("redis", printable(&snapshot.redis.text())),
+        ("paused", if snapshot.paused.is_some() { "yes" } else { "no" }.to_owned()),
     ];
     if let Some(alerts) = alerts(overview) {
         lines.push(("alerts", alerts));
     }
-    format!("{}\n\n{}", paint(&overview.sentence, colour), common::aligned(&lines))
+    format!("{}\n\n{}", paint(&verdict.sentence, colour), output::aligned(&lines))
 }
 
 /// Said only when there is something to say.
@@ -120,23 +126,23 @@ fn alerts(overview: &Overview) -> Option<String> {
     (!named.is_empty()).then(|| format!("{}: see `startjobs alerts`", named.join(", ")))
 }
 
-fn waiting(overview: &Overview) -> String {
-    let waiting = &overview.waiting;
+fn waiting(snapshot: &Snapshot) -> String {
+    let waiting = &snapshot.waiting;
     let oldest = waiting.oldest_age_ms.map_or_else(String::new, |age| format!(", the oldest for {}", span(age)));
     let bound = if waiting.waiting.exact { "" } else { " (a lower bound)" };
     format!("{}{bound}{oldest}", waiting.waiting.text())
 }
 
-fn in_flight(overview: &Overview) -> String {
-    let oldest = overview
+fn in_flight(snapshot: &Snapshot) -> String {
+    let oldest = snapshot
         .in_flight
         .oldest_age_ms
         .map_or_else(String::new, |age| format!(", the oldest appended {} ago", span(age)));
-    format!("{}{oldest}", overview.in_flight.count)
+    format!("{}{oldest}", snapshot.in_flight.count)
 }
 
-fn replicas(overview: &Overview) -> String {
-    let counts = overview.replicas;
+fn replicas(snapshot: &Snapshot) -> String {
+    let counts = snapshot.replicas;
     let mut text = format!("{} alive", counts.alive);
     for (count, what) in [(counts.draining, "draining"), (counts.lost, "lost")] {
         if count > 0 {
@@ -149,16 +155,16 @@ fn replicas(overview: &Overview) -> String {
     text
 }
 
-fn lag(overview: &Overview) -> String {
-    match (overview.lag.value, overview.lag.agrees) {
+fn lag(snapshot: &Snapshot) -> String {
+    match (snapshot.lag.value, snapshot.lag.agrees) {
         (None, _) => "unknown to Redis".to_owned(),
         (Some(lag), Some(false)) => format!("{lag} as Redis counts, which is wrong"),
         (Some(lag), _) => format!("{lag} as Redis counts"),
     }
 }
 
-fn mirror(overview: &Overview) -> String {
-    let mirror = &overview.mirror;
+fn mirror(snapshot: &Snapshot) -> String {
+    let mirror = &snapshot.mirror;
     let id = mirror.id.as_deref().map_or_else(|| "none".to_owned(), printable);
     match (mirror.exact, mirror.foreign) {
         (None, _) => id,

@@ -3,18 +3,19 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{ArgMatches, Command};
+use clap::Args;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{common, exit};
+use super::setting_flags::{self, All};
+use super::{exit, process};
 use crate::observe::log::{self, Log};
 use crate::observe::notify::NotifySocket;
 use crate::observe::outlook::Outlook;
 use crate::observe::{http, sampler, systemd};
 use crate::ops::printable::printable;
-use crate::settings::table::Group;
-use crate::settings::{Settings, flags};
+use crate::settings::Settings;
+use crate::settings::flags::SettingFlags;
 use crate::starter;
 use crate::worker::error::RunError;
 use crate::worker::replica::Exit;
@@ -23,36 +24,38 @@ use crate::worker::run::Instruments;
 const EXAMPLES: &str = "Examples:
   startjobs worker
   startjobs worker --redis-url redis://redis:6379 --redis-password-file /run/secrets/redis
-  startjobs worker --engine simulated --slots 128 --claim-idle 2s
+  startjobs worker --engine simulated --slots 128 --claim-idle 2s";
 
-Every flag is also an environment variable (--claim-idle is STARTJOBS_CLAIM_IDLE) and a key of the --config file.
-SIGTERM, SIGINT or SIGHUP: stop reading, finish, settle, give back the rest, exit 0 within --drain-timeout.
-Twice: exit at once with 143, 130 or 129.";
-
-/// The command and its flags.
-pub fn command() -> Command {
-    Command::new("worker")
-        .about("Run one replica: read start jobs, start containers, publish one outcome each")
-        .before_help(EXAMPLES)
-        .args(flags::args(Group::ALL))
+/// Run one replica: read start jobs, start containers, publish one outcome each
+///
+/// Every setting is a flag, an environment variable (--claim-idle is STARTJOBS_CLAIM_IDLE) and a key of the --config
+/// file.
+///
+/// On SIGTERM, SIGINT or SIGHUP the replica stops reading, finishes and settles its starts, gives back the rest, and
+/// exits with 0 within --drain-timeout. On a second signal it exits at once with 143, 130 or 129.
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES)]
+pub(super) struct WorkerArgs {
+    #[command(flatten)]
+    settings: SettingFlags<All>,
 }
 
 /// Runs it.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let settings = match common::settings(&common::sources(matches)) {
+pub(super) fn run(args: WorkerArgs) -> ExitCode {
+    let settings = match setting_flags::load(args.settings) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
     let instruments = Instruments::new(&settings.worker);
     // Its last lines are written when it goes, after everything else.
     match log::install(settings.log_format, &instruments.metrics) {
-        Ok(log) => common::block_on(worker(settings, instruments, &log)),
-        Err(error) => common::cannot_start(&error),
+        Ok(log) => process::block_on(worker(settings, instruments, &log)),
+        Err(error) => process::cannot_start(&error),
     }
 }
 
 async fn worker(settings: Settings, instruments: Instruments, log: &Log) -> u8 {
-    let mut stops = match common::Stops::listen() {
+    let mut stops = match process::Stops::listen() {
         Ok(stops) => stops,
         Err(error) => {
             log.say_last(format!("startjobs: cannot listen for signals: {error}"));
@@ -87,7 +90,7 @@ async fn worker(settings: Settings, instruments: Instruments, log: &Log) -> u8 {
     match finished {
         Ok(Exit::Drained) => exit::DONE,
         Ok(Exit::DeadlinePassed(_)) => exit::FAILED,
-        // The offset is anybody's text.
+        // The offset is text that another program may have written.
         Err(RunError::BadOffset(found)) => {
             log.say_last(format!("startjobs: {}", RunError::BadOffset(printable(&found))));
             exit::CONFIG

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Fields;
 
 /// Why an entry became a dead letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// It is not a start job; no outcome.
     Malformed,

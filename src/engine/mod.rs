@@ -1,7 +1,7 @@
-//! The container engine, as the start service needs it: a handful of calls that each do one thing.
+//! The container engine as the start service needs it: a few calls that each do one thing.
 //!
-//! An engine decides nothing: it neither adopts, retries nor removes on its own account. Every call may have taken
-//! effect even when it answers an error or a time-out; the caller looks again by name.
+//! An engine decides nothing: it does not adopt, retry or remove on its own. Any call may have taken effect even when it
+//! returned an error or a time-out, so the caller looks again by name.
 
 // which engine, and how
 pub mod config;
@@ -80,6 +80,13 @@ pub struct Container {
     pub endpoint: Option<String>,
 }
 
+impl Container {
+    /// The value of a label; empty where it has none.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+}
+
 /// One container in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -93,12 +100,19 @@ pub struct Listed {
     pub created_at: SystemTime,
 }
 
-/// A part of a list: an engine may have more containers than a process should hold in memory.
+impl Listed {
+    /// The value of a label; empty where it has none.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+}
+
+/// A part of the list of containers: there may be more than a process should hold in memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The containers.
+    /// The containers of this page.
     pub containers: Vec<Listed>,
-    /// Where the next page begins; nothing after the last.
+    /// Where the next page begins; none after the last.
     pub next: Option<String>,
 }
 
@@ -147,14 +161,14 @@ pub type Reply<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
 
 /// A container engine. Calls are bounded in time by the engine itself.
 pub trait Engine: Send + Sync + std::fmt::Debug {
-    /// `docker` or `simulated`; stands in every record and in the start-up log line.
+    /// `docker` or `simulated`, as it is written in every record and in the log line at the start.
     fn kind(&self) -> &'static str;
 
-    /// Does the engine answer at all? Fails with [`ErrorCode::EngineUnavailable`] where it does not.
+    /// Checks that the engine answers at all. Fails with [`ErrorCode::EngineUnavailable`] where it does not.
     fn ping(&self) -> Reply<'_, ()>;
 
     /// Makes sure the image is on the engine: looks, and pulls where it is missing. Concurrent pulls of one image are
-    /// one pull. `progress` hears of each [`PullStep`] as it is reached; of none where the image is there already.
+    /// one pull. `progress` is called with each [`PullStep`] as it is reached, and not at all where the image is there already.
     fn ensure_image<'a>(&'a self, image: &'a str, progress: &'a (dyn Fn(PullStep) + Send + Sync)) -> Reply<'a, ()>;
 
     /// The container of this name or id, if there is one.
@@ -174,14 +188,14 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// already is a success.
     fn remove<'a>(&'a self, id: &'a str) -> Reply<'a, ()>;
 
-    /// One look: is the game engine in this running container ready?
+    /// Looks once whether the game engine in this running container is ready.
     fn is_ready<'a>(&'a self, container: &'a Container, readiness: &'a Readiness) -> BoxFuture<'a, bool>;
 
     /// The last lines the container wrote, for an outcome's message; empty where there are none.
     fn log_tail<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String>;
 
-    /// A page of the containers that carry [`label::GAME_ID`], in whatever state, beginning where the page before said
-    /// (the first: an empty text). What comes or goes meanwhile is in a page, or in none, or in two.
+    /// A page of the containers that carry [`label::GAME_ID`], in any state. `from` is the [`Page::next`] of the page
+    /// before, or empty for the first. A container that comes or goes meanwhile may be in one page, in none or in two.
     fn list<'a>(&'a self, from: &'a str) -> Reply<'a, Page>;
 
     /// Held while a container is created and started, so that one process does not ask more of the engine than it can
@@ -192,8 +206,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
 /// How far a pull has come, for crash hooks and logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PullStep {
-    /// The image is missing and its pull is about to begin.
-    Begins,
+    /// The image is missing and its pull is about to start.
+    Starting,
     /// The registry has begun to answer.
-    Flows,
+    Receiving,
 }

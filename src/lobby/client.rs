@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fred::interfaces::{HashesInterface, KeysInterface, StreamsInterface};
 use serde::Serialize;
 
 use crate::ops::connect::open_within;
+use crate::redis::commands::{Entry, Order, PendingEntry};
 use crate::redis::{self, Connection, RedisError, Role};
 use crate::stream;
 use crate::stream::entry_id::EntryId;
@@ -70,6 +70,8 @@ pub struct Dead {
 const BLOCK: Duration = Duration::from_secs(1);
 /// Entries in one page of a stream.
 const PAGE: u64 = 1_000;
+/// Pending entries that are listed at most.
+const PENDING_MAX: u64 = 100_000;
 
 /// The pairs of one entry.
 pub type Pairs = Vec<(Bytes, Bytes)>;
@@ -110,39 +112,21 @@ impl Lobby {
 
     /// Appends an entry of any fields.
     pub async fn append_fields(&self, fields: &[(&str, &str)]) -> Result<EntryId, RedisError> {
-        let fields: Vec<(String, String)> =
-            fields.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let id: String = self
-            .commands
-            .client()
-            .xadd(self.streams.jobs.as_str(), false, None::<()>, "*", fields)
-            .await
-            .map_err(|error| self.commands.failed(error))?;
+        let id = self.commands.append(&self.streams.jobs, fields).await?;
         id.parse().map_err(|_| RedisError::unexpected("entry id"))
     }
 
     /// The id of the newest outcome, or the id before all: where following begins.
     pub async fn results_end(&self) -> Result<String, RedisError> {
-        let newest: Page = self
-            .commands
-            .client()
-            .xrevrange(self.streams.results.as_str(), "+", "-", Some(1))
-            .await
-            .map_err(|error| self.commands.failed(error))?;
-        Ok(newest.into_iter().next().map_or_else(|| "0-0".to_owned(), |(id, _)| id))
+        let newest = self.commands.range(&self.streams.results, ("-", "+"), 1, Order::NewestFirst).await?;
+        Ok(newest.into_iter().next().map_or_else(|| "0-0".to_owned(), |entry| entry.id))
     }
 
     /// Waits for outcomes after `id`, for at most about a second; may answer none.
     pub async fn outcomes_after(&self, id: &str) -> Result<Vec<Outcome>, RedisError> {
         let block = u64::try_from(BLOCK.as_millis()).unwrap_or(1);
-        let streams: Option<Vec<(Bytes, Page)>> = self
-            .follower
-            .client()
-            .xread(Some(PAGE), Some(block), self.streams.results.as_str(), id)
-            .await
-            .map_err(|error| self.follower.failed(error))?;
-        let entries = streams.into_iter().flatten().flat_map(|(_, entries)| entries);
-        Ok(entries.map(|(id, pairs)| outcome_of(id, &pairs)).collect())
+        let entries = self.follower.read_after(&self.streams.results, id, PAGE, block).await?;
+        Ok(entries.into_iter().map(|Entry { id, fields }| outcome_of(id, &fields)).collect())
     }
 
     /// Every outcome there is, oldest first.
@@ -165,21 +149,15 @@ impl Lobby {
 
     /// The legacy offset, as the old worker would load it.
     pub async fn mirror(&self) -> Result<Option<String>, RedisError> {
-        self.commands.client().get(self.streams.offset_key.as_str()).await.map_err(|error| self.commands.failed(error))
+        let mirror = self.commands.get(&self.streams.offset_key).await?;
+        Ok(mirror.map(|id| String::from_utf8_lossy(&id).into_owned()))
     }
 
     /// How many entries are pending in the group, and for whom.
     pub async fn pending(&self) -> Result<Vec<Pending>, RedisError> {
-        let list: Vec<(String, String, u64, u64)> = self
-            .commands
-            .client()
-            .xpending(self.streams.jobs.as_str(), self.streams.group.as_str(), ("-", "+", 100_000_u64))
-            .await
-            .map_err(|error| self.commands.failed(error))?;
-        Ok(list
-            .into_iter()
-            .map(|(id, consumer, idle_ms, deliveries)| Pending { id, consumer, idle_ms, deliveries })
-            .collect())
+        let stream::Config { jobs, group, .. } = &self.streams;
+        let list = self.commands.pending(jobs, group, ("-", "+"), PENDING_MAX).await?;
+        Ok(list.into_iter().map(Pending::from).collect())
     }
 
     /// How many outcomes and how many dead letters there are.
@@ -188,17 +166,12 @@ impl Lobby {
     }
 
     async fn length(&self, stream: &str) -> Result<u64, RedisError> {
-        self.commands.client().xlen(stream).await.map_err(|error| self.commands.failed(error))
+        self.commands.stream_length(stream).await
     }
 
     /// Who has shown itself as a replica: process ids by consumer name.
     pub async fn replicas(&self) -> Result<HashMap<String, u32>, RedisError> {
-        let presences: HashMap<String, String> = self
-            .commands
-            .client()
-            .hgetall(format!("{}:replicas", self.streams.jobs))
-            .await
-            .map_err(|error| self.commands.failed(error))?;
+        let presences = self.commands.hash(&format!("{}:replicas", self.streams.jobs)).await?;
         Ok(presences.into_iter().filter_map(|(consumer, presence)| Some((consumer, pid_of(&presence)?))).collect())
     }
 
@@ -216,17 +189,12 @@ impl Lobby {
         let mut all: Page = Vec::new();
         let mut from = "-".to_owned();
         loop {
-            let page: Page = self
-                .commands
-                .client()
-                .xrange(stream, from.as_str(), "+", Some(PAGE))
-                .await
-                .map_err(|error| self.commands.failed(error))?;
-            let Some((last, _)) = page.last() else {
+            let page = self.commands.range(stream, (&from, "+"), PAGE, Order::OldestFirst).await?;
+            let Some(last) = page.last() else {
                 return Ok(all);
             };
-            from = format!("({last}");
-            all.extend(page);
+            from = format!("({}", last.id);
+            all.extend(page.into_iter().map(|entry| (entry.id, entry.fields)));
         }
     }
 }
@@ -234,14 +202,20 @@ impl Lobby {
 /// One pending entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
-    /// Which.
+    /// The id of the entry.
     pub id: String,
-    /// Whose.
+    /// The consumer that holds it.
     pub consumer: String,
-    /// Untouched for so long.
+    /// Milliseconds since it was last delivered or renewed.
     pub idle_ms: u64,
-    /// Delivered so often.
+    /// How often it has been delivered.
     pub deliveries: u64,
+}
+
+impl From<PendingEntry> for Pending {
+    fn from(PendingEntry { id, consumer, idle_ms, deliveries }: PendingEntry) -> Self {
+        Self { id, consumer: String::from_utf8_lossy(&consumer).into_owned(), idle_ms, deliveries }
+    }
 }
 
 /// `<last seen> <state> <JSON about the replica>`

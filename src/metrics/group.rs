@@ -1,5 +1,5 @@
-//! What the fleet's streams look like, as this process last looked. Exported only while the look is recent: an old
-//! number that cannot be told from a new one is worse than none.
+//! The state of the fleet's streams when this process last looked. It is exported only while that look is recent: an old
+//! number that looks like a new one is worse than none.
 
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::{Fraction, Table};
+use super::table::{Fraction, Table};
 
-/// How long a look is served: a few samples may fail before the numbers go.
+/// How long a look is exported, so that a few samples may fail before the gauges disappear.
 pub const FRESH_FOR: Duration = Duration::from_secs(20);
 
-/// What the fleet's streams look like; the same from every replica.
+/// The state of the fleet's streams; the same from every replica.
 #[derive(Debug)]
 pub struct GroupGauges {
     registry: Registry,
     looked: Mutex<Option<Instant>>,
-    /// Entries not yet delivered to anybody.
+    /// Entries not yet delivered to any replica.
     pub backlog: Gauge,
     /// 1 while the backlog is exact, 0 while it is a lower bound.
     pub backlog_exact: Gauge,
@@ -34,7 +34,7 @@ pub struct GroupGauges {
     pub exhausted: Gauge,
     /// Replicas present.
     pub replicas: Gauge,
-    /// Replicas that ended without a goodbye.
+    /// Replicas that ended without signing off.
     pub replicas_lost: Gauge,
     /// 1 while XINFO's own lag is known.
     pub lag_known: Gauge,
@@ -63,23 +63,23 @@ impl Default for GroupGauges {
             dead_letters: table.add("dead_letter_entries", "Entries in the dead-letter stream"),
             exhausted: table.add(
                 "streams_exhausted",
-                "Streams of jobs, outcomes or dead letters that have used the largest possible id and take no entry",
+                "Streams of jobs, outcomes or dead letters that have used the largest possible id and accept no entry",
             ),
             replicas: table.add("replicas", "Replicas that are present, running or draining"),
             replicas_lost: table.add(
                 "replicas_lost",
-                "Replicas that ended without a goodbye, for as long as they are remembered (consumer-idle)",
+                "Replicas that ended without signing off, until they are forgotten (consumer-idle)",
             ),
-            lag_known: table.add("stream_lag_known", "1 while XINFO GROUPS knows its lag, 0 while it answers null"),
+            lag_known: table.add("stream_lag_known", "1 while XINFO GROUPS knows its lag, 0 while it returns null"),
             lag: table.add(
                 "stream_lag",
-                "XINFO GROUPS' own lag where known, else 0; wrong after trims and deletions, use startjobs_backlog",
+                "The lag of XINFO GROUPS if known, else 0; wrong after trims and deletions, use startjobs_backlog",
             ),
             mirror_held: table.add(
                 "mirror_held_seconds",
-                "How long this process has seen the offset mirror stand still with entries pending, 0 without any",
+                "For how long this process has seen the offset mirror unchanged with entries pending, 0 without any",
             ),
-            registry: table.0,
+            registry: table.finish(),
             looked: Mutex::new(None),
         }
     }
@@ -118,10 +118,10 @@ mod tests {
     #[test]
     fn only_a_recent_look_is_shown() {
         let group = GroupGauges::default();
-        assert_eq!(rendered(&group), "", "nobody has looked");
+        assert_eq!(rendered(&group), "", "there was no look");
         group.looked();
         assert!(rendered(&group).contains("startjobs_backlog 0\n"));
-        *group.looked.lock().expect("nobody panicked") = Instant::now().checked_sub(FRESH_FOR);
+        *group.looked.lock().expect("no panic under the lock") = Instant::now().checked_sub(FRESH_FOR);
         assert_eq!(rendered(&group), "", "the look is old");
     }
 }

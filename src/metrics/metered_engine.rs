@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::Metrics;
+use super::labels::{EngineOperation, EngineResult};
 use crate::engine::{Container, ContainerSpec, Engine, EngineError, Page, PullStep, Readiness, Reply};
 
 /// Any engine, with every call in `engine_request_duration_seconds`.
@@ -26,7 +27,7 @@ impl MeteredEngine {
 
     fn timed<'a, T: 'a>(
         &'a self,
-        operation: &'static str,
+        operation: EngineOperation,
         call: impl Future<Output = Result<T, EngineError>> + Send + 'a,
     ) -> Reply<'a, T> {
         async move {
@@ -39,12 +40,11 @@ impl MeteredEngine {
     }
 }
 
-/// A taken name or a container that is gone is an answer, not a failure of the engine.
-fn result_of<T>(reply: &Result<T, EngineError>) -> &'static str {
+fn result_of<T>(reply: &Result<T, EngineError>) -> EngineResult {
     match reply {
-        Ok(_) => "ok",
-        Err(EngineError::NameTaken | EngineError::NoSuchContainer | EngineError::ImageMissing) => "refused",
-        Err(EngineError::Failed { code, .. }) => code.as_str(),
+        Ok(_) => EngineResult::Ok,
+        Err(EngineError::NameTaken | EngineError::NoSuchContainer | EngineError::ImageMissing) => EngineResult::Refused,
+        Err(EngineError::Failed { code, .. }) => EngineResult::Failed(*code),
     }
 }
 
@@ -54,31 +54,31 @@ impl Engine for MeteredEngine {
     }
 
     fn ping(&self) -> Reply<'_, ()> {
-        self.timed("ping", self.engine.ping())
+        self.timed(EngineOperation::Ping, self.engine.ping())
     }
 
     fn ensure_image<'a>(&'a self, image: &'a str, progress: &'a (dyn Fn(PullStep) + Send + Sync)) -> Reply<'a, ()> {
-        self.timed("ensure_image", self.engine.ensure_image(image, progress))
+        self.timed(EngineOperation::EnsureImage, self.engine.ensure_image(image, progress))
     }
 
     fn find<'a>(&'a self, name_or_id: &'a str) -> Reply<'a, Option<Container>> {
-        self.timed("find", self.engine.find(name_or_id))
+        self.timed(EngineOperation::Find, self.engine.find(name_or_id))
     }
 
     fn create<'a>(&'a self, spec: &'a ContainerSpec) -> Reply<'a, String> {
-        self.timed("create", self.engine.create(spec))
+        self.timed(EngineOperation::Create, self.engine.create(spec))
     }
 
     fn start<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Container>> {
-        self.timed("start", self.engine.start(id))
+        self.timed(EngineOperation::Start, self.engine.start(id))
     }
 
     fn unpause<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
-        self.timed("unpause", self.engine.unpause(id))
+        self.timed(EngineOperation::Unpause, self.engine.unpause(id))
     }
 
     fn remove<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
-        self.timed("remove", self.engine.remove(id))
+        self.timed(EngineOperation::Remove, self.engine.remove(id))
     }
 
     fn is_ready<'a>(&'a self, container: &'a Container, readiness: &'a Readiness) -> BoxFuture<'a, bool> {
@@ -90,7 +90,7 @@ impl Engine for MeteredEngine {
     }
 
     fn list<'a>(&'a self, from: &'a str) -> Reply<'a, Page> {
-        self.timed("list", self.engine.list(from))
+        self.timed(EngineOperation::List, self.engine.list(from))
     }
 
     fn permit(&self) -> BoxFuture<'_, OwnedSemaphorePermit> {

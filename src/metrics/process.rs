@@ -50,7 +50,7 @@ impl Stat {
     #[expect(clippy::cast_precision_loss, reason = "ticks and pages of one process fit a double")]
     fn read() -> Option<Self> {
         let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-        // The name stands in brackets and may hold anything; after it the fields count from 3.
+        // The name is in brackets and may hold anything; after it the fields count from 3.
         let (_, rest) = text.rsplit_once(") ")?;
         let fields: Vec<&str> = rest.split(' ').collect();
         let number = |field: usize| fields.get(field - 3).and_then(|text| text.trim().parse::<u64>().ok());

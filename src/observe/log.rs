@@ -14,6 +14,7 @@ use super::config::LogFormat;
 use super::line_queue::LineQueue;
 use crate::metrics::Metrics;
 use crate::ops::printable::tamed;
+use crate::redis::CLIENT_LOG;
 
 /// How long the end of a process waits for lines to be written.
 const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
@@ -29,7 +30,7 @@ pub struct Log(Option<LineQueue>);
 /// Logging never waits for the reader of the log: lines that do not fit into the queue are dropped and counted in
 /// `metrics`.
 pub fn install(format: LogFormat, metrics: &Metrics) -> io::Result<Log> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,fred=off"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("info,{CLIENT_LOG}=off")));
     let is_terminal = io::stdout().is_terminal();
     let as_text = match format {
         LogFormat::Auto => is_terminal,

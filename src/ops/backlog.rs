@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::View;
 use super::look::{GroupFacts, Look, StreamFacts};
+use crate::redis::commands::Order;
 use crate::redis::{RedisError, Value};
 use crate::stream::entry_id::EntryId;
 
@@ -103,9 +104,8 @@ impl View {
     }
 
     async fn first_entry(&self) -> Result<Option<String>, RedisError> {
-        let reply = self.raw(&["XRANGE", &self.keys.jobs, "-", "+", "COUNT", "1"]).await?;
-        let entries: Vec<(String, Vec<bytes::Bytes>)> = reply.convert()?;
-        Ok(entries.into_iter().next().map(|(id, _)| id))
+        let entries = self.connection.range(&self.keys.jobs, ("-", "+"), 1, Order::OldestFirst).await?;
+        Ok(entries.into_iter().next().map(|entry| entry.id))
     }
 }
 

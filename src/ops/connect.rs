@@ -41,7 +41,7 @@ where
     let mut opening = std::pin::pin!(opening);
     let began = Instant::now();
     let mut on_slow = Some(on_slow);
-    let mut last = RedisError { kind: Kind::Unreachable, text: "no answer".to_owned() };
+    let mut last = RedisError::unreachable("no answer");
     loop {
         tokio::select! {
             opened = &mut opening => return opened,
@@ -68,9 +68,6 @@ pub async fn within<T>(
 ) -> Result<T, RedisError> {
     match tokio::time::timeout(limit, conversation).await {
         Ok(answer) => answer,
-        Err(_) => Err(RedisError {
-            kind: Kind::Unreachable,
-            text: format!("no answer within {}", humantime::format_duration(limit)),
-        }),
+        Err(_) => Err(RedisError::unreachable(format!("no answer within {}", humantime::format_duration(limit)))),
     }
 }

@@ -13,10 +13,14 @@ pub mod backlog;
 pub mod replicas;
 // what they hold
 pub mod pending;
-// the whole in one sentence and some numbers
-pub mod overview;
+// what Redis says of itself
 pub mod server;
+// the facts of one moment
+pub mod snapshot;
+// whether they are healthy
 pub mod verdict;
+// facts, verdict and alerts in one form
+pub mod overview;
 // which alerts fire
 pub mod alerts;
 // limits, and whether they hold
@@ -104,12 +108,6 @@ impl View {
     }
 
     async fn hash(&self, key: &str) -> Result<Vec<(String, String)>, RedisError> {
-        let flat: Vec<bytes::Bytes> = self.raw(&["HGETALL", key]).await?.convert()?;
-        Ok(text_pairs(&flat))
+        self.connection.hash(key).await
     }
-}
-
-fn text_pairs(flat: &[bytes::Bytes]) -> Vec<(String, String)> {
-    let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
-    flat.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
 }

@@ -34,7 +34,7 @@ pub struct Held {
 /// The oldest of them, as JSON shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pending {
-    /// Of this form.
+    /// The version of this form.
     pub schema_version: u32,
     /// The server's clock, Unix milliseconds.
     pub at_ms: u64,

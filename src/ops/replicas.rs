@@ -73,7 +73,7 @@ pub struct Replica {
 /// All of them, as JSON shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Replicas {
-    /// Of this form.
+    /// The version of this form.
     pub schema_version: u32,
     /// The server's clock, Unix milliseconds.
     pub at_ms: u64,

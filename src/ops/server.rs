@@ -29,8 +29,8 @@ pub struct Server {
 impl View {
     /// Asks; a server that does not let us look is unknown, not an error.
     pub async fn server(&self) -> Result<Server, RedisError> {
-        match self.raw(&["INFO"]).await {
-            Ok(reply) => Ok(of_info(&reply.as_string().unwrap_or_default())),
+        match self.connection.info().await {
+            Ok(info) => Ok(of_info(&info)),
             Err(error) if error.kind == Kind::Unreachable => Err(error),
             Err(_) => Ok(Server::default()),
         }

@@ -41,7 +41,7 @@ pub struct Measured {
 /// All limits.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Checked {
-    /// Of this form.
+    /// The version of this form.
     pub schema_version: u32,
     /// All are kept.
     pub ok: bool,
@@ -72,18 +72,19 @@ impl Thresholds {
                 checks.push(Measured { name, value, limit, unit, ok: value <= limit && exact, exact });
             }
         };
-        let waiting = overview.waiting.waiting;
+        let snapshot = &overview.snapshot;
+        let waiting = snapshot.waiting.waiting;
         at_most("max-waiting", waiting.count as f64, self.max_waiting.map(|limit| limit as f64), "", waiting.exact);
-        let oldest = overview.waiting.oldest_age_ms.unwrap_or_default() as f64 / 1_000.0;
+        let oldest = snapshot.waiting.oldest_age_ms.unwrap_or_default() as f64 / 1_000.0;
         at_most("max-oldest", oldest, self.max_oldest.map(|limit| limit.as_secs_f64()), "s", true);
-        at_most("max-dead", overview.dead_letters as f64, self.max_dead.map(|limit| limit as f64), "", true);
+        at_most("max-dead", snapshot.dead_letters as f64, self.max_dead.map(|limit| limit as f64), "", true);
         if let Some(limit) = self.min_replicas {
-            let running = overview.replicas.running;
+            let running = snapshot.replicas.running;
             let (value, ok) = (running as f64, running >= limit);
             checks.push(Measured { name: "min-replicas", value, limit: limit as f64, unit: "", ok, exact: true });
         }
         let ok = checks.iter().all(|check| check.ok);
-        Checked { schema_version: SCHEMA_VERSION, ok, sentence: overview.sentence.clone(), checks }
+        Checked { schema_version: SCHEMA_VERSION, ok, sentence: overview.verdict.sentence.clone(), checks }
     }
 }
 

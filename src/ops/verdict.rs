@@ -1,14 +1,14 @@
-//! The sentence that stands first: is the fleet well, and if not, what is wrong.
+//! Whether the fleet is healthy, and if not, what is wrong: facts in, one verdict out.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::overview::Overview;
 use super::printable::{printable, span, time};
+use super::snapshot::Snapshot;
 
-/// In one word.
+/// How the fleet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
@@ -23,18 +23,28 @@ pub enum Health {
 /// An entry that waits longer than this although replicas read is worth a word.
 const WAITS_LONG: Duration = Duration::from_secs(30);
 
-/// Fills in what is wrong, and the sentence.
-pub(super) fn judge(overview: &mut Overview, wrong_types: &[String], max_run: Duration) {
-    let mut problems: Vec<String> = wrong_types.to_vec();
-    problems.extend(overview.exhausted.iter().map(|stream| {
+/// What is to be said of a fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Healthy, paused or degraded.
+    pub health: Health,
+    /// The same for people, with every problem.
+    pub sentence: String,
+    /// Everything that is wrong, one sentence each.
+    pub problems: Vec<String>,
+}
+
+/// What is wrong with the fleet. Pure.
+pub(super) fn judge(snapshot: &Snapshot) -> Verdict {
+    let mut problems: Vec<String> = snapshot.wrong_types.clone();
+    problems.extend(snapshot.exhausted.iter().map(|stream| {
         format!("the stream {stream} has used the largest possible id: Redis refuses every further entry")
     }));
-    problems.extend(unread(overview));
-    problems.extend(slow(overview, max_run));
-    problems.extend(stranded(overview));
-    problems.extend(mirror(overview));
-    let pause = pause(overview);
-    (overview.health, overview.sentence) = match (problems.is_empty(), pause) {
+    problems.extend(unread(snapshot));
+    problems.extend(slow(snapshot));
+    problems.extend(stranded(snapshot));
+    problems.extend(mirror(snapshot));
+    let (health, sentence) = match (problems.is_empty(), pause(snapshot)) {
         (true, None) => (Health::Healthy, "healthy".to_owned()),
         (true, Some(pause)) => (Health::Paused, pause),
         (false, pause) => {
@@ -42,13 +52,13 @@ pub(super) fn judge(overview: &mut Overview, wrong_types: &[String], max_run: Du
             (Health::Degraded, format!("degraded: {}", all.join("; ")))
         }
     };
-    overview.problems = problems;
+    Verdict { health, sentence, problems }
 }
 
 /// Said only when it is wrong: entries wait, nobody holds the fleet, and nobody is there.
-fn unread(overview: &Overview) -> Option<String> {
-    let (waiting, in_flight) = (overview.waiting.waiting, overview.in_flight.count);
-    if overview.paused.is_some() || overview.replicas.running > 0 || waiting.count + in_flight == 0 {
+fn unread(snapshot: &Snapshot) -> Option<String> {
+    let (waiting, in_flight) = (snapshot.waiting.waiting, snapshot.in_flight.count);
+    if snapshot.paused.is_some() || snapshot.replicas.running > 0 || waiting.count + in_flight == 0 {
         return None;
     }
     let what = match (waiting.count, in_flight) {
@@ -56,28 +66,28 @@ fn unread(overview: &Overview) -> Option<String> {
         (_, 0) => format!("{} waiting", waiting.text()),
         (_, in_flight) => format!("{} waiting, {in_flight} in flight", waiting.text()),
     };
-    Some(match overview.replicas.draining {
-        0 if !overview.has_group => format!("no replica reads and there is no consumer group: {what}"),
+    Some(match snapshot.replicas.draining {
+        0 if !snapshot.has_group => format!("no replica reads and there is no consumer group: {what}"),
         0 => format!("no replica reads: {what}"),
         draining => format!("every replica drains ({draining}): {what}"),
     })
 }
 
-fn slow(overview: &Overview, max_run: Duration) -> Vec<String> {
+fn slow(snapshot: &Snapshot) -> Vec<String> {
     let longer = |age: Option<u64>, limit: Duration| age.filter(|&age| u128::from(age) > limit.as_millis());
-    let reads = overview.paused.is_none() && overview.replicas.running > 0;
-    let waits = longer(overview.waiting.oldest_age_ms, WAITS_LONG)
+    let reads = snapshot.paused.is_none() && snapshot.replicas.running > 0;
+    let waits = longer(snapshot.waiting.oldest_age_ms, WAITS_LONG)
         .filter(|_| reads)
-        .map(|age| format!("{} waiting, the oldest for {}", overview.waiting.waiting.text(), span(age)));
-    let runs = longer(overview.in_flight.oldest_age_ms, max_run).map(|age| {
-        let id = overview.in_flight.oldest_id.as_deref().unwrap_or_default();
+        .map(|age| format!("{} waiting, the oldest for {}", snapshot.waiting.waiting.text(), span(age)));
+    let runs = longer(snapshot.in_flight.oldest_age_ms, snapshot.max_run).map(|age| {
+        let id = snapshot.in_flight.oldest_id.as_deref().unwrap_or_default();
         format!("entry {id} has no answer after {}", span(age))
     });
     waits.into_iter().chain(runs).collect()
 }
 
-fn stranded(overview: &Overview) -> Option<String> {
-    let (lost, stranded) = (overview.replicas.lost, overview.replicas.stranded);
+fn stranded(snapshot: &Snapshot) -> Option<String> {
+    let (lost, stranded) = (snapshot.replicas.lost, snapshot.replicas.stranded);
     (stranded > 0).then(|| match lost {
         0 => format!("{stranded} in flight with a consumer that is no replica"),
         1 => format!("1 replica lost, {stranded} in flight with it"),
@@ -85,8 +95,8 @@ fn stranded(overview: &Overview) -> Option<String> {
     })
 }
 
-fn mirror(overview: &Overview) -> Option<String> {
-    let mirror = &overview.mirror;
+fn mirror(snapshot: &Snapshot) -> Option<String> {
+    let mirror = &snapshot.mirror;
     if mirror.exact != Some(false) && !mirror.foreign {
         return None;
     }
@@ -100,8 +110,8 @@ fn mirror(overview: &Overview) -> Option<String> {
     })
 }
 
-fn pause(overview: &Overview) -> Option<String> {
-    let pause = overview.paused.as_ref()?;
+fn pause(snapshot: &Snapshot) -> Option<String> {
+    let pause = snapshot.paused.as_ref()?;
     let mut text = "paused".to_owned();
     if pause.at_ms > 0 {
         _ = write!(text, " since {}", time(pause.at_ms));
@@ -112,5 +122,5 @@ fn pause(overview: &Overview) -> Option<String> {
     if !pause.reason.is_empty() {
         _ = write!(text, " ({})", printable(&pause.reason));
     }
-    Some(format!("{text}: {} waiting", overview.waiting.waiting.text()))
+    Some(format!("{text}: {} waiting", snapshot.waiting.waiting.text()))
 }

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::packed::{Strings, arrays_of};
-use super::{Connection, Kind, RedisError, Script, Source, Value};
+use super::{Connection, RedisError, Script, Source, Value};
 
 const HEAD: &str = include_str!("scripts/coalesced_head.lua");
 const TAIL: &str = include_str!("scripts/coalesced_tail.lua");
 /// Words of one call, its verb among them.
 const WORDS_MAX: usize = 6;
-/// Calls in one run. Beyond this nothing is gained, and Redis serves nobody else meanwhile.
+/// Calls in one run. Beyond this nothing is gained, and Redis serves no other client meanwhile.
 const BATCH_MAX: usize = 64;
 /// What an ordinary call packs to, roughly.
 const BYTES_EXPECTED: usize = 256;
@@ -89,9 +89,7 @@ impl Coalescer {
                 drop(tokio::spawn(Arc::clone(&self.0).take()));
             }
         }
-        answer.await.unwrap_or_else(|_| {
-            Err(RedisError { kind: Kind::Unreachable, text: "the call was dropped: the process ends".to_owned() })
-        })
+        answer.await.unwrap_or_else(|_| Err(RedisError::unreachable("the call was dropped: the process ends")))
     }
 }
 
@@ -135,7 +133,7 @@ impl Shared {
         calls: Strings,
     ) -> Result<Vec<Vec<String>>, RedisError> {
         let count = keys.len();
-        let mut args = vec![Value::Bytes(calls.into_array()?)];
+        let mut args = vec![Value::from(calls.into_array()?)];
         if !further.is_empty() {
             args.push(count.to_string().into());
             keys.extend(further);
@@ -148,7 +146,7 @@ impl Shared {
 
 fn reply_of(words: Vec<String>) -> Result<Vec<String>, RedisError> {
     match words.as_slice() {
-        [word, text] if word == "error" => Err(RedisError::of_text(text)),
+        [word, text] if word == "error" => Err(RedisError::of_server(text)),
         _ => Ok(words),
     }
 }

@@ -3,15 +3,18 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use fred::prelude::*;
+use fred::error::{Error, ErrorKind};
+use fred::interfaces::ClientLike;
+use fred::prelude::Client;
 use fred::types::CustomCommand;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use super::config::{Config, read_password};
-use super::live::{Live, build};
+use super::error::is_of_dead_client;
+use super::live::{Live, Owner, build};
 use super::refusal::Refusals;
-use super::{Kind, RedisError};
+use super::{Kind, RedisError, Value};
 use crate::secret::Secret;
 
 /// What a connection is for; its time limits follow from it.
@@ -80,7 +83,7 @@ impl Connection {
         name: &str,
         mut on_error: impl FnMut(&RedisError),
     ) -> Result<Self, RedisError> {
-        let client = build(settings, role, settings.password.as_ref())?;
+        let client = build(settings, role.timeout(), settings.password.as_ref())?;
         let (errors, mut failed) = broadcast::channel(ERRORS_KEPT);
         let (established, mut connected) = watch::channel(0);
         let connection = Self(Arc::new_cyclic(|this: &Weak<Shared>| Shared {
@@ -112,13 +115,13 @@ impl Connection {
     pub async fn fresh(&self, limit: Duration) -> Result<Self, RedisError> {
         let Shared { settings, role, name, .. } = &*self.0;
         let opened = Self::open(settings, *role, name, |_| {});
-        tokio::time::timeout(limit, opened).await.unwrap_or_else(|_| {
-            Err(RedisError { kind: Kind::Unreachable, text: "no connection within the time limit".to_owned() })
-        })
+        tokio::time::timeout(limit, opened)
+            .await
+            .unwrap_or_else(|_| Err(RedisError::unreachable("no connection within the time limit")))
     }
 
-    /// The client as of now, for this module's own files and typed commands beside it.
-    pub(crate) fn client(&self) -> Client {
+    /// The client as of now.
+    pub(super) fn client(&self) -> Client {
         self.0.lock_live().client().clone()
     }
 
@@ -128,11 +131,10 @@ impl Connection {
     }
 
     /// Turns a client error into ours, and replaces the client where the error means that it will not answer again.
-    pub(crate) fn failed(&self, error: Error) -> RedisError {
-        let is_lost = *error.kind() == ErrorKind::Timeout;
-        let mut error = RedisError::from(error);
+    pub(super) fn failed(&self, failure: &Error) -> RedisError {
+        let mut error = RedisError::from(failure);
         if error.kind == Kind::Unreachable {
-            self.0.look_at_client(is_lost, error.is_of_dead_client());
+            self.0.look_at_client(*failure.kind() == ErrorKind::Timeout, is_of_dead_client(failure));
             if let Some(refusal) = self.0.lock_refusals().words() {
                 error.text = format!("no connection to {}: {refusal}", self.0.settings.display_url);
             }
@@ -146,21 +148,22 @@ impl Connection {
         self.0.replace(|_| true);
     }
 
-    /// The server has answered.
-    pub(crate) fn answered(&self) {
-        *self.0.answered_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    /// What came of a call: the server has answered, or the client is looked at.
+    pub(super) fn heard<T>(&self, reply: Result<T, Error>) -> Result<T, RedisError> {
+        if reply.is_ok() {
+            *self.0.answered_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+        reply.map_err(|error| self.failed(&error))
     }
 
-    /// Runs one command given as words, the command's name first. For what no typed call exists for.
+    /// Runs one command given as words, the command's name first. Where a typed call exists, that is the one to use.
     pub async fn raw(&self, words: &[&str]) -> Result<Value, RedisError> {
         let Some((name, arguments)) = words.split_first() else {
             return Err(RedisError::unexpected("an empty command"));
         };
         let command = CustomCommand::new((*name).to_owned(), None::<u16>, false);
-        let arguments: Vec<Value> = arguments.iter().map(|&word| word.into()).collect();
-        let reply = self.client().custom(command, arguments).await.map_err(|error| self.failed(error))?;
-        self.answered();
-        Ok(reply)
+        let arguments: Vec<fred::types::Value> = arguments.iter().map(|&word| word.into()).collect();
+        self.heard(self.client().custom(command, arguments).await).map(Value)
     }
 }
 
@@ -187,7 +190,7 @@ impl Shared {
             if !is_to_go(&live) {
                 return;
             }
-            match build(&self.settings, self.role, password.as_ref()) {
+            match build(&self.settings, self.role.timeout(), password.as_ref()) {
                 Ok(client) => std::mem::replace(&mut *live, Live::start(client, Weak::clone(&self.this))),
                 Err(error) => {
                     // The same settings made the first one.
@@ -197,30 +200,6 @@ impl Shared {
             }
         };
         drop(old);
-    }
-
-    /// A try to connect failed.
-    pub(super) async fn try_failed(&self, error: Error) {
-        let mut error = RedisError::from(error).explained(self.settings.tls.as_ref());
-        let mut has_new_password = false;
-        if error.kind == Kind::Denied {
-            match self.read_password_again().await {
-                Ok(is_new) => has_new_password = is_new,
-                Err(why) => error.text = format!("{}; {why}", error.text),
-            }
-        }
-        let is_news = self.lock_refusals().note(&error, Instant::now());
-        // Whoever opens the connection says so itself, and of two connections one is enough.
-        if is_news && self.role == Role::Commands && *self.established.borrow() > 0 {
-            let redis = &self.settings.display_url;
-            tracing::warn!(redis, err = error.text, "redis handshake failed");
-        }
-        // Without a listener there is nobody to tell.
-        drop(self.errors.send(error));
-        if has_new_password {
-            // Ends the task that this runs in, if it is not the client's last try: nothing may follow.
-            self.replace(|_| true);
-        }
     }
 
     /// Whether the file holds another password than the one that was refused.
@@ -238,16 +217,6 @@ impl Shared {
         Ok(is_new)
     }
 
-    /// The client has a connection.
-    pub(super) fn established(&self, client: &Client) {
-        self.lock_refusals().is_over();
-        self.established.send_modify(|times| *times += 1);
-        // A name in CLIENT LIST is a courtesy to operators; a server that refuses it changes nothing. The name is the
-        // connection's, so each has to be told.
-        let (client, name) = (client.clone(), self.name.clone());
-        drop(tokio::spawn(async move { client.client_setname::<String>(name).await }));
-    }
-
     fn lock_live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -258,6 +227,41 @@ impl Shared {
 
     fn lock_password(&self) -> MutexGuard<'_, Option<Secret>> {
         self.password.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Owner for Shared {
+    async fn try_failed(&self, error: Error) {
+        let mut error = RedisError::of_handshake(&error, self.settings.tls.as_ref());
+        let mut has_new_password = false;
+        if error.kind == Kind::Denied {
+            match self.read_password_again().await {
+                Ok(is_new) => has_new_password = is_new,
+                Err(why) => error.text = format!("{}; {why}", error.text),
+            }
+        }
+        let is_news = self.lock_refusals().note(&error, Instant::now());
+        // The caller that opens the connection reports it itself, and of two connections one is enough.
+        if is_news && self.role == Role::Commands && *self.established.borrow() > 0 {
+            let redis = &self.settings.display_url;
+            tracing::warn!(redis, err = error.text, "redis handshake failed");
+        }
+        // Without a listener the error is dropped: the connection is open, and calls say why they fail.
+        drop(self.errors.send(error));
+        if has_new_password {
+            // Ends the task that this runs in, if it is not the client's last try: nothing may follow.
+            self.replace(|_| true);
+        }
+    }
+
+    fn established(&self, client: &Client) {
+        self.lock_refusals().is_over();
+        self.established.send_modify(|times| *times += 1);
+        // A name in CLIENT LIST is a courtesy to operators; a server that refuses it changes nothing. The name is the
+        // connection's, so each has to be told.
+        let (client, name) = (client.clone(), self.name.clone());
+        let command = CustomCommand::new_static("CLIENT", None::<u16>, false);
+        drop(tokio::spawn(async move { client.custom::<String, _>(command, vec!["SETNAME", &name]).await }));
     }
 }
 

@@ -13,9 +13,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::RedisError;
 use super::config::{Address, Config, without_brackets};
-use super::connection::Shared;
-use super::{RedisError, Role};
 use crate::secret::Secret;
 
 /// How long connecting and its handshake may take.
@@ -39,13 +38,22 @@ pub(super) struct Live {
     born: Instant,
 }
 
+/// The connection that a client belongs to: it is told what becomes of each try to connect.
+pub(super) trait Owner: Send + Sync + 'static {
+    /// A try failed; the client goes on trying, unless its owner replaces it.
+    fn try_failed(&self, error: Error) -> impl Future<Output = ()> + Send;
+
+    /// The client has a connection.
+    fn established(&self, client: &Client);
+}
+
 impl Live {
     /// Begins to connect.
-    pub(super) fn start(client: Client, shared: Weak<Shared>) -> Self {
+    pub(super) fn start(client: Client, owner: Weak<impl Owner>) -> Self {
         // Before the first try: a failed handshake (wrong password, say) appears nowhere else.
         let (errors, connects) = (client.error_rx(), client.reconnect_rx());
         let task = client.connect();
-        let watcher = tokio::spawn(watch(errors, connects, client.clone(), shared));
+        let watcher = tokio::spawn(watch(errors, connects, client.clone(), owner));
         Self { client, task, watcher, born: Instant::now() }
     }
 
@@ -78,28 +86,28 @@ impl Drop for Live {
     }
 }
 
-/// Tells the connection what becomes of this client's tries to connect.
+/// Tells the owner what becomes of this client's tries to connect.
 async fn watch(
     mut errors: Receiver<(Error, Option<Server>)>,
     mut connects: Receiver<Server>,
     client: Client,
-    shared: Weak<Shared>,
+    owner: Weak<impl Owner>,
 ) {
     loop {
         tokio::select! {
             error = errors.recv() => match error {
                 // Without a server: a try failed. With one: a connection was lost, and a try follows.
                 Ok((error, None)) => {
-                    let Some(shared) = shared.upgrade() else { return };
-                    shared.try_failed(error).await;
+                    let Some(owner) = owner.upgrade() else { return };
+                    owner.try_failed(error).await;
                 }
                 Ok((_, Some(_))) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
             },
             connected = connects.recv() => match connected {
                 Ok(_) | Err(RecvError::Lagged(_)) => {
-                    let Some(shared) = shared.upgrade() else { return };
-                    shared.established(&client);
+                    let Some(owner) = owner.upgrade() else { return };
+                    owner.established(&client);
                 }
                 Err(RecvError::Closed) => return,
             },
@@ -107,8 +115,9 @@ async fn watch(
     }
 }
 
-/// A client that logs in with this password, which may be newer than the one in `settings`.
-pub(super) fn build(settings: &Config, role: Role, password: Option<&Secret>) -> Result<Client, RedisError> {
+/// A client that logs in with this password, which may be newer than the one in `settings`, and whose calls may take this
+/// long.
+pub(super) fn build(settings: &Config, timeout: Duration, password: Option<&Secret>) -> Result<Client, RedisError> {
     let mut config = client_config(settings, password);
     if let Some(tls) = &settings.tls {
         config.tls = Some(TlsConnector::from((*tls.config()).clone()).into());
@@ -141,12 +150,12 @@ pub(super) fn build(settings: &Config, role: Role, password: Option<&Secret>) ->
             ..TcpConfig::default()
         };
     });
-    builder.with_performance_config(|performance| performance.default_command_timeout = role.timeout());
+    builder.with_performance_config(|performance| performance.default_command_timeout = timeout);
     // 0 attempts: for ever.
     let mut policy = ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, RECONNECT_FACTOR);
     policy.set_jitter(RECONNECT_JITTER_MS);
     builder.set_policy(policy);
-    Ok(builder.build()?)
+    builder.build().map_err(|error| RedisError::from(&error))
 }
 
 /// The client's own configuration. It never sees a URL: it would read the system's authorities anew for each that says

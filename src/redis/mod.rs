@@ -1,7 +1,7 @@
 //! The only place that knows the Redis client: connections, scripts, and what its errors mean for us.
 //!
 //! The client's defaults are unsafe for this work (it re-sends writes whose reply was lost, keeps dead connections,
-//! leaves Nagle on); `live` sets every one of them, and nothing outside this module touches the client.
+//! leaves Nagle on); `live` sets every one of them, and no file outside this module names the client or a type of it.
 
 // where it is, and how to log in
 pub mod config;
@@ -15,6 +15,10 @@ mod refusal;
 pub mod error;
 // what about a server endangers the data
 pub mod server;
+// arguments and replies
+pub mod value;
+// commands, each with its types
+pub mod commands;
 // Lua, loaded once and called by hash
 pub mod script;
 // many calls of one script as one
@@ -22,9 +26,12 @@ pub mod coalesce;
 // many strings as one argument
 pub mod packed;
 
+/// The name under which the client logs. What it has to say is said by us, in plain words.
+pub const CLIENT_LOG: &str = "fred";
+
 pub use coalesce::Coalescer;
 pub use config::{Address, Config};
 pub use connection::{Connection, Role};
 pub use error::{Kind, RedisError};
-pub use fred::types::{Key, Value};
 pub use script::{Script, Source};
+pub use value::{FromValue, Key, Value};

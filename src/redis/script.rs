@@ -1,12 +1,13 @@
 //! Lua scripts, called by hash and loaded again where the server has forgotten them.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
+use fred::bytes_utils::Str;
 use fred::interfaces::LuaInterface;
-use fred::types::scripts::Script as FredScript;
-use fred::types::{MultipleKeys, MultipleValues, Value};
+use fred::types::{MultipleKeys, MultipleValues};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
-use super::{Connection, RedisError};
+use super::{Connection, Key, RedisError, Value};
 
 /// How often one call loads its script again: a flush may fall between the loading and the call.
 const LOADS_MAX: u32 = 3;
@@ -55,7 +56,7 @@ impl Source {
 
     /// The script of this text.
     pub fn script(&self) -> Script {
-        Script(FredScript::from_lua(self.0.as_str()))
+        Script { hash: hash_of(&self.0).into(), source: self.0.clone() }
     }
 }
 
@@ -76,38 +77,57 @@ fn quoted(text: &str) -> String {
 
 /// A script, with its hash computed once.
 #[derive(Debug, Clone)]
-pub struct Script(FredScript);
+pub struct Script {
+    source: String,
+    /// The name that Redis gives it: the SHA-1 of its text in hexadecimal.
+    hash: Str,
+}
 
 impl Script {
     /// Runs the script. An error may leave it executed; every script of ours is safe to run again.
-    pub async fn run<K, A>(&self, connection: &Connection, keys: K, args: A) -> Result<Value, RedisError>
-    where
-        K: Into<MultipleKeys> + Send,
-        A: TryInto<MultipleValues> + Send,
-        A::Error: Into<fred::error::Error> + Send,
-    {
+    pub async fn run<K: Into<Key>>(
+        &self,
+        connection: &Connection,
+        keys: impl IntoIterator<Item = K>,
+        args: impl IntoIterator<Item = Value>,
+    ) -> Result<Value, RedisError> {
         let client = connection.client();
-        let keys: MultipleKeys = keys.into();
-        let args: MultipleValues = args.try_into().map_err(|error| RedisError::from(error.into()))?;
-        let call = || client.evalsha::<Value, _, _, _>(self.0.sha1().clone(), keys.clone(), args.clone());
+        let keys: MultipleKeys = keys.into_iter().map(|key| key.into().0).collect();
+        let args: MultipleValues = args
+            .into_iter()
+            .map(|arg| arg.0)
+            .collect::<Vec<_>>()
+            .try_into()
+            .map_err(|error| RedisError::from(&error))?;
+        let call = || client.evalsha(self.hash.clone(), keys.clone(), args.clone());
         let mut reply = call().await;
         for _ in 0..LOADS_MAX {
             if !reply.as_ref().is_err_and(|error| error.details().starts_with("NOSCRIPT")) {
                 break;
             }
-            self.0.load(&client).await.map_err(|error| connection.failed(error))?;
+            connection.heard(client.script_load::<(), _>(self.source.as_str()).await)?;
             reply = call().await;
         }
-        if reply.is_ok() {
-            connection.answered();
-        }
-        reply.map_err(|error| connection.failed(error))
+        connection.heard(reply).map(Value)
     }
+}
+
+fn hash_of(source: &str) -> String {
+    let mut hash = String::new();
+    for byte in digest(&SHA1_FOR_LEGACY_USE_ONLY, source.as_bytes()).as_ref() {
+        _ = write!(hash, "{byte:02x}");
+    }
+    hash
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_script_is_called_by_the_name_that_redis_gives_it() {
+        assert_eq!(hash_of("return 1"), "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+    }
 
     #[test]
     fn the_header_is_written_before_the_lua_files() {

@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use fred::interfaces::ClientLike;
-use fred::types::InfoKind;
-
-use super::{Connection, RedisError};
+use super::{Connection, Kind, RedisError};
 
 /// What about the server endangers data or promises.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,19 +40,14 @@ const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
 
 /// Looks at the server. An error means that it could not be reached.
 pub async fn dangers(connection: &Connection) -> Result<Vec<Danger>, RedisError> {
-    let info: String = match connection.client().info(None::<InfoKind>).await {
+    let info = match connection.info().await {
         Ok(info) => info,
-        Err(error) => {
-            let error = connection.failed(error);
-            if error.kind == super::Kind::Unreachable {
-                return Err(error);
-            }
-            return Ok(vec![Danger::Unknown(error.text)]);
-        }
+        Err(error) if error.kind == Kind::Unreachable => return Err(error),
+        Err(error) => return Ok(vec![Danger::Unknown(error.text)]),
     };
     let mut dangers = dangers_of(&info);
     let asked = SystemTime::now();
-    if let Ok(server) = server_time(connection).await {
+    if let Ok(server) = connection.time_us().await.map(|us| SystemTime::UNIX_EPOCH + Duration::from_micros(us)) {
         let here = asked + asked.elapsed().unwrap_or_default() / 2;
         let skew = here.duration_since(server).unwrap_or_else(|error| error.duration());
         if skew > CLOCK_SKEW_MAX {
@@ -63,11 +55,6 @@ pub async fn dangers(connection: &Connection) -> Result<Vec<Danger>, RedisError>
         }
     }
     Ok(dangers)
-}
-
-async fn server_time(connection: &Connection) -> Result<SystemTime, RedisError> {
-    let (seconds, micros): (u64, u64) = connection.raw(&["TIME"]).await?.convert()?;
-    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros))
 }
 
 /// What INFO's text says.

@@ -1,19 +1,22 @@
-//! One attempt on the engine, under a fence: from "the intent is written" to "the game engine answers".
+//! One attempt on the engine, under a fence: from "the intent is recorded" to "the game engine answers".
 //!
-//! The name is deterministic, so every step looks first and does only what is missing; an attempt that died at any
-//! point is simply continued by the next.
+//! The container's name is deterministic, so every step looks first and does only what is missing. An attempt that died
+//! at any point is continued by the next.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::engine_failure::{answer_or_try_again, try_again};
 use super::game_id::GameId;
 use super::image_ref::ImageRef;
-use super::record::{Fenced, Records};
+use super::record::{AttemptResult, FenceToken, Records};
+use super::step::{Broken, Step, has_image, is_ours, next_step};
 use super::{StartError, StartInput};
-use crate::contract::error_code::{Class, ErrorCode};
+use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::{Answer, SuccessKind};
 use crate::engine::{Container, ContainerSpec, ContainerState, Engine, EngineError, PullStep, Readiness, label};
 use crate::faults::{Faults, Point};
@@ -29,20 +32,18 @@ pub struct Launch {
     pub ready_timeout: Duration,
 }
 
-/// Between looks at a container that is coming up, or at a name that is taken by one that is not visible yet.
+/// Between two looks at a container that is coming up, or at a taken name whose container is not visible yet.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
-/// How long a taken name may stay without a container.
+/// How long a name may be taken without a visible container.
 const NAME_STUCK_AFTER: Duration = Duration::from_secs(5);
-/// How often a container of this game may be thrown away and made anew in one attempt.
-const RECREATIONS_MAX: u32 = 1;
-/// A container that this attempt did not start itself makes the success a replay.
-const FOUND: SuccessKind = SuccessKind::Replayed;
-/// Looks at the engine in one attempt; a bound for states that no engine should show.
+/// How many containers of this game one attempt may remove in order to create another.
+const REPLACEMENTS_MAX: u32 = 1;
+/// Looks at the engine in one attempt: a bound for states that no engine should show.
 const STEPS_MAX: u32 = 1_000;
 
 /// One attempt.
 #[derive(Debug)]
-pub struct Attempt<'a> {
+pub(super) struct Attempt<'a> {
     pub(super) records: &'a Records,
     pub(super) engine: &'a Arc<dyn Engine>,
     pub(super) faults: &'a Faults,
@@ -50,49 +51,70 @@ pub struct Attempt<'a> {
     pub(super) input: &'a StartInput,
     pub(super) game: &'a GameId,
     pub(super) image: &'a ImageRef,
-    pub(super) fenced: &'a Fenced,
+    pub(super) token: &'a FenceToken,
 }
 
-/// How an attempt came out, short of an error.
-#[derive(Debug)]
-pub struct Outcome {
-    /// What is to be committed.
-    pub answer: Answer,
-    /// A condemned container that is still there.
-    pub still_condemned: Option<String>,
+/// What an attempt knows of the game's container without asking the engine.
+enum Known {
+    /// Nothing.
+    Nothing,
+    /// The record has seen no attempt, so there should be no container. Where there is one all the same (Redis lost the
+    /// record), the engine refuses the name.
+    AssumedAbsent,
+    /// The engine showed it with its start.
+    Shown(Container),
 }
 
-impl From<Answer> for Outcome {
-    fn from(answer: Answer) -> Self {
-        Self { answer, still_condemned: None }
+/// How far an attempt has come.
+struct Progress {
+    began: Instant,
+    known: Known,
+    /// Whether the engine has been asked for the container.
+    has_looked: bool,
+    /// A success is a replay unless this attempt has started the container itself.
+    kind: SuccessKind,
+    replacements: u32,
+}
+
+impl Progress {
+    fn started(&mut self, shown: Option<Container>) {
+        self.kind = SuccessKind::Started;
+        self.known = shown.map_or(Known::Nothing, Known::Shown);
     }
 }
 
-/// What to do with a container that carries the game's name.
-enum Step {
-    Create,
-    Start(String),
-    AwaitReady(Container),
-    Unpause(String),
-    Replace(String, ErrorCode, String),
-    Wait,
-    Foreign(String),
+/// What became of a create or a start.
+enum Started {
+    /// It runs, or has gone away again; the container, where the engine showed it.
+    Yes(Option<Container>),
+    /// Another container has the name.
+    NameTaken,
+    /// The engine refuses it for good.
+    Refused(Answer),
 }
+
+/// What became of the wait for a game engine.
+enum Awaited {
+    /// The attempt is over.
+    Over(AttemptResult),
+    /// The container exited or went away, and may be replaced.
+    Broken(Broken),
+}
+
+/// Whether an attempt goes on after a step.
+type Flow = ControlFlow<AttemptResult>;
 
 impl Attempt<'_> {
     /// Drives the engine until the game engine answers or the failure is decided.
-    pub async fn drive(&self) -> Result<Outcome, StartError> {
-        if let Some(condemned) = &self.fenced.condemned {
-            self.still_fenced().await?;
-            self.engine.remove(condemned).await.map_err(undecided)?;
+    pub(super) async fn drive(&self) -> Result<AttemptResult, StartError> {
+        if let Some(condemned) = &self.token.condemned {
+            self.check_fence().await?;
+            self.engine.remove(condemned).await.map_err(try_again)?;
         }
-        match self.bring_image().await {
-            Ok(()) => {}
-            Err(error) => {
-                let failure = decided(error)?;
-                // An earlier attempt may have started it all the same: look again before saying that it failed.
-                return self.look_again(failure).await;
-            }
+        if let Err(error) = self.bring_image().await {
+            let failure = answer_or_try_again(error)?;
+            // An earlier attempt may have started the container all the same: look before answering that it failed.
+            return self.look_again(failure).await;
         }
         self.faults.reach(Point::BeforeCreate);
         self.bring_container().await
@@ -101,260 +123,247 @@ impl Attempt<'_> {
     async fn bring_image(&self) -> Result<(), EngineError> {
         let faults = self.faults;
         let progress = move |step| match step {
-            PullStep::Begins => faults.reach(Point::BeforePull),
-            PullStep::Flows => faults.reach(Point::InPull),
+            PullStep::Starting => faults.reach(Point::BeforePull),
+            PullStep::Receiving => faults.reach(Point::InPull),
         };
         self.engine.ensure_image(self.image.as_str(), &progress).await
     }
 
-    async fn look_again(&self, failure: Answer) -> Result<Outcome, StartError> {
-        let found = self.engine.find(&self.game.container_name()).await.map_err(undecided)?;
-        match found {
-            Some(container) if self.is_ours(&container) && self.has_image(&container) => match container.state {
-                ContainerState::Running => match self.await_ready(container, FOUND).await? {
-                    Ready::Answers(outcome) => Ok(outcome),
-                    Ready::Gone(id, code, message) => self.fail(&id, Answer::failure(code, message)).await,
-                },
-                _ => self.fail(&container.id, failure).await,
-            },
-            _ => Ok(failure.into()),
+    /// The result of an attempt that cannot create a container: this failure, unless the game runs already.
+    async fn look_again(&self, failure: Answer) -> Result<AttemptResult, StartError> {
+        let found = self.find().await?.filter(|found| is_ours(found, self.game) && has_image(found, self.image));
+        let Some(container) = found else { return Ok(failure.into()) };
+        if container.state != ContainerState::Running {
+            return self.fail(Broken { container_id: container.id, failure }).await;
+        }
+        match self.await_ready(container, SuccessKind::Replayed).await? {
+            Awaited::Over(result) => Ok(result),
+            Awaited::Broken(broken) => self.fail(broken).await,
         }
     }
 
-    async fn bring_container(&self) -> Result<Outcome, StartError> {
-        let name = self.game.container_name();
-        let (began, mut recreated) = (Instant::now(), 0);
-        let mut kind = FOUND;
-        // What is there, where it need not be asked. A game of which no record says that it ever began is taken to have
-        // no container; where it has one all the same (Redis lost the record), the engine refuses the name.
-        let mut known = self.fenced.is_first().then_some(None);
+    async fn bring_container(&self) -> Result<AttemptResult, StartError> {
+        let mut progress = Progress {
+            began: Instant::now(),
+            known: if self.token.is_first() { Known::AssumedAbsent } else { Known::Nothing },
+            has_looked: false,
+            kind: SuccessKind::Replayed,
+            replacements: 0,
+        };
         for _ in 0..STEPS_MAX {
-            let was_assumed = known == Some(None);
-            let found = match known.take() {
-                Some(known) => known,
-                None => self.engine.find(&name).await.map_err(undecided)?,
+            let found = match std::mem::replace(&mut progress.known, Known::Nothing) {
+                Known::Shown(container) => Some(container),
+                Known::AssumedAbsent => None,
+                Known::Nothing => {
+                    progress.has_looked = true;
+                    self.find().await?
+                }
             };
-            match self.next_step(found) {
-                Step::Create => match self.create(&name).await {
-                    Ok(started) => {
-                        kind = SuccessKind::Started;
-                        known = started.map(Some);
-                    }
-                    Err(StepError::NameTaken) if was_assumed => {}
-                    Err(StepError::NameTaken) if began.elapsed() >= NAME_STUCK_AFTER => {
-                        let message = format!("the name {name} is taken, but the engine shows no such container");
-                        return Err(StartError::Engine { code: ErrorCode::ContainerNameStuck, message });
-                    }
-                    // The engine reserves a name before it shows the container.
-                    Err(StepError::NameTaken) => sleep(LOOK_INTERVAL).await,
-                    Err(StepError::Decided(failure)) => return self.look_again(failure).await,
-                    Err(StepError::Stop(error)) => return Err(error),
-                },
-                Step::Start(id) => match self.start(&id).await {
-                    Ok(started) => {
-                        kind = SuccessKind::Started;
-                        known = started.map(Some);
-                        self.faults.reach(Point::AfterStart);
-                    }
-                    Err(StepError::NameTaken) => {}
-                    Err(StepError::Decided(failure)) => return self.fail(&id, failure).await,
-                    Err(StepError::Stop(error)) => return Err(error),
-                },
-                Step::AwaitReady(container) => match self.await_ready(container, kind).await? {
-                    Ready::Answers(outcome) => return Ok(outcome),
-                    // However it went: one that keeps going away must not be made anew for ever.
-                    Ready::Gone(id, code, message) => {
-                        if recreated >= RECREATIONS_MAX {
-                            return self.fail(&id, Answer::failure(code, message)).await;
-                        }
-                        recreated += 1;
-                        self.condemn_and_remove(&id).await?;
-                    }
-                },
-                Step::Unpause(id) => {
-                    self.still_fenced().await?;
-                    self.engine.unpause(&id).await.map_err(undecided)?;
-                }
-                Step::Replace(id, code, message) => {
-                    if recreated >= RECREATIONS_MAX {
-                        return self.fail(&id, Answer::failure(code, message)).await;
-                    }
-                    recreated += 1;
-                    self.condemn_and_remove(&id).await?;
-                }
-                Step::Wait => sleep(LOOK_INTERVAL).await,
-                Step::Foreign(id) => {
-                    let message = format!("container {id} has the name {name} and is not ours");
-                    return Ok(Answer::failure(ErrorCode::ContainerNameConflict, message).into());
-                }
+            let step = next_step(found, self.game, self.image);
+            if let ControlFlow::Break(result) = self.take(step, &mut progress).await? {
+                return Ok(result);
             }
         }
-        let message = format!("container {name} did not settle within {STEPS_MAX} looks");
+        let name = self.game.container_name();
+        let message = format!("the state of container {name} kept changing during {STEPS_MAX} looks");
         Err(StartError::Engine { code: ErrorCode::InternalError, message })
     }
 
-    fn next_step(&self, found: Option<Container>) -> Step {
-        let Some(container) = found else { return Step::Create };
-        if !self.is_ours(&container) {
-            return Step::Foreign(container.id);
-        }
-        if !self.has_image(&container) {
-            // Nothing runs by the record: a leftover of an earlier job.
-            return Step::Replace(container.id, ErrorCode::InternalError, "leftover of another image".to_owned());
-        }
-        match container.state {
-            ContainerState::Created => Step::Start(container.id),
-            // One that has ended says why in its log, whether it ended before the first look or after.
-            ContainerState::Running | ContainerState::Exited(_) => Step::AwaitReady(container),
-            ContainerState::Paused => Step::Unpause(container.id),
-            ContainerState::Removing => Step::Wait,
-            ContainerState::StartFailed(message) => {
-                Step::Replace(container.id, ErrorCode::ContainerStartFailed, message)
+    async fn take(&self, step: Step, progress: &mut Progress) -> Result<Flow, StartError> {
+        match step {
+            Step::Create => return self.create(progress).await,
+            Step::Start(id) => return self.start(id, progress).await,
+            Step::AwaitReady(container) => {
+                return match self.await_ready(container, progress.kind).await? {
+                    Awaited::Over(result) => Ok(Flow::Break(result)),
+                    Awaited::Broken(broken) => self.replace(broken, progress).await,
+                };
+            }
+            Step::Replace(broken) => return self.replace(broken, progress).await,
+            Step::Unpause(id) => {
+                self.check_fence().await?;
+                self.engine.unpause(&id).await.map_err(try_again)?;
+            }
+            Step::Wait => sleep(LOOK_INTERVAL).await,
+            Step::Foreign(id) => {
+                let message =
+                    format!("container {id} has the name {} and is not the fleet's", self.game.container_name());
+                return Ok(Flow::Break(Answer::failure(ErrorCode::ContainerNameConflict, message).into()));
             }
         }
+        Ok(Flow::Continue(()))
     }
 
-    /// Creates and starts; answers the container where the engine shows it with the start.
-    async fn create(&self, name: &str) -> Result<Option<Container>, StepError> {
-        let _permit = self.engine.permit().await;
-        self.still_fenced().await?;
-        let id = match self.engine.create(&self.spec(name)).await {
-            Ok(id) => id,
-            Err(EngineError::NameTaken) => return Err(StepError::NameTaken),
-            Err(EngineError::ImageMissing) => {
-                let message = "the image went away between pull and create".to_owned();
-                return Err(StartError::Engine { code: ErrorCode::ImagePullFailed, message }.into());
+    async fn create(&self, progress: &mut Progress) -> Result<Flow, StartError> {
+        match self.create_and_start().await? {
+            Started::Yes(shown) => progress.started(shown),
+            Started::NameTaken => self.await_name(progress).await?,
+            Started::Refused(failure) => return self.look_again(failure).await.map(Flow::Break),
+        }
+        Ok(Flow::Continue(()))
+    }
+
+    async fn start(&self, id: String, progress: &mut Progress) -> Result<Flow, StartError> {
+        let started = {
+            let _permit = self.engine.permit().await;
+            self.start_created(&id).await?
+        };
+        match started {
+            Started::Yes(shown) => progress.started(shown),
+            Started::NameTaken => {}
+            Started::Refused(failure) => {
+                return self.fail(Broken { container_id: id, failure }).await.map(Flow::Break);
             }
-            Err(error) => return Err(StepError::Decided(decided(error)?)),
+        }
+        Ok(Flow::Continue(()))
+    }
+
+    /// After a refused name: the engine reserves a name before it shows the container.
+    async fn await_name(&self, progress: &Progress) -> Result<(), StartError> {
+        if !progress.has_looked {
+            return Ok(());
+        }
+        if progress.began.elapsed() >= NAME_STUCK_AFTER {
+            let name = self.game.container_name();
+            let message = format!("the name {name} is taken, but the engine shows no such container");
+            return Err(StartError::Engine { code: ErrorCode::ContainerNameStuck, message });
+        }
+        sleep(LOOK_INTERVAL).await;
+        Ok(())
+    }
+
+    async fn create_and_start(&self) -> Result<Started, StartError> {
+        let _permit = self.engine.permit().await;
+        self.check_fence().await?;
+        let id = match self.engine.create(&self.spec()).await {
+            Ok(id) => id,
+            Err(EngineError::NameTaken) => return Ok(Started::NameTaken),
+            Err(EngineError::ImageMissing) => {
+                let message = "the image disappeared between pull and create".to_owned();
+                return Err(StartError::Engine { code: ErrorCode::ImagePullFailed, message });
+            }
+            Err(error) => return answer_or_try_again(error).map(Started::Refused),
         };
         self.faults.reach(Point::AfterCreate);
-        self.still_fenced().await?;
-        match self.engine.start(&id).await {
-            Ok(started) => {
+        let started = self.start_created(&id).await?;
+        if matches!(started, Started::Refused(_)) {
+            // Nothing may be left behind by a failure.
+            self.condemn_and_remove(&id).await?;
+        }
+        Ok(started)
+    }
+
+    async fn start_created(&self, id: &str) -> Result<Started, StartError> {
+        self.check_fence().await?;
+        match self.engine.start(id).await {
+            Ok(shown) => {
                 self.faults.reach(Point::AfterStart);
-                Ok(started)
+                Ok(Started::Yes(shown))
             }
             // The next look finds out what became of it.
-            Err(EngineError::NoSuchContainer) => Ok(None),
-            Err(error) => Err(self.failed_start(&id, error).await),
+            Err(EngineError::NoSuchContainer) => Ok(Started::Yes(None)),
+            Err(error) => answer_or_try_again(error).map(Started::Refused),
         }
     }
 
-    async fn start(&self, id: &str) -> Result<Option<Container>, StepError> {
-        let _permit = self.engine.permit().await;
-        self.still_fenced().await?;
-        match self.engine.start(id).await {
-            Ok(started) => Ok(started),
-            Err(EngineError::NoSuchContainer) => Ok(None),
-            Err(error) => Err(StepError::Decided(decided(error)?)),
-        }
-    }
-
-    /// A refused first start: the container goes, so that a failure leaves nothing behind.
-    async fn failed_start(&self, id: &str, error: EngineError) -> StepError {
-        match decided(error) {
-            Err(error) => error.into(),
-            Ok(failure) => match self.condemn_and_remove(id).await {
-                Ok(()) => StepError::Decided(failure),
-                Err(error) => error.into(),
-            },
-        }
-    }
-
-    async fn await_ready(&self, container: Container, kind: SuccessKind) -> Result<Ready, StartError> {
+    async fn await_ready(&self, mut container: Container, kind: SuccessKind) -> Result<Awaited, StartError> {
         let deadline = Instant::now() + self.launch.ready_timeout;
-        let mut container = container;
         if container.state != ContainerState::Running {
-            return Ok(self.exited(container).await);
+            return Ok(Awaited::Broken(self.exited(container).await));
         }
-        loop {
-            if container.endpoint.is_some() && self.engine.is_ready(&container, &self.launch.readiness).await {
-                break;
-            }
-            let Some(again) = self.engine.find(&container.id).await.map_err(undecided)? else {
-                return Ok(Ready::Gone(container.id, ErrorCode::EngineExited, "the container went away".to_owned()));
+        while container.endpoint.is_none() || !self.engine.is_ready(&container, &self.launch.readiness).await {
+            let Some(again) = self.engine.find(&container.id).await.map_err(try_again)? else {
+                let gone = Broken::new(container.id, ErrorCode::EngineExited, "the container disappeared");
+                return Ok(Awaited::Broken(gone));
             };
             if again.state != ContainerState::Running {
-                return Ok(self.exited(again).await);
+                return Ok(Awaited::Broken(self.exited(again).await));
             }
             container = again;
             if Instant::now() >= deadline {
                 let endpoint = container.endpoint.as_deref().unwrap_or("any published port");
                 let message = format!("no answer on {endpoint} within {:?}", self.launch.ready_timeout);
-                let failure = Answer::failure(ErrorCode::EngineNotReady, message);
-                return self.fail(&container.id, failure).await.map(Ready::Answers);
+                let late = Broken::new(container.id, ErrorCode::EngineNotReady, message);
+                return self.fail(late).await.map(Awaited::Over);
             }
             sleep(LOOK_INTERVAL).await;
         }
         self.faults.reach(Point::AfterReady);
         let engine_endpoint = container.endpoint.unwrap_or_default();
         let answer = Answer::Success { container_id: container.id, engine_endpoint, kind };
-        Ok(Ready::Answers(answer.into()))
+        Ok(Awaited::Over(answer.into()))
     }
 
-    async fn exited(&self, container: Container) -> Ready {
+    async fn exited(&self, container: Container) -> Broken {
         let what = match container.state {
             ContainerState::Exited(code) => format!("the game engine exited with code {code} before it was ready"),
             other => format!("the game engine's container is {other:?} before it was ready"),
         };
         let tail = self.engine.log_tail(&container.id).await;
         let message = if tail.is_empty() { what } else { format!("{what}: {tail}") };
-        Ready::Gone(container.id, ErrorCode::EngineExited, message)
+        Broken::new(container.id, ErrorCode::EngineExited, message)
     }
 
-    /// A decided failure: the container goes first, and where the engine will not let it, the record keeps its id.
-    async fn fail(&self, container_id: &str, failure: Answer) -> Result<Outcome, StartError> {
-        self.condemn(container_id).await?;
-        let still_condemned = match self.engine.remove(container_id).await {
+    /// Removes a broken container so that another can be created. One that breaks again fails the job: it must not be
+    /// replaced for ever.
+    async fn replace(&self, broken: Broken, progress: &mut Progress) -> Result<Flow, StartError> {
+        if progress.replacements >= REPLACEMENTS_MAX {
+            return self.fail(broken).await.map(Flow::Break);
+        }
+        progress.replacements += 1;
+        self.condemn_and_remove(&broken.container_id).await?;
+        Ok(Flow::Continue(()))
+    }
+
+    /// A decided failure: the container goes first. Where the engine does not remove it, the record keeps its id.
+    async fn fail(&self, broken: Broken) -> Result<AttemptResult, StartError> {
+        let Broken { container_id, failure } = broken;
+        self.condemn(&container_id).await?;
+        let still_condemned = match self.engine.remove(&container_id).await {
             Ok(()) => None,
             Err(error) => {
-                tracing::warn!(container_id, game_id = self.game.as_str(), err = %error, "condemned container stays");
-                Some(container_id.to_owned())
+                let game_id = self.game.as_str();
+                tracing::warn!(container_id, game_id, err = %error, "failed to remove condemned container");
+                Some(container_id)
             }
         };
-        Ok(Outcome { answer: failure, still_condemned })
+        Ok(AttemptResult { answer: failure, still_condemned })
     }
 
-    pub(super) async fn condemn_and_remove(&self, container_id: &str) -> Result<(), StartError> {
+    async fn condemn_and_remove(&self, container_id: &str) -> Result<(), StartError> {
         self.condemn(container_id).await?;
-        self.engine.remove(container_id).await.map_err(undecided)
+        self.engine.remove(container_id).await.map_err(try_again)
     }
 
     async fn condemn(&self, container_id: &str) -> Result<(), StartError> {
         self.faults.reach(Point::BeforeCondemn);
-        if !self.records.condemn(self.game, &self.fenced.fence, container_id).await? {
+        if !self.records.condemn(self.game, &self.token.fence, container_id).await? {
             return Err(StartError::Fenced);
         }
         self.faults.reach(Point::AfterCondemn);
         Ok(())
     }
 
-    /// Directly before every engine call that changes something.
-    async fn still_fenced(&self) -> Result<(), StartError> {
-        if self.fenced.proved_at.elapsed() < self.records.proof_stands() {
+    /// Fails where a newer attempt has taken over. Goes directly before every engine call that changes something.
+    async fn check_fence(&self) -> Result<(), StartError> {
+        if self.token.checked_at.elapsed() < self.records.fence_check_ttl() {
             return Ok(());
         }
-        if self.records.is_ours(self.game, &self.fenced.fence).await? { Ok(()) } else { Err(StartError::Fenced) }
+        if self.records.holds_fence(self.game, &self.token.fence).await? { Ok(()) } else { Err(StartError::Fenced) }
     }
 
-    /// Ours by name and labels: an image may carry labels of our names, but never this game's id and an owner.
-    pub(super) fn is_ours(&self, container: &Container) -> bool {
-        let has = |name| container.labels.get(name).map(String::as_str);
-        has(label::GAME_ID) == Some(self.game.as_str()) && has(label::OWNER).is_some_and(|owner| !owner.is_empty())
+    async fn find(&self) -> Result<Option<Container>, StartError> {
+        self.engine.find(&self.game.container_name()).await.map_err(try_again)
     }
 
-    fn has_image(&self, container: &Container) -> bool {
-        container.labels.get(label::IMAGE_REF).map(String::as_str) == Some(self.image.as_str())
-    }
-
-    fn spec(&self, name: &str) -> ContainerSpec {
+    fn spec(&self) -> ContainerSpec {
         let pairs = [
             (label::GAME_ID, self.game.as_str()),
             (label::IMAGE_REF, self.image.as_str()),
             (label::SOURCE_REF, &self.input.source_ref),
-            (label::FENCE, &self.fenced.fence),
+            (label::FENCE, &self.token.fence),
             (label::OWNER, self.records.owner()),
-            (label::HOST, &self.fenced.host),
+            (label::HOST, &self.token.host),
         ];
         let labels: BTreeMap<String, String> =
             pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -363,52 +372,11 @@ impl Attempt<'_> {
         env.extend(trace.parent.iter().map(|parent| format!("TRACEPARENT={parent}")));
         env.extend(trace.state.iter().map(|state| format!("TRACESTATE={state}")));
         ContainerSpec {
-            name: name.to_owned(),
+            name: self.game.container_name(),
             image: self.image.as_str().to_owned(),
             port: self.launch.port,
             env,
             labels,
         }
     }
-}
-
-enum Ready {
-    Answers(Outcome),
-    /// The container ended and may be made anew; why, if it may not.
-    Gone(String, ErrorCode, String),
-}
-
-enum StepError {
-    NameTaken,
-    Decided(Answer),
-    Stop(StartError),
-}
-
-impl From<StartError> for StepError {
-    fn from(error: StartError) -> Self {
-        Self::Stop(error)
-    }
-}
-
-/// An engine error at a step that decides nothing about the game: tried again whatever its code.
-pub(super) fn undecided(error: EngineError) -> StartError {
-    match error {
-        EngineError::Failed { code: ErrorCode::StateStoreUnavailable, message } => StartError::Store(store(message)),
-        EngineError::Failed { code, message } if code.class() == Class::Retryable => {
-            StartError::Engine { code, message }
-        }
-        other => StartError::Engine { code: ErrorCode::InternalError, message: other.to_string() },
-    }
-}
-
-/// An engine error at a step whose failure may be the answer.
-fn decided(error: EngineError) -> Result<Answer, StartError> {
-    match error {
-        EngineError::Failed { code, message } if code.class() == Class::Permanent => Ok(Answer::failure(code, message)),
-        other => Err(undecided(other)),
-    }
-}
-
-fn store(text: String) -> crate::redis::RedisError {
-    crate::redis::RedisError { kind: crate::redis::Kind::Unreachable, text }
 }

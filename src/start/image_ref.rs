@@ -33,7 +33,7 @@ fn normalise(text: &str) -> Result<String, &'static str> {
         return Err("it is empty");
     }
     if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        return Err("a bare image id names nothing that could be pulled");
+        return Err("a bare image id cannot be pulled");
     }
     let (rest, digest) = match text.split_once('@') {
         Some((rest, digest)) => (rest, Some(check_digest(digest)?)),

@@ -13,11 +13,15 @@ pub mod image_ref;
 pub mod record;
 // their texts
 mod text;
+// what an attempt does next
+mod step;
+// what a failed engine call means for the job
+mod engine_failure;
 // one attempt on the engine
 pub mod attempt;
 // the service: record and attempt together
 pub mod service;
-// containers that no record stands for
+// removes containers that no record names
 pub mod reconcile;
 
 use std::time::Duration;
@@ -31,12 +35,11 @@ use crate::contract::start_job::Trace;
 use crate::redis::RedisError;
 
 pub use config::Config;
-pub use service::Service;
 
-/// Who asks for a start; stands in the container's labels and in the record.
+/// What asks for a start, as it is written in the record.
 pub const OP_SOURCE: &str = "lobby_stream";
 
-/// What the start service is asked.
+/// A request to the start service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartInput {
     /// Trimmed, not yet validated.
@@ -51,11 +54,11 @@ pub struct StartInput {
     pub trace: Trace,
 }
 
-/// Nothing was decided about the job: its entry stays pending.
+/// Why nothing was decided about the job: its entry stays pending.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
     /// Another attempt for this game is under way. Never counts against the job's budget.
-    #[error("another attempt for this game is under way")]
+    #[error("another attempt for this game is in progress")]
     InProgress {
         /// When it is worth asking again, at the latest.
         retry_after: Option<Duration>,
@@ -76,13 +79,13 @@ pub enum StartError {
     },
 }
 
-/// What the service has to say about a job.
+/// The service's answer to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
     /// What is published.
     pub answer: Answer,
-    /// The job was given up for this reason: a copy goes to the dead letters. It stands in the stored answer, so that
-    /// a process that dies between giving up and settling does not lose the dead letter.
+    /// The job was given up for this reason: a copy goes to the dead letters. The stored answer holds the reason too, so
+    /// that a process that dies between giving up and settling does not lose the dead letter.
     pub given_up: Option<Reason>,
 }
 
@@ -92,18 +95,18 @@ impl From<Answer> for Answered {
     }
 }
 
-/// The narrow surface of the original worker's start service, and the word that ends a job's attempts.
+/// The narrow surface of the original worker's start service, and the call that ends a job's attempts.
 pub trait StartService: Send + Sync + std::fmt::Debug {
     /// Starts the game's engine, or finds it running. Repeatable: at any point, by any replica.
     fn handle<'a>(&'a self, input: &'a StartInput) -> BoxFuture<'a, Result<Answered, StartError>>;
 
-    /// Ends a job that shall not be tried again with this failure, so that its game is free for later jobs. Answers
-    /// what is to be published: the failure, or the answer that an earlier attempt had stored.
+    /// Ends a job with this failure, so that it is not tried again and its game is free for later jobs. Returns what is
+    /// to be published: the failure, or the answer that an earlier attempt has stored.
     fn give_up<'a>(&'a self, input: &'a StartInput, failure: Answered) -> BoxFuture<'a, Result<Answered, StartError>>;
 
-    /// Does the engine answer? What the replica asks while it waits for one that does not.
+    /// Checks that the engine answers. The replica asks this while it waits for one that does not.
     fn engine_answers(&self) -> BoxFuture<'_, Result<(), StartError>>;
 
-    /// Does the store take what a start writes? What the replica asks while it waits for one that does not.
+    /// Checks that the store takes what a start writes. The replica asks this while it waits for one that does not.
     fn store_answers(&self) -> BoxFuture<'_, Result<(), StartError>>;
 }

@@ -1,30 +1,21 @@
-//! The reconciler: containers of ours that no record stands for any more.
+//! The reconciler removes containers of ours that no record names any more.
 //!
-//! One run in the fleet per interval; bounded removals; nothing is removed that is younger than the grace, that a
-//! record names, whose game has an attempt under way, or about which Redis cannot be asked.
+//! One replica of the fleet runs it per interval, with a bound on removals. It removes nothing that is younger than the
+//! grace, that a record names, whose game has an attempt under way, or about which Redis cannot be asked.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::StartError;
-use super::attempt::undecided;
+use super::engine_failure::try_again;
 use super::game_id::GameId;
-use super::record::Records;
+use super::record::{Action, Records};
 use crate::engine::{Engine, Listed, label};
 
-/// Removals in one run: a wrong decision, should there ever be one, must not empty a host at once.
+/// Removals in one run, so that a wrong decision cannot empty a host at once.
 const REMOVALS_MAX: usize = 20;
 
-/// Whether a run only says what it would do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Remove.
-    Remove,
-    /// Only say so.
-    DryRun,
-}
-
-/// Looks after one host's containers.
+/// Reconciles one host's containers with their records.
 #[derive(Debug)]
 pub struct Reconciler {
     records: Records,
@@ -38,7 +29,7 @@ pub struct Reconciler {
 pub struct Reconciled {
     /// Containers with our labels that were looked at.
     pub containers: usize,
-    /// Those that no record stands for: removed, or in a dry run to be removed.
+    /// Those that no record names: removed, or in a dry run to be removed.
     pub stray: Vec<String>,
     /// Those that the engine would not remove, and why.
     pub failed: Vec<String>,
@@ -62,20 +53,20 @@ impl Reconciler {
     pub async fn run_once(&self, action: Action) -> Result<Reconciled, StartError> {
         let (mut found, mut from) = (Reconciled::default(), String::new());
         loop {
-            let page = self.engine.list(&from).await.map_err(undecided)?;
+            let page = self.engine.list(&from).await.map_err(try_again)?;
             for container in page.containers {
                 found.containers += 1;
                 if found.stray.len() >= REMOVALS_MAX {
                     return Ok(found);
                 }
-                self.look_at(container, action, &mut found).await?;
+                self.reconcile(container, action, &mut found).await?;
             }
             let Some(next) = page.next else { return Ok(found) };
             from = next;
         }
     }
 
-    async fn look_at(&self, container: Listed, action: Action, found: &mut Reconciled) -> Result<(), StartError> {
+    async fn reconcile(&self, container: Listed, action: Action, found: &mut Reconciled) -> Result<(), StartError> {
         if !self.is_stray(&container, action).await? {
             return Ok(());
         }
@@ -91,16 +82,18 @@ impl Reconciler {
     }
 
     async fn is_stray(&self, container: &Listed, action: Action) -> Result<bool, StartError> {
-        let has = |name: &str| container.labels.get(name).map_or("", String::as_str);
         let age = SystemTime::now().duration_since(container.created_at).unwrap_or_default();
-        if has(label::HOST) != self.host || has(label::OWNER).is_empty() || age < self.grace {
+        if container.label(label::HOST) != self.host || container.label(label::OWNER).is_empty() || age < self.grace {
             return Ok(false);
         }
-        let Ok(game) = GameId::parse(has(label::GAME_ID)) else { return Ok(false) };
+        let Ok(game) = GameId::parse(container.label(label::GAME_ID)) else { return Ok(false) };
         if container.name != game.container_name() {
-            // Not a name we give: the labels came with an image or from somebody else.
+            // Not a name that we give: the labels came with an image, or another program set them.
             return Ok(false);
         }
-        Ok(self.records.reap(&game, &container.id, (has(label::FENCE), has(label::OWNER)), action).await?)
+        Ok(self
+            .records
+            .reap(&game, &container.id, (container.label(label::FENCE), container.label(label::OWNER)), action)
+            .await?)
     }
 }

@@ -1,20 +1,19 @@
-//! One game's record in Redis: state, fence, lease, and the stored answers of its jobs. Their form is `super::text`'s.
+//! One game's record in Redis: state, fence, lease, and the stored answers of its jobs. `super::text` writes and parses
+//! the texts.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fred::interfaces::StreamsInterface;
 use tokio::time::Instant;
 
 use super::game_id::GameId;
 use super::image_ref::ImageRef;
-use super::reconcile::Action;
 use super::text::{Numbers, RecordText, answer_of};
 use super::{Answered, OP_SOURCE};
 use crate::contract::job_result::Answer;
-use crate::redis::{Coalescer, Connection, RedisError, Value};
+use crate::redis::{Coalescer, Connection, RedisError};
 
-/// One verb a file, behind what they share.
+/// The verbs, one in each file, after what they share.
 const VERBS: &str = concat!(
     include_str!("scripts/record.lua"),
     include_str!("scripts/begin.lua"),
@@ -30,22 +29,25 @@ const VERBS: &str = concat!(
     include_str!("scripts/probe.lua"),
 );
 
+/// The fencing token of a game's first attempt.
+const FIRST_FENCE: &str = "1";
+
 /// The records of all games.
 #[derive(Debug, Clone)]
 pub struct Records {
     calls: Coalescer,
-    /// Stands before every key.
+    /// Begins every key.
     prefix: String,
-    /// The jobs stream and its group: entry ids are unique per stream only, and a blocked game is freed when its
-    /// source is pending nowhere.
+    /// The jobs stream. Entry ids are unique per stream only, so a record names both.
     jobs: String,
+    /// The consumer group. A blocked game is freed when its source is no longer pending in it.
     group: String,
-    /// The consumer name of this process: who holds leases.
+    /// The consumer name of this process, which holds its leases.
     owner: String,
-    /// The same, as JSON.
+    /// `owner` as JSON.
     owner_json: String,
     lease: Duration,
-    /// The same, as the scripts take it.
+    /// `lease` in milliseconds, as the scripts take it.
     lease_ms: String,
 }
 
@@ -62,8 +64,41 @@ pub enum Begun {
     Busy(Duration),
     /// An older job with another image has begun and not ended; its entry id.
     Blocked(String),
-    /// The attempt is ours.
-    Go(Fenced),
+    /// The attempt has begun.
+    Go(FenceToken),
+}
+
+impl Begun {
+    /// The script's answer to a call that was sent at this moment, for a game that is placed on this host unless the
+    /// record names another.
+    fn parse(words: &[String], host: &str, checked_at: Instant) -> Result<Self, RedisError> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let placed = |id: &str, host: &str| Placed { container_id: id.to_owned(), host: host.to_owned() };
+        Ok(match words.as_slice() {
+            ["first", now_ms] => Self::Go(FenceToken {
+                fence: FIRST_FENCE.to_owned(),
+                attempt: 1,
+                host: host.to_owned(),
+                condemned: None,
+                checked_at,
+                clock: ServerClock::hear(parse_number(now_ms)?),
+            }),
+            ["stored", answer] => Self::Stored(answer_of(answer)?),
+            ["running", id, host] => Self::Running(placed(id, host)),
+            ["conflict", image, id, host] => Self::Conflict(placed(id, host), (*image).to_owned()),
+            ["busy", ms] => Self::Busy(Duration::from_millis(ms.parse().unwrap_or(0))),
+            ["blocked", source] => Self::Blocked((*source).to_owned()),
+            ["go", now_ms, fence, attempt, host, condemned] => Self::Go(FenceToken {
+                fence: (*fence).to_owned(),
+                attempt: parse_number(attempt)?,
+                host: (*host).to_owned(),
+                condemned: Some((*condemned).to_owned()).filter(|id| !id.is_empty()),
+                checked_at,
+                clock: ServerClock::hear(parse_number(now_ms)?),
+            }),
+            _ => return Err(RedisError::unexpected("begin")),
+        })
+    }
 }
 
 /// A container and the host it is on.
@@ -77,8 +112,8 @@ pub struct Placed {
 
 /// The right to work on one game: every write and every change on the engine is checked against the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fenced {
-    /// The fencing token.
+pub struct FenceToken {
+    /// The token itself.
     pub fence: String,
     /// How many attempts on its game the record has seen, this one included.
     pub attempt: u64,
@@ -86,14 +121,14 @@ pub struct Fenced {
     pub host: String,
     /// A container that must go first.
     pub condemned: Option<String>,
-    /// When the call that proved it was sent.
-    pub proved_at: Instant,
+    /// When the call that granted it was sent.
+    pub checked_at: Instant,
     /// What the server's clock said then.
     pub clock: ServerClock,
 }
 
-/// The server's clock as far as this process knows it: never ahead of it, and behind by no more than an answer is
-/// under way, for as long as the clocks of both go alike.
+/// An estimate of the server's clock: never ahead of it, and behind it by no more than an answer took to arrive, as long
+/// as both clocks run at the same speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerClock {
     ms: u64,
@@ -101,39 +136,39 @@ pub struct ServerClock {
 }
 
 impl ServerClock {
-    /// An answer that has just come says so.
+    /// From an answer that has just arrived.
     pub fn hear(ms: u64) -> Self {
         Self::hear_at(ms, Instant::now())
     }
 
-    /// An answer that came at this moment says so.
+    /// From an answer that arrived at this moment.
     pub fn hear_at(ms: u64, heard_at: Instant) -> Self {
         Self { ms, heard_at }
     }
 
-    /// Unix milliseconds.
+    /// The estimate now, in Unix milliseconds.
     pub fn now_ms(self) -> u64 {
         self.ms_at(Instant::now())
     }
 
-    /// The same at this moment.
+    /// The estimate at another moment.
     pub fn ms_at(self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.heard_at);
         self.ms.saturating_add(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
-impl Fenced {
-    /// Is this the first attempt on its game that the record knows of?
+impl FenceToken {
+    /// Whether this is the first attempt on its game that the record knows of.
     pub fn is_first(&self) -> bool {
-        self.fence == "1" && self.condemned.is_none()
+        self.fence == FIRST_FENCE && self.condemned.is_none()
     }
 }
 
 /// What [`Records::abandon`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Abandoned {
-    /// The job had been answered before, so.
+    /// The job had been answered before, with this.
     Stored(Answered),
     /// The game was this job's, and is free now.
     Taken,
@@ -143,7 +178,7 @@ pub enum Abandoned {
 
 /// One job of one game.
 #[derive(Debug, Clone)]
-pub struct Job<'a> {
+pub struct RecordJob<'a> {
     /// The game.
     pub game: &'a GameId,
     /// The image asked for.
@@ -154,13 +189,37 @@ pub struct Job<'a> {
     pub engine: &'static str,
 }
 
-/// How an attempt ended, for [`Records::commit`].
-#[derive(Debug)]
-pub struct Ended<'a> {
-    /// What is published and stored.
-    pub answer: &'a Answer,
-    /// A condemned container that could not be removed; the next attempt or the reconciler does it.
-    pub still_condemned: Option<&'a str>,
+/// What a call has found out about a game before it begins an attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The container of the record, where the engine does not run it.
+    pub dead_container: Option<String>,
+    /// The job that blocks the game, where it is not pending any more.
+    pub gone_source: Option<String>,
+}
+
+/// How an attempt came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptResult {
+    /// What is stored and published.
+    pub answer: Answer,
+    /// A condemned container that could not be removed; the next attempt or the reconciler removes it.
+    pub still_condemned: Option<String>,
+}
+
+impl From<Answer> for AttemptResult {
+    fn from(answer: Answer) -> Self {
+        Self { answer, still_condemned: None }
+    }
+}
+
+/// Whether the reconciler removes what it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It does.
+    Remove,
+    /// It only lists it.
+    DryRun,
 }
 
 impl Records {
@@ -184,7 +243,7 @@ impl Records {
         }
     }
 
-    /// Who holds this process's leases.
+    /// The owner of this process's leases.
     pub fn owner(&self) -> &str {
         &self.owner
     }
@@ -194,96 +253,70 @@ impl Records {
         self.lease
     }
 
-    /// Begins an attempt, on this host where none has begun on another. `dead` is a container of the record that was
-    /// seen not running; `gone` a source that is pending nowhere.
-    pub async fn begin(
-        &self,
-        job: &Job<'_>,
-        host: &str,
-        dead: Option<&str>,
-        gone: Option<&str>,
-    ) -> Result<Begun, RedisError> {
+    /// Begins an attempt, on this host unless one has begun on another.
+    pub async fn begin(&self, job: &RecordJob<'_>, host: &str, seen: &Seen) -> Result<Begun, RedisError> {
         let record = RecordText { state: "starting", ..self.text_of(job, host) }.without_numbers();
+        let (dead, gone) = (seen.dead_container.as_deref(), seen.gone_source.as_deref());
         let words = ["begin", &record, &self.lease_ms, dead.unwrap_or(""), gone.unwrap_or(""), &self.owner_json];
-        let proved_at = Instant::now();
+        let checked_at = Instant::now();
         let words = self.call_with_results(job.game, &words).await?;
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let placed = |id: &str, host: &str| Placed { container_id: id.to_owned(), host: host.to_owned() };
-        Ok(match words.as_slice() {
-            ["first", now_ms] => Begun::Go(Fenced {
-                fence: "1".to_owned(),
-                attempt: 1,
-                host: host.to_owned(),
-                condemned: None,
-                proved_at,
-                clock: ServerClock::hear(number_of(now_ms)?),
-            }),
-            ["stored", answer] => Begun::Stored(answer_of(answer)?),
-            ["running", id, host] => Begun::Running(placed(id, host)),
-            ["conflict", image, id, host] => Begun::Conflict(placed(id, host), (*image).to_owned()),
-            ["busy", ms] => Begun::Busy(Duration::from_millis(ms.parse().unwrap_or(0))),
-            ["blocked", source] => Begun::Blocked((*source).to_owned()),
-            ["go", now_ms, fence, attempt, host, condemned] => Begun::Go(Fenced {
-                fence: (*fence).to_owned(),
-                attempt: number_of(attempt)?,
-                host: (*host).to_owned(),
-                condemned: Some((*condemned).to_owned()).filter(|id| !id.is_empty()),
-                proved_at,
-                clock: ServerClock::hear(number_of(now_ms)?),
-            }),
-            _ => return Err(RedisError::unexpected("begin")),
-        })
+        Begun::parse(&words, host, checked_at)
     }
 
     /// Renews the lease; false where the attempt is fenced.
     pub async fn renew(&self, game: &GameId, fence: &str) -> Result<bool, RedisError> {
-        self.yes(game, &["renew", &self.holder(fence), &self.lease_ms]).await
+        self.ask(game, &["renew", &self.holder(fence), &self.lease_ms]).await
     }
 
     /// Gives the lease up.
     pub async fn release(&self, game: &GameId, fence: &str) -> Result<(), RedisError> {
-        self.yes(game, &["release", &self.holder(fence)]).await.map(drop)
+        self.ask(game, &["release", &self.holder(fence)]).await.map(drop)
     }
 
-    /// For so long a proof of the fence stands: until the lease runs out only an `abandon` can take it, and what that
-    /// leaves to chance is no more than between asking and the engine's own doing.
-    pub fn proof_stands(&self) -> Duration {
+    /// How long a check of the fence counts. Until the lease runs out only `abandon` can take the fence, so this risks no
+    /// more than the time that always passes between a check and the engine's own work.
+    pub fn fence_check_ttl(&self) -> Duration {
         self.lease / 50
     }
 
-    /// Is this token still the game's fence, and ours?
-    pub async fn is_ours(&self, game: &GameId, fence: &str) -> Result<bool, RedisError> {
-        self.yes(game, &["fence", &self.holder(fence)]).await
+    /// Whether this process still holds the game with this token.
+    pub async fn holds_fence(&self, game: &GameId, fence: &str) -> Result<bool, RedisError> {
+        self.ask(game, &["fence", &self.holder(fence)]).await
     }
 
-    /// Names a container that is about to be removed; false where the attempt is fenced.
+    /// Records that a container is about to be removed; false where the attempt is fenced.
     pub async fn condemn(&self, game: &GameId, fence: &str, container_id: &str) -> Result<bool, RedisError> {
-        self.yes(game, &["condemn", &self.holder(fence), container_id]).await
+        self.ask(game, &["condemn", &self.holder(fence), container_id]).await
     }
 
-    /// May a fenced attempt remove the container it made itself?
+    /// Whether a fenced attempt may remove the container that it created; then the record condemns it.
     pub async fn disown(&self, game: &GameId, container_id: &str) -> Result<bool, RedisError> {
-        self.yes(game, &["disown", container_id]).await
+        self.ask(game, &["disown", container_id]).await
     }
 
     /// Ends an attempt with its answer; false where it is fenced.
-    pub async fn commit(&self, job: &Job<'_>, fenced: &Fenced, ended: &Ended<'_>) -> Result<bool, RedisError> {
+    pub async fn commit(
+        &self,
+        job: &RecordJob<'_>,
+        token: &FenceToken,
+        result: &AttemptResult,
+    ) -> Result<bool, RedisError> {
         let record = RecordText {
-            condemned: ended.still_condemned.unwrap_or(""),
-            ..self.text_of(job, &fenced.host).answered(ended.answer, None)
+            condemned: result.still_condemned.as_deref().unwrap_or(""),
+            ..self.text_of(job, &token.host).answered(&result.answer, None)
         };
-        // By our own account of the clock, so that the script need not put the text together.
-        let updated_at_ms = fenced.clock.now_ms();
-        let holder = self.holder(&fenced.fence);
-        let record = record.with_numbers(Numbers { holder: &holder, updated_at_ms, attempt: fenced.attempt });
-        self.yes(job.game, &["commit", &holder, &record]).await
+        // The server's time is computed here, so that the script can store the text as it is.
+        let updated_at_ms = token.clock.now_ms();
+        let holder = self.holder(&token.fence);
+        let record = record.with_numbers(Numbers { holder: &holder, updated_at_ms, attempt: token.attempt });
+        self.ask(job.game, &["commit", &holder, &record]).await
     }
 
     /// Gives a job up for good, with this answer; the game's container, where one was found, is condemned with it.
     /// `host` is where the game would have been placed.
     pub async fn abandon(
         &self,
-        job: &Job<'_>,
+        job: &RecordJob<'_>,
         host: &str,
         failure: &Answered,
         container_id: Option<&str>,
@@ -300,8 +333,8 @@ impl Records {
         })
     }
 
-    /// Does no record stand for this container, which carries this fencing token of this owner? Where so, and unless only
-    /// asked, the record names it as condemned.
+    /// Whether the record disowns this container, which carries this fencing token of this owner. Where it does, and
+    /// unless this is a dry run, the record condemns the container.
     pub async fn reap(
         &self,
         game: &GameId,
@@ -309,31 +342,29 @@ impl Records {
         (fence, owner): (&str, &str),
         action: Action,
     ) -> Result<bool, RedisError> {
-        let only_ask = if action == Action::DryRun { "1" } else { "0" };
-        self.yes(game, &["reap", container_id, fence, owner, only_ask]).await
+        let is_dry_run = if action == Action::DryRun { "1" } else { "0" };
+        self.ask(game, &["reap", container_id, fence, owner, is_dry_run]).await
     }
 
-    /// Takes the reconciler's tick for this host, if nobody has within `interval`.
+    /// Takes the reconciler's tick for this host, unless a replica has taken it within `interval`.
     pub async fn take_tick(&self, host: &str, interval: Duration) -> Result<bool, RedisError> {
         let (key, millis) = (format!("{}reconciled:{host}", self.prefix), interval.as_millis().to_string());
-        yes_of(&self.calls.call(key, None, &["tick", &millis, &self.owner]).await?)
+        parse_yes(&self.calls.call(key, None, &["tick", &millis, &self.owner]).await?)
     }
 
-    /// Does the store take what a start writes?
+    /// Checks that the store takes what a start writes.
     pub async fn probe(&self) -> Result<(), RedisError> {
         self.calls.call(format!("{}probe", self.prefix), None, &["probe"]).await.map(drop)
     }
 
-    /// Is the entry of this job pending in the group?
+    /// Whether the entry of this job is pending in the group.
     pub async fn is_pending(&self, source: &str) -> Result<bool, RedisError> {
-        let connection = self.calls.connection();
-        let pending: Result<Vec<Value>, _> =
-            connection.client().xpending(self.jobs.as_str(), self.group.as_str(), (source, source, 1_u64)).await;
-        pending.map(|list| !list.is_empty()).map_err(|error| connection.failed(error))
+        let pending = self.calls.connection().pending(&self.jobs, &self.group, (source, source), 1).await?;
+        Ok(!pending.is_empty())
     }
 
-    /// What a record says of a job before anything is known of how it goes.
-    fn text_of<'a>(&'a self, job: &Job<'a>, host: &'a str) -> RecordText<'a> {
+    /// The part of a record that is known before the attempt.
+    fn text_of<'a>(&'a self, job: &RecordJob<'a>, host: &'a str) -> RecordText<'a> {
         RecordText {
             image_ref: job.image.as_str(),
             stream: &self.jobs,
@@ -345,7 +376,7 @@ impl Records {
         }
     }
 
-    /// How a record begins that this process holds with this token.
+    /// The beginning of a record that this process holds with this token.
     fn holder(&self, fence: &str) -> String {
         format!(r#"{{"fence":{fence},"owner":{},"#, self.owner_json)
     }
@@ -354,18 +385,18 @@ impl Records {
         format!("{}{{{}}}:{part}", self.prefix, game.as_str())
     }
 
-    /// Calls a verb, the first word, on the game's record and the answers beside it.
+    /// Calls a verb, the first word, on the game's record and the answers of its earlier jobs.
     async fn call_with_results(&self, game: &GameId, words: &[&str]) -> Result<Vec<String>, RedisError> {
         self.calls.call(self.key_of(game, "rec"), Some(self.key_of(game, "res")), words).await
     }
 
-    /// The same, on the record alone.
-    async fn yes(&self, game: &GameId, words: &[&str]) -> Result<bool, RedisError> {
-        yes_of(&self.calls.call(self.key_of(game, "rec"), None, words).await?)
+    /// Calls a verb that answers yes or no, on the game's record alone.
+    async fn ask(&self, game: &GameId, words: &[&str]) -> Result<bool, RedisError> {
+        parse_yes(&self.calls.call(self.key_of(game, "rec"), None, words).await?)
     }
 }
 
-fn yes_of(reply: &[String]) -> Result<bool, RedisError> {
+fn parse_yes(reply: &[String]) -> Result<bool, RedisError> {
     match reply {
         [word] if word == "1" => Ok(true),
         [word] if word == "0" => Ok(false),
@@ -373,6 +404,6 @@ fn yes_of(reply: &[String]) -> Result<bool, RedisError> {
     }
 }
 
-fn number_of(text: &str) -> Result<u64, RedisError> {
+fn parse_number(text: &str) -> Result<u64, RedisError> {
     text.parse().map_err(|_| RedisError::unexpected(&format!("number {text:?}")))
 }

@@ -7,10 +7,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
-use super::attempt::{Attempt, Launch, Outcome, undecided};
+use super::attempt::{Attempt, Launch};
+use super::engine_failure::try_again;
 use super::game_id::GameId;
 use super::image_ref::ImageRef;
-use super::record::{Abandoned, Begun, Ended, Fenced, Job, Placed, Records};
+use super::record::{Abandoned, AttemptResult, Begun, FenceToken, Placed, RecordJob, Records, Seen};
+use super::step::is_ours;
 use super::{Answered, StartError, StartInput, StartService};
 use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::{Answer, SuccessKind};
@@ -30,7 +32,7 @@ pub struct Service {
     max_run: Duration,
 }
 
-/// How often one call may ask the record again after what it saw had changed meanwhile.
+/// How often one call may begin again because the record or the engine had changed meanwhile.
 const BEGINS_MAX: u32 = 8;
 
 impl Service {
@@ -52,47 +54,47 @@ impl Service {
             Err(failure) => return Ok(failure.into()),
         };
         let job = self.job(&game, &image, input);
-        let (mut dead, mut gone) = (None, None);
+        let mut seen = Seen::default();
         for _ in 0..BEGINS_MAX {
-            match self.records.begin(&job, &self.host, dead.as_deref(), gone.as_deref()).await? {
+            match self.records.begin(&job, &self.host, &seen).await? {
                 Begun::Stored(answer) => return Ok(answer),
                 Begun::Running(placed) => match self.find_running(&placed).await? {
                     Some(answer) => return Ok(answer.into()),
-                    None => dead = Some(placed.container_id),
+                    None => seen.dead_container = Some(placed.container_id),
                 },
                 Begun::Conflict(placed, running) => match self.find_running(&placed).await? {
                     Some(_) => {
                         let message = format!("the game runs {running}, not {}", image.as_str());
                         return Ok(Answer::failure(ErrorCode::ImageConflict, message).into());
                     }
-                    None => dead = Some(placed.container_id),
+                    None => seen.dead_container = Some(placed.container_id),
                 },
                 Begun::Busy(left) => return Err(StartError::InProgress { retry_after: Some(left) }),
                 Begun::Blocked(source) => {
                     if self.records.is_pending(&source).await? {
                         return Err(StartError::InProgress { retry_after: None });
                     }
-                    gone = Some(source);
+                    seen.gone_source = Some(source);
                 }
-                Begun::Go(fenced) => return self.attempt(input, &job, &fenced).await.map(Answered::from),
+                Begun::Go(token) => return self.attempt(input, &job, &token).await.map(Answered::from),
             }
         }
         Err(StartError::InProgress { retry_after: None })
     }
 
-    /// The game's container as the record names it: a replay where it runs, nothing where it does not.
+    /// The answer for a game whose record names this container: a replay where it runs, nothing where it does not.
     async fn find_running(&self, placed: &Placed) -> Result<Option<Answer>, StartError> {
-        self.reaches(&placed.host)?;
-        let mut found = self.engine.find(&placed.container_id).await.map_err(undecided)?;
+        self.check_host(&placed.host)?;
+        let mut found = self.engine.find(&placed.container_id).await.map_err(try_again)?;
         if found.as_ref().is_some_and(|container| container.state == ContainerState::Paused) {
             // An operator froze it; a job that asks for the game wants it to run.
-            self.engine.unpause(&placed.container_id).await.map_err(undecided)?;
-            found = self.engine.find(&placed.container_id).await.map_err(undecided)?;
+            self.engine.unpause(&placed.container_id).await.map_err(try_again)?;
+            found = self.engine.find(&placed.container_id).await.map_err(try_again)?;
         }
         let Some(container) = found.filter(|container| container.state == ContainerState::Running) else {
             return Ok(None);
         };
-        // Read anew: an engine that restarts publishes another port.
+        // Not from the record: an engine that restarts publishes another port.
         let Some(engine_endpoint) = container.endpoint else {
             let message = format!("container {} runs without a published engine port", container.id);
             return Err(StartError::Engine { code: ErrorCode::InternalError, message });
@@ -100,7 +102,7 @@ impl Service {
         Ok(Some(Answer::Success { container_id: container.id, engine_endpoint, kind: SuccessKind::Replayed }))
     }
 
-    fn reaches(&self, host: &str) -> Result<(), StartError> {
+    fn check_host(&self, host: &str) -> Result<(), StartError> {
         if host == self.host {
             return Ok(());
         }
@@ -108,44 +110,47 @@ impl Service {
         Err(StartError::Engine { code: ErrorCode::HostUnavailable, message })
     }
 
-    async fn attempt(&self, input: &StartInput, job: &Job<'_>, fenced: &Fenced) -> Result<Answer, StartError> {
+    async fn attempt(&self, input: &StartInput, job: &RecordJob<'_>, token: &FenceToken) -> Result<Answer, StartError> {
         self.faults.reach(Point::AfterBegin);
-        let attempt = self.attempt_on(input, job, fenced);
-        let mut unfinished =
-            Unfinished { records: &self.records, game: job.game, fence: &fenced.fence, is_over: false };
+        let attempt = self.attempt_on(input, job, token);
+        let mut lease = LeaseGuard { records: &self.records, game: job.game, fence: &token.fence, is_over: false };
         let driven = async {
-            self.reaches(&fenced.host)?;
+            self.check_host(&token.host)?;
             attempt.drive().await
         };
-        let result = tokio::select! {
+        let driven = tokio::select! {
             biased;
-            result = driven => result,
-            never = self.keep_lease(job.game, &fenced.fence) => match never {},
+            driven = driven => driven,
+            never = self.keep_lease(job.game, &token.fence) => match never {},
         };
-        let result = match result {
-            Ok(outcome) => self.commit(job, fenced, outcome).await,
+        let result = match driven {
+            Ok(result) => self.commit(job, token, result).await,
             Err(error) => Err(error),
         };
-        unfinished.is_over = true;
+        lease.is_over = true;
         match &result {
             Ok(_) => {}
-            Err(StartError::Fenced) => self.remove_own(job.game, fenced).await,
+            Err(StartError::Fenced) => self.remove_own(job.game, token).await,
             Err(_) => {
-                // A lost reply leaves the lease to run out; the same owner and source pass it anyway.
-                drop(self.records.release(job.game, &fenced.fence).await);
+                // Where the reply is lost the lease runs out; the same owner with the same job need not wait for it.
+                drop(self.records.release(job.game, &token.fence).await);
             }
         }
         result
     }
 
-    async fn commit(&self, job: &Job<'_>, fenced: &Fenced, outcome: Outcome) -> Result<Answer, StartError> {
+    async fn commit(
+        &self,
+        job: &RecordJob<'_>,
+        token: &FenceToken,
+        result: AttemptResult,
+    ) -> Result<Answer, StartError> {
         self.faults.reach(Point::BeforeCommit);
-        let ended = Ended { answer: &outcome.answer, still_condemned: outcome.still_condemned.as_deref() };
-        if !self.records.commit(job, fenced, &ended).await? {
+        if !self.records.commit(job, token, &result).await? {
             return Err(StartError::Fenced);
         }
         self.faults.reach(Point::AfterCommit);
-        Ok(outcome.answer)
+        Ok(result.answer)
     }
 
     /// Renews the lease for as long as it is polled. A lost fence is not acted on here: every step of the attempt that
@@ -160,11 +165,11 @@ impl Service {
         }
     }
 
-    /// A fenced attempt removes what carries its own token, unless somebody may have adopted it.
-    async fn remove_own(&self, game: &GameId, fenced: &Fenced) {
+    /// After an attempt was fenced: removes the container that carries its token, unless a later attempt may have
+    /// adopted it.
+    async fn remove_own(&self, game: &GameId, token: &FenceToken) {
         let Ok(Some(container)) = self.engine.find(&game.container_name()).await else { return };
-        let has = |name: &str| container.labels.get(name).map(String::as_str);
-        if has(label::OWNER) != Some(self.records.owner()) || has(label::FENCE) != Some(fenced.fence.as_str()) {
+        if container.label(label::OWNER) != self.records.owner() || container.label(label::FENCE) != token.fence {
             return;
         }
         if self.records.disown(game, &container.id).await == Ok(true) {
@@ -180,12 +185,10 @@ impl Service {
 
     async fn end(&self, input: &StartInput, failure: Answered) -> Result<Answered, StartError> {
         let Ok((game, image)) = parse(input) else { return Ok(failure) };
-        // What the engine does not tell now is found by name by the game's next attempt, or by the reconciler.
+        // A container that the engine does not show now is found by the game's next attempt, or by the reconciler.
         let found = self.engine.find(&game.container_name()).await.ok().flatten();
-        let has =
-            |name: &str| found.as_ref().and_then(|container| container.labels.get(name)).map_or("", String::as_str);
-        let is_ours = has(label::GAME_ID) == game.as_str() && !has(label::OWNER).is_empty();
-        let container_id = found.as_ref().filter(|_| is_ours).map(|container| container.id.as_str());
+        let container = found.filter(|found| is_ours(found, &game));
+        let container_id = container.as_ref().map(|container| container.id.as_str());
         let job = self.job(&game, &image, input);
         match self.records.abandon(&job, &self.host, &failure, container_id).await? {
             Abandoned::Stored(answer) => return Ok(answer),
@@ -194,18 +197,19 @@ impl Service {
                 if let Some(container_id) = container_id
                     && let Err(error) = self.engine.remove(container_id).await
                 {
-                    tracing::warn!(game_id = game.as_str(), container_id, err = %error, "condemned container stays");
+                    let game_id = game.as_str();
+                    tracing::warn!(game_id, container_id, err = %error, "failed to remove condemned container");
                 }
             }
         }
         Ok(failure)
     }
 
-    fn job<'a>(&self, game: &'a GameId, image: &'a ImageRef, input: &'a StartInput) -> Job<'a> {
-        Job { game, image, source: &input.source_ref, engine: self.engine.kind() }
+    fn job<'a>(&self, game: &'a GameId, image: &'a ImageRef, input: &'a StartInput) -> RecordJob<'a> {
+        RecordJob { game, image, source: &input.source_ref, engine: self.engine.kind() }
     }
 
-    fn attempt_on<'a>(&'a self, input: &'a StartInput, job: &Job<'a>, fenced: &'a Fenced) -> Attempt<'a> {
+    fn attempt_on<'a>(&'a self, input: &'a StartInput, job: &RecordJob<'a>, token: &'a FenceToken) -> Attempt<'a> {
         Attempt {
             records: &self.records,
             engine: &self.engine,
@@ -214,27 +218,27 @@ impl Service {
             input,
             game: job.game,
             image: job.image,
-            fenced,
+            token,
         }
     }
 }
 
-/// An attempt that may be dropped half-way, as the drain deadline does it: its entry is handed back, and whoever takes
-/// it must not wait for a lease that nobody uses any more. What the engine may still do for the dropped attempt is
-/// found by the next one, as after a crash.
-struct Unfinished<'a> {
+/// Releases the lease of an attempt that is dropped half-way, as the drain deadline does it. Its entry is handed back, and
+/// the replica that takes it must not wait for a lease that is no longer in use. What the engine still does for the
+/// dropped attempt is found by the next one, as after a crash.
+struct LeaseGuard<'a> {
     records: &'a Records,
     game: &'a GameId,
     fence: &'a str,
     is_over: bool,
 }
 
-impl Drop for Unfinished<'_> {
+impl Drop for LeaseGuard<'_> {
     fn drop(&mut self) {
         if self.is_over {
             return;
         }
-        // Without a runtime the process ends this moment, and the lease runs out by itself.
+        // Without a runtime the process is ending, and the lease runs out by itself.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (records, game, fence) = (self.records.clone(), self.game.clone(), self.fence.to_owned());
         drop(runtime.spawn(async move { records.release(&game, &fence).await }));
@@ -259,7 +263,7 @@ impl StartService for Service {
     }
 
     fn engine_answers(&self) -> BoxFuture<'_, Result<(), StartError>> {
-        async { self.engine.ping().await.map_err(undecided) }.boxed()
+        async { self.engine.ping().await.map_err(try_again) }.boxed()
     }
 
     fn store_answers(&self) -> BoxFuture<'_, Result<(), StartError>> {

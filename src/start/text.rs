@@ -1,4 +1,4 @@
-//! What stands in Redis about a game: the text of its record, and those of its jobs' answers.
+//! The texts in Redis about a game: its record, and the answers of its jobs.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::contract::dead_letter::Reason;
 use crate::contract::job_result::{Answer, REPLAY_NO_OP, SuccessKind};
 use crate::redis::RedisError;
 
-/// A record behind its numbers, in the order in which it stands in Redis (`scripts/record.lua`).
+/// A record after its numbers, in the order in which it is stored (`scripts/record.lua`).
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RecordText<'a> {
     /// `starting`, `running` or `failed`.
@@ -20,7 +20,7 @@ pub struct RecordText<'a> {
     pub stream: &'a str,
     /// Its job's bare entry id.
     pub source_ref: &'a str,
-    /// Who asks for the start.
+    /// What asked for the start.
     pub op_source: &'a str,
     /// The `engine-host-id` it is placed on.
     pub host: &'a str,
@@ -40,7 +40,7 @@ pub struct RecordText<'a> {
     pub answer: Option<AnswerText<'a>>,
 }
 
-/// What a record with an answer does not say of it already.
+/// The parts of an answer that the record does not hold elsewhere.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct AnswerText<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -52,7 +52,7 @@ pub struct AnswerText<'a> {
     given_up: &'a str,
 }
 
-/// The beginning of a record, of an attempt that is over.
+/// The beginning of a record whose attempt is over.
 #[derive(Debug, Clone, Copy)]
 pub struct Numbers<'a> {
     /// Its very first bytes: `{"fence":1,"owner":"me",`.
@@ -64,7 +64,7 @@ pub struct Numbers<'a> {
 }
 
 impl<'a> RecordText<'a> {
-    /// The record says this answer of its job.
+    /// The record with the answer of its job.
     pub fn answered(self, answer: &'a Answer, given_up: Option<Reason>) -> Self {
         let (state, container_id, engine_endpoint, error_message) = match answer {
             Answer::Success { container_id, engine_endpoint, .. } => {
@@ -77,18 +77,18 @@ impl<'a> RecordText<'a> {
         Self { state, container_id, engine_endpoint, answer, ..self }
     }
 
-    /// From the comma behind the numbers on.
+    /// The record from the comma after the numbers on.
     pub fn without_numbers(&self) -> String {
-        self.behind(String::new())
+        self.append_to(String::new())
     }
 
-    /// The whole record. Nobody holds a lease of it.
+    /// The whole record, with no lease.
     pub fn with_numbers(&self, numbers: Numbers<'_>) -> String {
         let Numbers { holder, updated_at_ms, attempt } = numbers;
-        self.behind(format!(r#"{holder}"lease_until_ms":0,"updated_at_ms":{updated_at_ms},"attempt":{attempt}"#))
+        self.append_to(format!(r#"{holder}"lease_until_ms":0,"updated_at_ms":{updated_at_ms},"attempt":{attempt}"#))
     }
 
-    fn behind(&self, mut text: String) -> String {
+    fn append_to(&self, mut text: String) -> String {
         let from = text.len();
         text.push_str(&serde_json::to_string(self).expect("texts are always JSON"));
         text.replace_range(from..=from, ",");
@@ -96,9 +96,9 @@ impl<'a> RecordText<'a> {
     }
 }
 
-/// An answer as the scripts tell it; the outcome's own field names.
+/// A stored answer as the scripts return it, with the outcome's own field names.
 #[derive(Deserialize)]
-struct Told<'a> {
+struct StoredAnswer<'a> {
     #[serde(borrow)]
     outcome: Cow<'a, str>,
     container_id: String,
@@ -109,22 +109,22 @@ struct Told<'a> {
     given_up: Cow<'a, str>,
 }
 
-/// An answer that was stored.
+/// Parses a stored answer.
 pub fn answer_of(text: &str) -> Result<Answered, RedisError> {
-    let told: Told<'_> =
+    let stored: StoredAnswer<'_> =
         serde_json::from_str(text).map_err(|error| RedisError::unexpected(&format!("stored result: {error}")))?;
-    let answer = match &*told.outcome {
+    let answer = match &*stored.outcome {
         "success" => Answer::Success {
-            container_id: told.container_id,
-            engine_endpoint: told.engine_endpoint,
-            kind: if told.error_code == REPLAY_NO_OP { SuccessKind::Replayed } else { SuccessKind::Started },
+            container_id: stored.container_id,
+            engine_endpoint: stored.engine_endpoint,
+            kind: if stored.error_code == REPLAY_NO_OP { SuccessKind::Replayed } else { SuccessKind::Started },
         },
-        "failure" => Answer::Failure { code: told.error_code, message: told.error_message },
+        "failure" => Answer::Failure { code: stored.error_code, message: stored.error_message },
         other => return Err(RedisError::unexpected(&format!("stored outcome {other:?}"))),
     };
     let given_up = [Reason::Poison, Reason::RetriesExhausted, Reason::TooLarge]
         .into_iter()
-        .find(|why| why.as_str() == told.given_up);
+        .find(|why| why.as_str() == stored.given_up);
     Ok(Answered { answer, given_up })
 }
 
@@ -191,20 +191,20 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_refused() {
-        let told = |outcome: &str, code: &str, given_up: &str| {
+        let stored = |outcome: &str, code: &str, given_up: &str| {
             format!(
                 r#"{{"outcome":"{outcome}","container_id":"c","engine_endpoint":"e","error_code":"{code}","error_message":"a\/b","given_up":"{given_up}"}}"#
             )
         };
         let success = |kind| Answer::Success { container_id: "c".into(), engine_endpoint: "e".into(), kind };
-        assert_eq!(answer_of(&told("success", "", "")), Ok(success(SuccessKind::Started).into()));
-        assert_eq!(answer_of(&told("success", REPLAY_NO_OP, "")), Ok(success(SuccessKind::Replayed).into()));
+        assert_eq!(answer_of(&stored("success", "", "")), Ok(success(SuccessKind::Started).into()));
+        assert_eq!(answer_of(&stored("success", REPLAY_NO_OP, "")), Ok(success(SuccessKind::Replayed).into()));
         let failure = Answer::Failure { code: "engine_exited".into(), message: "a/b".into() };
         for given_up in [None, Some(Reason::Poison), Some(Reason::RetriesExhausted), Some(Reason::TooLarge)] {
-            let text = told("failure", "engine_exited", given_up.map_or("", Reason::as_str));
+            let text = stored("failure", "engine_exited", given_up.map_or("", Reason::as_str));
             assert_eq!(answer_of(&text), Ok(Answered { answer: failure.clone(), given_up }));
         }
-        for bad in ["", "{}", "[]", "null", &told("maybe", "", "")] {
+        for bad in ["", "{}", "[]", "null", &stored("maybe", "", "")] {
             assert!(answer_of(bad).is_err(), "{bad}");
         }
     }

@@ -8,7 +8,6 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::contract::Fields;
-use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::{Answer as StartAnswer, JobResult, REPLAY_NO_OP, SuccessKind};
 use crate::contract::start_job::{FIELDS, StartJob};
 use crate::metrics::Metrics;
@@ -167,8 +166,8 @@ impl Start {
         });
         Answer {
             outcome,
-            result: result.answer.outcome(),
-            label: label(&result.answer),
+            kind: (&result.answer).into(),
+            label: (&result.answer).into(),
             error_code: error_code(result.answer),
             dead_letter,
         }
@@ -181,13 +180,6 @@ fn error_code(answer: StartAnswer) -> Cow<'static, str> {
         StartAnswer::Success { kind: SuccessKind::Replayed, .. } => Cow::Borrowed(REPLAY_NO_OP),
         StartAnswer::Failure { code, .. } => Cow::Owned(code),
     }
-}
-
-/// A stored answer may carry a code of another version: labels are a closed list all the same.
-fn label(answer: &StartAnswer) -> &'static str {
-    let code = answer.error_code();
-    let known = ErrorCode::ALL.iter().map(|known| known.as_str()).chain(["", REPLAY_NO_OP]);
-    known.into_iter().find(|&known| known == code).unwrap_or("other")
 }
 
 impl From<StartError> for Failure {

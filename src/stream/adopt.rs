@@ -19,7 +19,7 @@ pub struct Adoption {
 }
 
 /// What was done to make the group usable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AdoptionState {
     /// The group was missing; it begins right after [`Adoption::mirror`].
     Created,

@@ -94,8 +94,7 @@ impl Member {
 }
 
 fn state_of(reply: &Value) -> Result<String, RedisError> {
-    let Value::Array(parts) = reply else { return Err(RedisError::unexpected("claim")) };
-    parts.first().and_then(Value::as_string).ok_or_else(|| RedisError::unexpected("claim state"))
+    reply.first().and_then(|state| state.as_string()).ok_or_else(|| RedisError::unexpected("claim state"))
 }
 
 fn delivery_of(value: Value) -> Result<Delivery, RedisError> {

@@ -4,7 +4,6 @@
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
-use fred::interfaces::StreamsInterface;
 
 use super::config::Config;
 use super::entry_id::EntryId;
@@ -12,7 +11,10 @@ use super::group::{count, id_of, packed};
 use super::lua;
 use crate::contract::Fields;
 use crate::contract::dead_letter::{HEAD_FIELDS, OUTCOME_ID, says_cut};
+use crate::redis::commands::Entry;
 use crate::redis::{Connection, RedisError, Script};
+
+pub use crate::redis::commands::Order;
 
 /// Dead letters in one page. A payload may be large, so a page is small.
 pub const PAGE: usize = 250;
@@ -115,17 +117,6 @@ pub enum Requeued {
     Skipped,
 }
 
-/// Which way a page is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// In the order of death.
-    OldestFirst,
-    /// The other way round.
-    NewestFirst,
-}
-
-type Page = Vec<(String, Fields)>;
-
 /// The dead-letter stream.
 #[derive(Debug)]
 pub struct DeadLetters {
@@ -152,14 +143,12 @@ impl DeadLetters {
 
     /// How many there are.
     pub async fn count(&self) -> Result<u64, RedisError> {
-        let length = self.connection.client().xlen(self.dead.as_str()).await;
-        length.map_err(|error| self.connection.failed(error))
+        self.connection.stream_length(&self.dead).await
     }
 
     /// The server's clock, in Unix milliseconds; ids are measured against it.
     pub async fn now_ms(&self) -> Result<u64, RedisError> {
-        let (seconds, micros): (u64, u64) = self.connection.raw(&["TIME"]).await?.convert()?;
-        Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
+        self.connection.time_ms().await
     }
 
     /// The dead letter of this id.
@@ -173,19 +162,18 @@ impl DeadLetters {
             return Ok(Vec::new());
         }
         let page = self.entries(&self.dead, ids, order).await?;
-        let letter = |(id, pairs): (String, Fields)| Ok(Letter::of(id_of(&id)?, pairs));
+        let letter = |entry: Entry| Ok(Letter::of(id_of(&entry.id)?, entry.fields));
         page.into_iter().map(letter).collect()
     }
 
-    async fn entries(&self, stream: &str, ids: &RangeInclusive<EntryId>, order: Order) -> Result<Page, RedisError> {
+    async fn entries(
+        &self,
+        stream: &str,
+        ids: &RangeInclusive<EntryId>,
+        order: Order,
+    ) -> Result<Vec<Entry>, RedisError> {
         let (first, last) = (ids.start().to_string(), ids.end().to_string());
-        let client = self.connection.client();
-        let limit = u64::try_from(PAGE).ok();
-        let page = match order {
-            Order::OldestFirst => client.xrange(stream, first, last, limit).await,
-            Order::NewestFirst => client.xrevrange(stream, last, first, limit).await,
-        };
-        page.map_err(|error| self.connection.failed(error))
+        self.connection.range(stream, (&first, &last), PAGE as u64, order).await
     }
 
     /// Puts at most [`REQUEUE_BATCH_MAX`] dead letters back as jobs; answers in order. After an error nothing is known,
@@ -221,13 +209,13 @@ impl DeadLetters {
         let mut rest = ALL_IDS;
         while !rest.is_empty() {
             let page = self.entries(&self.links, &rest, Order::NewestFirst).await?;
-            let Some((oldest, _)) = page.last() else { break };
-            rest = match before(id_of(oldest)?) {
+            let Some(oldest) = page.last() else { break };
+            rest = match before(id_of(&oldest.id)?) {
                 Some(end) => *rest.start()..=end,
                 None => break,
             };
-            for (id, pairs) in page {
-                let link = link_of(id_of(&id)?, &pairs);
+            for entry in page {
+                let link = link_of(id_of(&entry.id)?, &entry.fields);
                 if wanted.contains(&link.dead_id) || wanted.contains(&link.source_ref) {
                     found.push(link);
                 }
@@ -244,7 +232,7 @@ fn requeued_of((status, text): (String, String)) -> Result<Requeued, RedisError>
         "foreign" => Requeued::Foreign,
         "empty" => Requeued::Empty,
         "cut" => Requeued::Cut,
-        "refused" => Requeued::Refused(text),
+        "refused" => Requeued::Refused(RedisError::of_server(&text).text),
         "skipped" => Requeued::Skipped,
         _ => return Err(RedisError::unexpected(&format!("requeue status {status:?}"))),
     })

@@ -29,7 +29,7 @@ impl Delivery {
 }
 
 /// How an entry came to this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// Never delivered before.
     New,

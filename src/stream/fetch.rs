@@ -7,8 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use fred::interfaces::StreamsInterface;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -178,9 +176,9 @@ impl Fetcher {
     async fn connect(&self, patience: Duration) -> Result<Connection, RedisError> {
         let name = format!("startjobs:{}", self.member.consumer());
         let opening = Connection::open(&self.redis, Role::Bulk(patience), &name, |_| {});
-        timeout(CONNECT_WITHIN, opening).await.unwrap_or_else(|_| {
-            Err(RedisError { kind: Kind::Unreachable, text: "no connection for reading payloads".to_owned() })
-        })
+        timeout(CONNECT_WITHIN, opening)
+            .await
+            .unwrap_or_else(|_| Err(RedisError::unreachable("no connection for reading payloads")))
     }
 
     async fn redis_answers(&self) -> bool {
@@ -195,10 +193,8 @@ impl Fetcher {
     }
 
     async fn whole(&self, connection: &Connection, id: EntryId) -> Result<Payload, RedisError> {
-        let (jobs, id) = (self.member.group().keys().jobs.as_str(), id.to_string());
-        let reply = connection.client().xrange(jobs, id.as_str(), id.as_str(), None).await;
-        let entries: Vec<(String, Fields)> = reply.map_err(|error| connection.failed(error))?;
-        Ok(entries.into_iter().next().map_or(Payload::Gone, |(_, fields)| Payload::Whole(fields)))
+        let entry = connection.entry(&self.member.group().keys().jobs, &id.to_string()).await?;
+        Ok(entry.map_or(Payload::Gone, |entry| Payload::Whole(entry.fields)))
     }
 
     async fn job_fields_alone(&self, id: EntryId) -> Result<Payload, RedisError> {
@@ -211,11 +207,7 @@ impl Fetcher {
         let args: Vec<Value> = vec![id.to_string().into(), limit.into()];
         let keys = vec![self.member.group().keys().jobs.clone()];
         let reply = self.job_fields.run(connection, keys, args).await?;
-        if reply.is_null() {
-            return Ok(Payload::Gone);
-        }
-        let flat: Vec<Bytes> = reply.convert()?;
-        Ok(Payload::JobFields(flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()))
+        if reply.is_null() { Ok(Payload::Gone) } else { reply.pairs().map(Payload::JobFields) }
     }
 }
 

@@ -70,8 +70,7 @@ impl Group {
 
     /// The server's clock, in Unix milliseconds.
     pub async fn now_ms(&self) -> Result<u64, RedisError> {
-        let (seconds, micros): (u64, u64) = self.commands.raw(&["TIME"]).await?.convert()?;
-        Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
+        self.commands.time_ms().await
     }
 
     /// Runs a script with all keys; `args` follow the name of the group. `ids` are those whose ledger buckets it will
@@ -152,7 +151,7 @@ pub(super) fn packed(ids: &[EntryId]) -> Result<Value, RedisError> {
     for id in ids {
         strings.push(id.to_string().as_bytes());
     }
-    strings.into_array().map(Value::Bytes)
+    strings.into_array().map(Value::from)
 }
 
 /// A count as Redis arguments take it.

@@ -10,12 +10,12 @@ impl Member {
         if ids.is_empty() {
             return Ok(0);
         }
-        Ok(self.call(&self.group.scripts.hand_back, &[], [packed(ids)?]).await?.convert()?)
+        self.call(&self.group.scripts.hand_back, &[], [packed(ids)?]).await?.convert()
     }
 
     /// Marks this replica as gone, gives back whatever its consumer still has, and deletes the consumer where that is
     /// nothing; answers how many entries it had.
     pub async fn leave(&self, about: &str) -> Result<u64, RedisError> {
-        Ok(self.call(&self.group.scripts.leave, &[], [Value::from(about)]).await?.convert()?)
+        self.call(&self.group.scripts.leave, &[], [Value::from(about)]).await?.convert()
     }
 }

@@ -17,7 +17,7 @@ mod delivery;
 pub mod adopt;
 // new entries
 pub mod read;
-// entries nobody works on any more
+// entries of replicas that died, left or gave them back
 pub mod claim;
 // the payloads of entries that came by their ids
 pub mod fetch;

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use fred::interfaces::{HashesInterface, KeysInterface};
-
 use super::group::Group;
 use crate::redis::{Kind, RedisError};
 
@@ -29,7 +27,7 @@ impl Pause {
 impl Group {
     /// Does an operator hold the fleet? Where so, a replica neither reads nor claims.
     pub async fn is_paused(&self) -> Result<bool, RedisError> {
-        self.commands.client().exists(self.keys.paused.as_str()).await.map_err(|error| self.commands.failed(error))
+        self.commands.exists(&self.keys.paused).await
     }
 
     /// The pause there is.
@@ -37,9 +35,8 @@ impl Group {
         if !self.is_paused().await? {
             return Ok(None);
         }
-        let fields = self.commands.client().hgetall(self.keys.paused.as_str()).await;
-        match fields.map_err(|error| self.commands.failed(error)) {
-            Ok(fields) => Ok(Some(Pause::of_fields(&fields))),
+        match self.commands.hash(&self.keys.paused).await {
+            Ok(fields) => Ok(Some(Pause::of_fields(&fields.into_iter().collect()))),
             // Set by hand, as something else: it holds all the same.
             Err(error) if error.kind == Kind::WrongType => Ok(Some(Pause::default())),
             Err(error) => Err(error),
@@ -52,15 +49,13 @@ impl Group {
             return Ok(Some(before));
         }
         let at_ms = self.now_ms().await?.to_string();
-        let fields = vec![("at_ms", at_ms.as_str()), ("by", by), ("reason", reason)];
-        let set: Result<i64, _> = self.commands.client().hset(self.keys.paused.as_str(), fields).await;
-        set.map(|_| None).map_err(|error| self.commands.failed(error))
+        let fields = [("at_ms", at_ms.as_str()), ("by", by), ("reason", reason)];
+        self.commands.set_hash(&self.keys.paused, &fields).await.map(|()| None)
     }
 
     /// Ends the pause; answers the one there was.
     pub async fn resume(&self) -> Result<Option<Pause>, RedisError> {
         let before = self.paused().await?;
-        let removed: Result<i64, _> = self.commands.client().del(self.keys.paused.as_str()).await;
-        removed.map(|_| before).map_err(|error| self.commands.failed(error))
+        self.commands.remove(&self.keys.paused).await.map(|()| before)
     }
 }

@@ -3,18 +3,13 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
-use fred::interfaces::StreamsInterface;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::delivery::{Delivery, Origin};
 use super::group::{Member, id_of};
+use crate::redis::commands::{Entry, GroupRead};
 use crate::redis::{Connection, RedisError};
-
-/// `XREADGROUP`'s reply as the client decodes it on every server version: nothing when BLOCK expired; a payload of
-/// nothing where the entry was deleted.
-type Reply = Option<Vec<(Bytes, Vec<(String, Option<Vec<(Bytes, Bytes)>>)>)>>;
 
 /// How a read ended.
 #[derive(Debug)]
@@ -73,36 +68,20 @@ impl Reader {
         if interruptions.has_changed().unwrap_or(true) {
             return Ok(Read::Interrupted);
         }
-        let client = self.connection.client();
-        let (group, consumer, jobs) = (self.group.as_str(), self.consumer.as_str(), self.jobs.as_str());
-        let mut call = pin!(client.xreadgroup(group, consumer, Some(count), Some(block), false, jobs, ">"));
-        let reply: Result<Reply, _> = tokio::select! {
+        let (group, consumer, stream) = (self.group.as_str(), self.consumer.as_str(), self.jobs.as_str());
+        let mut call = pin!(self.connection.read_group(GroupRead { stream, group, consumer, count, block_ms: block }));
+        let entries = tokio::select! {
             biased;
-            reply = &mut call => reply,
+            entries = &mut call => entries?,
             Ok(()) = interruptions.changed() => {
-                let Ok(reply) = timeout(GRACE, &mut call).await else {
+                let Ok(entries) = timeout(GRACE, &mut call).await else {
                     self.connection.replace();
                     return Ok(Read::Interrupted);
                 };
-                reply
+                entries?
             }
         };
-        let reply = reply.map_err(|error| self.connection.failed(error))?;
-        self.connection.answered();
-        let entries = reply.into_iter().flatten().flat_map(|(_, entries)| entries);
-        let deliveries: Result<_, RedisError> = entries
-            .map(|(id, fields)| {
-                Ok(Delivery {
-                    id: id_of(&id)?,
-                    origin: Origin::New,
-                    deliveries: 1,
-                    crashes: 0,
-                    failures: 0,
-                    fields: Some(fields.unwrap_or_default()),
-                })
-            })
-            .collect();
-        deliveries.map(Read::Returned)
+        entries.into_iter().map(delivery_of).collect::<Result<_, _>>().map(Read::Returned)
     }
 
     /// Makes the read that has its turn return now: it closes its socket. CLIENT UNBLOCK is no way: it ends servers up to
@@ -115,4 +94,8 @@ impl Reader {
     pub fn replace_connection(&self) {
         self.connection.replace();
     }
+}
+
+fn delivery_of(Entry { id, fields }: Entry) -> Result<Delivery, RedisError> {
+    Ok(Delivery { id: id_of(&id)?, origin: Origin::New, deliveries: 1, crashes: 0, failures: 0, fields: Some(fields) })
 }

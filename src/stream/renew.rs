@@ -5,7 +5,7 @@ use super::group::{Member, delivered_of, id_of, packed};
 use crate::redis::RedisError;
 
 /// What became of one entry that this process believes to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Renewal {
     /// Still ours.
     Mine,

@@ -10,8 +10,8 @@ use super::group::{Group, Member, count, delivered_of};
 use super::lua::{PACKED_HEAD, SETTLE_KEYS};
 use crate::contract::dead_letter::DeadLetter;
 use crate::contract::job_result::{FIELDS, ORIGINAL_FIELDS};
+use crate::redis::RedisError;
 use crate::redis::packed::Strings;
-use crate::redis::{RedisError, Value};
 
 /// Entries in one settle call. Beyond this nothing is gained, and Redis serves nobody else meanwhile.
 pub const BATCH_MAX: usize = 64;
@@ -135,7 +135,7 @@ impl Member {
             count(terms.held.saturating_add(BATCH_MAX)),
             first.to_string().into(),
             last.to_string().into(),
-            Value::Bytes(group.packed(batch, terms)?),
+            group.packed(batch, terms)?.into(),
         ];
         let reply = group.call_with(&group.scripts.settle, keys, self.named(args)).await?;
         let (mirror_move, mirror, foreign, delivered, statuses): (String, String, String, String, Vec<String>) =
@@ -143,7 +143,7 @@ impl Member {
         let settled: Vec<Settled> = if statuses.is_empty() {
             vec![Settled::Done; batch.len()]
         } else {
-            statuses.into_iter().map(settled_of).collect()
+            statuses.iter().map(|status| settled_of(status)).collect()
         };
         if settled.len() != batch.len() {
             return Err(RedisError::unexpected("settle count"));
@@ -236,14 +236,14 @@ fn push_dead(strings: &mut Strings, letter: &DeadLetter) {
     }
 }
 
-fn settled_of(status: String) -> Settled {
-    match status.as_str() {
+fn settled_of(status: &str) -> Settled {
+    match status {
         "ok" => Settled::Done,
         "dup" => Settled::Duplicate,
         "lost" => Settled::Lost,
         "unknown" => Settled::Unknown,
         "expired" => Settled::Expired,
         "skipped" => Settled::Skipped,
-        _ => Settled::Refused(status),
+        _ => Settled::Refused(RedisError::of_server(status).text),
     }
 }

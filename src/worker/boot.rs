@@ -87,7 +87,7 @@ pub(super) async fn adopt(
                 sleep(CALLS.min).await;
             }
             Err(RedisError { kind: Kind::BadOffset, text }) => {
-                return Err(RunError::BadOffset(text.trim_start_matches("BADOFFSET ").to_owned()));
+                return Err(RunError::BadOffset(text));
             }
             Err(error) => {
                 let trouble = if error.kind == Kind::Unreachable { Trouble::Redis } else { Trouble::Group };

@@ -22,6 +22,7 @@ use super::stages::held::{EntryKey, Held};
 use super::work::{Conclusion, Ticket, Work};
 use crate::faults::{Faults, Point};
 use crate::metrics::Metrics;
+use crate::metrics::labels::RedisOperation;
 use crate::redis::RedisError;
 use crate::stream::adopt::Adoption;
 use crate::stream::claim::{Aim, Swept};
@@ -164,7 +165,7 @@ impl Calls {
             }
             Command::Adopt => {
                 let (member, claim_idle) = (self.member.clone(), self.worker.claim_idle);
-                self.measure("adopt", async move { Event::Adopted(member.adopt(claim_idle).await) });
+                self.measure(RedisOperation::Adopt, async move { Event::Adopted(member.adopt(claim_idle).await) });
             }
             Command::Tidy => self.tidy(),
             Command::Reconcile => {
@@ -182,7 +183,7 @@ impl Calls {
     }
 
     /// Begins a call whose duration is shown under this name.
-    fn measure(&self, operation: &'static str, call: impl Future<Output = Event> + Send + 'static) {
+    fn measure(&self, operation: RedisOperation, call: impl Future<Output = Event> + Send + 'static) {
         let metrics = Arc::clone(&self.metrics);
         self.push(async move {
             let began = Instant::now();
@@ -202,14 +203,14 @@ impl Calls {
 
     fn sweep(&self, aim: Aim, want: usize, holds_nothing: bool) {
         let (member, claim_idle, interval) = (self.member.clone(), self.worker.claim_idle, self.worker.sweep_interval);
-        self.measure("claim", async move {
+        self.measure(RedisOperation::Claim, async move {
             Event::Swept(member.sweep(aim, claim_idle, interval, want, holds_nothing).await)
         });
     }
 
     fn look_up(&self, entries: Vec<Held>) {
         let member = self.member.clone();
-        self.measure("past", async move {
+        self.measure(RedisOperation::Past, async move {
             let history = member.group().history(&ids_of(&entries)).await;
             Event::LookedUp(entries, history)
         });
@@ -217,7 +218,7 @@ impl Calls {
 
     fn fetch(&self, entries: Vec<(Held, Want)>) {
         let (fetcher, end) = (self.fetcher.clone(), self.end_fetches.clone());
-        self.measure("fetch", async move {
+        self.measure(RedisOperation::Fetch, async move {
             let wanted: Vec<_> = entries.iter().map(|(held, want)| (held.id(), *want)).collect();
             let fetched = end.run_until_cancelled(fetcher.fetch(&wanted)).await;
             Event::Fetched(entries.into_iter().map(|(held, _)| held).collect(), fetched.unwrap_or_default())
@@ -226,7 +227,7 @@ impl Calls {
 
     fn fetch_stuck(&self, held: Held, want: Want) {
         let (fetcher, end) = (self.fetcher.clone(), self.end_fetches.clone());
-        self.measure("fetch", async move {
+        self.measure(RedisOperation::Fetch, async move {
             let fetched = end.run_until_cancelled(fetcher.fetch_stuck((held.id(), want))).await;
             Event::FetchedStuck(held, fetched.unwrap_or_default())
         });
@@ -245,7 +246,7 @@ impl Calls {
         self.faults.reach(Point::BeforeSettle);
         self.metrics.batch(batch.entries.len());
         let member = self.member.clone();
-        self.measure("settle", async move {
+        self.measure(RedisOperation::Settle, async move {
             let entries: Vec<_> = batch.entries.iter().map(|finished| (finished.held.id(), &finished.ending)).collect();
             let may_have_attempts = batch.entries.iter().any(|finished| finished.held.may_have_attempts());
             let terms = Terms { held, may_have_attempts, marks_index: batch.marks_index };
@@ -257,7 +258,7 @@ impl Calls {
 
     fn hand_back(&self, entries: Vec<Held>) {
         let member = self.member.clone();
-        self.measure("hand_back", async move {
+        self.measure(RedisOperation::HandBack, async move {
             let reply = member.hand_back(&ids_of(&entries)).await;
             Event::HandedBack(entries, reply)
         });
@@ -265,7 +266,7 @@ impl Calls {
 
     fn renew(&self, ids: Vec<EntryId>, presence: Presence) {
         let (member, clock) = (self.member.clone(), Arc::clone(&self.clock));
-        self.measure("renew", async move {
+        self.measure(RedisOperation::Renew, async move {
             let time = async {
                 let asked = Instant::now();
                 if let Ok(now_ms) = member.group().now_ms().await {
@@ -292,7 +293,9 @@ impl Calls {
     fn tidy(&self) {
         let (member, interval) = (self.member.clone(), self.worker.janitor_interval);
         let (claim_idle, consumer_idle) = (self.worker.claim_idle, self.worker.consumer_idle);
-        self.measure("janitor", async move { Event::Tidied(member.tidy(interval, claim_idle, consumer_idle).await) });
+        self.measure(RedisOperation::Janitor, async move {
+            Event::Tidied(member.tidy(interval, claim_idle, consumer_idle).await)
+        });
     }
 
     /// Is anything under way?

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use crate::contract::Fields;
 use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
+use crate::metrics::labels::{OutcomeCode, OutcomeKind};
 use crate::redis::RedisError;
 use crate::stream::entry_id::EntryId;
 use crate::stream::settle::Outcome;
@@ -93,12 +94,12 @@ pub struct GiveUp {
 pub struct Answer {
     /// What is published.
     pub outcome: Outcome,
-    /// `success` or `failure`, for log and metrics.
-    pub result: &'static str,
+    /// What it says, for log and metrics.
+    pub kind: OutcomeKind,
     /// The published error code, for the log; empty for a success that did the work.
     pub error_code: Cow<'static, str>,
     /// The same from a closed list, for the metrics.
-    pub label: &'static str,
+    pub label: OutcomeCode,
     /// The job goes to the dead letters too.
     pub dead_letter: Option<Condemned>,
 }

@@ -30,6 +30,7 @@ use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
 use crate::faults::Faults;
 use crate::metrics::Metrics;
+use crate::metrics::labels::{OutcomeCode, OutcomeKind};
 use crate::redis::{Kind, RedisError};
 use crate::stream::adopt::{Adoption, AdoptionState};
 use crate::stream::claim::{Aim, Sweep, Swept};
@@ -364,9 +365,9 @@ fn conclusion(ticket: &Ticket, dice: Dice, goes_well: bool) -> Conclusion {
         _ => {
             let answer = Answer {
                 outcome: Outcome::of(|push| push(b"done")),
-                result: "success",
+                kind: OutcomeKind::Success,
                 error_code: "".into(),
-                label: "",
+                label: OutcomeCode::Started,
                 dead_letter: (dice % 16 == 15).then_some(reason),
             };
             let attempts = Attempts { crashes: ticket.crashes, failures: 0, failing_for: Duration::ZERO };

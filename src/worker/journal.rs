@@ -11,14 +11,15 @@ use super::stages::held::Held;
 use super::stages::starts::Job;
 use crate::contract::dead_letter::Reason;
 use crate::metrics::Metrics;
+use crate::metrics::labels::{Counted, SettleResult, SweepResult};
 use crate::redis::{Kind, RedisError};
-use crate::stream::Delivery;
 use crate::stream::adopt::{Adoption, AdoptionState};
 use crate::stream::claim::{Sweep, Swept};
 use crate::stream::entry_id::EntryId;
 use crate::stream::janitor::Tidied;
 use crate::stream::renew::Renewal;
 use crate::stream::settle::{Ending, MirrorMove, SettleReply, Settled};
+use crate::stream::{Delivery, Origin};
 
 /// What one replica logs and counts.
 #[derive(Debug)]
@@ -37,18 +38,18 @@ impl Journal {
     /// A read has brought so many entries.
     pub(crate) fn read(&self, entries: usize) {
         self.metrics.last_read.set(unix_seconds());
-        self.metrics.received("new", entries);
+        self.metrics.received(Origin::New, entries);
     }
 
     /// A sweep has ended.
     pub(crate) fn swept(&self, result: Result<&Swept, &RedisError>) {
         self.metrics.sweep(match result {
-            Ok(Swept::NotDue) => "not_due",
-            Ok(Swept::Found) => "found",
-            Ok(Swept::Suspects) => "suspects",
-            Ok(Swept::Done(sweep)) if sweep.claimed.is_empty() => "nothing",
-            Ok(Swept::Done(_)) => "claimed",
-            Err(_) => "error",
+            Ok(Swept::NotDue) => SweepResult::NotDue,
+            Ok(Swept::Found) => SweepResult::Found,
+            Ok(Swept::Suspects) => SweepResult::Suspects,
+            Ok(Swept::Done(sweep)) if sweep.claimed.is_empty() => SweepResult::Nothing,
+            Ok(Swept::Done(_)) => SweepResult::Claimed,
+            Err(_) => SweepResult::Error,
         });
     }
 
@@ -58,12 +59,12 @@ impl Journal {
         for (from, entries) in &sweep.from {
             tracing::info!(worker = WORKER, stream, from, entries, "claimed pending entries");
         }
-        self.metrics.received("claimed", sweep.claimed.len());
+        self.metrics.received(Origin::Claimed, sweep.claimed.len());
         self.metrics.crashes_counted.inc_by(sweep.crashed);
         if sweep.lost > 0 {
             let entries = sweep.lost;
             self.metrics.entries_lost.inc_by(entries);
-            (0..entries).for_each(|_| self.metrics.dead_letter(Reason::EntryLost.as_str()));
+            (0..entries).for_each(|_| self.metrics.dead_letter(Reason::EntryLost));
             tracing::error!(worker = WORKER, stream, entries, "pending entries had been deleted from the stream");
         }
     }
@@ -78,7 +79,7 @@ impl Journal {
     /// A renewal has found entries whose delivery was lost.
     pub(crate) fn found(&self, first: EntryId, entries: usize) {
         let (stream, stream_entry_id) = (&self.stream, first.to_string());
-        self.metrics.received("found", entries);
+        self.metrics.received(Origin::Found, entries);
         tracing::warn!(worker = WORKER, stream, stream_entry_id, entries, "found entries whose delivery was lost");
     }
 
@@ -95,7 +96,7 @@ impl Journal {
 
     /// What became of one entry in a renewal.
     pub(crate) fn renewed(&self, id: EntryId, renewal: Renewal) {
-        self.metrics.renewal(renewal.as_str());
+        self.metrics.renewal(renewal);
         if renewal == Renewal::Restored {
             let (stream, stream_entry_id) = (&self.stream, id.to_string());
             tracing::warn!(worker = WORKER, stream, stream_entry_id, "entry missing from the pending list; restored");
@@ -104,7 +105,7 @@ impl Journal {
 
     /// A job waits for its next attempt.
     pub(crate) fn backs_off(&self, job: &Job, after: Duration, is_counted: bool, why: &Failure) {
-        self.metrics.retry(is_counted);
+        self.metrics.retry(if is_counted { Counted::Yes } else { Counted::No });
         let (stream, stream_entry_id) = (&self.stream, job.held.id().to_string());
         let (game_id, err, retry_in_s) = (job.request.lane(), why.to_string(), after.as_secs_f64());
         if is_counted {
@@ -129,7 +130,7 @@ impl Journal {
         let (stream, mirror) = (&self.stream, &reply.mirror);
         let done = reply.settled.iter().filter(|&settled| *settled == Settled::Done).count();
         if done > 0 {
-            self.metrics.settled(result_of(&Settled::Done), done);
+            self.metrics.settled(SettleResult::Done, done);
             self.metrics.last_outcome.set(unix_seconds());
         }
         if reply.mirror_move == MirrorMove::Lowered {
@@ -148,7 +149,7 @@ impl Journal {
         if *settled == Settled::Done {
             return self.published(finished);
         }
-        self.metrics.settled(result_of(settled), 1);
+        self.metrics.settled(settled.into(), 1);
         let (stream, stream_entry_id) = (&self.stream, finished.held.id().to_string());
         match settled {
             Settled::Done | Settled::Refused(_) | Settled::Skipped => {}
@@ -184,13 +185,13 @@ impl Journal {
     fn published(&self, finished: &Finished) {
         let held = &finished.held;
         if let Some(summary) = &finished.summary {
-            self.metrics.outcome(summary.result, summary.label, self.clock.age_of(held.id()));
+            self.metrics.outcome(summary.kind, summary.label, self.clock.age_of(held.id()));
             tracing::info!(
                 worker = WORKER,
                 stream = self.stream,
                 stream_entry_id = held.id().to_string(),
                 game_id = summary.request.lane(),
-                outcome = summary.result,
+                outcome = summary.kind.as_str(),
                 error_code = &*summary.error_code,
                 requested_at_ms = summary.request.requested_at_ms(),
                 attempt = held.deliveries,
@@ -199,16 +200,16 @@ impl Journal {
             );
         }
         if let Ending::Dead(letter) | Ending::Both(_, letter) = &finished.ending {
-            self.metrics.dead_letter(letter.reason.as_str());
+            self.metrics.dead_letter(letter.reason);
         }
     }
 
     /// Redis refused an entry's outcome, so often since the refusals began.
     pub(crate) fn refused(&self, finished: &Finished, err: &str, times: u64) {
-        self.metrics.settled("refused", 1);
+        self.metrics.settled(SettleResult::Refused, 1);
         let Some(summary) = finished.summary.as_ref().filter(|_| times == 1) else { return };
         let (stream, stream_entry_id) = (&self.stream, finished.held.id().to_string());
-        let (game_id, outcome) = (summary.request.lane(), summary.result);
+        let (game_id, outcome) = (summary.request.lane(), summary.kind.as_str());
         let error_code = &*summary.error_code;
         tracing::error!(
             worker = WORKER,
@@ -257,7 +258,7 @@ impl Journal {
 
     /// The group was made usable.
     pub(crate) fn adopted(&self, adoption: &Adoption) {
-        self.metrics.adopted(adoption.state.as_str());
+        self.metrics.adopted(adoption.state);
         let (stream, mirror, acknowledged) = (&self.stream, &adoption.mirror, adoption.acknowledged);
         match adoption.state {
             AdoptionState::Existed => {}
@@ -277,18 +278,6 @@ impl Journal {
     pub(crate) fn wedged(&self, err: &str, reason: &str) {
         let stream = &self.stream;
         tracing::error!(worker = WORKER, stream, err, reason, "not live: this process cannot recover by itself");
-    }
-}
-
-fn result_of(settled: &Settled) -> &'static str {
-    match settled {
-        Settled::Done => "done",
-        Settled::Duplicate => "duplicate",
-        Settled::Lost => "lost",
-        Settled::Unknown => "unknown",
-        Settled::Expired => "expired",
-        Settled::Refused(_) => "refused",
-        Settled::Skipped => "skipped",
     }
 }
 

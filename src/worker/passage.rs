@@ -258,7 +258,7 @@ impl State {
     }
 
     fn answered(&mut self, mut job: Job, answer: Answer, attempts: Attempts) {
-        let Answer { outcome, result, error_code, label, dead_letter } = answer;
+        let Answer { outcome, kind, error_code, label, dead_letter } = answer;
         let ending = match dead_letter {
             None => Ending::Outcome(outcome),
             Some(condemned) => {
@@ -266,7 +266,7 @@ impl State {
                 Ending::Both(outcome, self.letter(&job.held, condemned.reason, condemned.detail, Some(attempts)))
             }
         };
-        self.end(job.held, ending, Some(Summary { request: job.request, result, error_code, label }));
+        self.end(job.held, ending, Some(Summary { request: job.request, kind, error_code, label }));
     }
 
     fn back_off(&mut self, mut job: Job, after: Duration, is_counted: bool, why: &Failure, turn: &Turn) {

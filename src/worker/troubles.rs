@@ -11,66 +11,22 @@ use super::WORKER;
 use super::vitals::Vitals;
 use crate::metrics::Metrics;
 
-/// What can be wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Trouble {
-    /// Redis does not answer. Any call that succeeds ends it.
-    Redis,
-    /// Reading new entries is refused.
-    Read,
-    /// Reading the payloads of claimed entries is refused.
-    Fetch,
-    /// Asking the ledger and the attempts about new entries is refused.
-    Admit,
-    /// The start service's store refuses or is away.
-    Store,
-    /// Settling is refused.
-    Settle,
-    /// Renewing is refused.
-    Renew,
-    /// Claiming is refused.
-    Claim,
-    /// Tidying is refused.
-    Tidy,
-    /// The group or its stream is gone.
-    Group,
-    /// The container engine does not answer.
-    Engine,
-}
+pub use crate::metrics::labels::Trouble;
 
-impl Trouble {
-    /// What is degraded, and what the replica does about it: for the log.
-    fn what(self) -> &'static str {
-        match self {
-            Self::Redis => "Redis unreachable, waiting",
-            Self::Read => "Redis refuses reads, retrying",
-            Self::Fetch => "Redis refuses reads of payloads, retrying",
-            Self::Admit => "Redis refuses look-ups, entries wait",
-            Self::Store => "state store refuses, nothing is started",
-            Self::Settle => "Redis refuses outcomes, retrying",
-            Self::Renew => "Redis refuses renewals, retrying",
-            Self::Claim => "Redis refuses claims, retrying",
-            Self::Tidy => "Redis refuses the janitor, retrying",
-            Self::Group => "consumer group lost, making it again",
-            Self::Engine => "container engine unreachable, nothing is started",
-        }
-    }
-
-    /// Its name in logs, metrics and probes.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Redis => "redis",
-            Self::Read => "read",
-            Self::Fetch => "fetch",
-            Self::Admit => "admit",
-            Self::Store => "store",
-            Self::Settle => "settle",
-            Self::Renew => "renew",
-            Self::Claim => "claim",
-            Self::Tidy => "tidy",
-            Self::Group => "group",
-            Self::Engine => "engine",
-        }
+/// What is degraded, and what the replica does about it: for the log.
+fn what(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Redis => "Redis unreachable, waiting",
+        Trouble::Read => "Redis refuses reads, retrying",
+        Trouble::Fetch => "Redis refuses reads of payloads, retrying",
+        Trouble::Admit => "Redis refuses look-ups, entries wait",
+        Trouble::Store => "state store refuses, nothing is started",
+        Trouble::Settle => "Redis refuses outcomes, retrying",
+        Trouble::Renew => "Redis refuses renewals, retrying",
+        Trouble::Claim => "Redis refuses claims, retrying",
+        Trouble::Tidy => "Redis refuses the janitor, retrying",
+        Trouble::Group => "consumer group lost, making it again",
+        Trouble::Engine => "container engine unreachable, nothing is started",
     }
 }
 
@@ -119,9 +75,9 @@ impl Troubles {
         met.times += 1;
         met.quiet = None;
         if met.times == 1 {
-            self.metrics.condition_began(trouble.as_str());
+            self.metrics.condition_began(trouble);
             self.vitals.trouble_began(trouble.as_str(), err);
-            let (stream, condition, what) = (&self.stream, trouble.as_str(), trouble.what());
+            let (stream, condition, what) = (&self.stream, trouble.as_str(), what(trouble));
             tracing::warn!(worker = WORKER, stream, condition, what, err, "degraded");
             return met.times;
         }
@@ -132,7 +88,7 @@ impl Troubles {
         }
         if now >= met.logged + LOG_INTERVAL {
             met.logged = now;
-            let (stream, condition, what) = (&self.stream, trouble.as_str(), trouble.what());
+            let (stream, condition, what) = (&self.stream, trouble.as_str(), what(trouble));
             let lasts_s = (now - met.since).as_secs();
             tracing::warn!(worker = WORKER, stream, condition, what, err, lasts_s, "still degraded");
         }
@@ -158,7 +114,7 @@ impl Troubles {
             .collect();
         for trouble in ended {
             let Some(Met { since, times, quiet: Some(quiet), .. }) = self.met.remove(&trouble) else { continue };
-            self.metrics.condition_ended(trouble.as_str());
+            self.metrics.condition_ended(trouble);
             self.vitals.trouble_ended(trouble.as_str());
             let (stream, condition, lasted_s) = (&self.stream, trouble.as_str(), (quiet - since).as_secs_f64());
             tracing::info!(worker = WORKER, stream, condition, lasted_s, times, "recovered");

@@ -66,7 +66,10 @@ async fn a_password_is_changed_without_a_restart_and_its_refusal_is_named() {
 
     world.redis(&["CONFIG", "SET", "requirepass", "second-secret"]).await;
     world.redis(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
-    let named = format!("no connection to redis://:***@127.0.0.1:{}: WRONGPASS", world.redis.port());
+    let named = format!(
+        "no connection to redis://:***@127.0.0.1:{}: the user name or password was refused (WRONGPASS",
+        world.redis.port()
+    );
     world
         .eventually("the probe names the refusal", async |_: &World| {
             scrape::get(port, "/readyz").is_ok_and(|(status, body)| status == 503 && body.contains(&named))
@@ -101,7 +104,10 @@ async fn a_wrong_password_at_start_is_said_with_the_url_and_waited_out() {
     world.redis(&["CONFIG", "SET", "requirepass", "the-secret"]).await;
     let path = password_file(&world, "a-mistake");
     let number = world.replica(&[("redis-password-file", &path)]);
-    let named = format!("no connection to redis://:***@127.0.0.1:{}: WRONGPASS", world.redis.port());
+    let named = format!(
+        "no connection to redis://:***@127.0.0.1:{}: the user name or password was refused (WRONGPASS",
+        world.redis.port()
+    );
     world
         .logged(number, "the refusal", |log| {
             log.with("degraded").any(|line| line["err"].as_str().is_some_and(|err| err.starts_with(&named)))

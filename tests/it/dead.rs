@@ -362,10 +362,12 @@ async fn redis_that_is_away_and_settings_that_are_wrong_have_codes_of_their_own(
 }
 
 #[tokio::test]
-async fn help_begins_with_examples() {
+async fn help_begins_with_the_description_and_examples() {
     for command in [vec!["--help"], vec!["list", "--help"], vec!["requeue", "--help"]] {
         let output =
             Command::new(env!("CARGO_BIN_EXE_startjobs")).arg("dead").args(&command).output().expect("it runs");
-        assert!(String::from_utf8_lossy(&output.stdout).starts_with("Examples:\n"), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let (description, rest) = text.split_once("\n\n").unwrap_or_default();
+        assert!(!description.is_empty() && rest.starts_with("Examples:\n"), "{output:?}");
     }
 }

@@ -9,10 +9,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use startjobs::audit::{Options, Since, audit};
 use startjobs::redis::{Connection, Role};
 use startjobs::start::game_id::GameId;
-use startjobs::start::reconcile::Action;
-use startjobs::start::record::Records;
+use startjobs::start::record::{Action, Records};
 
 use crate::support::world::{PATIENCE, World};
 
@@ -211,6 +211,31 @@ async fn what_takes_entries_over_and_tidies_names_every_key_it_touches() {
         assert!(seen.touched.contains(&format!("{jobs}{key}")), "nothing touched {jobs}{key}: {:?}", seen.touched);
     }
     assert!(seen.touched.iter().any(|key| key.starts_with(&format!("{jobs}:ledger:"))), "{:?}", seen.touched);
+}
+
+#[tokio::test]
+async fn an_audit_names_every_key_it_touches() {
+    let world = World::new().await;
+    world.create_group().await;
+    let startjobs::stream::Config { jobs, group, .. } = &world.settings.stream;
+    let hours = [1_u64, 2, 400_000];
+    for hour in hours {
+        let id = format!("{}-0", hour * 3_600_000);
+        world.redis(&["XADD", jobs, &id, "game_id", "game", "image_ref", "image", "requested_at_ms", "0"]).await;
+        // Settled, so that the look for the oldest entry that is not goes on to the next.
+        world.redis(&["SADD", &format!("{jobs}:ledger:{hour}"), &id]).await;
+    }
+    world.redis(&["XREADGROUP", "GROUP", group, "gone", "STREAMS", jobs, ">"]).await;
+    let watch = Watch::begin(world.redis.port());
+    let options = Options { since: Since::Ledger, stuck_after: Duration::from_secs(60), list_max: 1 };
+    audit(&world.settings, &options).await.expect("Redis answers");
+
+    let seen = watch.end(world.lobby.connection()).await;
+    assert_eq!(seen.undeclared, BTreeSet::new());
+    for hour in hours {
+        let bucket = format!("{jobs}:ledger:{hour}");
+        assert!(seen.touched.contains(&bucket), "nothing touched {bucket}: {:?}", seen.touched);
+    }
 }
 
 async fn connection_of(world: &World) -> Arc<Connection> {

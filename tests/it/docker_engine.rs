@@ -318,7 +318,7 @@ async fn pulls_fail_with_a_code() {
         assert_eq!(code(&result), Some(want), "{name}: {result:?}");
         assert!(begun.elapsed() < Duration::from_secs(10), "{name} took {:?}", begun.elapsed());
         let steps = steps.into_inner().expect("no panic while it was held");
-        assert_eq!(steps.first(), Some(&PullStep::Begins), "{name}");
+        assert_eq!(steps.first(), Some(&PullStep::Starting), "{name}");
     }
     // Nobody listens on port 1.
     let result = engine.ensure_image("127.0.0.1:1/x:1", &ignore).await;
@@ -339,7 +339,7 @@ async fn many_who_want_an_image_pull_it_once() {
     let results = join_all((0..8).map(|_| engine.ensure_image(&image, &record))).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert_eq!(registry.manifest_requests("ok/x"), 1);
-    let begun = steps.lock().expect("no panic while it is held").get("Begins").copied();
+    let begun = steps.lock().expect("no panic while it is held").get("Starting").copied();
     assert_eq!(begun, Some(8));
     // It stays there, and nobody asks the registry again.
     engine.ensure_image(&image, &|step| panic!("nothing is pulled: {step:?}")).await.expect("it is there");

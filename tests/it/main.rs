@@ -20,6 +20,8 @@ mod network;
 mod mixed;
 // connections that are refused, unanswered, or lead to a server that cannot be used
 mod connections;
+// what operators read when Redis cannot be reached or refuses
+mod error_words;
 // a server that postpones what its clients ask
 mod paused;
 // encrypted connections, and every way in which they are refused

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 use startjobs::lobby::accounting::Sent;
 use startjobs::stream::entry_id::EntryId;
 
@@ -155,8 +155,8 @@ async fn passing_errors_pass() {
 /// The engine's lot, from its description: decided by seed and entry id alone.
 #[expect(clippy::cast_precision_loss, reason = "53 bits fit a double exactly")]
 fn fails_by_lot(seed: u64, job: EntryId, share: f64) -> bool {
-    let digest = Sha256::digest(format!("{seed}\0failure\0{job}").as_bytes());
-    let first = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let digest = digest(&SHA256, format!("{seed}\0failure\0{job}").as_bytes());
+    let first = digest.as_ref().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     ((first >> 11) as f64 / (1_u64 << 53) as f64) < share
 }
 

@@ -177,12 +177,47 @@ fn entry_ids_and_the_contract_know_nobody() {
 }
 
 #[test]
+fn only_the_redis_module_names_its_client() {
+    for (name, text) in files("src", &["rs"]) {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let names_it = text.split(|c| !is_word(c)).any(|word| word == "fred");
+        assert!(
+            !names_it || module_of(&name) == "redis",
+            "{name} names the Redis client; give src/redis a typed method"
+        );
+    }
+}
+
+#[test]
 fn only_settle_and_claim_write_dead_letters_and_only_settle_writes_outcomes() {
     for (name, text) in files("src", &["lua"]) {
         let writes = |key: &str| text.contains(&format!("'XADD', {key},"));
         let script = name.rsplit('/').next().expect("a name");
         assert!(!writes("RESULTS") || script == "settle.lua", "{name} writes an outcome");
         assert!(!writes("DEAD") || ["settle.lua", "claim.lua"].contains(&script), "{name} writes a dead letter");
+    }
+}
+
+/// The values of this one follow its arguments, in a number that it is told.
+const TAKES_VALUES: &str = "src/bench/floor.lua";
+
+#[test]
+fn scripts_name_their_arguments_in_their_first_line_and_nowhere_else() {
+    for (name, text) in files("src", &["lua"]) {
+        let code: Vec<&str> =
+            text.lines().filter(|line| !line.is_empty() && !line.trim_start().starts_with("--")).collect();
+        let first = code.first().expect("a script has code");
+        let naming = code.iter().filter(|line| line.contains("ARGV")).count();
+        assert!(naming <= 1 || name == TAKES_VALUES, "{name} uses ARGV behind its first line");
+        if naming > 0 {
+            let (names, arguments) = first.split_once(" = unpack(ARGV").unwrap_or_else(|| panic!("{name}: {first}"));
+            let is_name = |word: &str| word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            assert!(arguments.ends_with(')'), "{name}: {first}");
+            let names = names.strip_prefix("local ").unwrap_or_else(|| panic!("{name}: {first}"));
+            assert!(names.split(", ").all(is_name), "{name}: {first}");
+        }
+        // A verb of a coalesced script names its parameters.
+        assert!(!text.contains("call["), "{name} takes words of a call by their numbers");
     }
 }
 
@@ -203,9 +238,6 @@ fn every_file_says_what_it_is_and_is_not_long() {
 #[test]
 fn no_module_is_a_junk_drawer() {
     for (name, _) in code() {
-        if name == "src/cli/common.rs" {
-            continue;
-        }
         let path = Path::new(&name).with_extension("");
         let junk = path.iter().find(|part| JUNK_DRAWERS.iter().any(|&one| *part == one));
         assert_eq!(junk, None, "{name} is named after nothing");

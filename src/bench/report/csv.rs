@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::RunReport;
+use super::run_report::RunReport;
 
 /// All of it.
 pub fn csv(report: &RunReport) -> String {

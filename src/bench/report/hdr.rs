@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
 
-use super::RunReport;
+use super::run_report::RunReport;
 
 /// Latencies in the log are shown in milliseconds.
 const US_PER_MS: f64 = 1_000.0;

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::run_report::{RunReport, SeriesSecond};
 use super::svg::{Axis, Chart, Line, escaped, latency, linear, short};
-use super::{RunReport, SeriesSecond};
-use crate::bench::memory::FleetMemory;
-use crate::bench::progress::micros;
+use crate::bench::observe::memory::FleetMemory;
+use crate::bench::observe::progress::micros;
 
 const STYLE: &str = include_str!("page.css");
 

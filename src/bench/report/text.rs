@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{RunReport, Stage};
-use crate::bench::memory::long_lived;
-use crate::bench::progress::micros;
+use super::run_report::{RunReport, Stage};
+use crate::bench::observe::memory::long_lived;
+use crate::bench::observe::progress::micros;
 
 /// Replicas that have a line of their own.
 const REPLICAS_MAX: usize = 16;

@@ -1,74 +1,86 @@
 //! `startjobs bench containers`: real containers, started by the worker and by a bare client of the same engine.
 
-use clap::{ArgMatches, Command, value_parser};
+use clap::{Args, value_parser};
 
-use super::flags::{aof, flag, measured, open, print_json, say, settings, shared};
-use crate::bench::containers::{self, ContainersOptions};
-use crate::bench::place::{Aof, Place};
-use crate::bench::{Error, place::Pairs};
-use crate::cli::common::UsersDocker;
-use crate::cli::{common, exit};
+use super::flags::{Level, PlaceArgs, ReplicaArgs};
+use super::outcome::{measured, open, say, show};
+use crate::bench::Error;
+use crate::bench::measure::containers::options::ContainersOptions;
+use crate::bench::measure::containers::rounds::{self, ContainersReport};
+use crate::bench::rig::place::{Aof, Pairs, Place};
+use crate::cli::exit;
+use crate::cli::users_docker::{self, UsersDocker};
 use crate::embedded::docker::DockerAdmin;
 use crate::embedded::image;
 use crate::embedded::leftovers::{Guard, Leftovers, OnEngine};
 
-/// The command and its flags.
-pub(super) fn command() -> Command {
-    Command::new("containers")
-        .about("Start real containers, with the worker and with a bare client of the engine in turn")
-        .after_help(
-            "An engine must answer at --docker-host (or DOCKER_HOST). Without --image this program is brought there as the\n\
-             image, for which it must be linked statically. All containers are removed.",
-        )
-        .args(shared("1", "0ms", "info").into_iter().filter(|arg| {
-            !["subject", "engine-latency"].contains(&arg.get_id().as_str())
-        }))
-        .mut_arg("slots", |slots| slots.default_value("8"))
-        .arg(flag("docker-host", "URL", "Where the Docker Engine answers"))
-        .arg(flag("image", "IMAGE", "An image that is on the engine and serves HTTP on the game engine's port"))
-        .arg(
-            flag("starts", "COUNT", "Containers of one round of each")
-                .default_value("48")
-                .value_parser(value_parser!(u16).range(1..=1_000)),
-        )
-        .arg(
-            flag("rounds", "COUNT", "Rounds")
-                .default_value("5")
-                .value_parser(value_parser!(u16).range(1..=100)),
-        )
+const EXAMPLES: &str = "Examples:
+  startjobs bench containers
+  startjobs bench containers --docker-host tcp://10.0.0.2:2375 --image galaxy/engine:1 --starts 24";
+
+const NOTES: &str = "A Docker Engine must answer at --docker-host (or DOCKER_HOST). Without --image this program is imported there as the
+image, for which it must be linked statically. All containers are removed.";
+
+/// Start real containers, with the worker and with a bare client of the engine in turn
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_help = NOTES, mut_arg("slots", |slots| slots.default_value("8")))]
+pub(super) struct ContainersArgs {
+    /// Where the Docker Engine answers
+    #[arg(long, value_name = "URL")]
+    docker_host: Option<String>,
+    /// An image that is on the engine and serves HTTP on the game engine's port
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// Number of containers that each starts in one round
+    #[arg(long, value_name = "COUNT", default_value = "48", value_parser = value_parser!(u16).range(1..=1_000))]
+    starts: u16,
+    /// Number of rounds
+    #[arg(long, value_name = "COUNT", default_value = "5", value_parser = value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// Number of processes
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value_parser!(u16).range(1..=64))]
+    replicas: u16,
+    #[command(flatten)]
+    replica: ReplicaArgs,
+    /// What the workers log
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Level::Info)]
+    log_level: Level,
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the command.
-pub(super) async fn run(matches: &ArgMatches) -> Result<u8, u8> {
-    let text = |name: &str| matches.get_one::<String>(name).cloned();
-    let number = |name: &str| matches.get_one::<u16>(name).copied().map_or(1, usize::from);
-    let UsersDocker { host: docker_host, tls, settings: docker } = match text("docker-host") {
+pub(super) async fn run(args: ContainersArgs) -> Result<u8, u8> {
+    let UsersDocker { host: docker_host, tls, settings: docker } = match args.docker_host {
         Some(host) => UsersDocker { host: host.clone(), tls: None, settings: vec![("docker-host".to_owned(), host)] },
-        None => common::docker().map_err(|report| say(&Error::Settings(report)))?,
+        None => users_docker::find().map_err(|report| say(&Error::Settings(report)))?,
     };
     let admin = DockerAdmin::connect(&docker_host, tls.as_ref()).await.map_err(|error| {
         eprintln!("startjobs: no Docker Engine answers at {docker_host}: {error}");
         exit::UNAVAILABLE
     })?;
-    let place = open(matches, aof(matches, Aof::Everysec))?;
-    // Unique, so that nobody else's container is ever counted or removed.
+    let place = open(&args.place, Aof::Everysec)?;
+    // Unique, so that no container of another run is ever counted or removed.
     let run = uuid::Uuid::new_v4().simple().to_string();
     let host_id = format!("bench-{}", &run[..12]);
     let own = format!("startjobs.bench/{host_id}:1");
-    let image = text("image").unwrap_or_else(|| own.clone());
-    let more: Pairs = settings(matches)?.into_iter().filter(|(name, _)| name != "slots").collect();
+    let image = args.image.unwrap_or_else(|| own.clone());
+    let more: Pairs = args.replica.settings(None)?.into_iter().filter(|(name, _)| name != "slots").collect();
     let options = ContainersOptions {
         docker_host: docker_host.clone(),
         docker_tls: tls,
         docker,
         host_id: host_id.clone(),
         image: image.clone(),
-        starts: number("starts"),
-        rounds: number("rounds"),
-        replicas: number("replicas"),
-        slots: matches.get_one::<u32>("slots").map_or(8, |&slots| usize::try_from(slots).unwrap_or(8)),
+        starts: args.starts.into(),
+        rounds: args.rounds.into(),
+        replicas: args.replicas.into(),
+        slots: usize::try_from(args.replica.slots).unwrap_or(usize::MAX),
         more,
-        log_level: text("log-level").unwrap_or_default(),
+        log_level: args.log_level.name(),
     };
     let mut guard: Option<Guard> = None;
     let ran = measured(place, async |place: &mut Place| {
@@ -78,7 +90,7 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<u8, u8> {
         if brings {
             bring(&admin, &own).await?;
         }
-        containers::run(place, &options, say_round).await
+        rounds::run(place, &options, say_round).await
     })
     .await;
     if let Some(guard) = guard
@@ -86,12 +98,7 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<u8, u8> {
     {
         eprintln!("startjobs: something of the run may be left behind on the engine");
     }
-    let report = ran?;
-    if matches.get_flag("json") {
-        print_json(&report);
-    } else {
-        common::print(&report.table());
-    }
+    show(&ran?, args.json, ContainersReport::table);
     Ok(exit::DONE)
 }
 

@@ -1,138 +1,143 @@
-//! What the bench's commands share: flags, the place a measurement runs in, and how it ends.
+//! The flags that measurements share, and what they mean.
 
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, ValueEnum, value_parser};
 
-use crate::bench::Error;
-use crate::bench::children::Subject;
-use crate::bench::place::{Aof, Pairs, Place};
-use crate::cli::{common, exit};
-use crate::ops::printable::json_pretty;
-use crate::redis::Kind;
+use crate::bench::rig::children::Subject;
+use crate::bench::rig::place::{Aof, Pairs};
+use crate::cli::exit;
 use crate::secret::without_credentials;
 
 /// What can be put under load.
-pub(super) const SUBJECTS: [&str; 4] = ["worker", "noop", "floor", "floor-pipeline"];
+const SUBJECTS: [&str; 4] = ["worker", "noop", "floor", "floor-pipeline"];
 /// Where the Redis is, and how it is reached.
-pub(super) const REDIS: [&str; 4] = ["redis-url", "redis-tls-ca-file", "redis-tls-cert-file", "redis-tls-key-file"];
+const REDIS: [&str; 4] = ["redis-url", "redis-tls-ca-file", "redis-tls-cert-file", "redis-tls-key-file"];
 /// The names of what the bench has of its own.
 pub(super) const REAL_STREAMS: [&str; 4] = ["jobs-stream", "results-stream", "dead-stream", "group"];
 
-pub(super) fn flag(name: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(placeholder).help(help)
+/// How replicas are set up.
+#[derive(Debug, Args)]
+pub(super) struct ReplicaArgs {
+    /// Number of slots of each replica
+    #[arg(long, value_name = "COUNT", default_value = "64", value_parser = value_parser!(u32).range(1..=10_000))]
+    pub(super) slots: u32,
+    /// Another setting of the replicas; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", action = ArgAction::Append)]
+    set: Vec<String>,
 }
 
-pub(super) fn duration(name: &'static str, help: &'static str) -> Arg {
-    flag(name, "DURATION", help).value_parser(humantime::parse_duration)
+/// Where a run takes place.
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// Use this Redis instead of a private redis-server
+    #[arg(long, value_name = "URL")]
+    pub(super) redis_url: Option<String>,
+    /// The authorities of a Redis behind rediss://
+    #[arg(long, value_name = "FILE", requires = "redis_url")]
+    redis_tls_ca_file: Option<String>,
+    /// The client certificate to show to that Redis
+    #[arg(long, value_name = "FILE", requires = "redis_url")]
+    redis_tls_cert_file: Option<String>,
+    /// The private key of the client certificate
+    #[arg(long, value_name = "FILE", requires = "redis_url")]
+    redis_tls_key_file: Option<String>,
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
 }
 
-pub(super) fn shared(replicas: &'static str, latency: &'static str, level: &'static str) -> Vec<Arg> {
-    vec![
-        flag("subject", "SUBJECT", "What is put under load").value_parser(SUBJECTS),
-        flag("replicas", "COUNT", "How many processes")
-            .default_value(replicas)
-            .value_parser(value_parser!(u16).range(1..=64)),
-        flag("slots", "COUNT", "Slots of each replica")
-            .default_value("64")
-            .value_parser(value_parser!(u32).range(1..=10_000)),
-        flag("engine-latency", "DURATION[..DURATION]", "How long a simulated start takes").default_value(latency),
-        flag("set", "NAME=VALUE", "A further setting of the replicas; may be repeated").action(ArgAction::Append),
-        flag("log-level", "LEVEL", "What the workers log")
-            .default_value(level)
-            .value_parser(["error", "warn", "info", "debug"]),
-        flag("redis-url", "URL", "A Redis to use instead of a private redis-server"),
-        flag("redis-tls-ca-file", "FILE", "The authorities of a Redis behind rediss://").requires("redis-url"),
-        flag("redis-tls-cert-file", "FILE", "The client certificate that it is shown").requires("redis-url"),
-        flag("redis-tls-key-file", "FILE", "The private key of the client certificate").requires("redis-url"),
-        flag("aof", "MODE", "The private redis-server's append-only file").value_parser(["off", "everysec", "always"]),
-        Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON"),
-    ]
+/// The private redis-server.
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// The append-only file of the private redis-server
+    #[arg(long, value_name = "MODE", value_parser = aof_parser())]
+    pub(super) aof: Option<Aof>,
 }
 
-pub(super) fn print_json(report: &impl serde::Serialize) {
-    common::print(&json_pretty(report));
+/// What is measured, and what it is compared with.
+#[derive(Debug, Args)]
+pub(super) struct ComparedArgs {
+    /// What is put under load
+    #[arg(long, value_name = "SUBJECT", value_parser = subject_parser())]
+    subject: Option<Subject>,
+    /// Measure this too, in alternating rounds; may be repeated
+    #[arg(long, value_name = "SUBJECT", action = ArgAction::Append, value_parser = subject_parser())]
+    compare: Vec<Subject>,
 }
 
-pub(super) fn open(matches: &ArgMatches, aof: Aof) -> Result<Place, u8> {
-    let given = |name: &str| Some((name.to_owned(), matches.get_one::<String>(name)?.clone()));
-    let redis: Pairs = REDIS.iter().filter_map(|name| given(name)).collect();
-    Place::open(Some(redis).filter(|redis| !redis.is_empty()), aof).map_err(|error| say(&error))
+/// What workers log.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
 }
 
-pub(super) fn subject(matches: &ArgMatches) -> Option<Subject> {
-    matches.get_one::<String>("subject").and_then(|name| Subject::named(name))
-}
-
-/// What is measured: `--subject`, then what it is compared with. The worker alone, unless told otherwise, but without
-/// its start service beside a floor, which has none.
-pub(super) fn subjects(matches: &ArgMatches) -> Vec<Subject> {
-    let names = matches.get_many::<String>("compare").into_iter().flatten();
-    let compared: Vec<Subject> = names.filter_map(|name| Subject::named(name)).collect();
-    let default = if compared.is_empty() { Subject::Worker } else { Subject::Noop };
-    let first = subject(matches).unwrap_or(default);
-    let mut subjects = vec![first];
-    subjects.extend(compared.into_iter().filter(|other| *other != first));
-    subjects
-}
-
-pub(super) fn aof(matches: &ArgMatches, default: Aof) -> Aof {
-    match matches.get_one::<String>("aof").map(String::as_str) {
-        Some("off") => Aof::Off,
-        Some("always") => Aof::Always,
-        Some(_) => Aof::Everysec,
-        None => default,
-    }
-}
-
-pub(super) fn settings(matches: &ArgMatches) -> Result<Pairs, u8> {
-    let slots = matches.get_one::<u32>("slots").map(ToString::to_string).unwrap_or_default();
-    let mut pairs: Pairs = vec![("slots".to_owned(), slots)];
-    pairs.extend(
-        matches
-            .try_get_one::<String>("engine-latency")
-            .ok()
-            .flatten()
-            .map(|latency| ("simulated-latency".to_owned(), latency.clone())),
-    );
-    for pair in matches.get_many::<String>("set").into_iter().flatten() {
-        let Some((name, value)) = pair.split_once('=') else {
-            return usage(&format!("--set takes NAME=VALUE, not {}", without_credentials(pair)));
+impl Level {
+    pub(super) fn name(self) -> String {
+        let name = match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
         };
-        if name == "engine" || REDIS.contains(&name) || REAL_STREAMS.contains(&name) {
-            return usage(&format!("--set {name} would lead out of the bench"));
+        name.to_owned()
+    }
+}
+
+impl ComparedArgs {
+    /// `--subject`, then what it is compared with. The worker alone, unless told otherwise, but without its start
+    /// service beside a floor, which has none.
+    pub(super) fn subjects(&self) -> Vec<Subject> {
+        let default = if self.compare.is_empty() { Subject::Worker } else { Subject::Noop };
+        let first = self.subject.unwrap_or(default);
+        let others = self.compare.iter().copied().filter(|other| *other != first);
+        [first].into_iter().chain(others).collect()
+    }
+}
+
+impl ReplicaArgs {
+    /// As settings of the replicas.
+    pub(super) fn settings(&self, engine_latency: Option<&str>) -> Result<Pairs, u8> {
+        let mut pairs: Pairs = vec![("slots".to_owned(), self.slots.to_string())];
+        pairs.extend(engine_latency.map(|latency| ("simulated-latency".to_owned(), latency.to_owned())));
+        for pair in &self.set {
+            let Some((name, value)) = pair.split_once('=') else {
+                return usage(&format!("--set takes NAME=VALUE, not {}", without_credentials(pair)));
+            };
+            if name == "engine" || REDIS.contains(&name) || REAL_STREAMS.contains(&name) {
+                return usage(&format!("--set {name} would lead out of the bench"));
+            }
+            pairs.push((name.to_owned(), value.to_owned()));
         }
-        pairs.push((name.to_owned(), value.to_owned()));
+        Ok(pairs)
     }
-    Ok(pairs)
 }
 
-/// Runs a measurement, unless it is interrupted, and removes everything either way.
-pub(super) async fn measured<T>(
-    mut place: Place,
-    run: impl AsyncFnOnce(&mut Place) -> Result<T, Error>,
-) -> Result<T, u8> {
-    let mut stops = common::Stops::listen().map_err(|_| exit::FAILED)?;
-    let ran = tokio::select! {
-        ran = run(&mut place) => ran.map_err(|error| say(&error)),
-        code = stops.next() => Err(code),
-    };
-    if !place.close().await {
-        eprintln!("startjobs: something of the run may be left behind");
+impl PlaceArgs {
+    /// As settings: empty for a private redis-server.
+    pub(super) fn redis(&self) -> Pairs {
+        let given = [&self.redis_url, &self.redis_tls_ca_file, &self.redis_tls_cert_file, &self.redis_tls_key_file];
+        let pair = |(name, value): (&str, &Option<String>)| Some((name.to_owned(), value.clone()?));
+        REDIS.into_iter().zip(given).filter_map(pair).collect()
     }
-    ran
 }
 
+/// One of the subjects by name.
+pub(super) fn subject_parser() -> impl TypedValueParser<Value = Subject> {
+    PossibleValuesParser::new(SUBJECTS).try_map(|name| Subject::named(&name).ok_or("no such subject"))
+}
+
+fn aof_parser() -> impl TypedValueParser<Value = Aof> {
+    PossibleValuesParser::new(["off", "everysec", "always"]).map(|mode| match mode.as_str() {
+        "off" => Aof::Off,
+        "always" => Aof::Always,
+        _ => Aof::Everysec,
+    })
+}
+
+/// Says what is wrong with the arguments as a whole; answers the exit code.
 pub(super) fn usage<T>(text: &str) -> Result<T, u8> {
     eprintln!("error: {text}");
-    Err(common::USAGE)
-}
-
-/// Says why the run cannot go on; answers the exit code.
-pub(super) fn say(error: &Error) -> u8 {
-    eprintln!("startjobs: {error}");
-    match error {
-        Error::NoServer(_) => exit::UNAVAILABLE,
-        Error::Redis(error) if error.kind == Kind::Unreachable => exit::UNAVAILABLE,
-        Error::Settings(_) => exit::CONFIG,
-        _ => exit::FAILED,
-    }
+    Err(exit::USAGE)
 }

@@ -2,30 +2,34 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::Args;
 
 use crate::bench::report::runs;
-use crate::cli::{common, exit};
+use crate::cli::{exit, output};
 
-/// The command and its flags.
-pub(super) fn command() -> Command {
-    Command::new("report")
-        .about("Compare runs by their JSON")
-        .arg(Arg::new("files").value_name("FILE").required(true).num_args(1..).value_parser(value_parser!(PathBuf)))
+const EXAMPLES: &str = "Examples:
+  startjobs bench report before.json after.json";
+
+/// Compare runs by their JSON
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES)]
+pub(super) struct ReportArgs {
+    /// What `--json` of the runs printed
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
 }
 
 /// Runs the command.
-pub(super) fn run(matches: &ArgMatches) -> u8 {
+pub(super) fn run(args: &ReportArgs) -> u8 {
     let read = |file: &PathBuf| -> Result<runs::Named, String> {
         let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
         let run = serde_json::from_str(&text).map_err(|error| format!("{} is no JSON: {error}", file.display()))?;
         Ok((name_of(file), run))
     };
-    let files = matches.get_many::<PathBuf>("files").into_iter().flatten();
-    let named: Result<Vec<runs::Named>, String> = files.map(read).collect();
+    let named: Result<Vec<runs::Named>, String> = args.files.iter().map(read).collect();
     match named.and_then(|named| runs::table(&named)) {
         Ok(table) => {
-            common::print(&table);
+            output::print(&table);
             exit::DONE
         }
         Err(error) => {

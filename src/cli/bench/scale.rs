@@ -2,58 +2,72 @@
 
 use std::time::Duration;
 
-use clap::{ArgMatches, Command, value_parser};
+use clap::{Args, value_parser};
 
-use super::flags::{aof, duration, flag, measured, open, print_json, settings, shared};
-use crate::bench::drain::Drained;
-use crate::bench::place::{Aof, Place};
-use crate::bench::scale::{self, ScaleOptions};
-use crate::cli::{common, exit};
+use super::flags::{Level, PlaceArgs, ReplicaArgs};
+use super::outcome::{code, measured, open, show};
+use crate::bench::measure::drain::Drained;
+use crate::bench::measure::scale::{self, ScaleOptions, ScaleReport};
+use crate::bench::rig::place::{Aof, Place};
 
-/// The command and its flags.
-pub(super) fn command() -> Command {
-    let left_out = ["subject", "replicas", "engine-latency"];
-    Command::new("scale")
-        .about("Measure throughput and cost with more and more replicas")
-        .args(shared("1", "50ms", "warn").into_iter().filter(|arg| !left_out.contains(&arg.get_id().as_str())))
-        .mut_arg("slots", |slots| slots.default_value("10"))
-        .arg(
-            flag("replicas", "COUNT,...", "Numbers of processes, one after the other")
-                .default_value("1,2,4,8,16")
-                .value_delimiter(',')
-                .value_parser(value_parser!(u16).range(1..=64)),
-        )
-        .arg(duration("start", "How long a simulated start takes").default_value("50ms"))
-        .arg(
-            flag("jobs", "COUNT", "Jobs of each replica in one round")
-                .default_value("1500")
-                .value_parser(value_parser!(u64).range(20..=1_000_000)),
-        )
-        .arg(flag("rounds", "COUNT", "Rounds").default_value("1").value_parser(value_parser!(u16).range(1..=100)))
-        .arg(duration("limit", "How long one drain may take").default_value("2m"))
+const EXAMPLES: &str = "Examples:
+  startjobs bench scale
+  startjobs bench scale --replicas 1,2,4 --start 20ms --slots 64";
+
+/// Measure throughput and cost with more and more replicas
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, mut_arg("slots", |slots| slots.default_value("10")))]
+pub(super) struct ScaleArgs {
+    /// Numbers of processes, one after the other
+    #[arg(
+        long,
+        value_name = "COUNT,...",
+        default_value = "1,2,4,8,16",
+        value_delimiter = ',',
+        value_parser = value_parser!(u16).range(1..=64)
+    )]
+    replicas: Vec<u16>,
+    /// How long a simulated start takes
+    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = humantime::parse_duration)]
+    start: Duration,
+    /// Number of jobs of each replica in one round
+    #[arg(long, value_name = "COUNT", default_value = "1500", value_parser = value_parser!(u64).range(20..=1_000_000))]
+    jobs: u64,
+    /// Number of rounds
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// Maximum time of one drain
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = humantime::parse_duration)]
+    limit: Duration,
+    #[command(flatten)]
+    replica: ReplicaArgs,
+    /// What the workers log
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Level::Warn)]
+    log_level: Level,
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the command.
-pub(super) async fn run(matches: &ArgMatches) -> Result<u8, u8> {
-    let time = |name: &str| matches.get_one::<Duration>(name).copied().unwrap_or_default();
+pub(super) async fn run(args: ScaleArgs) -> Result<u8, u8> {
+    let settings = args.replica.settings(None)?;
     let options = ScaleOptions {
-        replicas: matches.get_many::<u16>("replicas").into_iter().flatten().copied().map(usize::from).collect(),
-        slots: matches.get_one("slots").copied().unwrap_or(10),
-        start: time("start"),
-        jobs_each: matches.get_one("jobs").copied().unwrap_or_default(),
-        rounds: matches.get_one::<u16>("rounds").copied().map_or(1, usize::from),
-        limit: time("limit"),
-        settings: settings(matches)?.into_iter().filter(|(name, _)| name != "slots").collect(),
-        log_level: matches.get_one::<String>("log-level").cloned().unwrap_or_default(),
+        replicas: args.replicas.into_iter().map(usize::from).collect(),
+        slots: args.replica.slots,
+        start: args.start,
+        jobs_each: args.jobs,
+        rounds: args.rounds.into(),
+        limit: args.limit,
+        settings: settings.into_iter().filter(|(name, _)| name != "slots").collect(),
+        log_level: args.log_level.name(),
     };
-    let place = open(matches, aof(matches, Aof::Off))?;
+    let place = open(&args.place, Aof::Off)?;
     let report = measured(place, async |place: &mut Place| scale::run(place, &options, say_round).await).await?;
-    if matches.get_flag("json") {
-        print_json(&report);
-    } else {
-        common::print(&report.table());
-    }
-    Ok(if report.exact { exit::DONE } else { exit::BREACH })
+    show(&report, args.json, ScaleReport::table);
+    Ok(code(report.exact))
 }
 
 fn say_round(round: usize, replicas: usize, drained: &Drained) {

@@ -2,37 +2,42 @@
 
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::floor::{self, Manner};
-use crate::bench::noop;
-use crate::cli::{common, exit};
+use crate::bench::rig::floor::{self, Manner};
+use crate::bench::rig::noop;
+use crate::cli::{exit, process};
 use crate::metrics::Metrics;
 use crate::observe::log;
 use crate::settings::{Settings, Sources, Values};
 
-/// The command.
-pub fn command() -> Command {
-    Command::new("bench-subject")
-        .hide(true)
-        .about("Run what the bench measures in a worker's place")
-        .arg(Arg::new("subject").required(true).value_parser(["noop", "floor", "floor-pipeline"]))
+/// Run what the bench measures in a worker's place
+///
+/// Hidden: the bench alone starts it, with the settings in the environment.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SubjectArgs {
+    #[arg(value_parser = ["noop", "floor", "floor-pipeline"])]
+    subject: String,
 }
 
 /// Runs one subject until it is told to stop.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let settings = match common::settings(&Sources::of_process(Values::new())) {
-        Ok(settings) => settings,
-        Err(code) => return code,
+pub(in crate::cli) fn run(args: &SubjectArgs) -> ExitCode {
+    let loaded = Settings::load(&Sources::of_process(Values::new()));
+    let settings = match loaded {
+        Ok(loaded) => loaded.settings,
+        Err(report) => {
+            eprintln!("{report}");
+            return ExitCode::from(exit::CONFIG);
+        }
     };
-    let manner = match matches.get_one::<String>("subject").map(String::as_str) {
-        Some("floor") => Manner::Script,
-        Some("floor-pipeline") => Manner::Pipeline,
+    let manner = match args.subject.as_str() {
+        "floor" => Manner::Script,
+        "floor-pipeline" => Manner::Pipeline,
         _ => {
             return match log::install(settings.log_format, &Metrics::new()) {
-                Ok(_log) => common::block_on(run_noop(settings)),
-                Err(error) => common::cannot_start(&error),
+                Ok(_log) => process::block_on(run_noop(settings)),
+                Err(error) => process::cannot_start(&error),
             };
         }
     };
@@ -46,7 +51,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 }
 
 async fn run_noop(settings: Settings) -> u8 {
-    let Ok(mut stops) = common::Stops::listen() else { return exit::FAILED };
+    let Ok(mut stops) = process::Stops::listen() else { return exit::FAILED };
     let stop = CancellationToken::new();
     let mut replica = std::pin::pin!(noop::run(settings, stop.clone()));
     let finished = tokio::select! {

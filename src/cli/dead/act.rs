@@ -3,12 +3,10 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
 
-use clap::ArgMatches;
-
 use super::read::say;
 use super::select::{Selection, Walk, game_of, look_up};
 use super::text::{columns, escaped};
-use super::{common, exit};
+use crate::cli::{exit, output};
 use crate::redis::RedisError;
 use crate::stream::dead_letters::{DeadLetters, Letter, Order, REMOVE_BATCH_MAX, REQUEUE_BATCH_MAX, Requeued};
 use crate::stream::entry_id::EntryId;
@@ -22,21 +20,46 @@ pub(super) struct Action {
     asks: bool,
 }
 
+/// What is done to the selected dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
+pub(super) enum Verb {
     Requeue,
     Remove,
 }
 
+impl Verb {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Requeue => "requeue",
+            Self::Remove => "remove",
+        }
+    }
+
+    /// Why this selection may not be acted on.
+    pub fn allows(self, selection: &Selection, is_all: bool) -> Result<(), String> {
+        if selection.ids.is_empty() && !is_all {
+            return Err(format!(
+                "name ids, or give --all for everything that the filters select; see startjobs dead {} --help",
+                self.as_str()
+            ));
+        }
+        if self == Self::Requeue && selection.filters.reasons.iter().any(|reason| reason == "entry_lost") {
+            return Err(
+                "entry_lost cannot be requeued: the payload was deleted before a replica worked on it".to_owned()
+            );
+        }
+        Ok(())
+    }
+}
+
 impl Action {
-    /// The action of this command line, or why it may not begin.
-    pub fn of(command: &str, matches: &ArgMatches) -> Result<Self, String> {
-        let verb = if command == "requeue" { Verb::Requeue } else { Verb::Remove };
-        let dry_run = matches.get_flag("dry-run");
-        let asks = !dry_run && !matches.get_flag("yes");
+    /// The action, or why it may not begin.
+    pub fn new(verb: Verb, dry_run: bool, yes: bool) -> Result<Self, String> {
+        let asks = !dry_run && !yes;
         if asks && !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
             return Err(format!(
-                "dead {command} asks before it changes anything, and there is no terminal to ask on; give --yes, or --dry-run to look first"
+                "dead {} asks before it changes anything, and there is no terminal to ask on; give --yes, or --dry-run to look first",
+                verb.as_str()
             ));
         }
         Ok(Self { verb, dry_run, asks })
@@ -52,10 +75,10 @@ struct Target {
     obstacle: Option<&'static str>,
 }
 
-const EMPTY: &str = "its payload was deleted before anybody worked on it, so there is nothing to requeue";
+const EMPTY: &str = "its payload was deleted before a replica worked on it, so there is nothing to requeue";
 const FOREIGN: &str = "it was not written by the fleet";
 const CUT: &str = "it did not keep the whole payload";
-const GONE: &str = "no dead letter any more: somebody else requeued or removed it";
+const GONE: &str = "no dead letter any more: another command requeued or removed it";
 
 impl Target {
     fn of(letter: &Letter) -> Self {
@@ -88,7 +111,7 @@ pub(super) async fn act(dead: &DeadLetters, selection: &Selection, action: &Acti
             eprintln!("{severity}: {} is left alone: {obstacle}", target.id);
             false
         });
-        // With filters nobody asked for this very one.
+        // Filters did not ask for this very one.
         failed |= targets.len() < before && !selection.ids.is_empty();
     }
     if action.dry_run {
@@ -137,7 +160,7 @@ fn print_targets(targets: &[Target]) {
         vec![target.id.to_string(), target.reason.clone(), target.source_ref.clone(), target.game.clone()]
     };
     let rows: Vec<Vec<String>> = targets.iter().map(row).collect();
-    common::print(&columns(&rows, usize::MAX));
+    output::print(&columns(&rows, usize::MAX));
 }
 
 // Writing to a String cannot fail, so those results are not looked at.
@@ -157,7 +180,7 @@ async fn confirmed(verb: Verb, targets: &[Target]) -> bool {
         _ = writeln!(question, "  and {} more", targets.len() - NAMED_MAX);
     }
     question.push_str("Go on? [y/N] ");
-    // The connection must be able to work while somebody thinks.
+    // The connection must be able to work while the user thinks.
     let asking = tokio::task::spawn_blocking(move || {
         let mut answer = String::new();
         let mut stderr = std::io::stderr();
@@ -168,7 +191,7 @@ async fn confirmed(verb: Verb, targets: &[Target]) -> bool {
     asking.await.unwrap_or(false)
 }
 
-/// Says where a run that Redis broke off stands.
+/// Says how far a run came that Redis broke off.
 fn say_broken_off(done: usize, batch: &[Target], left: usize) {
     let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
         return;
@@ -217,7 +240,7 @@ async fn requeue(dead: &DeadLetters, targets: &[Target]) -> Result<bool, RedisEr
             failed = true;
             eprintln!("error: {}: {obstacle}", target.id);
         }
-        common::print(&lines);
+        output::print(&lines);
         if let Some((id, text)) = refused {
             let left = targets.iter().filter(|target| target.id >= id).count();
             eprintln!(
@@ -255,7 +278,7 @@ async fn remove(dead: &DeadLetters, targets: &[Target]) -> Result<bool, RedisErr
                 eprintln!("error: {}: {GONE}", target.id);
             }
         }
-        common::print(&lines);
+        output::print(&lines);
     }
     eprintln!("removed {}", dead_letters(done));
     Ok(failed)

@@ -4,12 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 
-use clap::ArgMatches;
 use serde_json::{Map, Value};
 
+use super::json;
 use super::select::{Selection, Walk, game_of, look_up};
 use super::text::{age, columns, escaped, terminal_width};
-use super::{common, exit, json};
+use crate::cli::{exit, output};
 use crate::ops::printable;
 use crate::redis::RedisError;
 use crate::stream::dead_letters::{DeadLetters, Letter, Order};
@@ -21,14 +21,8 @@ const CELL_MAX: usize = 24;
 /// How a list is shown.
 #[derive(Debug)]
 pub(super) struct Listing {
-    json: bool,
-    headers: bool,
-}
-
-impl Listing {
-    pub fn of(matches: &ArgMatches) -> Self {
-        Self { json: matches.get_flag("json"), headers: !matches.get_flag("no-headers") }
-    }
+    pub json: bool,
+    pub headers: bool,
 }
 
 /// Lists what the filters let through, newest first.
@@ -52,14 +46,14 @@ pub(super) async fn list(dead: &DeadLetters, selection: &Selection, listing: &Li
         let letters = shown.iter().map(|letter| Value::Object(json::letter(letter))).collect();
         let object = [("dead_letters", Value::Array(letters)), ("shown", shown.len().into()), ("more", more.into())];
         let object: Map<String, Value> = object.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
-        common::print(&printable::json(&json::versioned(object)));
+        output::print(&printable::json(&json::versioned(object)));
         return Ok(exit::DONE);
     }
     if !shown.is_empty() {
         let header = listing.headers.then(|| COLUMNS.map(str::to_owned).to_vec());
         let now_ms = dead.now_ms().await?;
         let rows: Vec<Vec<String>> = header.into_iter().chain(shown.iter().map(|letter| row(letter, now_ms))).collect();
-        common::print(&columns(&rows, terminal_width()));
+        output::print(&columns(&rows, terminal_width()));
     }
     match more {
         0 if shown.is_empty() => {
@@ -97,7 +91,7 @@ pub(super) async fn show(dead: &DeadLetters, selection: &Selection, as_json: boo
         } else {
             plain(letter, dead.now_ms().await?)
         };
-        common::print(&text);
+        output::print(&text);
     }
     Ok(if found.problems.is_empty() { exit::DONE } else { exit::FAILED })
 }
@@ -109,7 +103,7 @@ fn plain(letter: &Letter, now_ms: u64) -> String {
         Some(head) => lines.extend(head.pairs().map(|(name, value)| (name.to_owned(), escaped(value)))),
         None => lines.push(("reason".to_owned(), "(foreign: not written by the fleet)".to_owned())),
     }
-    let mut text = common::aligned(&lines);
+    let mut text = output::aligned(&lines);
     if letter.original.is_empty() {
         text.push_str("\nno original fields: the payload is gone\n");
         return text;
@@ -117,7 +111,7 @@ fn plain(letter: &Letter, now_ms: u64) -> String {
     text.push_str("\noriginal fields, in order:\n");
     let original: Vec<(String, String)> =
         letter.original.iter().map(|(name, value)| (format!("  {}", escaped(name)), escaped(value))).collect();
-    text.push_str(&common::aligned(&original));
+    text.push_str(&output::aligned(&original));
     text
 }
 
@@ -151,7 +145,7 @@ pub(super) async fn export(dead: &DeadLetters, selection: &Selection, out: Optio
     };
     match finished {
         Ok(failed) => Ok(if failed { exit::FAILED } else { exit::DONE }),
-        // Whoever reads has seen enough: `dead export | head`.
+        // The reader has seen enough: `dead export | head`.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(exit::DONE),
         Err(error) => {
             eprintln!("error: the export is not complete: {error}");
@@ -198,7 +192,7 @@ impl<'a> Sink<'a> {
         let Some(path) = out else {
             return Ok(Self { writer: BufWriter::new(Box::new(io::stdout())), made: None });
         };
-        // A device or a pipe is written to; what somebody has saved is not overwritten.
+        // A device or a pipe is written to; a file that exists already is not overwritten.
         let is_special = fs::metadata(path).is_ok_and(|about| !about.is_file());
         let file = if is_special { File::options().write(true).open(path) } else { File::create_new(path) };
         let file = file.map_err(|error| format!("cannot write {}: {error}", path.display()))?;

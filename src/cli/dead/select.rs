@@ -4,31 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use clap::ArgMatches;
-
 use super::text::escaped;
 use crate::redis::RedisError;
 use crate::stream::dead_letters::{ALL_IDS, DeadLetters, Letter, Order, after, before};
 use crate::stream::entry_id::EntryId;
 
-/// What was asked for.
+/// The selection of one command.
 #[derive(Debug)]
 pub(super) struct Selection {
     /// None given: the filters select.
     pub ids: Vec<EntryId>,
-    /// Only these.
+    /// What else a dead letter must be like.
     pub filters: Filters,
-    /// At most so many.
+    /// Maximum number.
     pub limit: Option<u64>,
 }
 
 /// What a dead letter must be like.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
-    reasons: Vec<String>,
-    older_than: Option<Duration>,
-    newer_than: Option<Duration>,
-    game: Option<String>,
+    pub reasons: Vec<String>,
+    pub older_than: Option<Duration>,
+    pub newer_than: Option<Duration>,
+    pub game: Option<String>,
 }
 
 /// An id as people give it: digits, a dash, digits.
@@ -39,38 +37,21 @@ pub(super) fn id(text: &str) -> Result<EntryId, String> {
 }
 
 impl Selection {
-    /// The selection of this command line, or why there is none.
-    pub fn of(command: &str, matches: &ArgMatches) -> Result<Self, String> {
-        let list = |name| -> Vec<String> {
-            let given = matches.try_get_many::<String>(name).ok().flatten();
-            given.into_iter().flatten().cloned().collect()
-        };
-        let duration = |name| matches.try_get_one::<Duration>(name).ok().flatten().copied();
-        let given = matches.try_get_many::<EntryId>("ids").ok().flatten();
-        let is_all = matches.try_get_one::<bool>("all").ok().flatten() == Some(&true);
-        let limit = matches.try_get_one::<u64>("limit").ok().flatten().copied();
-        let selection = Self {
-            ids: given.into_iter().flatten().copied().collect(),
-            filters: Filters {
-                reasons: list("reason"),
-                older_than: duration("older-than"),
-                newer_than: duration("newer-than"),
-                game: list("game").pop().map(|game| game.trim().to_owned()),
-            },
-            limit: limit.filter(|_| command != "list" || !is_all),
-        };
-        let filtered = !selection.filters.is_open() || (command != "list" && limit.is_some());
-        if !selection.ids.is_empty() && filtered {
+    /// These alone.
+    pub fn of_ids(ids: Vec<EntryId>) -> Self {
+        Self { ids, filters: Filters::default(), limit: None }
+    }
+
+    /// What the filters let through.
+    pub fn of_filters(filters: Filters, limit: Option<u64>) -> Self {
+        Self { ids: Vec::new(), filters, limit }
+    }
+
+    /// Ids or filters, or why both together are none.
+    pub fn of(ids: Vec<EntryId>, filters: Filters, limit: Option<u64>) -> Result<Self, String> {
+        let selection = Self { ids, filters, limit };
+        if !selection.ids.is_empty() && (!selection.filters.is_open() || limit.is_some()) {
             return Err("ids and filters exclude each other".to_owned());
-        }
-        let is_acting = ["requeue", "remove"].contains(&command);
-        if is_acting && selection.ids.is_empty() && !is_all {
-            return Err(format!(
-                "say which: ids, or --all for everything that the filters let through; see startjobs dead {command} --help"
-            ));
-        }
-        if command == "requeue" && selection.filters.reasons.iter().any(|reason| reason == "entry_lost") {
-            return Err("entry_lost cannot be requeued: the payload was deleted before anybody worked on it".to_owned());
         }
         Ok(selection)
     }

@@ -8,8 +8,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use crate::cli::common::{self, UsersDocker};
 use crate::cli::dev::ENGINE_IMAGE;
+use crate::cli::fleet_settings;
+use crate::cli::users_docker::{self, UsersDocker};
 use crate::contract::job_result::REPLAY_NO_OP;
 use crate::embedded::docker::DockerAdmin;
 use crate::embedded::image;
@@ -99,7 +100,7 @@ pub(super) async fn show(site: &mut Site, count: u16, guard: &mut Option<Guard>)
     if count == 0 {
         return left_out("--docker-containers is 0".to_owned());
     }
-    let UsersDocker { host: docker_host, tls, mut settings } = match common::docker() {
+    let UsersDocker { host: docker_host, tls, mut settings } = match users_docker::find() {
         Ok(docker) => docker,
         Err(report) => return left_out(report.to_string()),
     };
@@ -116,7 +117,7 @@ pub(super) async fn show(site: &mut Site, count: u16, guard: &mut Option<Guard>)
         return left_out(why.to_owned());
     }
     eprintln!("{REPLICAS} replicas start {count} containers on the Docker Engine at {docker_host}");
-    // Unique, so that container names cannot clash and nobody else's container is ever removed.
+    // Unique, so that container names cannot clash and no other container is ever removed.
     let run = Uuid::new_v4();
     let namespace = format!("startjobs-demo-{run}");
     let on_engine =
@@ -125,7 +126,7 @@ pub(super) async fn show(site: &mut Site, count: u16, guard: &mut Option<Guard>)
     if let Err(error) = admin.import(ENGINE_IMAGE, &program).await {
         return left_out(format!("the Docker Engine does not take the image {ENGINE_IMAGE}: {error}"));
     }
-    settings.extend(common::pairs([
+    settings.extend(fleet_settings::pairs([
         ("engine", "docker"),
         ("engine-host-id", namespace.as_str()),
         ("readiness", "http:/"),

@@ -7,14 +7,14 @@ use fastrand::Rng;
 pub(super) enum Entry {
     /// A well-formed job.
     Job {
-        /// Which game.
+        /// The game.
         game: String,
-        /// Which image.
+        /// Its image.
         image: String,
     },
     /// An entry without an image.
     Malformed {
-        /// Which game.
+        /// The game.
         game: String,
     },
 }
@@ -29,7 +29,7 @@ const AGAIN_AFTER: usize = 10;
 /// a game, and one in forty each is malformed, names an image that no registry has, or one whose engine exits at once.
 pub(super) fn plan(count: usize, seed: u64) -> Vec<Entry> {
     let mut rng = Rng::with_seed(seed);
-    // Every kind at least once, whatever the lot says.
+    // Every kind at least once, whatever the random numbers are.
     let mut kinds: Vec<u8> = (0..5).collect();
     kinds.extend((5..count).map(|_| match rng.u32(0..120) {
         0..12 => 0,

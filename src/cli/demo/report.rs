@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::cli::common;
+use crate::cli::output;
 use crate::ops::printable::json_pretty;
 
 use super::engines::{Again, OnDocker, Ran};
@@ -16,7 +16,7 @@ const SCHEMA_VERSION: u32 = 1;
 
 /// Everything.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Report {
+pub(super) struct DemoReport {
     schema_version: u32,
     /// Everything came out as promised.
     pub(super) exact: bool,
@@ -26,7 +26,7 @@ pub(super) struct Report {
 
 type Lines = Vec<(String, String)>;
 
-impl Report {
+impl DemoReport {
     pub(super) fn new(simulated: Simulated, docker: OnDocker) -> Self {
         let exact = simulated.is_exact() && docker.is_exact();
         Self { schema_version: SCHEMA_VERSION, exact, simulated, docker }
@@ -122,7 +122,7 @@ fn docker(ran: &Ran) -> String {
 
 fn indented(lines: &Lines) -> String {
     let lines: Lines = lines.iter().map(|(name, value)| (format!("  {name}"), value.clone())).collect();
-    common::aligned(&lines)
+    output::aligned(&lines)
 }
 
 fn marked(fine: bool, text: String) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cli::common;
+use crate::cli::fleet_settings;
 use crate::embedded::site::Site;
 
 use super::crash::{self, Killed};
@@ -14,7 +14,7 @@ use super::plan::plan;
 use super::progress::Progress;
 use super::stage::{Error, REPLICAS, Rest, Stage};
 
-/// What the plan and the simulated engine's lots are drawn from.
+/// What the plan and the simulated engine's random failures are derived from.
 const SEED: u64 = 7;
 /// Sending takes about so long, so that there is something to see.
 const SENDING: Duration = Duration::from_secs(5);
@@ -54,7 +54,7 @@ pub(super) async fn show(site: &mut Site, jobs: u32) -> Result<Simulated, Error>
          replica is killed half-way"
     );
     let seed = SEED.to_string();
-    let settings = common::pairs([
+    let settings = fleet_settings::pairs([
         ("engine", "simulated"),
         ("simulated-latency", "100ms..300ms"),
         ("simulated-failures", "0.03"),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use crate::cli::common;
+use crate::cli::fleet_settings;
 use crate::embedded::fleet::{Fleet, FleetOptions};
 use crate::embedded::site::Site;
 use crate::lobby::accounting::{Account, Sent};
@@ -45,7 +45,7 @@ pub(super) struct Stage {
     last: Option<EntryId>,
 }
 
-/// Where a part stands at its end.
+/// The state of a part at its end.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Rest {
     /// What was sent against what came back.
@@ -70,7 +70,7 @@ impl Stage {
     /// Starts the replicas on streams and records that begin with `namespace`, and waits until all have shown
     /// themselves.
     pub(super) async fn open(site: &mut Site, namespace: &str, settings: Vec<(String, String)>) -> Result<Self, Error> {
-        let mut all = common::pairs([
+        let mut all = fleet_settings::pairs([
             ("redis-url", site.redis().url().as_str()),
             ("jobs-stream", &format!("{namespace}:start_jobs")),
             ("results-stream", &format!("{namespace}:job_results")),
@@ -82,7 +82,7 @@ impl Stage {
             ("log-format", "json"),
         ]);
         all.extend(settings);
-        let typed = common::settings_of(&all)?;
+        let typed = fleet_settings::settings_of(&all)?;
         let directory = site.directory().join(namespace);
         std::fs::create_dir(&directory)?;
         let options = FleetOptions { program: site.program().to_owned(), directory, settings: all };
@@ -132,7 +132,7 @@ impl Stage {
         Ok(Answers { outcomes: self.lobby.all_outcomes().await?, dead: self.lobby.all_dead().await? })
     }
 
-    /// Waits until everything is answered and nothing is pending, for at most `patience`; answers where it then stands.
+    /// Waits until everything is answered and nothing is pending, for at most `patience`; answers the state then.
     pub(super) async fn rest(&mut self, progress: &mut Progress, patience: Duration) -> Result<Rest, Error> {
         let deadline = Instant::now() + patience;
         loop {

@@ -38,7 +38,7 @@ pub(super) enum Address {
     },
     /// Another machine, or this one by TCP.
     Tcp {
-        /// The host as it stands in a URL (an IPv6 address in brackets).
+        /// The host as it is written in a URL (an IPv6 address in brackets).
         host: String,
         /// The engine's port.
         port: u16,
@@ -62,7 +62,7 @@ impl Address {
         Ok(Self::Tcp { host: host.to_owned(), port })
     }
 
-    /// The address a game engine's port is published on. Another machine's loopback would answer nobody here.
+    /// The address a game engine's port is published on. Another machine's loopback cannot be reached from here.
     pub(super) fn publish_ip(&self) -> &'static str {
         match self {
             Self::Unix { .. } => "127.0.0.1",

@@ -13,9 +13,9 @@ use super::text::tidy;
 pub(super) enum Call {
     /// Ping, version, inspect of a container, its logs, unpause, remove: nothing about the game is decided by these.
     Other,
-    /// Is the image there?
+    /// Look for an image.
     InspectImage,
-    /// Get the image.
+    /// Pull an image.
     Pull,
     /// Create a container.
     Create,

@@ -101,7 +101,7 @@ impl Client {
         let made = docker_client(&self.address.to_string(), self.tls.as_ref(), seconds);
         // An engine older than the library refuses every call made with the library's own version.
         let docker = made?.negotiate_version().await.map_err(|error| match Failure::from(error) {
-            // Its status says something about this question, not about the call that waits behind it.
+            // Its status is about this question, and not about the call that follows.
             Failure::Status { status, text } => Failure::Unreachable(format!("no API version, but {status}: {text}")),
             failure => failure,
         })?;

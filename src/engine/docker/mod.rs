@@ -9,8 +9,8 @@ mod client;
 // what goes out
 mod request;
 // images
-mod flight;
 mod pull;
+mod shared_pulls;
 // containers
 mod inspect;
 mod ready;
@@ -40,9 +40,9 @@ pub use self::client::Limits;
 use self::address::Address;
 use self::classify::{Call, Failure, classify};
 use self::client::Client;
-use self::flight::Flights;
+use self::shared_pulls::SharedPulls;
 
-/// Between two looks at a removal that somebody else has begun.
+/// Between two looks at a removal that another client has begun.
 const REMOVE_POLL: Duration = Duration::from_millis(50);
 
 /// How many lines of a container's log an outcome shows.
@@ -55,7 +55,7 @@ pub struct DockerEngine {
     limits: Limits,
     /// Where a game engine listens inside its container.
     port: u16,
-    flights: Flights,
+    pulls: SharedPulls,
     permits: Arc<Semaphore>,
 }
 
@@ -66,7 +66,7 @@ impl DockerEngine {
         Self::connect_with(host, None, port, start_concurrency)
     }
 
-    /// The same, encrypted where `tls` says how.
+    /// An engine like that of [`Self::connect`], over TLS where `tls` is given.
     pub fn connect_with(
         host: &str,
         tls: Option<Tls>,
@@ -87,7 +87,7 @@ impl DockerEngine {
             client: Arc::new(Client::new(address, tls)),
             limits: Limits::default(),
             port,
-            flights: Flights::default(),
+            pulls: SharedPulls::default(),
             permits: Arc::new(Semaphore::new(start_concurrency.min(Semaphore::MAX_PERMITS))),
         })
     }
@@ -113,9 +113,9 @@ impl DockerEngine {
         if pull::is_present(&self.client, &self.limits, image).await? {
             return Ok(());
         }
-        progress(PullStep::Begins);
+        progress(PullStep::Starting);
         let begin = |reporter| pull::pull(Arc::clone(&self.client), self.limits, image.to_owned(), reporter);
-        self.flights.join(image, || progress(PullStep::Flows), begin).await
+        self.pulls.join(image, || progress(PullStep::Receiving), begin).await
     }
 
     async fn inspect(
@@ -155,7 +155,7 @@ impl DockerEngine {
     }
 
     async fn create_once(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
-        // An empty name would be no error: the engine would invent one, and nobody would ever find the container.
+        // An empty name would be no error: the engine would make one up, and the container would never be found again.
         request::check_name(&spec.name)?;
         request::check_image(&spec.image)?;
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
@@ -273,7 +273,7 @@ impl Engine for DockerEngine {
     }
 
     fn log_tail<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
-        // A log nobody can read must not hide the failure it would have explained.
+        // A log that cannot be read must not hide the failure that it would have explained.
         Box::pin(async move { self.last_lines(id).await.unwrap_or_default() })
     }
 

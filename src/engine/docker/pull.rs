@@ -10,9 +10,8 @@ use crate::engine::EngineError;
 
 use super::classify::{Call, Failure, classify};
 use super::client::{Client, Limits, timed_out};
-use super::flight::Reporter;
+use super::shared_pulls::Reporter;
 
-/// Whether the engine has the image.
 pub(super) async fn is_present(client: &Client, limits: &Limits, image: &str) -> Result<bool, EngineError> {
     let seen =
         client.call("inspect of the image", limits.look, |docker| async move { docker.inspect_image(image).await });
@@ -53,7 +52,7 @@ async fn fetch(client: &Client, limits: &Limits, image: &str, reporter: &Reporte
                 Some(line) => line?,
                 None => return Ok::<_, Failure>(()),
             };
-            reporter.flows();
+            reporter.receiving();
         }
     };
     client.call("the pull", limits.pull, run).await

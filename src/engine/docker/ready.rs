@@ -14,7 +14,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// How long a connection must stay open to count.
 ///
-/// Published ports are mostly served by `docker-proxy`, which accepts before it has asked the container; where nobody
+/// Published ports are mostly served by `docker-proxy`, which accepts before it has asked the container. Where nothing
 /// listens inside, it closes the connection at once.
 const STAYS_OPEN: Duration = Duration::from_millis(100);
 
@@ -28,7 +28,7 @@ pub(super) async fn accepts(endpoint: &str) -> bool {
     };
     let mut byte = [0];
     match timeout(STAYS_OPEN, stream.read(&mut byte)).await {
-        // Nothing said and still open: somebody is there and waits for us.
+        // Silent and still open: a server is there and waits for a request.
         Err(_) => true,
         Ok(read) => read.is_ok_and(|count| count > 0),
     }
@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// An endpoint that says this to everybody who connects, and then holds or closes the connection.
+    /// An endpoint that sends this on every connection, and then holds or closes it.
     async fn endpoint(says: &'static [u8], holds: bool) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");

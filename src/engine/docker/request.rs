@@ -36,7 +36,7 @@ pub(super) fn check_image(image: &str) -> Result<(), EngineError> {
 pub(super) fn create_body(spec: &ContainerSpec, publish_ip: &str) -> ContainerCreateBody {
     let port = format!("{}/tcp", spec.port);
     let binding = PortBinding { host_ip: Some(publish_ip.to_owned()), host_port: Some(String::new()) };
-    // A game engine that ended is the caller's to judge; one that the engine restarts behind its back is nobody's.
+    // The caller decides about a game engine that has exited, so the engine must not restart it.
     let restart_policy = RestartPolicy { name: Some(RestartPolicyNameEnum::NO), ..RestartPolicy::default() };
     ContainerCreateBody {
         image: Some(spec.image.clone()),

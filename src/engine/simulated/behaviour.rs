@@ -1,8 +1,8 @@
-//! How a simulated job goes: by its image where that acts, else by lot. Pure, and the same in every process.
+//! How a simulated job goes: as its image says, else at random from a seed. Pure, and the same in every process.
 
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 
 use super::config::Config;
 use crate::engine::{ContainerSpec, label};
@@ -10,7 +10,7 @@ use crate::engine::{ContainerSpec, label};
 /// What `sim/slow` takes without a tag.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Image references that act.
+/// How an image reference acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Act {
     /// Every other image: starts and runs.
@@ -23,7 +23,7 @@ pub(super) enum Act {
     Missing,
     /// `sim/retry`: never starts, for a reason that might pass.
     Retry,
-    /// `sim/slow`: starts slowly; the tag may say how (`sim/slow:15s`).
+    /// `sim/slow`: starts slowly; the tag may name the time (`sim/slow:15s`).
     Slow(Duration),
 }
 
@@ -43,26 +43,26 @@ impl Act {
     }
 }
 
-/// What the lot says about one attempt.
+/// The seeded random fault of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lot {
-    Fine,
-    /// For good, whoever tries: decided by seed and entry id.
-    Fails,
-    /// This once: decided by seed, entry id and attempt.
-    Errs,
+pub(super) enum RandomFault {
+    None,
+    /// The job fails in every attempt: from the seed and the entry id.
+    Failure,
+    /// This attempt fails: from the seed, the entry id and the fencing token.
+    Error,
 }
 
-impl Lot {
+impl RandomFault {
     pub(super) fn draw(settings: &Config, spec: &ContainerSpec) -> Self {
         let of = |name: &str| spec.labels.get(name).map_or("", String::as_str);
         let (seed, source) = (settings.seed.to_string(), of(label::SOURCE_REF));
         if settings.failures > 0.0 && unit(&[&seed, "failure", source]) < settings.failures {
-            Self::Fails
+            Self::Failure
         } else if settings.errors > 0.0 && unit(&[&seed, "error", source, of(label::FENCE)]) < settings.errors {
-            Self::Errs
+            Self::Error
         } else {
-            Self::Fine
+            Self::None
         }
     }
 }
@@ -70,9 +70,9 @@ impl Lot {
 /// A number in [0, 1) that depends on nothing but these words.
 #[expect(clippy::cast_precision_loss, reason = "53 bits fit a double exactly")]
 pub(super) fn unit(words: &[&str]) -> f64 {
-    let digest = Sha256::digest(words.join("\0").as_bytes());
+    let digest = digest(&SHA256, words.join("\0").as_bytes());
     let mut first = [0_u8; 8];
-    first.copy_from_slice(&digest[..8]);
+    first.copy_from_slice(&digest.as_ref()[..8]);
     (u64::from_be_bytes(first) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn lots_are_spread_evenly_and_repeat() {
+    fn random_faults_are_spread_evenly_and_repeat() {
         let ids: Vec<String> = (0..10_000).map(|n| format!("{n}-0")).collect();
         let drawn = ids.iter().filter(|id| unit(&["7", "failure", id]) < 0.1).count();
         assert!((800..1_200).contains(&drawn), "{drawn} of 10000");

@@ -1,20 +1,19 @@
 //! The simulated engine: containers in Redis, for load tests, demonstrations and crash tests.
 //!
-//! It takes time as a real engine does (`simulated-latency`), fails as told (`simulated-failures`,
-//! `simulated-errors`, and images that act), and says in every record, log entry, id and endpoint that it is simulated.
+//! It takes time as a real engine does (`simulated-latency`) and fails as configured (`simulated-failures`,
+//! `simulated-errors`, and images that act). Every record, log entry, id and endpoint shows that it is simulated.
 
 // how it behaves
 pub mod config;
-// images that act, and jobs that fail by lot
+// images that act, and random faults
 mod behaviour;
-// a container as it stands in Redis
+// a container as it is stored in Redis
 mod stored;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use fred::interfaces::SetsInterface;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,7 +23,7 @@ use super::{
 };
 use crate::contract::error_code::ErrorCode;
 use crate::redis::{Coalescer, Connection, RedisError};
-use behaviour::{Act, Lot};
+use behaviour::{Act, RandomFault};
 use config::Config;
 use stored::{State, Stored};
 
@@ -41,7 +40,7 @@ pub struct SimulatedEngine {
     settings: Config,
     permits: Arc<Semaphore>,
     known_images: Mutex<HashSet<String>>,
-    /// Created by this process and not started yet, by id: what it knows itself it need not ask Redis.
+    /// Containers that this process has created and not started yet, by id, so that it need not ask Redis for them.
     made_here: Mutex<HashMap<String, Stored>>,
 }
 
@@ -79,17 +78,16 @@ impl SimulatedEngine {
             return Ok(());
         }
         if Act::of(image) == Act::Missing {
-            progress(PullStep::Begins);
+            progress(PullStep::Starting);
             let message = format!("simulated: manifest for {image} not found");
             return Err(EngineError::failed(ErrorCode::ImageNotFound, message));
         }
         let key = format!("{}sim:images", self.prefix);
-        let client = self.calls.connection().client();
-        let present: bool = client.sismember(key.as_str(), image).await.map_err(|error| self.lost(error))?;
-        if !present {
-            progress(PullStep::Begins);
-            progress(PullStep::Flows);
-            let _: i64 = client.sadd(key, image).await.map_err(|error| self.lost(error))?;
+        let connection = self.calls.connection();
+        if !connection.is_member(&key, image).await.map_err(|error| store(&error))? {
+            progress(PullStep::Starting);
+            progress(PullStep::Receiving);
+            connection.add_member(&key, image).await.map_err(|error| store(&error))?;
         }
         let mut known = self.lock_images();
         if known.len() >= KNOWN_IMAGES_MAX {
@@ -100,13 +98,16 @@ impl SimulatedEngine {
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
-        match Lot::draw(&self.settings, spec) {
-            Lot::Fine => {}
-            Lot::Fails => {
-                return Err(EngineError::failed(ErrorCode::SimulatedFailure, "simulated: this job fails by lot"));
+        match RandomFault::draw(&self.settings, spec) {
+            RandomFault::None => {}
+            RandomFault::Failure => {
+                return Err(EngineError::failed(ErrorCode::SimulatedFailure, "simulated: random failure (seeded)"));
             }
-            Lot::Errs => {
-                return Err(EngineError::failed(ErrorCode::SimulatedError, "simulated: this attempt fails by lot"));
+            RandomFault::Error => {
+                return Err(EngineError::failed(
+                    ErrorCode::SimulatedError,
+                    "simulated: random failure of this attempt (seeded)",
+                ));
             }
         }
         let id = format!("simulated.{}.{:012x}", spec.name, fastrand::u64(..1 << 48));
@@ -124,15 +125,14 @@ impl SimulatedEngine {
         Ok(id)
     }
 
-    /// Finds names by SCAN: the engine keeps no list of its own, and nothing on an entry's way needs one.
+    /// Finds names by SCAN: the engine keeps no list of its own, because only the reconciler needs one.
     async fn list_from(&self, cursor: &str) -> Result<Page, EngineError> {
         let pattern = format!("{}sim:{{*}}", self.prefix);
         let begins = pattern.len() - "*}".len();
         let cursor = if cursor.is_empty() { "0" } else { cursor };
         let words = ["SCAN", cursor, "MATCH", &pattern, "COUNT", "1000"];
         let reply = self.calls.connection().raw(&words).await.map_err(|error| store(&error))?;
-        let (next, keys): (String, Vec<String>) =
-            reply.convert().map_err(|error: fred::error::Error| store(&RedisError::from(error)))?;
+        let (next, keys): (String, Vec<String>) = reply.convert().map_err(|error| store(&error))?;
         let mut page = Page { containers: Vec::new(), next: Some(next).filter(|next| next != "0") };
         for key in keys {
             let name = key.get(begins..).and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
@@ -189,10 +189,6 @@ impl SimulatedEngine {
 
     fn lock_made_here(&self) -> std::sync::MutexGuard<'_, HashMap<String, Stored>> {
         self.made_here.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lost(&self, error: fred::error::Error) -> EngineError {
-        store(&self.calls.connection().failed(error))
     }
 }
 
@@ -256,7 +252,7 @@ fn is_yes(words: &[String]) -> bool {
     words.first().is_some_and(|word| word == "1")
 }
 
-/// The store of this engine is Redis: its troubles are never the game's fault.
+/// The store of this engine is Redis, and its failure says nothing about the game.
 fn store(error: &RedisError) -> EngineError {
     EngineError::failed(ErrorCode::StateStoreUnavailable, error.to_string())
 }

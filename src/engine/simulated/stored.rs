@@ -1,4 +1,4 @@
-//! A container as it stands in Redis: `<id> <game> <state> <created at ms> <the other labels' values, a JSON array>`.
+//! A container as it is stored in Redis: `<id> <game> <state> <created at ms> <the other labels' values, a JSON array>`.
 //!
 //! Short, because Redis's Lua hashes every byte of every string it meets. Pure.
 

@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use super::rules::{self, Rule};
 use super::{Alert, Dead, State, alert, millis};
 use crate::contract::dead_letter::Reason;
-use crate::ops::overview::Overview;
 use crate::ops::printable::span;
 use crate::ops::replicas::{Replica, State as Life};
+use crate::ops::snapshot::Snapshot;
 
 /// What is seen of a fleet.
 struct Seen<'a> {
     now_ms: u64,
-    overview: &'a Overview,
+    snapshot: &'a Snapshot,
     replicas: &'a [Replica],
     dead: &'a [Dead],
 }
 
 /// Every alert, in the order of the file.
-pub(in crate::ops) fn judge(overview: &Overview, replicas: &[Replica], dead: &[Dead]) -> Vec<Alert> {
-    let seen = Seen { now_ms: overview.at_ms, overview, replicas, dead };
+pub(in crate::ops) fn judge(snapshot: &Snapshot, replicas: &[Replica], dead: &[Dead]) -> Vec<Alert> {
+    let seen = Seen { now_ms: snapshot.at_ms, snapshot, replicas, dead };
     let others = [
         seen.replica_lost(),
         seen.backlog_growing(),
@@ -44,7 +44,7 @@ pub(in crate::ops) fn judge(overview: &Overview, replicas: &[Replica], dead: &[D
         seen.stream_exhausted(),
         unknown(&rules::LOG_LINES_DROPPED, "each replica counts its own: startjobs_log_lines_dropped_total"),
     ];
-    let is_exported = overview.replicas.alive > 0;
+    let is_exported = snapshot.replicas.alive > 0;
     let others = others.into_iter().map(|alert| if is_exported { alert } else { unexported(alert) });
     [seen.no_replicas()].into_iter().chain(others).collect()
 }
@@ -89,7 +89,7 @@ impl Seen<'_> {
     }
 
     fn no_replicas(&self) -> Alert {
-        let (rule, alive) = (&rules::NO_REPLICAS, self.overview.replicas.alive);
+        let (rule, alive) = (&rules::NO_REPLICAS, self.snapshot.replicas.alive);
         if number(alive) >= rule.limit().value {
             return quiet(rule, Some(number(alive)), format!("{alive} alive"));
         }
@@ -124,9 +124,9 @@ impl Seen<'_> {
     }
 
     fn backlog_growing(&self) -> Alert {
-        let (rule, waiting) = (&rules::BACKLOG_GROWING, self.overview.waiting.waiting);
+        let (rule, waiting) = (&rules::BACKLOG_GROWING, self.snapshot.waiting.waiting);
         let value = Some(number(waiting.count));
-        if self.overview.paused.is_some() {
+        if self.snapshot.paused.is_some() {
             return quiet(rule, value, "the fleet is paused");
         }
         if number(waiting.count) <= rule.limit().value {
@@ -138,16 +138,16 @@ impl Seen<'_> {
     }
 
     fn oldest_waiting(&self) -> Alert {
-        let (rule, age) = (&rules::OLDEST_WAITING, self.overview.waiting.oldest_age_ms.unwrap_or_default());
+        let (rule, age) = (&rules::OLDEST_WAITING, self.snapshot.waiting.oldest_age_ms.unwrap_or_default());
         let limit_ms = seconds_to_ms(rule.limit().value);
-        if self.overview.paused.is_some() {
+        if self.snapshot.paused.is_some() {
             return quiet(rule, Some(seconds(age)), "the fleet is paused");
         }
         if age <= limit_ms {
             return quiet(rule, Some(seconds(age)), "no entry has waited long");
         }
         // Whatever was read before it had waited longer still: so long at least.
-        let id = self.overview.waiting.oldest_id.as_deref().unwrap_or_default();
+        let id = self.snapshot.waiting.oldest_id.as_deref().unwrap_or_default();
         raised(rule, seconds(age), Some(age - limit_ms), format!("entry {id} has waited for {}", span(age)))
     }
 
@@ -170,7 +170,7 @@ impl Seen<'_> {
     }
 
     fn stream_exhausted(&self) -> Alert {
-        let (rule, exhausted) = (&rules::STREAM_EXHAUSTED, &self.overview.exhausted);
+        let (rule, exhausted) = (&rules::STREAM_EXHAUSTED, &self.snapshot.exhausted);
         let count = u64::try_from(exhausted.len()).unwrap_or(u64::MAX);
         if exhausted.is_empty() {
             return quiet(rule, Some(0.0), "every stream takes further entries");
@@ -180,10 +180,10 @@ impl Seen<'_> {
 
     fn lag_unknown(&self) -> Alert {
         let rule = &rules::LAG_UNKNOWN;
-        if self.overview.lag.known {
+        if self.snapshot.lag.known {
             return quiet(rule, Some(1.0), "XINFO GROUPS knows it");
         }
-        let why = if self.overview.has_group { "XINFO GROUPS answers none" } else { "there is no consumer group" };
+        let why = if self.snapshot.has_group { "XINFO GROUPS answers none" } else { "there is no consumer group" };
         raised(rule, 0.0, None, why)
     }
 
@@ -198,10 +198,10 @@ impl Seen<'_> {
 
     fn worker_stuck(&self) -> Alert {
         let rule = &rules::WORKER_STUCK;
-        if self.overview.waiting.waiting.count == 0 {
+        if self.snapshot.waiting.waiting.count == 0 {
             return quiet(rule, None, "nothing waits");
         }
-        if self.overview.paused.is_some() {
+        if self.snapshot.paused.is_some() {
             return quiet(rule, None, "the fleet is paused");
         }
         let is_full = |replica: &Replica| replica.in_flight.zip(replica.slots).is_some_and(|(used, all)| used >= all);
@@ -240,12 +240,12 @@ impl Seen<'_> {
     }
 
     fn mirror_held(&self) -> Alert {
-        let (rule, oldest) = (&rules::MIRROR_HELD, self.overview.in_flight.oldest_age_ms.unwrap_or_default());
+        let (rule, oldest) = (&rules::MIRROR_HELD, self.snapshot.in_flight.oldest_age_ms.unwrap_or_default());
         // It was not pending before it was appended.
         if seconds(oldest) <= rule.limit().value {
             return quiet(rule, Some(seconds(oldest)), "no entry in flight is that old");
         }
-        let id = self.overview.in_flight.oldest_id.as_deref().unwrap_or_default();
+        let id = self.snapshot.in_flight.oldest_id.as_deref().unwrap_or_default();
         let why = format!(
             "entry {id} is in flight and was appended {} ago; since when it is pending is not kept",
             span(oldest)
@@ -254,7 +254,7 @@ impl Seen<'_> {
     }
 
     fn foreign_offset(&self) -> Alert {
-        let (rule, mirror) = (&rules::FOREIGN_OFFSET, &self.overview.mirror);
+        let (rule, mirror) = (&rules::FOREIGN_OFFSET, &self.snapshot.mirror);
         if mirror.foreign {
             let id = mirror.id.as_deref().unwrap_or("nothing");
             return raised(rule, 1.0, None, format!("the mirror holds {id}, which the fleet did not write"));

@@ -87,11 +87,11 @@ impl Alert {
 /// All alerts, as JSON shows them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alerts {
-    /// Of this form.
+    /// The version of this form.
     pub schema_version: u32,
     /// The server's clock, Unix milliseconds.
     pub at_ms: u64,
-    /// In one sentence.
+    /// Which alerts fire, for people.
     pub sentence: String,
     /// Those that fire first.
     pub alerts: Vec<Alert>,
@@ -132,11 +132,6 @@ pub(super) struct Dead {
 }
 
 impl View {
-    /// All alerts.
-    pub async fn alerts(&self, counted_max: u64) -> Result<Alerts, RedisError> {
-        Ok(self.overview_with_alerts(counted_max).await?.1)
-    }
-
     /// What was dead-lettered within the time that the alerts look back. More than a bounded number of letters is more
     /// than any limit.
     pub(super) async fn lately_dead(&self, look: &Look) -> Result<Vec<Dead>, RedisError> {

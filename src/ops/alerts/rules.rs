@@ -10,7 +10,7 @@ pub struct Rule {
     pub name: &'static str,
     /// `critical`, `warning` or `info`.
     pub severity: &'static str,
-    /// In one sentence.
+    /// What is wrong when it fires, for people.
     pub summary: &'static str,
     /// For how long its condition must be true before it fires.
     pub held_for: Duration,

@@ -6,14 +6,14 @@ use super::Finding;
 use crate::ops::View;
 use crate::ops::backlog::COUNTED_MAX;
 use crate::ops::look::Look;
-use crate::ops::overview::Overview;
 use crate::ops::printable::{printable, span};
+use crate::ops::snapshot::Snapshot;
 use crate::redis::RedisError;
 
 /// Looks at everything that the fleet keeps in Redis.
 pub(super) async fn fleet(view: &View) -> Result<Vec<Finding>, RedisError> {
     let look = view.look().await?;
-    let overview = view.overview(COUNTED_MAX).await?;
+    let snapshot = view.overview(COUNTED_MAX).await?.snapshot;
     let wrong = view.wrong_types(&look);
     let mut findings: Vec<Finding> = wrong
         .iter()
@@ -24,12 +24,12 @@ pub(super) async fn fleet(view: &View) -> Result<Vec<Finding>, RedisError> {
         findings.push(Finding::ok("keys", format!("{held} of {} exist, every one of its type", look.types.len())));
     }
     findings.extend(ids(&look));
-    findings.push(group(&overview, &view.group, &view.keys.jobs));
-    findings.push(lag(&overview));
-    findings.push(mirror(&overview));
-    findings.push(replicas(&overview));
-    findings.extend(versions(&overview));
-    if let Some(pause) = &overview.paused {
+    findings.push(group(&snapshot, &view.group, &view.keys.jobs));
+    findings.push(lag(&snapshot));
+    findings.push(mirror(&snapshot));
+    findings.push(replicas(&snapshot));
+    findings.extend(versions(&snapshot));
+    if let Some(pause) = &snapshot.paused {
         let found = format!("the fleet is paused by {}", printable(&pause.by));
         findings.push(Finding::warn("pause", found, "startjobs resume"));
     }
@@ -58,27 +58,27 @@ fn ids(look: &Look) -> Vec<Finding> {
     findings
 }
 
-fn group(overview: &Overview, group: &str, jobs: &str) -> Finding {
-    if overview.has_group {
+fn group(snapshot: &Snapshot, group: &str, jobs: &str) -> Finding {
+    if snapshot.has_group {
         Finding::ok("group", format!("{group} on {jobs}"))
     } else {
         Finding::warn("group", format!("no group {group} on {jobs}"), "start a replica: it creates the group")
     }
 }
 
-fn lag(overview: &Overview) -> Finding {
-    let waiting = overview.waiting.waiting.text();
+fn lag(snapshot: &Snapshot) -> Finding {
+    let waiting = snapshot.waiting.waiting.text();
     let remedy = "scale on startjobs' own count of waiting entries, not on the lag";
-    match (overview.lag.value, overview.lag.agrees) {
-        _ if !overview.has_group => Finding::ok("lag", "no group yet"),
+    match (snapshot.lag.value, snapshot.lag.agrees) {
+        _ if !snapshot.has_group => Finding::ok("lag", "no group yet"),
         (None, _) => Finding::warn("lag", format!("the server does not know it; {waiting} wait"), remedy),
         (Some(lag), Some(false)) => Finding::warn("lag", format!("the server says {lag}; {waiting} wait"), remedy),
         (Some(lag), _) => Finding::ok("lag", format!("{lag}")),
     }
 }
 
-fn mirror(overview: &Overview) -> Finding {
-    let mirror = &overview.mirror;
+fn mirror(snapshot: &Snapshot) -> Finding {
+    let mirror = &snapshot.mirror;
     let id = mirror.id.as_deref().map_or_else(|| "none".to_owned(), printable);
     let remedy = "stop whoever else writes the offset; the fleet sets it right with the next outcome";
     match mirror.exact {
@@ -94,8 +94,8 @@ fn mirror(overview: &Overview) -> Finding {
     }
 }
 
-fn replicas(overview: &Overview) -> Finding {
-    let counts = overview.replicas;
+fn replicas(snapshot: &Snapshot) -> Finding {
+    let counts = snapshot.replicas;
     let found = format!("{} running, {} draining, {} lost", counts.running, counts.draining, counts.lost);
     match (counts.running, counts.stranded) {
         (0, _) => Finding::warn("replicas", found, "start a replica: startjobs worker"),
@@ -107,10 +107,10 @@ fn replicas(overview: &Overview) -> Finding {
     }
 }
 
-fn versions(overview: &Overview) -> Option<Finding> {
-    let versions: Vec<String> = overview.versions.iter().map(|version| printable(version)).collect();
+fn versions(snapshot: &Snapshot) -> Option<Finding> {
+    let versions: Vec<String> = snapshot.versions.iter().map(|version| printable(version)).collect();
     (versions.len() > 1).then(|| {
-        let oldest = overview
+        let oldest = snapshot
             .in_flight
             .oldest_age_ms
             .map_or_else(String::new, |age| format!("; oldest in flight {}", span(age)));

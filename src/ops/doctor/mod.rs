@@ -51,8 +51,8 @@ pub struct Finding {
 
 /// All findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// Of this form.
+pub struct DoctorReport {
+    /// The version of this form.
     pub schema_version: u32,
     /// The worst level.
     pub level: Level,
@@ -74,7 +74,7 @@ impl Finding {
     }
 }
 
-impl Report {
+impl DoctorReport {
     /// The report of these findings.
     pub fn new(findings: Vec<Finding>) -> Self {
         let level = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);

@@ -12,7 +12,7 @@ impl View {
         let (jobs, group) = (keys.jobs.as_str(), self.group.as_str());
         let [game, results] = ["rec", "res"].map(|part| format!("{}{{g}}:{part}", self.record_prefix));
         let ledger = format!("{}0", keys.ledger_prefix);
-        let commands: [&[&str]; 40] = [
+        let commands: [&[&str]; 41] = [
             &["PING"],
             &["INFO"],
             &["TIME"],
@@ -25,6 +25,7 @@ impl View {
             &["XADD", &keys.dead, "*", "f", "v"],
             &["XACK", jobs, group, "1-1"],
             &["XCLAIM", jobs, group, "c", "0", "1-1"],
+            &["XAUTOCLAIM", jobs, group, "c", "0", "0-0"],
             &["XPENDING", jobs, group],
             &["XRANGE", jobs, "-", "+"],
             &["XREVRANGE", jobs, "+", "-"],

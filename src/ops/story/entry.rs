@@ -1,17 +1,16 @@
 //! One entry of the jobs stream: from its append to its answer.
 
-use bytes::Bytes;
 use serde::Serialize;
 
 use super::takeover::{Facts, Takeover};
 use super::{Moment, Record, Stored};
-use crate::contract::Fields;
 use crate::contract::start_job::StartJob;
 use crate::ops::look::Look;
 use crate::ops::printable::span;
 use crate::ops::replicas::Replica;
 use crate::ops::{SCHEMA_VERSION, View};
 use crate::redis::RedisError;
+use crate::redis::commands::PendingEntry;
 use crate::stream::entry_id::EntryId;
 
 pub use super::scan::Bound;
@@ -19,8 +18,8 @@ pub use super::scan::Bound;
 /// Where an entry stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Nobody has read it yet.
+pub enum EntryStage {
+    /// No replica has read it yet.
     Waiting,
     /// A replica holds it.
     Pending,
@@ -37,16 +36,16 @@ pub enum Stage {
 /// Everything that is known about one entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EntryStory {
-    /// Of this form.
+    /// The version of this form.
     pub schema_version: u32,
     /// The server's clock, Unix milliseconds.
     pub at_ms: u64,
     /// Its id.
     pub entry_id: String,
-    /// In one sentence.
+    /// What is known, for people.
     pub sentence: String,
     /// Where it stands.
-    pub stage: Stage,
+    pub stage: EntryStage,
     /// When it was appended, Unix milliseconds.
     pub appended_at_ms: u64,
     /// What it asks for; none where its payload is gone.
@@ -121,7 +120,7 @@ impl View {
             schema_version: SCHEMA_VERSION,
             at_ms: look.now_ms,
             sentence: String::new(),
-            stage: Stage::Absent,
+            stage: EntryStage::Absent,
             appended_at_ms: id.ms,
             payload,
             pending,
@@ -155,12 +154,8 @@ impl View {
         if look.stream.is_none() {
             return Ok(None);
         }
-        let text = id.to_string();
-        let entries: Vec<(String, Vec<Bytes>)> =
-            self.raw(&["XRANGE", &self.keys.jobs, &text, &text]).await?.convert()?;
-        let Some((_, flat)) = entries.into_iter().next() else { return Ok(None) };
-        let fields: Fields = flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
-        Ok(Some(match StartJob::decode(&fields, self.max_field_bytes) {
+        let Some(entry) = self.connection.entry(&self.keys.jobs, &id.to_string()).await? else { return Ok(None) };
+        Ok(Some(match StartJob::decode(&entry.fields, self.max_field_bytes) {
             Ok(job) => Payload {
                 game_id: Some(job.game_id),
                 image_ref: Some(job.image_ref),
@@ -174,14 +169,13 @@ impl View {
     }
 
     async fn holder(&self, id: &str) -> Result<Option<Holder>, RedisError> {
-        let reply = self.raw(&["XPENDING", &self.keys.jobs, &self.group, id, id, "1"]).await?;
-        let rows: Vec<(String, Bytes, u64, u64)> = reply.convert()?;
-        let holder = |(_, replica, idle_ms, deliveries): (String, Bytes, u64, u64)| Holder {
-            replica: String::from_utf8_lossy(&replica).into_owned(),
+        let pending = self.connection.pending(&self.keys.jobs, &self.group, (id, id), 1).await?;
+        let holder = |PendingEntry { consumer, idle_ms, deliveries, .. }| Holder {
+            replica: String::from_utf8_lossy(&consumer).into_owned(),
             idle_ms,
             deliveries,
         };
-        Ok(rows.into_iter().next().map(holder))
+        Ok(pending.into_iter().next().map(holder))
     }
 
     async fn search(&self, story: &mut EntryStory, id: EntryId, look: &Look, bound: Bound) -> Result<(), RedisError> {
@@ -241,23 +235,23 @@ fn is_waiting(story: &EntryStory, id: EntryId, look: &Look) -> bool {
     story.payload.is_some() && after.is_some_and(|after| id > after)
 }
 
-fn stage(story: &EntryStory, id: EntryId, look: &Look) -> Stage {
+fn stage(story: &EntryStory, id: EntryId, look: &Look) -> EntryStage {
     let is_answered =
         story.in_ledger || story.outcome.is_some() || story.dead_letter.is_some() || story.stored.is_some();
     if story.pending.is_some() && !story.in_ledger {
-        return Stage::Pending;
+        return EntryStage::Pending;
     }
     if is_answered {
-        return Stage::Settled;
+        return EntryStage::Settled;
     }
     if is_waiting(story, id, look) {
-        return Stage::Waiting;
+        return EntryStage::Waiting;
     }
     if story.payload.is_none() {
-        return Stage::Absent;
+        return EntryStage::Absent;
     }
     let verified: Option<EntryId> = look.verified.as_deref().and_then(|id| id.parse().ok());
-    if verified.is_some_and(|verified| id <= verified) { Stage::Forgotten } else { Stage::Orphaned }
+    if verified.is_some_and(|verified| id <= verified) { EntryStage::Forgotten } else { EntryStage::Orphaned }
 }
 
 fn moments(story: &EntryStory, replicas: &[Replica]) -> Vec<Moment> {
@@ -333,8 +327,12 @@ fn takeover(story: &EntryStory, replicas: &[Replica]) -> Option<Takeover> {
     let told = || count(story.outcome.as_ref(), "attempt").or_else(|| count(story.dead_letter.as_ref(), "deliveries"));
     let end = [(story.outcome.as_ref(), "outcome_id"), (story.dead_letter.as_ref(), "dead_letter_id")];
     let buried_by = text(story.dead_letter.as_ref(), "consumer");
+    let record = story.record.as_ref().filter(|record| record.source_ref == story.entry_id);
     let facts = Facts {
-        story,
+        at_ms: story.at_ms,
+        appended_at_ms: story.appended_at_ms,
+        holder: story.pending.as_ref().map(|holder| holder.replica.as_str()),
+        owner: record.map(|record| record.owner.as_str()).filter(|owner| !owner.is_empty()),
         replicas,
         deliveries: deliveries.or_else(told),
         answered_ms: end.into_iter().map(|(map, name)| ms_of(&text(map, name))).find(|&ms| ms > 0),
@@ -354,25 +352,25 @@ fn sentence(story: &EntryStory) -> String {
     };
     let age = if story.is_ahead() { "an unknown time".to_owned() } else { span(story.at_ms - story.appended_at_ms) };
     let behind = match &story.takeover {
-        Some(takeover) if story.stage != Stage::Settled => format!("{behind}; {}", takeover.sentence()),
+        Some(takeover) if story.stage != EntryStage::Settled => format!("{behind}; {}", takeover.sentence()),
         _ => behind,
     };
     match story.stage {
-        Stage::Waiting => format!("waiting for {age}: nobody has read it yet{behind}"),
-        Stage::Pending => story.pending.as_ref().map_or_else(String::new, |holder| {
+        EntryStage::Waiting => format!("waiting for {age}: nobody has read it yet{behind}"),
+        EntryStage::Pending => story.pending.as_ref().map_or_else(String::new, |holder| {
             let (by, idle) = (&holder.replica, span(holder.idle_ms));
             format!("in flight for {age}: held by {by}, touched {idle} ago, delivery {}{behind}", holder.deliveries)
         }),
-        Stage::Settled => match &story.takeover {
+        EntryStage::Settled => match &story.takeover {
             Some(takeover) => format!("{}; {}", settled(story), takeover.sentence()),
             None => settled(story),
         },
-        Stage::Orphaned => {
+        EntryStage::Orphaned => {
             format!("delivered, but neither held nor answered{behind}: the fleet puts it back within seconds")
         }
-        Stage::Forgotten => "answered, and its outcome is not kept any more".to_owned(),
-        Stage::Absent if story.search_is_whole => "no such entry, and no trace of one".to_owned(),
-        Stage::Absent => "no such entry in the stream, and no trace within the bound of the search".to_owned(),
+        EntryStage::Forgotten => "answered, and its outcome is not kept any more".to_owned(),
+        EntryStage::Absent if story.search_is_whole => "no such entry, and no trace of one".to_owned(),
+        EntryStage::Absent => "no such entry in the stream, and no trace within the bound of the search".to_owned(),
     }
 }
 

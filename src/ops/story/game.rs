@@ -10,13 +10,13 @@ use crate::redis::RedisError;
 /// Everything that is known about one game.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GameStory {
-    /// Of this form.
+    /// The version of this form.
     pub schema_version: u32,
     /// The server's clock, Unix milliseconds.
     pub at_ms: u64,
-    /// Which.
+    /// The id of the game.
     pub game_id: String,
-    /// In one sentence.
+    /// What is known, for people.
     pub sentence: String,
     /// Its record.
     pub record: Option<Record>,
@@ -34,8 +34,7 @@ impl GameStory {
 impl View {
     /// The story of one game.
     pub async fn game_story(&self, game: &str) -> Result<GameStory, RedisError> {
-        let (seconds, micros): (u64, u64) = self.raw(&["TIME"]).await?.convert()?;
-        let at_ms = seconds * 1_000 + micros / 1_000;
+        let at_ms = self.connection.time_ms().await?;
         let (record, jobs) = self.game(game, at_ms).await?;
         Ok(GameStory {
             schema_version: SCHEMA_VERSION,

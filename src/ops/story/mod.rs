@@ -9,7 +9,6 @@ pub mod takeover;
 // streams, from a moment on, within a bound
 mod scan;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::View;
@@ -92,15 +91,15 @@ impl View {
         let (Some(record), Some(results)) = (self.game_key(game, "rec"), self.game_key(game, "res")) else {
             return Ok((None, Vec::new()));
         };
-        let text: Option<Bytes> = self.raw(&["GET", &record]).await?.convert()?;
-        let told = text.map(|text| Told::read(&record, &text)).transpose()?;
+        let text = self.connection.get(&record).await?;
+        let json = text.map(|text| RecordJson::read(&record, &text)).transpose()?;
         let others = self.hash(&results).await?;
         let stream = format!("{}/", self.keys.jobs);
         let others = others.iter().filter_map(|(job, json)| stored_of(job.strip_prefix(&stream)?, json));
-        let own = told.as_ref().filter(|told| told.stream == self.keys.jobs).and_then(Told::stored);
+        let own = json.as_ref().filter(|json| json.stream == self.keys.jobs).and_then(RecordJson::stored);
         let mut stored: Vec<Stored> = others.chain(own).collect();
         stored.sort_by_key(|answer| answer.appended_at_ms);
-        Ok((told.map(|told| told.record(now_ms)), stored))
+        Ok((json.map(|json| json.record(now_ms)), stored))
     }
 
     /// The keys of a game, as the start service names them. No game id has braces in it.
@@ -111,7 +110,7 @@ impl View {
 
 /// A record as it stands in Redis.
 #[derive(Deserialize)]
-struct Told {
+struct RecordJson {
     fence: u64,
     lease_until_ms: u64,
     updated_at_ms: u64,
@@ -128,22 +127,22 @@ struct Told {
     container_id: String,
     #[serde(default)]
     engine_endpoint: String,
-    answer: Option<ToldAnswer>,
+    answer: Option<AnswerJson>,
 }
 
 /// The answer of a record's own job, as far as the record does not say it already.
 #[derive(Deserialize)]
-struct ToldAnswer {
+struct AnswerJson {
     #[serde(default)]
     error_code: String,
     #[serde(default)]
     error_message: String,
 }
 
-impl Told {
+impl RecordJson {
     fn read(key: &str, text: &[u8]) -> Result<Self, RedisError> {
         serde_json::from_slice(text)
-            .map_err(|error| RedisError::of_text(&format!("KEYTYPE {key} holds no record of a game: {error}")))
+            .map_err(|error| RedisError::of_server(&format!("KEYTYPE {key} holds no record of a game: {error}")))
     }
 
     fn record(self, now_ms: u64) -> Record {

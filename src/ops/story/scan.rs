@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use crate::ops::View;
 use crate::redis::RedisError;
+use crate::redis::commands::{Entry, Order};
 
 /// Entries in one step.
 const PAGE: u64 = 500;
@@ -42,20 +43,19 @@ impl View {
         let mut seen = 0;
         while seen < bound.entries && Instant::now() < bound.until {
             let page = PAGE.min(bound.entries - seen);
-            let reply = self.raw(&["XRANGE", stream, &start, "+", "COUNT", &page.to_string()]).await?;
-            let entries: Vec<(String, Vec<Bytes>)> = reply.convert()?;
-            let Some((last, _)) = entries.last() else { return Ok(Found { entry: None, is_whole: true }) };
+            let entries = self.connection.range(stream, (&start, "+"), page, Order::OldestFirst).await?;
+            let Some(last) = entries.last() else { return Ok(Found { entry: None, is_whole: true }) };
             // Redis refuses a range that begins after the largest possible id.
-            let is_last = (entries.len() as u64) < page || last == ID_MAX;
-            start = format!("({last}");
+            let is_last = (entries.len() as u64) < page || last.id == ID_MAX;
+            start = format!("({}", last.id);
             let count = entries.len() as u64;
             // The first of repeated fields: ours stand before those of the original entry.
-            let is_it = |flat: &[Bytes]| {
-                let mut pairs = flat.chunks_exact(2);
-                pairs.find(|pair| pair[0] == name.as_bytes()).is_some_and(|pair| pair[1] == value.as_bytes())
+            let is_it = |entry: &Entry| {
+                let mut pairs = entry.fields.iter();
+                pairs.find(|pair| pair.0 == name.as_bytes()).is_some_and(|pair| pair.1 == value.as_bytes())
             };
-            if let Some((id, flat)) = entries.into_iter().find(|(_, flat)| is_it(flat)) {
-                return Ok(Found { entry: Some((id, crate::ops::text_pairs(&flat))), is_whole: true });
+            if let Some(entry) = entries.into_iter().find(is_it) {
+                return Ok(Found { entry: Some((entry.id, texts(&entry.fields))), is_whole: true });
             }
             if is_last {
                 return Ok(Found { entry: None, is_whole: true });
@@ -64,4 +64,9 @@ impl View {
         }
         Ok(Found { entry: None, is_whole: false })
     }
+}
+
+fn texts(fields: &[(Bytes, Bytes)]) -> Vec<(String, String)> {
+    let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+    fields.iter().map(|(name, value)| (text(name), text(value))).collect()
 }

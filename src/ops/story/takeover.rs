@@ -1,11 +1,10 @@
-//! Who died with an entry, and who took it over: from what Redis still holds once the entry is with somebody else.
+//! Who died with an entry, and who took it over: from what Redis still holds once another replica has the entry.
 //!
 //! Nothing writes down whom an entry was claimed from. But a replica that dies stays on record as lost, its last sign of
 //! life has a time, and a game's record names who worked on it last.
 
 use serde::Serialize;
 
-use super::entry::EntryStory;
 use crate::ops::printable::span;
 use crate::ops::replicas::{Replica, State};
 
@@ -49,9 +48,16 @@ impl Gone {
     }
 }
 
-/// What is known of an entry's ways.
+/// What is known of who had an entry in hand.
 pub(super) struct Facts<'a> {
-    pub(super) story: &'a EntryStory,
+    /// When this is, by the server's clock.
+    pub(super) at_ms: u64,
+    /// When it was appended.
+    pub(super) appended_at_ms: u64,
+    /// Who holds it.
+    pub(super) holder: Option<&'a str>,
+    /// Who wrote the record of its game last, where that was for this entry.
+    pub(super) owner: Option<&'a str>,
     pub(super) replicas: &'a [Replica],
     /// How often it was delivered, where that is known.
     pub(super) deliveries: Option<u64>,
@@ -68,22 +74,19 @@ impl Facts<'_> {
 
     /// Lost at a time at which they can have held the entry.
     fn lost_meanwhile(&self) -> Vec<Gone> {
-        let end = self.answered_ms.unwrap_or(self.story.at_ms);
+        let end = self.answered_ms.unwrap_or(self.at_ms);
         let lost = self.replicas.iter().filter_map(|replica| Some((replica.lost_since_ms()?, Gone::of(replica)?)));
-        // Whoever read the entry may have shown itself for the last time just before.
-        let can_have_held = |since: u64, gone: &Gone| since >= self.story.appended_at_ms && gone.last_seen_ms <= end;
+        // The replica that read the entry may have shown itself for the last time just before.
+        let can_have_held = |since: u64, gone: &Gone| since >= self.appended_at_ms && gone.last_seen_ms <= end;
         lost.filter(|(since, gone)| can_have_held(*since, gone)).map(|(_, gone)| gone).collect()
     }
 
     /// The takeover there was or is to be.
     pub(super) fn takeover(&self) -> Option<Takeover> {
-        let story = self.story;
-        let holder = story.pending.as_ref().map(|holder| holder.replica.as_str());
+        let (holder, owner) = (self.holder, self.owner);
         if let Some(gone) = holder.and_then(|holder| self.gone(holder)) {
             return Some(Takeover { from: vec![gone], is_on_record: true, to: None });
         }
-        let owner = story.record.as_ref().filter(|record| record.source_ref == story.entry_id);
-        let owner = owner.map(|record| record.owner.as_str()).filter(|owner| !owner.is_empty());
         let of_owner = owner.and_then(|owner| self.gone(owner));
         // It may have died later, with the entry answered long before.
         let of_owner = of_owner.filter(|gone| self.answered_ms.is_none_or(|answered| gone.last_seen_ms <= answered));

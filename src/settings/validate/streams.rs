@@ -2,6 +2,7 @@
 
 use super::check::Check;
 use crate::stream::config::{Config, OutcomeFields};
+use crate::stream::keys::PROBE_GROUP;
 
 /// The label of the original worker in its offset store; it stays the same whatever the stream is called.
 const LABEL: &str = "startjobs";
@@ -61,9 +62,6 @@ fn dead(check: &mut Check, jobs: Option<&str>) -> Option<String> {
     check.show("dead-stream", dead.as_str());
     Some(dead)
 }
-
-/// The group by which the scripts see which entries exist (`stream/scripts/prelude.lua`).
-const PROBE_GROUP: &str = "startjobs:probe";
 
 /// One key in two roles would mix up what is written to it.
 fn all_different(check: &mut Check, keys: &[(&'static str, Option<&str>)]) {

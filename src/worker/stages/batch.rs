@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::held::Held;
+use crate::metrics::labels::{OutcomeCode, OutcomeKind};
 use crate::stream::settle::Ending;
 use crate::worker::handler::Request;
 
@@ -25,12 +26,12 @@ pub(crate) struct Finished {
 pub(crate) struct Summary {
     /// The job.
     pub(crate) request: Arc<dyn Request>,
-    /// `success` or `failure`.
-    pub(crate) result: &'static str,
+    /// What it says.
+    pub(crate) kind: OutcomeKind,
     /// The published error code.
     pub(crate) error_code: Cow<'static, str>,
     /// The same from a closed list.
-    pub(crate) label: &'static str,
+    pub(crate) label: OutcomeCode,
 }
 
 /// Endings that are settled in one step.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use startjobs::audit::finding::Kind;
-use startjobs::audit::report::Report;
+use startjobs::audit::report::AuditReport;
 
 use super::{FAILURE, Said, after_a_fleet, assert_clean, assert_only, audited, settle_as};
 use crate::support::world::World;
@@ -87,7 +87,7 @@ async fn write_record(world: &World, game: &str, state: &str, container: &str, s
 }
 
 /// Audits until there is a finding: how long a stray may stay has to pass first.
-async fn found(world: &World) -> Report {
+async fn found(world: &World) -> AuditReport {
     for _ in 0..200 {
         let report = audited(world).await;
         if !report.is_clean() {

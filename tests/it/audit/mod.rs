@@ -12,29 +12,29 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use startjobs::audit::finding::Kind;
-use startjobs::audit::report::Report;
+use startjobs::audit::report::AuditReport;
 use startjobs::audit::{Options, Since, audit};
 
 use crate::support::world::{PATIENCE, World};
 
 const OPTIONS: Options = Options { since: Since::Ledger, stuck_after: Duration::from_secs(60), list_max: 20 };
 
-async fn audited(world: &World) -> Report {
+async fn audited(world: &World) -> AuditReport {
     audit(&world.settings, &OPTIONS).await.expect("Redis answers")
 }
 
-async fn audited_from_adoption(world: &World) -> Report {
+async fn audited_from_adoption(world: &World) -> AuditReport {
     let options = Options { since: Since::Adoption, ..OPTIONS };
     audit(&world.settings, &options).await.expect("Redis answers")
 }
 
 #[track_caller]
-fn assert_clean(report: &Report) {
+fn assert_clean(report: &AuditReport) {
     assert!(report.is_clean(), "{}", report.table());
 }
 
 #[track_caller]
-fn assert_only(report: &Report, kind: Kind, entry: &str) {
+fn assert_only(report: &AuditReport, kind: Kind, entry: &str) {
     assert_eq!(report.total, 1, "{}", report.table());
     assert_eq!(
         (report.listed[0].kind, report.listed[0].entry.to_string().as_str()),

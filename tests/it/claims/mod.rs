@@ -7,6 +7,8 @@ mod dead;
 mod counted;
 // suspects run alone, on as many replicas as are empty
 mod suspects;
+// runs against single entries
+mod equal;
 // single rights are withdrawn
 mod rights;
 // replicas that leave

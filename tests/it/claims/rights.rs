@@ -2,13 +2,14 @@
 //! succeeds.
 
 use startjobs::stream::Group;
-use startjobs::stream::claim::Aim;
+use startjobs::stream::claim::{Aim, Swept};
 
 use super::{CLAIM_IDLE, DEAD, INTERVAL, JOBS, SWEEP, Stream, connect, ids, on_every_server, seen};
 use crate::support::world::load;
 
 on_every_server! {
     a_crash_is_counted_once_whatever_is_refused_meanwhile
+    runs_are_claimed_without_the_right_to_xautoclaim
 }
 
 /// Everything that a claim calls.
@@ -51,5 +52,28 @@ async fn a_crash_is_counted_once_whatever_is_refused_meanwhile(stream: Stream) {
         let claimed = stream.redis(&["XPENDING", JOBS, super::GROUP, &one, &one, "1"]).await;
         assert!(format!("{claimed:?}").contains("me"), "{command}: {claimed:?}");
         assert!(ids(&stream.take().await).is_empty(), "{command}");
+    }
+}
+
+async fn runs_are_claimed_without_the_right_to_xautoclaim(stream: Stream) {
+    stream.redis(&["ACL", "SETUSER", "narrow", "on", ">x", "~*", "&*", "+@all", "-xautoclaim"]).await;
+    let url = stream.server.url().replace("redis://", "redis://narrow:x@");
+    let narrow = connect(&load(&[("redis-url".to_owned(), url)])).await;
+    let member = Group::new(&stream.settings.stream, narrow).member("me");
+    for (name, at) in [("third", 0), ("dead", 61_000)] {
+        stream.present(name, seen(at)).await;
+    }
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(stream.held("dead", 61_000).await);
+    }
+    let swept = member.sweep(Aim::Take, CLAIM_IDLE, INTERVAL, 100, true).await.expect("swept");
+    let Swept::Done(sweep) = swept else { panic!("{swept:?}") };
+    assert_eq!(ids(&sweep), held);
+    assert!(sweep.claimed.iter().all(|delivery| (delivery.deliveries, delivery.crashes) == (2, 1)), "{sweep:?}");
+    for id in held {
+        let pending = stream.redis(&["XPENDING", JOBS, super::GROUP, &id, &id, "1"]).await;
+        let rows: Vec<(String, String, u64, u64)> = pending.convert().expect("a row");
+        assert_eq!((rows[0].1.as_str(), rows[0].3), ("me", 2));
     }
 }

@@ -62,3 +62,14 @@ fn the_program_says_which_build_it_is() {
     assert!(REVISION == "unknown" || REVISION.len() >= 7, "{REVISION}");
     assert!(RUSTC.starts_with("1."), "{RUSTC}");
 }
+
+#[test]
+fn a_long_step_says_that_it_still_runs_and_passes_on_how_it_ended() {
+    let words = ". deploy/ci/prepare.sh; patiently 'a build' sh -c 'sleep 2; exit 3'; echo ended with $?";
+    let mut command = Command::new("bash");
+    command.current_dir(root()).env("STILL_RUNNING_EVERY", "0.2").args(["-c", words]);
+    let output = command.output().expect("bash is installed");
+    let (said, talk) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said, "ended with 3\n", "{talk}");
+    assert!(talk.contains("== a build: still running after "), "{talk}");
+}

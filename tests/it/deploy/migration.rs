@@ -45,7 +45,7 @@ impl Rehearsal {
         for _ in 0..count {
             let after = self.raw(&["GET", OFFSET]).await.as_string().unwrap_or_else(|| "0-0".to_owned());
             let reply = self.raw(&["XREAD", "COUNT", "1", "STREAMS", JOBS, &after]).await;
-            if matches!(reply, Value::Null) {
+            if reply.is_null() {
                 return;
             }
             let streams: Vec<(String, Vec<Flat>)> = reply.convert().expect("entries");

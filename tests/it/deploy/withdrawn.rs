@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use startjobs::embedded::redis_server::RedisServer;
-use startjobs::redis::Value;
 
 use super::rights::{TEMPLATE, rules};
 use super::text_of;
@@ -41,7 +40,7 @@ async fn grant(world: &World, rights: impl Iterator<Item = &String>) {
 
 /// Has the user been refused something since the log was cleared?
 async fn is_refused(world: &World) -> bool {
-    matches!(world.redis(&["ACL", "LOG", "1"]).await, Value::Array(entries) if !entries.is_empty())
+    world.redis(&["ACL", "LOG", "1"]).await.into_list().is_ok_and(|entries| !entries.is_empty())
 }
 
 /// What has to be there for this right to be used soon.

@@ -1,7 +1,5 @@
 //! Jobs and commands over TLS, and a server that goes away.
 
-use startjobs::redis::Value;
-
 use super::{Certificates, borrowed, command, redis, said};
 use crate::support::world::World;
 
@@ -63,7 +61,7 @@ async fn assert_all_encrypted(world: &mut World, port: u16) {
 /// Who uses the database of the fleet.
 async fn connected(world: &World) -> Vec<String> {
     let reply = world.redis(&["CLIENT", "LIST"]).await;
-    let Value::String(list) = reply else { panic!("not a text: {reply:?}") };
+    let list = reply.as_string().expect("a text");
     list.lines().filter(|line| line.contains(" db=2 ")).map(str::to_owned).collect()
 }
 

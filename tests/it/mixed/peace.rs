@@ -117,7 +117,7 @@ pub(super) async fn judged(stage: &Stage, world: &mut World) {
     assert_eq!(wrong.concat(), Vec::<String>::new(), "seed {}", stage.seed);
     world.at_rest().await;
     // No group that a script makes for the length of its call has stayed.
-    let groups = world.redis(&["XINFO", "GROUPS", &world.settings.stream.jobs]).await.into_array();
+    let groups = world.redis(&["XINFO", "GROUPS", &world.settings.stream.jobs]).await.into_list().expect("a list");
     assert_eq!(groups.len(), 1, "seed {}: {groups:?}", stage.seed);
     let log = format!("{}sim:log", world.settings.start.record_prefix);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -124,6 +124,6 @@ impl Sender<'_> {
     async fn is_there(&self, id: &str) -> bool {
         // Of a large one the reply is large too; it is asked for again with the next try.
         let reply = self.lobby.connection().raw(&["XRANGE", self.jobs, id, id]).await;
-        reply.is_ok_and(|entries| !entries.into_array().is_empty())
+        reply.and_then(startjobs::redis::Value::into_list).is_ok_and(|entries| !entries.is_empty())
     }
 }

@@ -12,12 +12,12 @@ fn startjobs(arguments: &[&str]) -> Output {
 #[test]
 fn the_reference_is_current() {
     let written = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/cli.md")).expect("docs/cli.md");
-    let current = cli::man::markdown();
+    let current = cli::man::markdown(cli::command());
     assert!(written == current, "docs/cli.md must hold this text:\n{current}");
 }
 
 #[test]
-fn every_command_begins_its_help_with_examples_that_its_own_parser_takes() {
+fn every_command_begins_its_help_with_what_it_does_and_examples_that_its_own_parser_takes() {
     let root = cli::command();
     for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
         let name = command.get_name();
@@ -27,7 +27,12 @@ fn every_command_begins_its_help_with_examples_that_its_own_parser_takes() {
             continue;
         }
         let text = String::from_utf8(help.stdout).expect("text");
-        assert!(text.starts_with("Examples:\n  startjobs "), "{name}: {text}");
+        let about = command.get_about().expect("a description").to_string();
+        let (description, rest) = text.split_once("\n\n").expect("a description");
+        assert!(description.starts_with(&about) || about.starts_with(description), "{name}: {text}");
+        let examples = rest.split_once("Examples:\n").map(|(_, rest)| rest).unwrap_or_default();
+        assert!(examples.starts_with("  startjobs "), "{name}: {text}");
+        assert!(text.find("Examples:") < text.find("Usage:"), "{name}: {text}");
     }
     for name in ["status", "alerts", "replicas", "pending", "inspect", "check", "doctor", "pause", "resume", "man"] {
         let command = root.find_subcommand(name).expect("the command");
@@ -76,4 +81,31 @@ fn every_command_has_its_manual_page() {
     let file = directory.path().join("file");
     std::fs::write(&file, "").expect("written");
     assert_eq!(startjobs(&["man", "--out", file.to_str().expect("text")]).status.code(), Some(1));
+}
+
+/// Every command that people are shown, by its words.
+fn commands(command: &clap::Command, words: &[String]) -> Vec<Vec<String>> {
+    let shown = command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help");
+    let below = shown.flat_map(|below| commands(below, &[words, &[below.get_name().to_owned()]].concat()));
+    [words.to_vec()].into_iter().chain(below).collect()
+}
+
+#[test]
+fn short_help_shows_a_commands_own_flags_and_long_help_the_settings_too() {
+    let mut with_settings = 0;
+    for words in commands(&cli::command(), &[]) {
+        let help = |flag: &str| {
+            let output = Command::new(env!("CARGO_BIN_EXE_startjobs")).args(&words).arg(flag).env_clear().output();
+            String::from_utf8(output.expect("the binary under test runs").stdout).expect("text")
+        };
+        let (short, long) = (help("-h"), help("--help"));
+        assert!(short.starts_with(long.lines().next().expect("a description")), "{words:?}: {short}");
+        assert!(!short.contains("[env: STARTJOBS_"), "{words:?}: {short}");
+        let has_settings = long.contains("[env: STARTJOBS_");
+        with_settings += usize::from(has_settings);
+        let hint = "The settings are flags too: --help shows them.";
+        assert_eq!((short.contains(hint), long.contains(hint)), (has_settings, false), "{words:?}: {short}");
+        assert!(long.len() > short.len() || !has_settings, "{words:?}");
+    }
+    assert!(with_settings > 15, "{with_settings} commands take settings");
 }

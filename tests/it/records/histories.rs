@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use startjobs::embedded::redis_server::RedisServer;
-use startjobs::start::reconcile::Action;
-use startjobs::start::record::{Begun, Fenced, Records};
+use startjobs::start::record::{Action, Begun, FenceToken, Records};
 
 use super::{FIRST, JOBS, LEASE, REC, Store, asked, failure, success};
 use crate::support::clock::Clock;
 use crate::support::servers;
 
 /// Redis has lost what this attempt of `a` began, and `b` has been given the same token.
-async fn two_owners_of_one_token(store: &Store, earlier: Option<&str>, mut begin: impl AsyncFnMut(&Records) -> Fenced) {
+async fn two_owners_of_one_token(
+    store: &Store,
+    earlier: Option<&str>,
+    mut begin: impl AsyncFnMut(&Records) -> FenceToken,
+) {
     let (a, b, job) = (store.of("a"), store.of("b"), asked("5-1", FIRST));
     let old = begin(&a).await;
     match earlier {
@@ -21,7 +24,7 @@ async fn two_owners_of_one_token(store: &Store, earlier: Option<&str>, mut begin
     let new = begin(&b).await;
     assert_eq!(old.fence, new.fence);
     let before = store.text().await;
-    assert!(!a.is_ours(&job.game, &old.fence).await.expect("asked"));
+    assert!(!a.holds_fence(&job.game, &old.fence).await.expect("asked"));
     assert!(!a.renew(&job.game, &old.fence).await.expect("asked"));
     assert!(!a.condemn(&job.game, &old.fence, "c").await.expect("asked"));
     assert!(!job.commit(&a, &old, &success("c")).await.expect("asked"));
@@ -29,7 +32,7 @@ async fn two_owners_of_one_token(store: &Store, earlier: Option<&str>, mut begin
     assert!(!a.disown(&job.game, "c").await.expect("asked"), "it may be adopted");
     assert_eq!(store.text().await, before);
 
-    assert!(b.is_ours(&job.game, &new.fence).await.expect("asked"));
+    assert!(b.holds_fence(&job.game, &new.fence).await.expect("asked"));
     assert!(job.commit(&b, &new, &success("d")).await.expect("asked"));
     let before = store.text().await;
     assert!(!job.commit(&a, &old, &failure()).await.expect("asked"));
@@ -46,8 +49,8 @@ async fn one_token_is_not_enough(server: RedisServer) {
     two_owners_of_one_token(&store, None, async |records| asked("5-1", FIRST).go(records).await).await;
     store.redis(&["DEL", REC]).await;
     let first = asked("4-1", FIRST);
-    let fenced = first.go(&store.of("c")).await;
-    assert!(first.commit(&store.of("c"), &fenced, &failure()).await.expect("asked"));
+    let token = first.go(&store.of("c")).await;
+    assert!(first.commit(&store.of("c"), &token, &failure()).await.expect("asked"));
     let earlier = store.text().await;
     two_owners_of_one_token(&store, Some(&earlier), async |records| asked("5-1", FIRST).go(records).await).await;
 }
@@ -75,17 +78,17 @@ async fn a_record_of_the_version_before_is_held_by_its_owner_alone() {
     // One that every JSON has in another form.
     for owner in ["a", "a/b \"\u{e9}\u{1}\\"] {
         let ([a, b], job) = ([owner, "b"].map(|owner| store.of(owner)), asked("5-1", FIRST));
-        let fenced = job.go(&a).await;
+        let token = job.go(&a).await;
         in_the_order_of_before(&store).await;
-        assert!(a.is_ours(&job.game, "1").await.expect("asked"));
-        assert!(!b.is_ours(&job.game, "1").await.expect("asked"));
+        assert!(a.holds_fence(&job.game, "1").await.expect("asked"));
+        assert!(!b.holds_fence(&job.game, "1").await.expect("asked"));
         assert!(!b.renew(&job.game, "1").await.expect("asked"));
-        assert!(!job.commit(&b, &fenced, &failure()).await.expect("asked"));
+        assert!(!job.commit(&b, &token, &failure()).await.expect("asked"));
         assert!(matches!(job.begin(&b).await, Ok(Begun::Busy(_))));
         assert!(a.renew(&job.game, "1").await.expect("asked"));
-        assert!(a.is_ours(&job.game, "1").await.expect("asked"), "as the script wrote it");
+        assert!(a.holds_fence(&job.game, "1").await.expect("asked"), "as the script wrote it");
         in_the_order_of_before(&store).await;
-        assert!(job.commit(&a, &fenced, &success("c")).await.expect("asked"));
+        assert!(job.commit(&a, &token, &success("c")).await.expect("asked"));
         in_the_order_of_before(&store).await;
         assert_eq!(job.begin(&b).await, Ok(Begun::Stored(success("c").into())));
         store.redis(&["DEL", REC]).await;
@@ -95,11 +98,11 @@ async fn a_record_of_the_version_before_is_held_by_its_owner_alone() {
 /// The lease of a replica that is dead, when the server's clock goes back.
 async fn leases_end_when_the_clock_goes_back(clock: &Clock, store: &Store, seconds: i64) {
     let job = asked("5-1", FIRST);
-    let fenced = job.go(&store.of("a")).await;
+    let token = job.go(&store.of("a")).await;
     assert!(matches!(job.begin(&store.of("b")).await, Ok(Begun::Busy(left)) if left <= LEASE));
     clock.step(-seconds);
     let taken = job.go(&store.of("b")).await;
-    assert_ne!(taken.fence, fenced.fence);
+    assert_ne!(taken.fence, token.fence);
     // What was taken by the new time holds, for one that takes shorter leases too.
     let hasty = store.with("c", JOBS, LEASE / 100);
     assert!(matches!(job.begin(&hasty).await, Ok(Begun::Busy(left)) if left <= LEASE));
@@ -127,11 +130,11 @@ async fn a_step_forward_ends_a_lease_and_the_attempt_goes_on_where_nobody_else_a
     let clock = Clock::new();
     let store = Store::on(clock.redis("redis-server".as_ref())).await;
     let (a, job) = (store.of("a"), asked("5-1", FIRST));
-    let fenced = job.go(&a).await;
+    let token = job.go(&a).await;
     clock.step(360);
-    assert!(a.renew(&job.game, &fenced.fence).await.expect("asked"));
+    assert!(a.renew(&job.game, &token.fence).await.expect("asked"));
     assert!(matches!(job.begin(&store.of("b")).await, Ok(Begun::Busy(left)) if left <= LEASE));
-    assert!(job.commit(&a, &fenced, &success("c")).await.expect("asked"));
+    assert!(job.commit(&a, &token, &success("c")).await.expect("asked"));
 }
 
 #[tokio::test]

@@ -2,31 +2,30 @@
 
 use serde_json::json;
 use startjobs::redis::Kind;
-use startjobs::start::reconcile::Action;
-use startjobs::start::record::{Begun, Fenced, Records, ServerClock};
+use startjobs::start::record::{Action, Begun, FenceToken, Records, ServerClock};
 
 use super::{FIRST, OTHER, REC, RES, Store, asked, failure, success};
 
 /// Every verb, each of which is to answer the same error.
 async fn all_fail(records: &Records, says: &str) {
     let job = asked("6-1", OTHER);
-    let fenced = Fenced {
+    let token = FenceToken {
         fence: "3".to_owned(),
         attempt: 3,
         host: "here".to_owned(),
         condemned: None,
-        proved_at: tokio::time::Instant::now(),
+        checked_at: tokio::time::Instant::now(),
         clock: ServerClock::hear(5),
     };
     let game = &job.game;
     let errors = [
         ("begin", job.begin(records).await.map(drop)),
-        ("fence", records.is_ours(game, "3").await.map(drop)),
+        ("fence", records.holds_fence(game, "3").await.map(drop)),
         ("renew", records.renew(game, "3").await.map(drop)),
         ("release", records.release(game, "3").await),
         ("condemn", records.condemn(game, "3", "c").await.map(drop)),
         ("disown", records.disown(game, "c").await.map(drop)),
-        ("commit", job.commit(records, &fenced, &failure()).await.map(drop)),
+        ("commit", job.commit(records, &token, &failure()).await.map(drop)),
         ("abandon", job.abandon(records, None).await.map(drop)),
         ("reap", records.reap(game, "c", ("3", "a"), Action::Remove).await.map(drop)),
     ];
@@ -73,14 +72,14 @@ async fn a_record_that_cannot_be_read_is_named_and_left_alone() {
     ];
     for (text, says) in damaged {
         store.redis(&["SET", REC, text]).await;
-        all_fail(&records, &format!("KEYTYPE {REC} holds no record of a game: {says}")).await;
+        all_fail(&records, &format!("the key {REC} holds no record of a game: {says}")).await;
         assert_eq!(store.text().await, text);
     }
     for spoil in [&["RPUSH", REC, "x"], &["SADD", REC, "x"]] {
         store.redis(&["DEL", REC]).await;
         store.redis(spoil).await;
         let before = store.redis(&["DUMP", REC]).await;
-        all_fail(&records, &format!("KEYTYPE {REC} holds a ")).await;
+        all_fail(&records, &format!("the key {REC} holds a ")).await;
         assert_eq!(store.redis(&["DUMP", REC]).await, before);
     }
     assert_eq!(store.keys().await, [REC]);
@@ -93,13 +92,13 @@ async fn a_fence_rises_as_far_as_numbers_do() {
     job.go(&records).await;
     let text = store.text().await.replace("\"fence\":1", "\"fence\":9007199254740990");
     store.redis(&["SET", REC, &text]).await;
-    let fenced = job.go(&records).await;
-    assert_eq!(fenced.fence, "9007199254740991");
-    assert!(records.renew(&job.game, &fenced.fence).await.expect("asked"));
+    let token = job.go(&records).await;
+    assert_eq!(token.fence, "9007199254740991");
+    assert!(records.renew(&job.game, &token.fence).await.expect("asked"));
     for error in [job.begin(&records).await.map(drop), job.abandon(&records, None).await.map(drop)] {
         assert!(error.expect_err("it ends").text.contains("its fence can rise no further"));
     }
-    assert!(job.commit(&records, &fenced, &success("c")).await.expect("asked"));
+    assert!(job.commit(&records, &token, &success("c")).await.expect("asked"));
     assert_eq!(job.begin(&records).await, Ok(Begun::Stored(success("c").into())));
 }
 
@@ -107,17 +106,17 @@ async fn a_fence_rises_as_far_as_numbers_do() {
 async fn a_record_that_somebody_has_written_by_hand_is_understood() {
     let store = Store::new().await;
     let (records, job) = (store.of("a"), asked("5-1", FIRST));
-    let fenced = job.go(&records).await;
+    let token = job.go(&records).await;
     let mut record = store.record().await;
     record["note"] = json!({"by": ["hand"]});
     let text = serde_json::to_string_pretty(&record).expect("JSON");
     store.redis(&["SET", REC, &text]).await;
-    assert!(records.is_ours(&job.game, "1").await.expect("asked"));
-    assert!(!records.is_ours(&job.game, "2").await.expect("asked"));
+    assert!(records.holds_fence(&job.game, "1").await.expect("asked"));
+    assert!(!records.holds_fence(&job.game, "2").await.expect("asked"));
     assert!(records.condemn(&job.game, "1", "c").await.expect("asked"));
     assert!(store.text().await.starts_with("{\"fence\":1,\"owner\":\"a\",\"lease_until_ms\":"));
     store.redis(&["SET", REC, &text]).await;
-    assert!(job.commit(&records, &fenced, &success("c")).await.expect("asked"));
+    assert!(job.commit(&records, &token, &success("c")).await.expect("asked"));
     assert_eq!(store.record().await["state"], "running");
 }
 
@@ -126,8 +125,8 @@ async fn answers_of_a_wrong_type_stop_what_would_need_them_and_nothing_else() {
     let store = Store::new().await;
     let (records, job, next) = (store.of("a"), asked("5-1", FIRST), asked("6-1", FIRST));
     store.redis(&["RPUSH", RES, "x"]).await;
-    let fenced = job.go(&records).await;
-    assert!(job.commit(&records, &fenced, &failure()).await.expect("asked"));
+    let token = job.go(&records).await;
+    assert!(job.commit(&records, &token, &failure()).await.expect("asked"));
     assert_eq!(job.begin(&records).await, Ok(Begun::Stored(failure().into())));
     let before = store.text().await;
     for error in [next.begin(&records).await.map(drop), next.abandon(&records, None).await.map(drop)] {

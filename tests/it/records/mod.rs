@@ -17,8 +17,7 @@ use startjobs::redis::{Connection, Kind, RedisError, Role};
 use startjobs::start::Answered;
 use startjobs::start::game_id::GameId;
 use startjobs::start::image_ref::ImageRef;
-use startjobs::start::reconcile::Action;
-use startjobs::start::record::{Abandoned, Begun, Ended, Fenced, Job, Placed, Records};
+use startjobs::start::record::{Abandoned, Action, AttemptResult, Begun, FenceToken, Placed, RecordJob, Records, Seen};
 
 use crate::support::world::load;
 
@@ -98,20 +97,20 @@ fn asked(source: &str, image: &str) -> Asked {
 }
 
 impl Asked {
-    fn job(&self) -> Job<'_> {
-        Job { game: &self.game, image: &self.image, source: &self.source, engine: "simulated" }
+    fn job(&self) -> RecordJob<'_> {
+        RecordJob { game: &self.game, image: &self.image, source: &self.source, engine: "simulated" }
     }
 
     async fn begin(&self, records: &Records) -> Result<Begun, RedisError> {
-        records.begin(&self.job(), "here", None, None).await
+        records.begin(&self.job(), "here", &Seen::default()).await
     }
 
-    async fn go(&self, records: &Records) -> Fenced {
+    async fn go(&self, records: &Records) -> FenceToken {
         went(self.begin(records).await)
     }
 
-    async fn commit(&self, records: &Records, fenced: &Fenced, answer: &Answer) -> Result<bool, RedisError> {
-        records.commit(&self.job(), fenced, &Ended { answer, still_condemned: None }).await
+    async fn commit(&self, records: &Records, token: &FenceToken, answer: &Answer) -> Result<bool, RedisError> {
+        records.commit(&self.job(), token, &AttemptResult::from(answer.clone())).await
     }
 
     async fn abandon(&self, records: &Records, container: Option<&str>) -> Result<Abandoned, RedisError> {
@@ -119,11 +118,19 @@ impl Asked {
     }
 }
 
-fn went(begun: Result<Begun, RedisError>) -> Fenced {
+fn went(begun: Result<Begun, RedisError>) -> FenceToken {
     match begun {
-        Ok(Begun::Go(fenced)) => fenced,
+        Ok(Begun::Go(token)) => token,
         other => panic!("it did not begin: {other:?}"),
     }
+}
+
+fn dead(container: &str) -> Seen {
+    Seen { dead_container: Some(container.to_owned()), ..Seen::default() }
+}
+
+fn gone(source: &str) -> Seen {
+    Seen { gone_source: Some(source.to_owned()), ..Seen::default() }
 }
 
 fn success(container: &str) -> Answer {
@@ -146,13 +153,13 @@ const OTHER: &str = "galaxy/engine:2";
 async fn an_ordinary_start_is_one_key() {
     let store = Store::new().await;
     let (records, job) = (store.of("a"), asked("5-1", FIRST));
-    let fenced = job.go(&records).await;
-    assert_eq!((fenced.fence.as_str(), fenced.attempt, fenced.host.as_str()), ("1", 1, "here"));
-    assert!(fenced.is_first());
+    let token = job.go(&records).await;
+    assert_eq!((token.fence.as_str(), token.attempt, token.host.as_str()), ("1", 1, "here"));
+    assert!(token.is_first());
     let record = store.record().await;
     let until = record["lease_until_ms"].as_u64().expect("a number");
     assert_eq!(until - record["updated_at_ms"].as_u64().expect("a number"), 60_000);
-    assert!(record["updated_at_ms"].as_u64() <= Some(fenced.clock.now_ms()));
+    assert!(record["updated_at_ms"].as_u64() <= Some(token.clock.now_ms()));
     assert_eq!(
         store.text().await,
         format!(
@@ -161,8 +168,8 @@ async fn an_ordinary_start_is_one_key() {
             job.image.as_str()
         )
     );
-    assert!(records.is_ours(&job.game, "1").await.expect("asked"));
-    assert!(job.commit(&records, &fenced, &success("c")).await.expect("asked"));
+    assert!(records.holds_fence(&job.game, "1").await.expect("asked"));
+    assert!(job.commit(&records, &token, &success("c")).await.expect("asked"));
     let record = store.record().await;
     assert_eq!(
         (&record["fence"], &record["lease_until_ms"], &record["attempt"], &record["state"]),
@@ -186,13 +193,13 @@ async fn an_ordinary_start_is_one_key() {
 async fn an_entry_id_of_another_stream_is_another_job() {
     let store = Store::new().await;
     let (records, job) = (store.of("a"), asked("5-1", FIRST));
-    let fenced = job.go(&records).await;
+    let token = job.go(&records).await;
     let elsewhere = store.with("a", "other:jobs", LEASE);
     assert!(matches!(job.begin(&elsewhere).await, Ok(Begun::Busy(_))));
-    assert!(job.commit(&records, &fenced, &failure()).await.expect("asked"));
-    let fenced = job.go(&elsewhere).await;
-    assert_eq!(fenced.fence, "2");
-    assert!(job.commit(&elsewhere, &fenced, &success("c")).await.expect("asked"));
+    assert!(job.commit(&records, &token, &failure()).await.expect("asked"));
+    let token = job.go(&elsewhere).await;
+    assert_eq!(token.fence, "2");
+    assert!(job.commit(&elsewhere, &token, &success("c")).await.expect("asked"));
     assert_eq!(job.begin(&records).await, Ok(Begun::Stored(failure().into())));
     assert_eq!(job.begin(&elsewhere).await, Ok(Begun::Stored(success("c").into())));
 }
@@ -203,14 +210,14 @@ async fn a_lease_is_renewed_released_and_runs_out_by_itself() {
     let lease = Duration::from_millis(400);
     let [a, b] = ["a", "b"].map(|owner| store.with(owner, JOBS, lease));
     let job = asked("5-1", FIRST);
-    let fenced = job.go(&a).await;
+    let token = job.go(&a).await;
     let Ok(Begun::Busy(left)) = job.begin(&b).await else { panic!("it is held") };
     assert!(left > Duration::ZERO && left <= lease, "{left:?}");
     // The same process passes its own lease for the same job, and for no other.
     assert!(matches!(asked("6-1", FIRST).begin(&a).await, Ok(Begun::Busy(_))));
     let again = job.go(&a).await;
     assert_eq!((again.fence.as_str(), again.attempt), ("2", 2));
-    assert!(!a.renew(&job.game, &fenced.fence).await.expect("asked"), "the first one is fenced");
+    assert!(!a.renew(&job.game, &token.fence).await.expect("asked"), "the first one is fenced");
     for _ in 0..6 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(a.renew(&job.game, &again.fence).await.expect("asked"));
@@ -218,14 +225,14 @@ async fn a_lease_is_renewed_released_and_runs_out_by_itself() {
     assert!(matches!(job.begin(&b).await, Ok(Begun::Busy(_))), "it was renewed");
     // Not by another one, nor with another fence.
     b.release(&job.game, &again.fence).await.expect("asked");
-    a.release(&job.game, &fenced.fence).await.expect("asked");
+    a.release(&job.game, &token.fence).await.expect("asked");
     assert!(matches!(job.begin(&b).await, Ok(Begun::Busy(_))), "nobody else gives it up");
     a.release(&job.game, &again.fence).await.expect("asked");
     assert_eq!(store.record().await["lease_until_ms"], 0);
     // And by the server's clock.
     let taken = job.go(&b).await;
     assert_eq!(taken.fence, "3");
-    assert!(!a.is_ours(&job.game, &again.fence).await.expect("asked"));
+    assert!(!a.holds_fence(&job.game, &again.fence).await.expect("asked"));
     let Ok(Begun::Busy(left)) = job.begin(&a).await else { panic!("it is held") };
     tokio::time::sleep(left + Duration::from_millis(5)).await;
     assert_eq!(job.go(&a).await.fence, "4");
@@ -251,7 +258,7 @@ async fn a_fenced_attempt_changes_nothing() {
     a.release(&job.game, &old.fence).await.expect("asked");
     // A token that is the beginning of another, or the other way round.
     for token in ["", "0", "20", "12", "2.0", "x"] {
-        assert!(!b.is_ours(&job.game, token).await.expect("asked"), "{token}");
+        assert!(!b.holds_fence(&job.game, token).await.expect("asked"), "{token}");
     }
     assert_eq!(store.text().await, before);
     assert!(job.commit(&b, &new, &success("d")).await.expect("asked"));
@@ -265,15 +272,16 @@ async fn a_fenced_attempt_changes_nothing() {
 async fn condemned_hosts_and_attempts_pass_from_one_attempt_to_the_next() {
     let store = Store::new().await;
     let (records, job, next) = (store.of("a"), asked("5-1", FIRST), asked("6-1", FIRST));
-    let fenced = job.go(&records).await;
-    assert!(records.condemn(&job.game, &fenced.fence, "c").await.expect("asked"));
+    let token = job.go(&records).await;
+    assert!(records.condemn(&job.game, &token.fence, "c").await.expect("asked"));
     let elsewhere = |job: &Asked, dead: Option<&'static str>| {
         let (records, source, image) = (records.clone(), job.source.clone(), job.image.as_str().to_owned());
-        async move { went(records.begin(&asked(&source, &image).job(), "elsewhere", dead, None).await) }
+        let seen = Seen { dead_container: dead.map(str::to_owned), ..Seen::default() };
+        async move { went(records.begin(&asked(&source, &image).job(), "elsewhere", &seen).await) }
     };
     let again = elsewhere(&job, None).await;
     assert_eq!((again.host.as_str(), again.condemned.as_deref(), again.attempt), ("here", Some("c"), 2));
-    let ended = Ended { answer: &failure(), still_condemned: Some("c") };
+    let ended = AttemptResult { answer: failure(), still_condemned: Some("c".to_owned()) };
     assert!(records.commit(&job.job(), &again, &ended).await.expect("asked"));
     assert_eq!(store.record().await["condemned"], "c");
     // What has failed binds nobody to its host.
@@ -283,7 +291,7 @@ async fn condemned_hosts_and_attempts_pass_from_one_attempt_to_the_next() {
     assert_eq!(store.record().await.get("condemned"), None);
     // One that ran and is dead goes first, and the game stays where it was.
     let job = asked("7-1", OTHER);
-    let fourth = went(records.begin(&job.job(), "here", Some("d"), None).await);
+    let fourth = went(records.begin(&job.job(), "here", &dead("d")).await);
     assert_eq!((fourth.host.as_str(), fourth.condemned.as_deref(), fourth.attempt), ("elsewhere", Some("d"), 4));
     assert_eq!(store.record().await["attempt"], 4);
 }
@@ -292,10 +300,10 @@ async fn condemned_hosts_and_attempts_pass_from_one_attempt_to_the_next() {
 async fn an_older_job_with_another_image_blocks_until_it_is_pending_nowhere() {
     let store = Store::new().await;
     let (records, old, new) = (store.of("a"), asked("5-1", FIRST), asked("6-1", OTHER));
-    let fenced = old.go(&records).await;
-    records.release(&old.game, &fenced.fence).await.expect("asked");
+    let token = old.go(&records).await;
+    records.release(&old.game, &token.fence).await.expect("asked");
     assert_eq!(new.begin(&records).await, Ok(Begun::Blocked("5-1".to_owned())));
-    let taken = went(records.begin(&new.job(), "here", None, Some("5-1")).await);
+    let taken = went(records.begin(&new.job(), "here", &gone("5-1")).await);
     assert_eq!(taken.fence, "2");
     assert_eq!(store.record().await["source_ref"], "6-1");
 }
@@ -306,8 +314,8 @@ async fn answers_move_aside_when_the_record_goes_to_another_job() {
     let records = store.of("a");
     for number in 1..=70_u64 {
         let job = asked(&format!("17955121962{number:02}-0"), FIRST);
-        let fenced = job.go(&records).await;
-        assert!(job.commit(&records, &fenced, &failure()).await.expect("asked"));
+        let token = job.go(&records).await;
+        assert!(job.commit(&records, &token, &failure()).await.expect("asked"));
     }
     let kept = store.results().await;
     assert_eq!(kept.len(), 64, "so many at most");
@@ -329,19 +337,19 @@ async fn answers_move_aside_when_the_record_goes_to_another_job() {
 async fn a_job_that_is_given_up_frees_its_game_and_keeps_its_answer() {
     let store = Store::new().await;
     let (a, b, job) = (store.of("a"), store.of("b"), asked("5-1", FIRST));
-    let fenced = job.go(&a).await;
+    let token = job.go(&a).await;
     assert_eq!(job.abandon(&b, Some("c")).await, Ok(Abandoned::Taken));
     let record = store.record().await;
     assert_eq!(
         (&record["fence"], &record["state"], &record["owner"], &record["condemned"], &record["lease_until_ms"]),
         (&json!(2), &json!("failed"), &json!("b"), &json!("c"), &json!(0))
     );
-    assert!(!job.commit(&a, &fenced, &success("c")).await.expect("asked"));
+    assert!(!job.commit(&a, &token, &success("c")).await.expect("asked"));
     assert_eq!(job.begin(&a).await, Ok(Begun::Stored(given_up())));
     assert_eq!(job.abandon(&a, None).await, Ok(Abandoned::Stored(given_up())));
     // Another job's game is not touched.
     let next = asked("6-1", FIRST);
-    let fenced = next.go(&a).await;
+    let token = next.go(&a).await;
     let before = store.text().await;
     let third = asked("7-1", OTHER);
     assert_eq!(third.abandon(&b, Some("d")).await, Ok(Abandoned::Kept));
@@ -349,7 +357,7 @@ async fn a_job_that_is_given_up_frees_its_game_and_keeps_its_answer() {
     assert_eq!(third.begin(&a).await, Ok(Begun::Stored(given_up())));
     assert_eq!(third.abandon(&b, None).await, Ok(Abandoned::Stored(given_up())));
     assert_eq!(job.begin(&a).await, Ok(Begun::Stored(given_up())), "the first one's has moved aside");
-    assert!(next.commit(&a, &fenced, &success("d")).await.expect("asked"));
+    assert!(next.commit(&a, &token, &success("d")).await.expect("asked"));
     assert_eq!(next.abandon(&b, Some("d")).await, Ok(Abandoned::Stored(success("d").into())));
 }
 
@@ -367,8 +375,8 @@ async fn a_job_that_is_given_up_before_any_attempt_leaves_a_record_that_claims_n
         assert!(!records.reap(&job.game, "c", (label, "a"), Action::Remove).await.expect("asked"), "{label}");
     }
     let next = asked("6-1", OTHER);
-    let fenced = next.go(&records).await;
-    assert!(fenced.is_first() && fenced.attempt == 1, "{fenced:?}");
+    let token = next.go(&records).await;
+    assert!(token.is_first() && token.attempt == 1, "{token:?}");
     assert_eq!(job.begin(&records).await, Ok(Begun::Stored(given_up())));
 }
 
@@ -381,9 +389,9 @@ async fn a_container_is_reaped_where_the_record_says_that_it_is_not_the_games() 
     };
     assert!(!reap("c", "1", Action::Remove).await, "no record says anything");
     assert_eq!(store.keys().await, [""; 0]);
-    let fenced = job.go(&records).await;
+    let token = job.go(&records).await;
     assert!(!reap("c", "1", Action::Remove).await, "an attempt is under way");
-    assert!(job.commit(&records, &fenced, &success("c")).await.expect("asked"));
+    assert!(job.commit(&records, &token, &success("c")).await.expect("asked"));
     assert!(!reap("c", "1", Action::Remove).await, "it is the game's");
     assert!(!reap("d", "2", Action::Remove).await, "the record is older than the container");
     let before = store.text().await;
@@ -394,8 +402,8 @@ async fn a_container_is_reaped_where_the_record_says_that_it_is_not_the_games() 
     // A game without a record, of which a fenced attempt asks.
     store.redis(&["DEL", REC]).await;
     assert!(records.disown(&job.game, "c").await.expect("asked"));
-    let fenced = job.go(&records).await;
-    assert_eq!((fenced.fence.as_str(), fenced.condemned.as_deref()), ("1", Some("c")));
+    let token = job.go(&records).await;
+    assert_eq!((token.fence.as_str(), token.condemned.as_deref()), ("1", Some("c")));
 }
 
 #[tokio::test]
@@ -419,7 +427,8 @@ async fn calls_of_one_run_see_what_those_before_them_did() {
     assert_eq!(stored, Ok(Begun::Stored(success("c").into())));
     // A game that goes from job to job within one run keeps every answer.
     let next = newer.job();
-    let (taken, asked_again) = tokio::join!(b.begin(&next, "here", Some("c"), None), job.begin(&b));
+    let seen = dead("c");
+    let (taken, asked_again) = tokio::join!(b.begin(&next, "here", &seen), job.begin(&b));
     assert_eq!(went(taken).fence, "3");
     assert_eq!(asked_again, Ok(Begun::Stored(success("c").into())));
     // An error of one leaves the others as they are.

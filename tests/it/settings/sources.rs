@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use clap::{Args as _, FromArgMatches as _};
 use startjobs::engine::{EngineKind, Readiness};
 use startjobs::redis::Address;
-use startjobs::settings::flags;
-use startjobs::settings::table::Group;
+use startjobs::settings::flags::{SettingFlags, Takes};
+use startjobs::settings::table::{Group, Row};
 use startjobs::settings::{Loaded, Settings};
 use startjobs::stream::OutcomeFields;
 
@@ -108,14 +109,26 @@ fn good_values_of_every_form() {
     assert!(good(&[], &allowed).settings.faults.crash_at.is_some());
 }
 
+/// The settings of a command that connects and is strict.
+enum Strict {}
+
+impl Takes for Strict {
+    fn takes(row: &Row) -> bool {
+        [Group::File, Group::Redis, Group::Safety].contains(&row.group)
+    }
+}
+
 #[test]
-fn any_command_can_have_the_flags_of_some_groups() {
-    let command = clap::Command::new("send").args(flags::args(&[Group::Redis, Group::Safety]));
+fn any_command_can_have_the_flags_of_some_settings() {
+    let command = SettingFlags::<Strict>::augment_args(clap::Command::new("send"));
     command.clone().debug_assert();
-    let arguments = ["send", "--redis-url", "redis://h", "--strict", "--config="];
+    let arguments = ["send", "--redis-url", "redis://:sesame@h", "--strict", "--config="];
     let matches = command.clone().try_get_matches_from(arguments).expect("these flags are there");
-    let given: Vec<_> = flags::given(&matches).into_iter().collect();
-    let expected = [("config", ""), ("redis-url", "redis://h"), ("strict", "on")];
+    let flags = SettingFlags::<Strict>::from_arg_matches(&matches).expect("every setting is a text");
+    let shown = format!("{flags:?}");
+    assert_eq!(shown, r#"{"config", "redis-url", "strict"}"#, "names alone");
+    let given: Vec<_> = flags.given().clone().into_iter().collect();
+    let expected = [("config", ""), ("redis-url", "redis://:sesame@h"), ("strict", "on")];
     assert_eq!(given, expected.map(|(name, text)| (name, text.to_owned())));
     for unknown in ["--slots=1", "--crash-at=after_read"] {
         assert!(command.clone().try_get_matches_from(["send", unknown]).is_err(), "{unknown}");

@@ -5,7 +5,8 @@ mod limits;
 
 use proptest::prelude::*;
 
-use super::super::facts::{Ends, Unsourced};
+use super::super::ends::Ends;
+use super::super::facts::Unsourced;
 use super::super::moment::Moment;
 use super::*;
 

@@ -1,0 +1,99 @@
+//! What the commands of operators share: their flags, and a connection with a limit for every answer.
+
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::setting_flags::{self, Fleet};
+use super::{exit, process};
+use crate::ops::View;
+use crate::ops::alerts::rules::REDIS_DOWN;
+use crate::ops::connect::{connect, within};
+use crate::ops::printable::printable;
+use crate::redis::{Kind, RedisError};
+use crate::settings::Settings;
+use crate::settings::flags::SettingFlags;
+
+/// The flags of every command that looks at a fleet.
+#[derive(Debug, Args)]
+pub(super) struct FleetArgs {
+    #[command(flatten)]
+    pub(super) limit: LimitArgs,
+    #[command(flatten)]
+    settings: SettingFlags<Fleet>,
+}
+
+/// How long a command waits for Redis.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct LimitArgs {
+    /// Maximum time to connect, and then for each answer
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Duration,
+}
+
+impl FleetArgs {
+    /// The settings and the limit, or the exit code after what is wrong with the settings.
+    pub(super) fn load(self) -> Result<(Settings, Duration), ExitCode> {
+        Ok((setting_flags::load(self.settings)?, self.limit.timeout))
+    }
+}
+
+/// A fleet to look at, with a limit for every answer.
+pub(super) struct Session {
+    pub(super) view: View,
+    limit: Duration,
+    url: String,
+}
+
+impl Session {
+    /// Loads the settings and runs the command on a connection.
+    pub(super) fn run(fleet: FleetArgs, command: impl AsyncFnOnce(&Self) -> u8) -> ExitCode {
+        let (settings, limit) = match fleet.load() {
+            Ok(loaded) => loaded,
+            Err(code) => return code,
+        };
+        process::block_on(async move {
+            match Self::open(&settings, limit).await {
+                Ok(session) => command(&session).await,
+                Err(error) => unavailable(&settings.redis.display_url, &error),
+            }
+        })
+    }
+
+    /// Connects.
+    pub(super) async fn open(settings: &Settings, limit: Duration) -> Result<Self, RedisError> {
+        let url = settings.redis.display_url.clone();
+        let say =
+            || eprintln!("startjobs: waiting for Redis at {url}, for at most {}", humantime::format_duration(limit));
+        let connection = connect(&settings.redis, "startjobs:ops", limit, say).await?;
+        Ok(Self { view: View::new(Arc::new(connection), settings), limit, url })
+    }
+
+    /// Bounds a question. Boxed, because some questions are large and every command would be with them.
+    pub(super) fn ask<'a, T>(
+        &self,
+        question: impl Future<Output = Result<T, RedisError>> + 'a,
+    ) -> Pin<Box<dyn Future<Output = Result<T, RedisError>> + 'a>>
+    where
+        T: 'a,
+    {
+        Box::pin(within(self.limit, question))
+    }
+
+    /// Says that there is no answer; the exit code that follows.
+    pub(super) fn failed(&self, error: &RedisError) -> u8 {
+        unavailable(&self.url, error)
+    }
+}
+
+fn unavailable(url: &str, error: &RedisError) -> u8 {
+    eprintln!("startjobs: Redis at {url}: {}", printable(&error.text));
+    if error.kind == Kind::Unreachable {
+        let (name, runbook) = (REDIS_DOWN.name, REDIS_DOWN.runbook());
+        eprintln!("  where replicas do not reach it either, the alert {name} fires: {runbook}");
+    }
+    exit::UNAVAILABLE
+}

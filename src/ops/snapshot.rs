@@ -1,0 +1,217 @@
+//! What the fleet is at one moment, without any judgement: the facts that a verdict and the alerts are made of.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::View;
+use super::backlog::Waiting;
+use super::look::{Look, Watermark};
+use super::replicas::{Replica, State};
+use super::server::Server;
+use crate::stream::pause::Pause;
+
+/// The fleet at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// The server's clock, Unix milliseconds.
+    #[serde(skip)]
+    pub at_ms: u64,
+    /// Keys that hold another type than they should, one sentence each.
+    #[serde(skip)]
+    pub wrong_types: Vec<String>,
+    /// How long a replica may work on one entry.
+    #[serde(skip)]
+    pub max_run: Duration,
+    /// Entries that no replica has read yet.
+    pub waiting: WaitingView,
+    /// Entries that replicas hold.
+    pub in_flight: Oldest,
+    /// Dead letters kept.
+    pub dead_letters: u64,
+    /// Outcomes in the results stream.
+    pub outcomes: u64,
+    /// How many replicas there are.
+    pub replicas: Counts,
+    /// The server's own count of what waits.
+    pub lag: Lag,
+    /// The legacy offset.
+    pub mirror: Mirror,
+    /// The group exists.
+    pub has_group: bool,
+    /// Streams that have used the largest possible id: Redis refuses every further entry.
+    pub exhausted: Vec<String>,
+    /// The engines of the replicas that are alive.
+    pub engines: BTreeSet<String>,
+    /// The versions of the replicas that are alive.
+    pub versions: BTreeSet<String>,
+    /// Redis.
+    pub redis: Server,
+    /// Who has paused the fleet, if an operator has.
+    pub paused: Option<Pause>,
+}
+
+/// What waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WaitingView {
+    /// How many.
+    #[serde(flatten)]
+    pub waiting: Waiting,
+    /// The oldest one.
+    pub oldest_id: Option<String>,
+    /// How long it waits.
+    pub oldest_age_ms: Option<u64>,
+}
+
+/// A number of entries, and the oldest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Oldest {
+    /// How many.
+    pub count: u64,
+    /// The oldest one.
+    pub oldest_id: Option<String>,
+    /// How long ago it was appended.
+    pub oldest_age_ms: Option<u64>,
+}
+
+/// Replicas by what they do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Running or draining.
+    pub alive: u64,
+    /// Taking work.
+    pub running: u64,
+    /// Finishing.
+    pub draining: u64,
+    /// Not heard of, without having left.
+    pub lost: u64,
+    /// Entries that lost or unknown consumers still hold.
+    pub stranded: u64,
+    /// Slots of those that run.
+    pub slots: u64,
+}
+
+/// What `XINFO GROUPS` calls lag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Lag {
+    /// The server's number.
+    pub value: Option<u64>,
+    /// The server has one. An autoscaler that reads it does nothing otherwise.
+    pub known: bool,
+    /// It equals our own count; none where one of the two is not known exactly.
+    pub agrees: Option<bool>,
+}
+
+/// The legacy offset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mirror {
+    /// The id that it holds.
+    pub id: Option<String>,
+    /// The id that it must hold; none where no entry exists below the oldest pending one, or there is no group.
+    pub watermark: Option<String>,
+    /// It holds the right id. None without a group.
+    pub exact: Option<bool>,
+    /// Something other than the fleet wrote it.
+    pub foreign: bool,
+}
+
+impl View {
+    pub(super) fn snapshot_of(&self, look: &Look, waiting: Waiting, redis: Server, listed: &[Replica]) -> Snapshot {
+        let alive = |replica: &&Replica| replica.is_alive();
+        // The fleet's own limit where it says so, whatever this process's settings are.
+        let max_run = listed.iter().filter(alive).filter_map(|replica| replica.max_run_ms).max();
+        let waiting_id = look.oldest_waiting.clone().filter(|_| waiting.count > 0);
+        Snapshot {
+            at_ms: look.now_ms,
+            wrong_types: self.wrong_types(look),
+            max_run: max_run.map_or(self.max_run, Duration::from_millis),
+            waiting: WaitingView {
+                waiting,
+                oldest_age_ms: waiting_id.as_deref().and_then(|id| look.age_ms(id)),
+                oldest_id: waiting_id,
+            },
+            in_flight: Oldest {
+                count: look.pending.count,
+                oldest_age_ms: look.pending.oldest.as_deref().and_then(|id| look.age_ms(id)),
+                oldest_id: look.pending.oldest.clone(),
+            },
+            dead_letters: look.dead,
+            outcomes: look.results,
+            replicas: counts(listed),
+            lag: lag(look, waiting),
+            mirror: mirror(look),
+            has_group: look.group.is_some(),
+            exhausted: look.exhausted.clone(),
+            engines: listed.iter().filter(alive).filter_map(|replica| replica.engine.clone()).collect(),
+            versions: listed.iter().filter(alive).filter_map(|replica| replica.version.clone()).collect(),
+            redis,
+            paused: look.pause(),
+        }
+    }
+
+    /// Keys that hold something else than they should, as sentences.
+    pub(super) fn wrong_types(&self, look: &Look) -> Vec<String> {
+        let keys = &self.keys;
+        let expected = [
+            (&keys.jobs, "stream"),
+            (&keys.results, "stream"),
+            (&keys.dead, "stream"),
+            (&keys.mirror, "string"),
+            (&keys.shadow, "string"),
+            (&keys.attempts, "hash"),
+            (&keys.ledgers, "zset"),
+            (&keys.sweep, "hash"),
+            (&keys.replicas, "hash"),
+            (&keys.verified, "string"),
+        ];
+        expected
+            .into_iter()
+            .filter_map(|(key, expected)| {
+                let held = look.types.get(key)?;
+                let is_right = held == "none" || held == expected;
+                (!is_right).then(|| format!("the key {key} holds a {held} where a {expected} is expected"))
+            })
+            .collect()
+    }
+}
+
+fn counts(listed: &[Replica]) -> Counts {
+    let mut counts = Counts::default();
+    for replica in listed {
+        match replica.state {
+            State::Running => {
+                counts.running += 1;
+                counts.slots += replica.slots.unwrap_or_default();
+            }
+            State::Draining => counts.draining += 1,
+            State::Lost => {
+                counts.lost += 1;
+                counts.stranded += replica.pending;
+            }
+            State::Unknown => counts.stranded += replica.pending,
+            State::Left => {}
+        }
+    }
+    counts.alive = counts.running + counts.draining;
+    counts
+}
+
+fn lag(look: &Look, waiting: Waiting) -> Lag {
+    let value = look.group.as_ref().and_then(|group| group.lag);
+    let agrees = value.filter(|_| waiting.exact).map(|value| value == waiting.count);
+    Lag { value, known: value.is_some(), agrees }
+}
+
+fn mirror(look: &Look) -> Mirror {
+    let watermark = match look.watermark() {
+        Some(Watermark::At(id) | Watermark::Between(id, _)) => Some(id.to_string()),
+        Some(Watermark::Before(_)) | None => None,
+    };
+    Mirror {
+        id: look.mirror.clone(),
+        watermark,
+        exact: look.is_mirror_exact(),
+        foreign: look.mirror.is_some() && look.shadow.is_some() && look.mirror != look.shadow,
+    }
+}
