@@ -105,7 +105,7 @@ async fn sigterm_finishes_what_runs_gives_back_what_waits_and_leaves_nothing_beh
     }
     hall.eventually("one runs and five wait", async |world: &World| {
         let pending = world.lobby.pending().await.unwrap_or_default();
-        pending.len() == 6 && world.redis(&["EXISTS", super::book::CALLS]).await.convert() == Ok(1)
+        pending.len() == 6 && world.redis(&["EXISTS", super::book::CALLS]).await.convert::<u64>() == Ok(1)
     })
     .await;
     hall.stop(a).await;

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use startjobs::contract::Fields;
 use startjobs::contract::error_code::ErrorCode;
+use startjobs::metrics::labels::{OutcomeCode, OutcomeKind};
 use startjobs::stream::settle::Outcome;
 use startjobs::worker::handler::{Answer, Attempt, Condemned, Failure, GiveUp, Handler, Request};
 
@@ -117,7 +118,8 @@ impl Drop for Presence<'_> {
 impl Handler for Greeter {
     fn decode(&self, fields: &Fields) -> Result<Arc<dyn Request>, String> {
         let text = |name: &str| {
-            let value: Option<&Bytes> = fields.iter().find(|(field, _)| field == name.as_bytes()).map(|(_, value)| value);
+            let value: Option<&Bytes> =
+                fields.iter().find(|(field, _)| field == name.as_bytes()).map(|(_, value)| value);
             value.map(|value| String::from_utf8(value.to_vec()).map_err(|_| format!("{name} is no text"))).transpose()
         };
         let name = text("name")?.filter(|name| !name.is_empty()).ok_or("no name")?;
@@ -236,12 +238,11 @@ impl Greet {
             }
         });
         let code = ErrorCode::ALL.into_iter().find(|code| error.starts_with(code.as_str()));
-        let label = code.map_or("", |code| code.as_str());
         Answer {
             outcome,
-            result: if error.is_empty() { "success" } else { "failure" },
-            error_code: Cow::Borrowed(label),
-            label,
+            kind: if error.is_empty() { OutcomeKind::Success } else { OutcomeKind::Failure },
+            error_code: Cow::Borrowed(code.map_or("", |code| code.as_str())),
+            label: code.map_or(OutcomeCode::Started, OutcomeCode::Failed),
             dead_letter: reason.map(|reason| Condemned { reason, detail: error }),
         }
     }

@@ -60,7 +60,8 @@ pub fn main() {
         return;
     };
     let ours = std::env::vars().filter(|(name, _)| name.starts_with("STARTJOBS_"));
-    let settings = Settings::load(&Sources::new(Values::new(), ours)).unwrap_or_else(|report| panic!("{report}")).settings;
+    let settings =
+        Settings::load(&Sources::new(Values::new(), ours)).unwrap_or_else(|report| panic!("{report}")).settings;
     let instruments = Instruments::new(&settings.worker);
     // Its last lines are written when it goes.
     let _log = log::install(settings.log_format, &instruments.metrics).expect("a log");
