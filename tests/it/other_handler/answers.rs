@@ -3,21 +3,24 @@
 use startjobs::lobby::accounting::Sent;
 
 use super::hall::Hall;
+use crate::support::servers;
 
 /// A failure that counts even once ends the job: what is answered all the same was not counted.
 const ONE_FAILURE: (&str, &str) = ("retry-attempts", "1");
 
 #[tokio::test]
-async fn every_job_gets_one_outcome_with_the_fields_of_its_handler() {
-    let mut hall = Hall::new(&[]).await;
-    hall.working_replica().await;
-    let ada = hall.send("Ada", "hello").await;
-    // More than one batch.
-    hall.send_many("guest", 200, "hello").await;
-    hall.at_rest().await;
-    assert_eq!(hall.said(ada).await, ["Ada", "greeted", "Hello Ada, 1", ""]);
-    assert_eq!(hall.all_dead().await, 0);
-    hall.stop(0).await;
+async fn every_job_gets_one_outcome_with_the_fields_of_its_handler_on_every_version() {
+    for redis in servers::all() {
+        let mut hall = Hall::on(redis, &[]).await;
+        hall.working_replica().await;
+        let ada = hall.send("Ada", "hello").await;
+        // More than one batch.
+        hall.send_many("guest", 200, "hello").await;
+        hall.at_rest().await;
+        assert_eq!(hall.said(ada).await, ["Ada", "greeted", "Hello Ada, 1", ""]);
+        assert_eq!(hall.all_dead().await, 0);
+        hall.stop(0).await;
+    }
 }
 
 #[tokio::test]

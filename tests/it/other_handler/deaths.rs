@@ -1,4 +1,4 @@
-//! Replicas that die, stand still and stop, and a Redis that dies: every greeting is said once all the same.
+//! Replicas that are killed, stopped and told to end, and a Redis that is killed: each job is still done and answered once.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -69,7 +69,7 @@ async fn what_a_killed_replica_had_in_hand_is_answered_by_the_others() {
 }
 
 #[tokio::test]
-async fn a_replica_that_stood_still_publishes_nothing_twice_and_works_again() {
+async fn a_replica_that_is_stopped_and_goes_on_publishes_nothing_twice_and_works_again() {
     let mut hall = Hall::new(&[]).await;
     let a = hall.working_replica().await;
     let ada = hall.send("Ada", "wait 100").await;
@@ -81,7 +81,7 @@ async fn a_replica_that_stood_still_publishes_nothing_twice_and_works_again() {
     let before = hall.world.lobby.all_outcomes().await.expect("outcomes").len();
     hall.replicas[a].process.signal(Signal::CONT);
     hall.stop(b).await;
-    // Only the one that stood still is left.
+    // Only the one that was stopped is left.
     hall.send_many("later", 20, "hello").await;
     hall.at_rest().await;
     hall.eventually("the replica holds nothing", async |world: &World| {

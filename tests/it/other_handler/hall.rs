@@ -133,7 +133,7 @@ impl Hall {
         pending.into_iter().filter(|entry| replicas.get(&entry.consumer) == Some(&pid)).map(|entry| entry.id).collect()
     }
 
-    /// Stops a replica where it stands when it has entries in hand; answers them.
+    /// Stops a replica with SIGSTOP while it has entries in hand; answers those.
     pub async fn freeze_with_work(&mut self, number: usize) -> Vec<String> {
         let began = Instant::now();
         loop {

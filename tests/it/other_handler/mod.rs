@@ -13,7 +13,7 @@ mod process;
 mod hall;
 // every kind of answer
 mod answers;
-// replicas that die, stand still and stop; Redis that dies
+// replicas that are killed, stopped and told to end; a Redis that is killed
 mod deaths;
 // an engine that is down, a store that refuses
 mod breakers;

@@ -56,7 +56,7 @@ impl Replica {
 /// The whole life of a replica: from the settings in its environment until SIGTERM.
 pub fn main() {
     let Some(engine_down) = std::env::var_os(ENGINE_DOWN).map(PathBuf::from) else {
-        // Somebody runs all ignored tests.
+        // Started by hand, with all ignored tests.
         return;
     };
     let ours = std::env::vars().filter(|(name, _)| name.starts_with("STARTJOBS_"));
