@@ -39,7 +39,7 @@ fi
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 cp deploy/Dockerfile "$context/"
-# Debug symbols help nobody in there.
+# The image needs no debug symbols.
 { has strip && strip -o "$context/startjobs" "$binary" 2>/dev/null; } || cp "$binary" "$context/startjobs"
 chmod 755 "$context/startjobs"
 # As the program itself says, where it runs here.

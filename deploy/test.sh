@@ -2,7 +2,7 @@
 # Every check there is: format, lints, documentation, tests. Installs what the tests need and this machine lacks; starts
 # no service. Further arguments go to the test runner: `deploy/test.sh fleet` runs the tests with `fleet` in their names.
 #
-# Tests that need Docker bring up a private dockerd. Where that is impossible they are left out, which is said at the
+# Tests that need Docker bring up a private dockerd. Where that is impossible they are left out, and named at the
 # end; with CI or STARTJOBS_REQUIRE_DOCKER set they fail instead.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

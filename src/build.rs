@@ -35,7 +35,7 @@ fn of_repository(root: &Path) -> Option<String> {
     git(root, &["rev-parse", "--verify", "HEAD"])
 }
 
-/// Whoever builds need not own the tree; nothing of its configuration is run by these questions.
+/// The building user need not own the tree; these commands run nothing of its configuration.
 fn git(root: &Path, words: &[&str]) -> Option<String> {
     let output = Command::new("git").args(["-c", "safe.directory=*"]).args(words).current_dir(root).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();

@@ -1,12 +1,10 @@
-//! Outcomes, dead letters and what was requeued of them, as they are read and noted.
+//! What outcomes, dead letters and links to requeued jobs say, noted in the facts.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, RandomState};
 
-use super::facts::{Form, Letter, Reason, Said, Unsourced};
+use super::facts::{Facts, Form, Letter, Reason, Said, Unsourced};
 use super::id::Id;
-use super::read::Reader;
 use super::reply::Row;
-use crate::redis::RedisError;
 
 /// Codes that are only published when a budget is spent, which leaves a dead letter too.
 const CODES_WITH_LETTER: [&str; 13] = [
@@ -25,38 +23,24 @@ const CODES_WITH_LETTER: [&str; 13] = [
     "internal_error",
 ];
 
-impl Reader<'_> {
-    /// Outcomes and dead letters since the last time.
-    pub(super) async fn answers(&mut self) -> Result<(), RedisError> {
-        let streams = &self.settings.stream;
-        let end = self.end_of(&streams.results).await?;
-        while let Some(rows) = self.rows_after(&streams.results, self.results_read, end).await? {
-            for row in rows {
-                self.results_read = row.id;
-                self.outcome(&row);
-            }
-        }
-        let end = self.end_of(&streams.dead).await?;
-        while let Some(rows) = self.rows_after(&streams.dead, self.dead_read, end).await? {
-            for row in rows {
-                self.dead_read = row.id;
-                self.letter(&row);
-            }
-        }
-        let links = format!("{}:requeued", streams.dead);
-        let end = self.end_of(&links).await?;
-        while let Some(rows) = self.rows_after(&links, self.requeued_read, end).await? {
-            for row in rows {
-                self.requeued_read = row.id;
-                self.facts.requeued.extend(Id::parse(&row.text("source_ref")).filter(|&id| id > self.facts.since));
-            }
-        }
-        Ok(())
+/// The facts, as far as answers change them.
+#[derive(Debug)]
+pub(super) struct Answers<'a> {
+    pub(super) facts: &'a mut Facts,
+    /// The hash by which games and containers are told apart.
+    pub(super) hasher: &'a RandomState,
+}
+
+impl Answers<'_> {
+    /// Notes an entry of the stream that links dead letters to the jobs they became.
+    pub(super) fn requeued(&mut self, row: &Row) {
+        self.facts.requeued.extend(Id::parse(&row.text("source_ref")).filter(|&id| id > self.facts.since));
     }
 
-    fn outcome(&mut self, row: &Row) {
+    /// Notes an outcome.
+    pub(super) fn outcome(&mut self, row: &Row) {
         let game = row.text("game_id");
-        let hash = self.hash_of(&game);
+        let hash = self.hasher.hash_one(game.as_bytes());
         let Some(source) = row.first("source_ref") else {
             let unsourced = self.facts.unsourced.entry(hash).or_insert(Unsourced { game, outcomes: 0 });
             unsourced.outcomes += 1;
@@ -84,7 +68,8 @@ impl Reader<'_> {
         entry.is_other_game |= entry.form == Form::Job && entry.game != hash;
     }
 
-    fn letter(&mut self, row: &Row) {
+    /// Notes a dead letter.
+    pub(super) fn letter(&mut self, row: &Row) {
         let Some(source) = Id::parse(&row.text("source_ref")) else {
             self.facts.unreadable_letters.push(row.id);
             return;

@@ -51,7 +51,7 @@ pub(super) async fn containers(
     let running = match docker_running(reader.settings).await {
         Ok(running) => running,
         Err(why) => {
-            notes.push(format!("containers were not looked at: {} does not answer ({why})", engine.docker_host));
+            notes.push(format!("containers were not checked: {} does not answer ({why})", engine.docker_host));
             return Ok((Containers::NotLookedAt, Vec::new()));
         }
     };
@@ -79,7 +79,7 @@ async fn simulated(reader: &mut Reader<'_>, notes: &mut Vec<String>) -> Result<(
         Some(b"create") => found.extend(without_container(reader, &log.fold)),
         Some(_) => notes.push(
             "the simulated engine's log was trimmed: containers started before its first entry are not seen, and \
-             whether each success had a container is not told"
+             the audit cannot check that each success had a container"
                 .to_owned(),
         ),
         None => {}
@@ -88,7 +88,7 @@ async fn simulated(reader: &mut Reader<'_>, notes: &mut Vec<String>) -> Result<(
     let failures: Vec<Entry> = every(reader).filter(of_live).copied().collect();
     if failures.len() > FAILURES_MAX {
         notes.push(format!(
-            "{} failures are of games with a live container: only the last {FAILURES_MAX} were compared with it",
+            "{} failures are of games with a live container: only the last {FAILURES_MAX} were compared with their containers",
             failures.len()
         ));
     }
@@ -172,7 +172,8 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    /// A later attempt may have adopted the container, or it is to be removed: by whoever condemned it, or as a stray.
+    /// A later attempt may have adopted the container, or it will be removed: by the attempt that condemned it, or as a
+    /// stray.
     async fn nothing_accounts_for(&self, container: &Running, entry: &Entry) -> Result<bool, RedisError> {
         let record = self.record(&container.game).await?.unwrap_or_default();
         let text = |name: &str| record[name].as_str().unwrap_or_default();

@@ -116,7 +116,7 @@ pub struct Letter {
 /// An entry's place in the pending list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pending {
-    /// Milliseconds since anybody touched it.
+    /// Milliseconds since it was last touched.
     pub idle_ms: u64,
     /// Its owner's presence has not expired.
     pub is_owner_live: bool,

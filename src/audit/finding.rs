@@ -33,7 +33,7 @@ pub enum Kind {
     DeadLetterForUnknown,
     /// Answered, and the ledger does not know: a lost group would answer it again.
     NotInLedger,
-    /// Pending, and nobody works on it for longer than `--stuck-after`.
+    /// Pending, and no replica has worked on it for longer than `--stuck-after`.
     Stuck,
     /// The mirror is at or past an entry without answer.
     MirrorAhead,
@@ -99,34 +99,36 @@ impl Kind {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::NoOutcome => "settled, and no outcome was published",
-            Self::Orphan => "delivered, and neither pending nor answered nor in the ledger: nobody will answer it",
+            Self::Orphan => "delivered, but neither pending nor answered nor in the ledger: no replica will answer it",
             Self::DuplicateOutcome => "answered more than once",
-            Self::OutcomeForMalformed => "no job, and answered all the same",
-            Self::OutcomeForLost => "given up as lost, and answered all the same",
-            Self::OutcomeForUnknown => "an outcome for an entry that never was",
+            Self::OutcomeForMalformed => "not a job, but answered",
+            Self::OutcomeForLost => "given up as lost, but answered",
+            Self::OutcomeForUnknown => "an outcome for an entry that never existed",
             Self::TooManyOutcomes => "more outcomes than entries of this game",
             Self::WrongGame => "the outcome names another game than the entry",
-            Self::NoDeadLetter => "settled, and the dead letter that is due is missing",
+            Self::NoDeadLetter => "settled, but its dead letter is missing",
             Self::DuplicateDeadLetter => "more than one dead letter",
-            Self::WrongDeadLetter => "the reason of its dead letter cannot be",
+            Self::WrongDeadLetter => "the reason of its dead letter is impossible",
             Self::DeadLetterMismatch => "its dead letter names another outcome",
-            Self::DeadLetterForUnknown => "a dead letter for an entry that never was",
-            Self::NotInLedger => "answered, and not in the ledger: a lost group would answer it again",
-            Self::Stuck => "pending, and nobody works on it",
+            Self::DeadLetterForUnknown => "a dead letter for an entry that never existed",
+            Self::NotInLedger => "answered, but not in the ledger: a lost group would answer it again",
+            Self::Stuck => "pending, but no replica works on it",
             Self::MirrorAhead => "the mirror is at or past an entry without answer",
             Self::MirrorBehind => "at rest, and the mirror is not at the last delivered entry",
-            Self::ShadowDiffers => "the shadow differs from the mirror: somebody else moved it",
+            Self::ShadowDiffers => "the shadow differs from the mirror: another program moved the mirror",
             Self::VerifiedAhead => "verified is at or past an entry without answer",
             Self::TwoContainers => "the game had more than one live container",
             Self::OutcomesUnaccounted => {
-                "more outcomes are missing than were ever removed from the results: no trim explains it"
+                "more outcomes are missing than were ever removed from the results: trimming does not explain it"
             }
             Self::InvalidOutcome => "the outcome is neither success nor failure",
             Self::SuccessIncomplete => "a success without its container or without its endpoint",
             Self::FailureWithoutCode => "a failure without an error code",
-            Self::SuccessWithoutContainer => "a success, and its container was never started",
-            Self::FailureWithContainer => "a failure, and the container of this job runs",
-            Self::DeadLettersUnaccounted => "more dead letters are missing than were ever removed: no trim explains it",
+            Self::SuccessWithoutContainer => "a success, but its container was never started",
+            Self::FailureWithContainer => "a failure, but the container of this job runs",
+            Self::DeadLettersUnaccounted => {
+                "more dead letters are missing than were ever removed: trimming does not explain it"
+            }
         }
     }
 

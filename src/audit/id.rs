@@ -12,7 +12,7 @@ pub struct Id(
 );
 
 impl Id {
-    /// Before every entry; stands for "none" where an entry's id is expected.
+    /// Before every entry; also the value for "none" where an entry's id is expected.
     pub const ZERO: Self = Self(0, 0);
     /// At or after every entry.
     pub const MAX: Self = Self(u64::MAX, u64::MAX);

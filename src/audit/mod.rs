@@ -23,10 +23,10 @@ pub mod moment;
 pub mod containers;
 // Redis's replies
 mod reply;
+// what outcomes and dead letters say
+mod answers;
 // how the facts are collected
 mod read;
-// outcomes and dead letters
-mod answers;
 // containers, and what they contradict
 mod engines;
 // looking again before reporting

@@ -18,7 +18,7 @@ pub struct Moment {
     pub has_group: bool,
     /// The group's last-delivered id.
     pub delivered: Id,
-    /// The mirror as it stands; none: unset.
+    /// The value of the mirror; none: unset.
     pub mirror: Option<String>,
     /// Its shadow.
     pub shadow: Option<String>,

@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, sleep};
 
+use super::answers::Answers;
 use super::facts::{Entry, Facts, Form, Ledger, Pending};
 use super::finding::Finding;
 use super::id::Id;
@@ -40,9 +41,9 @@ pub(super) struct Reader<'a> {
     pub(super) settings: &'a Settings,
     pub(super) hasher: RandomState,
     page: usize,
-    pub(super) results_read: Id,
-    pub(super) dead_read: Id,
-    pub(super) requeued_read: Id,
+    results_read: Id,
+    dead_read: Id,
+    requeued_read: Id,
     jobs_read: Id,
     /// Buckets of the ledger that the looks at the mirror have needed.
     buckets: BTreeSet<String>,
@@ -180,7 +181,7 @@ impl<'a> Reader<'a> {
                 claim_idle_ms = claim_idle_ms.max(own);
             }
         }
-        // The longest of those that live: until it has passed, nobody need have claimed.
+        // The longest of the live replicas: until it has passed, no replica need have claimed.
         self.facts.claim_idle_ms = claim_idle_ms.unwrap_or(ours);
         Ok(())
     }
@@ -249,6 +250,38 @@ impl<'a> Reader<'a> {
             self.facts.entry_mut(id);
         }
         Ok(())
+    }
+
+    /// Outcomes and dead letters since the last time.
+    async fn answers(&mut self) -> Result<(), RedisError> {
+        let streams = &self.settings.stream;
+        let end = self.end_of(&streams.results).await?;
+        while let Some(rows) = self.rows_after(&streams.results, self.results_read, end).await? {
+            for row in rows {
+                self.results_read = row.id;
+                self.noted().outcome(&row);
+            }
+        }
+        let end = self.end_of(&streams.dead).await?;
+        while let Some(rows) = self.rows_after(&streams.dead, self.dead_read, end).await? {
+            for row in rows {
+                self.dead_read = row.id;
+                self.noted().letter(&row);
+            }
+        }
+        let links = format!("{}:requeued", streams.dead);
+        let end = self.end_of(&links).await?;
+        while let Some(rows) = self.rows_after(&links, self.requeued_read, end).await? {
+            for row in rows {
+                self.requeued_read = row.id;
+                self.noted().requeued(&row);
+            }
+        }
+        Ok(())
+    }
+
+    fn noted(&mut self) -> Answers<'_> {
+        Answers { facts: &mut self.facts, hasher: &self.hasher }
     }
 
     /// The games of jobs after the horizon: an outcome without `source_ref` may be theirs.

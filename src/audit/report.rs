@@ -163,7 +163,7 @@ impl AuditReport {
             ("up to".to_owned(), self.scope.to.to_string()),
         ];
         if let Some(id) = self.scope.adopted_from {
-            lines.push(("adopted from".to_owned(), format!("{id}  the first entry that the fleet left a trace of")));
+            lines.push(("adopted from".to_owned(), format!("{id}  the first entry with a trace of the fleet")));
         }
         lines.push(("live replicas".to_owned(), self.live_replicas.to_string()));
         lines.extend(self.count_lines());

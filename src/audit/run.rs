@@ -49,7 +49,7 @@ pub struct Options {
 /// Why an audit failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    /// Nobody answers within the time.
+    /// There is no answer within the time.
     #[error("no answer within {0:?}")]
     Silent(Duration),
     /// Redis failed.
@@ -80,7 +80,7 @@ pub async fn audit(settings: &Settings, options: &Options) -> Result<AuditReport
     confirmed.sort_unstable();
     say_limits(&reader, &verdict, &mut notes);
     if unconfirmed > 0 {
-        notes.push(format!("{unconfirmed} suspicions were not confirmed at every look: run the audit again"));
+        notes.push(format!("{unconfirmed} suspicions were not confirmed every time: run the audit again"));
     }
     let listed = list(&reader, &confirmed, options.list_max).await;
     let mut by_kind: BTreeMap<&'static str, u64> = BTreeMap::new();
@@ -125,23 +125,15 @@ fn scope_of(since: Since, settings: &Settings, moment: &Moment, is_by_game: bool
     let oldest = moment.now_ms.saturating_sub(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
     let (since, why) = match since {
         Since::Entry(id) => (id, "as asked for".to_owned()),
-        Since::Adoption => {
-            (Id::ZERO, "from the fleet's adoption of the stream on, as far as its traces show it".to_owned())
-        }
+        Since::Adoption => (Id::ZERO, "since the fleet's adoption of the stream, as far as its traces show".to_owned()),
         // Counting by game needs all of both streams.
         Since::Ledger if is_by_game => {
-            (Id::ZERO, "the whole stream, because outcomes are told apart by game only".to_owned())
+            (Id::ZERO, "the whole stream, because outcomes can only be matched by game".to_owned())
         }
         Since::Ledger => {
             let id = Id(oldest.saturating_sub(1), u64::MAX);
             let since = if moment.jobs.first.is_some_and(|first| first > id) { Id::ZERO } else { id };
-            (
-                since,
-                format!(
-                    "the oldest entry that the ledger can tell about (ledger-ttl {})",
-                    humantime::format_duration(ttl)
-                ),
-            )
+            (since, format!("the oldest entry that the ledger covers (ledger-ttl {})", humantime::format_duration(ttl)))
         }
     };
     Scope { since, why, to: Id::ZERO, adopted_from: None }
@@ -191,31 +183,35 @@ fn say_limits(reader: &Reader<'_>, verdict: &Verdict, notes: &mut Vec<String>) {
     let facts = &reader.facts;
     if facts.is_by_game {
         notes.push(
-            "outcome-fields is original: outcomes carry no source_ref, so which outcome belongs to which entry cannot be \
-             told; outcomes and entries are counted per game"
+            "outcome-fields is original: outcomes have no source_ref and cannot be matched with entries; outcomes and \
+             entries are counted per game"
                 .to_owned(),
         );
         if facts.since > Id::ZERO || facts.jobs.is_cut {
-            notes.push("the jobs stream was trimmed or is not read from its beginning: too many outcomes of a game cannot be told".to_owned());
+            notes.push(
+                "the jobs stream was trimmed or is not read from its beginning: the audit cannot check whether a game has \
+                 too many outcomes"
+                    .to_owned(),
+            );
         }
     } else if !facts.unsourced.is_empty() {
         notes.push(
-            "some outcomes carry no source_ref, as the original worker's do: entries without another outcome are matched \
+            "some outcomes have no source_ref, like those of the original worker: entries without another outcome are matched \
              with them by game"
                 .to_owned(),
         );
     }
     if verdict.counts.absent_from_history > 0 {
         notes.push(format!(
-            "{} answers are for entries that the jobs stream never had, as far as its history is left: Redis lost them \
-             after they were answered or while they were worked on, as a failover to a replica that lagged does; jobs \
-             that were lost with them unread leave no trace",
+            "{} answers are for entries that the remaining history of the jobs stream never had: Redis lost them after \
+             they were answered or while a replica worked on them, for example in a failover to a replica that lagged; \
+             unread jobs that were lost leave no trace",
             verdict.counts.absent_from_history
         ));
     }
     if verdict.counts.untold > 0 {
         notes.push(format!(
-            "{} entries cannot be told about: their outcome or dead letter may have been trimmed",
+            "{} entries cannot be checked: their outcome or dead letter may have been trimmed",
             verdict.counts.untold
         ));
     }

@@ -163,7 +163,7 @@ impl DeadLetter {
 }
 
 /// Does a dead letter's `detail` say that it did not keep everything? The number of pairs it kept tells the words from the
-/// same ones in somebody's error message.
+/// same ones in an error message.
 pub fn says_cut(detail: &[u8], pairs: usize) -> bool {
     let detail = String::from_utf8_lossy(detail);
     let Some((_, said)) = detail.rsplit_once("; kept the first ") else { return false };

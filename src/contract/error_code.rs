@@ -41,7 +41,7 @@ pub enum ErrorCode {
     EngineUnavailable,
     /// The engine of the host that the game's record names cannot be reached from here.
     HostUnavailable,
-    /// Another attempt for this game is under way.
+    /// Another attempt for this game is in progress.
     StartInProgress,
     /// Redis did not answer or refused.
     StateStoreUnavailable,
@@ -55,7 +55,7 @@ pub enum ErrorCode {
     SimulatedFailure,
     /// A passing failure of the simulated engine (`simulated-errors`, `sim/retry`).
     SimulatedError,
-    /// A bug, or an answer nobody has mapped yet.
+    /// A bug, or an answer of the engine without a code of its own.
     InternalError,
 }
 

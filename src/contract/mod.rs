@@ -1,13 +1,13 @@
 //! The wire: what a start job, an outcome and a dead letter look like as stream entries.
 //!
-//! Pure: no I/O, no clock. Everything here is total over arbitrary bytes, because anybody may append to the stream.
+//! Pure: no I/O, no clock. Everything here accepts arbitrary bytes, because any client may append to the stream.
 
 // in: what Lobby appends
 pub mod start_job;
 // out: what Lobby reads back
 pub mod error_code;
 pub mod job_result;
-// aside: what nobody could answer, kept for people
+// the dead letter: an entry that could not be answered, kept for people
 pub mod dead_letter;
 
 use bytes::Bytes;

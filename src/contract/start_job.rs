@@ -13,7 +13,7 @@ pub struct StartJob {
     pub image_ref: String,
     /// When Lobby asked, in Unix milliseconds; 0 where it did not say. Echoed, and measured against `start-deadline`.
     pub requested_at_ms: i64,
-    /// W3C trace context, passed on to the game engine as it came; empty where absent or not text.
+    /// W3C trace context, passed on to the game engine unchanged; empty if absent or not text.
     pub trace: Trace,
 }
 

@@ -68,7 +68,7 @@ impl DockerAdmin {
         .await
     }
 
-    /// Removes an image; false where there is none.
+    /// Removes an image; false if there is none.
     pub async fn remove_image(&self, name: &str) -> Result<bool, String> {
         let removed = self.docker.remove_image(name, None::<RemoveImageOptions>, None);
         within(DONE_WITHIN, async { unless_missing(removed.await.map(drop)) }).await
@@ -82,7 +82,7 @@ impl DockerAdmin {
         Ok(listed.into_iter().filter_map(|container| container.id).collect())
     }
 
-    /// Removes a container by force; false where there is none.
+    /// Removes a container by force; false if there is none.
     pub async fn remove_container(&self, id: &str) -> Result<bool, String> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         let removed = self.docker.remove_container(id, Some(options));
@@ -105,7 +105,7 @@ fn unless_missing(removed: Result<(), Error>) -> Result<bool, Error> {
     }
 }
 
-/// The innermost cause alone says what is wrong: "connection refused".
+/// Only the innermost cause says what is wrong: "connection refused".
 fn text_of(error: &Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {

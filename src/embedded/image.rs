@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Where the program stands in the image.
+/// The path of the program in the image.
 pub const PROGRAM: &str = "startjobs";
 
 const BLOCK: usize = 512;

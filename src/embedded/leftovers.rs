@@ -2,7 +2,7 @@
 //!
 //! Child processes end with their parent by themselves, but directories, containers and images stay when the parent
 //! is killed. So a second process of this program waits for the parent's end and then takes them away: it holds the
-//! reading end of a pipe that nobody ever writes to, and the kernel closes the other end with the parent.
+//! reading end of a pipe into which nothing is ever written, and the kernel closes the other end with the parent.
 
 use std::fs::Permissions;
 use std::io::{self, Read};
@@ -20,7 +20,7 @@ use crate::tls::Tls;
 /// Directories of other names are never removed.
 const DIRECTORY_PREFIX: &str = "startjobs-";
 const LOOK_INTERVAL: Duration = Duration::from_millis(300);
-/// How long processes that have just been killed may go on writing into a directory.
+/// How long processes that have just been killed may continue to write into a directory.
 const DIRECTORY_PATIENCE: Duration = Duration::from_secs(10);
 const CONTAINERS_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -119,10 +119,10 @@ pub async fn remove_after_parent(leftovers: &Leftovers, tls: Option<&Tls>) -> Re
 }
 
 async fn remove_from(engine: &OnEngine, tls: Option<&Tls>) -> Result<(), String> {
-    let said = |error: String| format!("containers of {} may be left behind: {error}", engine.host_id);
+    let said = |error: String| format!("containers of {} may be left over: {error}", engine.host_id);
     let docker = DockerAdmin::connect(&engine.docker_host, tls).await.map_err(said)?;
     let deadline = Instant::now() + CONTAINERS_PATIENCE;
-    // A create that was under way when its process was killed may still produce a container: look twice.
+    // A create in progress when its process was killed may still produce a container: look twice.
     let mut empty_looks = 0;
     while empty_looks < 2 {
         if Instant::now() > deadline {
@@ -136,7 +136,7 @@ async fn remove_from(engine: &OnEngine, tls: Option<&Tls>) -> Result<(), String>
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
     if let Some(image) = &engine.image {
-        docker.remove_image(image).await.map_err(|error| format!("image {image} is left behind: {error}"))?;
+        docker.remove_image(image).await.map_err(|error| format!("image {image} is left over: {error}"))?;
     }
     Ok(())
 }
@@ -144,7 +144,7 @@ async fn remove_from(engine: &OnEngine, tls: Option<&Tls>) -> Result<(), String>
 async fn remove_directory(directory: &Path) -> Result<(), String> {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
     if !name.starts_with(DIRECTORY_PREFIX) {
-        return Err(format!("{} is no directory of ours", directory.display()));
+        return Err(format!("{} is not a directory of this program", directory.display()));
     }
     let deadline = Instant::now() + DIRECTORY_PATIENCE;
     loop {

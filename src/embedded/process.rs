@@ -22,7 +22,7 @@ pub fn own_variables() -> impl Iterator<Item = OsString> {
     std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_encoded_bytes().starts_with(b"STARTJOBS_"))
 }
 
-/// How often a child is looked at while somebody waits for it.
+/// How often a child is polled while the caller waits for it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 impl Process {
@@ -50,7 +50,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
-            // Ctrl-C on the terminal is for the parent alone, which stops its children in their order.
+            // Ctrl-C on the terminal is only for the parent, which stops its children in their order.
             .process_group(0)
             .spawn()
             .map_err(|error| match error.kind() {
@@ -66,7 +66,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Sends a signal; one that has ended already is left alone.
+    /// Sends a signal; does nothing if the child has ended already.
     pub fn signal(&self, signal: Signal) {
         // It has not been reaped, so the id is still its own; an error says that it has ended.
         kill_process(self.pid, signal).ok();
@@ -108,7 +108,7 @@ impl Process {
     /// Is it stopped by SIGSTOP, as the kernel shows it?
     pub fn is_stopped(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
-        // The state follows the name, which stands in brackets and may hold anything.
+        // The state follows the name, which is in brackets and may hold anything.
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 }

@@ -19,7 +19,7 @@ use super::process::Process;
 pub struct RedisServer {
     program: PathBuf,
     door: Door,
-    /// A file of settings first, where there is one.
+    /// A file of settings first, if there is one.
     options: Vec<String>,
     environment: Vec<(String, String)>,
     password: Option<Password>,
@@ -65,7 +65,7 @@ pub enum StartError {
     Io(#[from] io::Error),
 }
 
-/// How often another port is tried: somebody else may take one between our choosing it and the server's binding it.
+/// How often another port is tried: another program may take one between our choice and the server's bind.
 const PORTS_TRIED_MAX: usize = 5;
 const UP_WITHIN: Duration = Duration::from_secs(10);
 /// The longest path of a socket that the kernel takes, without its closing zero.
@@ -95,8 +95,8 @@ impl RedisServer {
         Self::start_on_a_port(&std::env::temp_dir(), program, &[], environment, None)
     }
 
-    /// The same with a password, so that no other user of this machine can use it. It stands in a file that only our user
-    /// can read: arguments are there for everybody to see.
+    /// The same with a password, so that no other user of this machine can use it. The password is in a file that only our
+    /// user can read, because every user can see arguments.
     pub fn start_guarded(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
         // Twice 122 bits of the system's randomness.
         let words = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|word| word.simple().to_string());
@@ -157,7 +157,7 @@ impl RedisServer {
         }
     }
 
-    /// The port it listens on; 0 where it listens on a socket alone.
+    /// The port on which it listens; 0 if it listens only on a socket.
     pub fn port(&self) -> u16 {
         match self.door {
             Door::Port(port) => port,
@@ -202,12 +202,12 @@ impl RedisServer {
         self.process.kill();
     }
 
-    /// Stops it where it stands: connections stay open and nothing answers.
+    /// Stops it with SIGSTOP: connections stay open and nothing answers.
     pub fn pause(&self) {
         self.process.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     pub fn resume(&self) {
         self.process.signal(Signal::CONT);
     }
@@ -276,7 +276,7 @@ fn await_up(process: &mut Process, door: &Door, directory: &Path) -> Result<(), 
     Err(lines[lines.len().saturating_sub(5)..].join(" / "))
 }
 
-/// Any reply but "still loading" means that it is up; a password it asks for is the caller's affair.
+/// Any reply but "still loading" means that it is up; the caller has the password that it asks for.
 fn answers(door: &Door) -> bool {
     const PATIENCE: Duration = Duration::from_secs(1);
     let reply = match door {

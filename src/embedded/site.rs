@@ -12,7 +12,7 @@ use super::redis_server::{RedisServer, StartError};
 /// A directory with a running redis-server, which only our own user can use.
 #[derive(Debug)]
 pub struct Site {
-    /// Dropped first: nobody writes into the directory while it is removed.
+    /// Dropped first: no process writes into the directory while it is removed.
     redis: RedisServer,
     directory: TempDir,
     guard: Guard,
@@ -20,7 +20,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Opens one. `name` stands in the directory's name.
+    /// Opens one. `name` is part of the directory's name.
     pub fn open(name: &str) -> Result<Self, StartError> {
         let program = std::env::current_exe()?;
         let directory = directory_of_ours(&std::env::temp_dir(), name)?;

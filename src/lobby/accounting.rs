@@ -133,7 +133,7 @@ mod tests {
         assert!(good.is_exact(), "{good:?}");
         assert_eq!((good.outcomes["started"], good.outcomes["image_not_found"], good.malformed), (1, 1, 1));
 
-        // What Redis has lost is nobody's to answer; answered twice it is a breach all the same.
+        // A job that Redis has lost needs no answer; two answers are still a violation.
         let absent = HashSet::from(["2".to_owned()]);
         let lost = Account::draw_without(&sent, &absent, &[outcome("1", "")], &[dead("3")]);
         assert_eq!((lost.absent.as_slice(), lost.absent_answered), (&["2".to_owned()][..], 0));

@@ -12,6 +12,7 @@ use crate::redis::commands::{Entry, Order, PendingEntry};
 use crate::redis::{self, Connection, RedisError, Role};
 use crate::stream;
 use crate::stream::entry_id::EntryId;
+use crate::stream::presence::Presence;
 
 /// Lobby, as far as the worker knows it.
 #[derive(Debug, Clone)]
@@ -218,10 +219,8 @@ impl From<PendingEntry> for Pending {
     }
 }
 
-/// `<last seen> <state> <JSON about the replica>`
 fn pid_of(presence: &str) -> Option<u32> {
-    let about: serde_json::Value = serde_json::from_str(presence.splitn(3, ' ').nth(2)?).ok()?;
-    u32::try_from(about["pid"].as_u64()?).ok()
+    u32::try_from(Presence::parse(presence)?.about.pid?).ok()
 }
 
 /// One field of an entry, as text.

@@ -41,7 +41,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// How long a connection lasts: a client that takes its answers too slowly gives its place to others.
 const LIFETIME: Duration = Duration::from_secs(60);
-/// How long the answer under way may take after that.
+/// How long the answer in progress may take after that.
 const LAST_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// After an accept that failed.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
@@ -58,7 +58,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
                         let Some(Ok((stream, _))) = listener.accept().now_or_never() else { break };
                         open.add(stream, router.clone());
                     }
-                    // The worker goes on meanwhile.
+                    // The worker continues meanwhile.
                     yield_now().await;
                 }
                 Err(error) => {
@@ -97,7 +97,7 @@ impl Open {
     }
 
     /// Closes the connection that has made no progress for longest: one that has not asked, unless more than enough are
-    /// in the middle of an answer. False where there is none.
+    /// in the middle of an answer. False if there is none.
     fn make_room(&mut self) -> bool {
         let answers = self.connections.values().filter(|(_, progress)| progress.is_answer()).count();
         let is_candidate = |progress: &Progress| progress.is_answer() == (answers > ANSWERS_MAX);
@@ -110,7 +110,7 @@ impl Open {
     }
 }
 
-/// No request is under way.
+/// No request is in progress.
 const ASKING: u8 = 0;
 /// A request's answer is being made.
 const ANSWERING: u8 = 1;
@@ -156,7 +156,7 @@ impl Progress {
     }
 }
 
-/// Whatever goes wrong here is the client's affair.
+/// An error here concerns only the client.
 async fn connection(stream: TcpStream, router: Router, progress: Arc<Progress>) {
     let mut builder = http1::Builder::new();
     builder

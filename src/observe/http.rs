@@ -71,7 +71,7 @@ async fn only_reads(request: Request, next: Next) -> Response {
     } else if request.body().is_end_stream() {
         next.run(request).await
     } else {
-        (StatusCode::PAYLOAD_TOO_LARGE, [(header::CONNECTION, "close")], "no body is taken\n").into_response()
+        (StatusCode::PAYLOAD_TOO_LARGE, [(header::CONNECTION, "close")], "no body is accepted\n").into_response()
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

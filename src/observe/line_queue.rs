@@ -20,12 +20,12 @@ const GATHER: Duration = Duration::from_micros(200);
 /// Between two attempts to write where the other side has made the file non-blocking.
 const WRITE_AGAIN: Duration = Duration::from_millis(5);
 
-/// Where lines go. Blocks for as long as it likes.
+/// The destination of lines. It may block for any time.
 pub(super) trait Sink: FnMut(&[u8]) -> io::Result<usize> + Send + 'static {}
 
 impl<F: FnMut(&[u8]) -> io::Result<usize> + Send + 'static> Sink for F {}
 
-/// A bounded queue of lines, whose writer may stand still.
+/// A bounded queue of lines, whose writer may block.
 #[derive(Debug, Clone)]
 pub(super) struct LineQueue(Arc<Shared>);
 
@@ -43,7 +43,7 @@ struct Shared {
 struct State {
     lines: Vec<u8>,
     count: usize,
-    /// Lines dropped that no line has told of yet.
+    /// Dropped lines that no log line has reported yet.
     untold: u64,
     /// The writer waits for lines: all are written.
     is_idle: bool,
@@ -59,7 +59,7 @@ impl LineQueue {
         Ok(queue)
     }
 
-    /// Takes a line, or drops and counts it where there is no room. Never waits for the writer.
+    /// Takes a line, or drops and counts it if there is no room. Never waits for the writer.
     pub(super) fn push(&self, line: &[u8]) {
         let mut state = self.state();
         if state.count >= LINES_MAX || state.lines.len() + line.len() > BYTES_MAX {
@@ -100,7 +100,7 @@ impl LineQueue {
         loop {
             let untold = self.next(&mut lines, works);
             if untold > 0 {
-                // The queue has just been emptied: this line stands where the others are missing.
+                // The queue has just been emptied: this line is at the place of the missing ones.
                 tell(untold);
             }
             let written = write_all(&mut sink, &lines);
@@ -119,7 +119,7 @@ impl LineQueue {
         }
     }
 
-    /// Waits for lines and takes all of them, and how many are missing after them if that may be told now.
+    /// Waits for lines and takes all of them, and how many are missing after them if that may be reported now.
     fn next(&self, lines: &mut Vec<u8>, may_tell: bool) -> u64 {
         let mut state = self.state();
         while state.lines.is_empty() && !(may_tell && state.untold > 0) {
@@ -203,7 +203,7 @@ mod tests {
         let queue = LineQueue::start(dropped.clone(), write, |lines| TOLD.lock().expect("no panic").push(lines));
         let queue = queue.expect("a thread");
         queue.push(b"first\n");
-        // The writer has taken it, and stands still.
+        // The writer has taken it, and blocks.
         while queue.state().count > 0 {
             thread::yield_now();
         }

@@ -40,7 +40,7 @@ pub fn install(format: LogFormat, metrics: &Metrics) -> io::Result<Log> {
     let with_colour = is_terminal && std::env::var_os("NO_COLOR").is_none();
     let stdout = |bytes: &[u8]| rustix::io::write(io::stdout(), bytes).map_err(io::Error::from);
     let queue = LineQueue::start(metrics.log_lines_dropped.clone(), stdout, |lines| {
-        tracing::warn!(lines, "log lines are missing here: they came faster than they were read");
+        tracing::warn!(lines, "log lines are missing here: they arrived faster than they were read");
     })?;
     let (builder, writer) = (tracing_subscriber::fmt().with_env_filter(filter), Lines(queue.clone()));
     let installed = if as_text {
@@ -117,8 +117,8 @@ impl Write for &LineQueue {
     }
 }
 
-/// Writes JSON so that whoever shows it on a terminal is safe too: JSON itself lets the upper control characters and
-/// the marks that turn the direction of writing stand as they are. Text lines have them escaped already.
+/// Writes JSON that is also safe to show on a terminal: JSON itself does not escape the upper control characters and
+/// the marks that turn the direction of writing. Text lines have them escaped already.
 struct Tame<W>(W);
 
 impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Tame<W> {

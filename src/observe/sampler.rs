@@ -1,4 +1,4 @@
-//! The gauges of the fleet's streams: looked at every few seconds for as long as somebody may scrape them.
+//! The gauges of the fleet's streams: sampled every few seconds while they may be scraped.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,7 +12,7 @@ use crate::ops::replicas::State;
 /// Between two looks.
 pub const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Looks for as long as it is polled.
+/// Samples for as long as it is polled.
 pub async fn run(outlook: Arc<Outlook>, metrics: Arc<Metrics>) {
     let mut mirror = MirrorWatch::default();
     loop {
@@ -22,7 +22,7 @@ pub async fn run(outlook: Arc<Outlook>, metrics: Arc<Metrics>) {
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 metrics.group_sampled(Some(now.as_secs_f64()));
             }
-            // Redis being away is said by the loop; here it is counted.
+            // The loop reports that Redis is away; here it is counted.
             Err(error) => {
                 tracing::debug!(err = error.text, "fleet not seen");
                 metrics.group_sampled(None);
@@ -62,7 +62,7 @@ fn seconds(ms: u64) -> f64 {
     Duration::from_millis(ms).as_secs_f64()
 }
 
-/// Since when the mirror stands where it stands.
+/// Since when the mirror has its value.
 #[derive(Debug, Default)]
 struct MirrorWatch {
     at: Option<String>,
@@ -70,7 +70,7 @@ struct MirrorWatch {
 }
 
 impl MirrorWatch {
-    /// For how long the mirror has stood still with something pending all the while.
+    /// For how long the mirror has not moved while something was pending.
     fn held(&mut self, mirror: Option<&str>, pending: u64, now: Instant) -> Duration {
         if pending == 0 || self.at.as_deref() != mirror {
             self.at = mirror.map(str::to_owned);

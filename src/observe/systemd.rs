@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::notify::{NotifySocket, watchdog};
 use crate::worker::run::Instruments;
 
-/// How often the status line is said anew, at least.
+/// How often the status line is sent again, at least.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 /// How often is looked whether the replica runs yet.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -17,7 +17,7 @@ const START_EXTENSION_USEC: u32 = 30_000_000;
 /// What leaving may take beyond the drain.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Tells systemd what the process does, for as long as it is polled.
+/// Reports to systemd what the process does, for as long as it is polled.
 pub async fn run(instruments: Instruments, socket: Arc<NotifySocket>) {
     tell(instruments, watchdog(), |lines| socket.send(lines)).await;
 }
@@ -43,7 +43,7 @@ pub async fn tell(instruments: Instruments, watchdog: Option<Duration>, mut send
             if watchdog.is_some() && vitals.is_live() {
                 lines.push("WATCHDOG=1".to_owned());
             }
-            // Readiness that did not arrive is said again: without it systemd gives the start up.
+            // Readiness that did not arrive is sent again: without it systemd gives up the start.
             is_ready |= send(&lines) && becomes_ready;
         }
         sleep(if is_ready { interval } else { interval.min(LOOK_EVERY) }).await;
@@ -60,15 +60,15 @@ fn status(instruments: &Instruments) -> String {
     if readiness.failing.contains_key("start") {
         format!("starting{trouble}")
     } else if readiness.failing.contains_key("drain") {
-        format!("draining, {in_flight} starts under way{trouble}")
+        format!("draining, {in_flight} starts in progress{trouble}")
     } else if metrics.paused.get() == 1 {
-        format!("paused by an operator, {in_flight} starts under way{trouble}")
+        format!("paused by an operator, {in_flight} starts in progress{trouble}")
     } else {
         format!("{in_flight} of {slots} slots in use, {backing_off} backing off{trouble}")
     }
 }
 
-/// Tells systemd that the process drains, and needs this long for it at most; tries until it has heard.
+/// Reports to systemd that the process drains and needs at most this long; retries until it was sent.
 pub async fn stopping(drain: Duration, socket: Arc<NotifySocket>) {
     let limit = (drain + LEAVE_WITHIN).as_micros();
     let lines = ["STOPPING=1".to_owned(), format!("EXTEND_TIMEOUT_USEC={limit}"), "STATUS=draining".to_owned()];

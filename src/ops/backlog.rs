@@ -18,7 +18,7 @@ use crate::stream::entry_id::EntryId;
 
 /// Entries that are counted one by one on either side at most, unless told otherwise.
 pub const COUNTED_MAX: u64 = 100_000;
-/// Entries in one step: Redis serves nobody else meanwhile, and a payload may be large.
+/// Entries in one step: Redis serves no other client meanwhile, and a payload may be large.
 const PAGE: u64 = 500;
 /// How long counting may take.
 const WITHIN: Duration = Duration::from_secs(2);

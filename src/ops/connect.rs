@@ -35,7 +35,7 @@ where
 {
     let (tell, mut told) = mpsc::unbounded_channel();
     let opening = open(Box::new(move |error| {
-        // Nobody listens any more once the outcome is decided.
+        // The receiver is gone once the outcome is decided.
         drop(tell.send(error.clone()));
     }));
     let mut opening = std::pin::pin!(opening);

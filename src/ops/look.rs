@@ -107,7 +107,7 @@ impl View {
         all.push(self.keys.paused.clone());
         let args: Vec<Value> = vec![self.group.as_str().into()];
         let json: Bytes = self.scripts.look.run(&self.connection, all, args).await?.convert()?;
-        // Consumer names and presence records are anybody's bytes.
+        // Consumer names and presence records may be any bytes.
         serde_json::from_str(&String::from_utf8_lossy(&json))
             .map_err(|error| RedisError::unexpected(&format!("look: {error}")))
     }

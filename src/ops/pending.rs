@@ -12,7 +12,7 @@ const GAME_MAX: usize = 256;
 /// Entries in one step of the server.
 const PAGE: usize = 200;
 
-/// One entry that somebody holds.
+/// One entry that a consumer holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Held {
     /// Its id.

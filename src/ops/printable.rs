@@ -1,4 +1,4 @@
-//! Foreign text on a terminal: game ids, error texts and consumer names are anybody's bytes, and a terminal obeys some
+//! Foreign text on a terminal: game ids, error texts and consumer names may be any bytes, and a terminal obeys some
 //! of them.
 
 use std::fmt::Write as _;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::look::Look;
 use super::printable::span;
 use super::{SCHEMA_VERSION, View};
+use crate::stream::presence::{Presence, PresenceState};
 
 /// What a replica is up to. In the order in which they are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -16,7 +17,7 @@ pub enum State {
     Running,
     /// It finishes what it has.
     Draining,
-    /// It has not been heard of for claim idle and has not said goodbye.
+    /// It has been silent for claim idle and has not signed off.
     Lost,
     /// A consumer of the group without a presence record.
     Unknown,
@@ -81,23 +82,6 @@ pub struct Replicas {
     pub replicas: Vec<Replica>,
 }
 
-/// The JSON part of a presence record, as far as it is of use here.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct About {
-    host: Option<String>,
-    pid: Option<u64>,
-    version: Option<String>,
-    started_at_ms: Option<u64>,
-    engine: Option<String>,
-    slots: Option<u64>,
-    in_flight: Option<u64>,
-    /// What the replica's own presence lasts; records of older versions do not say.
-    claim_idle_ms: Option<u64>,
-    /// As above.
-    max_run_ms: Option<u64>,
-}
-
 impl Replica {
     /// It runs or drains.
     pub fn is_alive(&self) -> bool {
@@ -140,23 +124,19 @@ fn list(look: &Look, claim_idle: Duration) -> Vec<Replica> {
     all
 }
 
-/// `<last seen ms> <state> {json}`
 fn of_record(name: &str, record: &str, now_ms: u64, claim_idle: Duration) -> Replica {
-    let mut parts = record.splitn(3, ' ');
-    let seen: Option<u64> = parts.next().and_then(|text| text.parse().ok());
-    let word = parts.next().unwrap_or_default();
-    let about: About = parts.next().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
-    let Some(seen) = seen else { return unknown(name) };
-    let lasts_ms = about.claim_idle_ms.unwrap_or_else(|| u64::try_from(claim_idle.as_millis()).unwrap_or(u64::MAX));
-    let state = match word {
-        "left" => State::Left,
-        _ if seen.saturating_add(lasts_ms) < now_ms => State::Lost,
-        "running" => State::Running,
-        "draining" => State::Draining,
-        _ => State::Unknown,
+    let Some(presence) = Presence::parse(record) else { return unknown(name) };
+    let lasts_ms = presence.lasts_ms(claim_idle);
+    let Presence { seen_ms, state, about } = presence;
+    let state = match state {
+        PresenceState::Left => State::Left,
+        _ if seen_ms.saturating_add(lasts_ms) < now_ms => State::Lost,
+        PresenceState::Running => State::Running,
+        PresenceState::Draining => State::Draining,
+        PresenceState::Unknown => State::Unknown,
     };
     let is_alive = matches!(state, State::Running | State::Draining);
-    let until = if is_alive { now_ms } else { seen };
+    let until = if is_alive { now_ms } else { seen_ms };
     Replica {
         name: name.to_owned(),
         host: about.host,
@@ -168,8 +148,8 @@ fn of_record(name: &str, record: &str, now_ms: u64, claim_idle: Duration) -> Rep
         slots: about.slots,
         in_flight: if is_alive { about.in_flight } else { None },
         pending: 0,
-        last_seen_ms: Some(seen),
-        last_seen_ago_ms: Some(now_ms.saturating_sub(seen)),
+        last_seen_ms: Some(seen_ms),
+        last_seen_ago_ms: Some(now_ms.saturating_sub(seen_ms)),
         claim_idle_ms: Some(lasts_ms),
         max_run_ms: about.max_run_ms,
     }

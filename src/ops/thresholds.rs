@@ -11,7 +11,7 @@ use super::overview::Overview;
 /// The limits; none: not looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Thresholds {
-    /// Entries that nobody has read yet, at most.
+    /// Maximum number of unread entries.
     pub max_waiting: Option<u64>,
     /// How long the oldest of them waits, at most.
     pub max_oldest: Option<Duration>,

@@ -55,7 +55,7 @@ pub(super) fn judge(snapshot: &Snapshot) -> Verdict {
     Verdict { health, sentence, problems }
 }
 
-/// Said only when it is wrong: entries wait, nobody holds the fleet, and nobody is there.
+/// Reported only if it is wrong: entries wait, the fleet is not paused, and no replica is there.
 fn unread(snapshot: &Snapshot) -> Option<String> {
     let (waiting, in_flight) = (snapshot.waiting.waiting, snapshot.in_flight.count);
     if snapshot.paused.is_some() || snapshot.replicas.running > 0 || waiting.count + in_flight == 0 {
@@ -104,7 +104,7 @@ fn mirror(snapshot: &Snapshot) -> Option<String> {
     Some(match &mirror.id {
         Some(id) => {
             let id = printable(id);
-            format!("the offset mirror is at {id}, the watermark is {watermark}: somebody else writes the offset")
+            format!("the offset mirror is at {id}, the watermark is {watermark}: another program writes the offset")
         }
         None => format!("there is no offset mirror, the watermark is {watermark}"),
     })

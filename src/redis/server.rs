@@ -15,9 +15,7 @@ pub enum Danger {
     #[error("a node of a Redis Cluster, which this version cannot use: name a single server in redis-url")]
     Cluster,
     /// Keys may vanish when memory runs out.
-    #[error(
-        "maxmemory-policy is {0}: set it to noeviction, or Redis may drop the streams themselves when memory runs out"
-    )]
+    #[error("maxmemory-policy is {0}: set it to noeviction, or Redis may remove the streams when memory is full")]
     Evicts(String),
     /// A crash loses everything since the last snapshot, if there is one at all.
     #[error(
@@ -25,10 +23,10 @@ pub enum Danger {
     )]
     NoAppendOnlyFile,
     /// The append-only file cannot be written.
-    #[error("the append-only file cannot be written ({0}): look at the server's disk")]
+    #[error("the append-only file cannot be written ({0}): check the server's disk")]
     AofFailing(String),
     /// Ages and deadlines are measured against two clocks.
-    #[error("the server's clock is {0:?} away from this machine's: set both by NTP")]
+    #[error("the server's clock differs from this machine's by {0:?}: set both by NTP")]
     ClockSkew(Duration),
     /// The server does not let us look.
     #[error("the server does not answer INFO ({0}): its version, memory policy and persistence are unknown")]

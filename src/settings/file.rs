@@ -66,7 +66,7 @@ fn understand(key: &str, value: &Value) -> Result<(&'static str, String), String
         return Err(match (nearest(key, known.map(|row| row.name)), value) {
             (Some(near), _) => format!("is not a setting; did you mean {near}?"),
             (None, Value::Table(_)) => {
-                "is a section, and settings stand flat at the top of the file; remove the heading".to_owned()
+                "is a section, but settings must be at the top level of the file; remove the heading".to_owned()
             }
             (None, _) => "is not a setting; `startjobs config show` lists all of them".to_owned(),
         });

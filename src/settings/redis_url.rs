@@ -132,7 +132,7 @@ fn unix(server: &str, path: &str) -> Result<Address, String> {
         return Err("has no path; write redis+unix:///PATH".to_owned());
     }
     if !path.chars().all(|letter| letter.is_ascii_graphic() && !"\"<>`{}%^|\\".contains(letter)) {
-        return Err("has a path with characters that cannot stand in a URL; use a simpler path".to_owned());
+        return Err("has a path with characters that a URL does not allow; use a simpler path".to_owned());
     }
     Ok(Address::Unix(path.into()))
 }

@@ -59,7 +59,7 @@ impl Group {
     }
 }
 
-/// What a setting is when it is not given.
+/// The value of a setting that is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultValue {
     /// This text.
@@ -84,7 +84,7 @@ pub enum Reach {
     Everywhere,
     /// As a flag and in the environment.
     NotInFile,
-    /// In the environment alone.
+    /// In the environment only.
     Environment,
 }
 
@@ -102,7 +102,7 @@ pub struct Row {
     pub name: &'static str,
     /// The heading it is shown under.
     pub group: Group,
-    /// What it is when it is not given.
+    /// Its value when it is not set.
     pub default: DefaultValue,
     /// What its text may look like.
     pub shape: Shape,
@@ -160,125 +160,125 @@ table! {
     }
     Redis {
         "redis-url" = Text("redis://127.0.0.1:6379"), form("URL", "`redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, the same with `rediss://` for TLS, or `redis+unix://[[USER]:PASSWORD@]/PATH`."),
-            "Where Redis (or Valkey) answers.";
+            "The URL of Redis or Valkey.";
         "redis-password-file" = Text("none"), form("FILE", ""),
-            "A file that holds the Redis password, so that it stands neither in a flag nor in the environment.";
+            "A file that holds the Redis password, which then need not be in a flag or in the environment.";
         "redis-tls-ca-file" = Text("none"), form("FILE", "PEM."),
-            "The authorities that may have signed the certificate of a Redis behind rediss://; none: those that the system trusts.";
+            "The authorities that are trusted to sign the certificate of a rediss:// server; none: those of the system.";
         "redis-tls-cert-file" = Text("none"), form("FILE", "PEM."),
-            "The client certificate that Redis is shown, with those between it and the authority.";
+            "The client certificate for Redis, with intermediate certificates.";
         "redis-tls-key-file" = Text("none"), form("FILE", "PEM, without a passphrase."),
-            "The private key of the client certificate that Redis is shown.";
+            "The private key of the client certificate for Redis.";
     }
     Streams {
         "jobs-stream" = Text("runtime:start_jobs"), Shape::Text,
-            "The stream that start jobs are read from.";
+            "The stream from which start jobs are read.";
         "results-stream" = Text("runtime:job_results"), Shape::Text,
-            "The stream that outcomes are published to.";
+            "The stream to which outcomes are published.";
         "dead-stream" = Computed("<jobs>:dead"), Shape::Text,
-            "The stream that keeps what could not be answered properly.";
+            "The dead-letter stream: entries that could not be answered normally.";
         "group" = Text("rtmanager.startjobs"), Shape::Text,
             "The consumer group that all replicas share.";
         "offset-key" = Text("rtmanager:stream_offsets:{label}"), Shape::Text,
-            "The key of the stored offset that the original worker resumes from; {label} becomes startjobs.";
+            "The key of the offset at which the original worker resumes; {label} becomes startjobs.";
         "outcome-fields" = Text("extended"), Shape::Choice(&["extended", "original"]),
-            "Whether outcomes carry source_ref and three more fields, or only the six of the original worker.";
+            "Whether outcomes have source_ref and three more fields, or only the six of the original worker.";
         "ledger-ttl" = Text("24h"), Shape::DURATION,
-            "How long settled entries are remembered, so that none is answered twice.";
+            "How long the ids of settled entries are kept, so that none is answered twice.";
         "max-field-bytes" = Text("64KiB"), Shape::Size { min: 1 << 10, max: 512 << 20 },
-            "The longest game_id, image_ref or requested_at_ms; a job with a longer one is malformed.";
+            "Maximum size of game_id, image_ref and requested_at_ms; a job with a longer one is malformed.";
         "dead-max" = Text("100000"), count(1, i64::MAX.unsigned_abs()),
-            "How many entries the dead-letter stream keeps.";
+            "How many dead letters are kept; older ones are removed.";
         "trim-jobs" = Text("off"), Shape::Switch,
-            "Remove entries from the jobs stream once they and all before them are settled.";
+            "Remove entries from the jobs stream once they and all earlier ones are settled.";
         "results-retention" = Text("off"), Shape::OptionalDuration,
             "Remove outcomes older than this from the results stream.";
     }
     Worker {
         "slots" = Text("64"), count(1, 10_000),
-            "How many starts one replica has under way at once.";
-        "claim-idle" = Text("5s"), at_least(300, "an entry is renewed every third of it, and one slow reply must not cost a living replica its entries"),
-            "How long an entry lies untouched before another replica takes it over.";
+            "Maximum number of starts that one replica has in progress at once.";
+        "claim-idle" = Text("5s"), at_least(300, "an entry is renewed every third of it, and one slow reply must not cost a live replica its entries"),
+            "How long a replica must be silent before others take over its entries.";
         "sweep-interval" = Text("500ms"), at_least(10, "a sweep is a script that every other command waits for"),
             "How often the fleet looks for entries to take over.";
         "block" = Text("2s"), at_least(1, "0 would make Redis wait for ever"),
             "How long one blocking read waits for new entries.";
         "drain-timeout" = Text("30s"), Shape::DURATION,
-            "How long a stopping replica waits for starts under way.";
+            "How long a stopping replica waits for the starts in progress.";
         "max-run" = Text("15m"), Shape::DURATION,
-            "How long one entry is renewed at most; later others may take it over.";
+            "Maximum time a replica may keep one job; then another one takes it over.";
         "janitor-interval" = Text("5s"), at_least(10, "it walks the stream"),
-            "How often the fleet looks for entries that fell out of the group.";
+            "How often the fleet looks for entries missing from the pending list, and cleans up.";
         "consumer-idle" = Text("1h"), Shape::DURATION,
-            "How long an empty consumer is idle before it is removed from the group.";
+            "How long a consumer without entries must be idle before it is removed from the group.";
     }
     Retries {
         "retry-min" = Text("1s"), Shape::DURATION,
-            "The first back-off after a start that may be tried again.";
+            "The first back-off after a failed start that may be tried again.";
         "retry-max" = Text("60s"), Shape::DURATION,
             "The longest back-off.";
         "retry-attempts" = Text("5"), count(1, 10_000),
-            "How many failures of the start service answer a job with a failure.";
+            "After this many engine failures the job is answered `failure`.";
         "retry-max-age" = Text("5m"), Shape::DURATION,
-            "How long after its first failure a job is still tried again.";
+            "How long after its first failure a job is still retried.";
         "crash-budget" = Text("4"), count(0, 10_000),
-            "How many crashes one entry may survive; with one more it is poison.";
+            "How many processes may die with one job; with one more it is answered `failure`, code poison.";
         "max-backing-off" = Computed("4 x slots"), count(1, 1_000_000),
-            "How many entries one replica holds in back-off before it stops reading.";
+            "A replica stops reading when this many entries wait for a retry.";
         "max-held-bytes" = Text("64MiB"), Shape::Size { min: 1 << 20, max: 64 << 30 },
-            "How many bytes of payloads one replica holds before it stops reading; one reply may exceed it.";
+            "A replica stops reading when it holds this many bytes of payloads; one reply may exceed it.";
         "start-deadline" = Text("off"), Shape::OptionalDuration,
-            "Answer a job with a failure when it was requested longer ago than this.";
+            "Answer a job `failure` if it was requested longer ago than this.";
     }
     Engine {
         "engine" = Text("docker"), Shape::Choice(&["docker", "simulated"]),
-            "What starts containers.";
+            "The engine that starts containers; docs/first-job.md lists the image names of the simulated one.";
         "docker-host" = Computed("DOCKER_HOST, else unix:///var/run/docker.sock"), form("URL", "`unix:///PATH` or `tcp://HOST:PORT`."),
-            "Where the Docker Engine answers.";
+            "The address of the Docker Engine.";
         "docker-tls-ca-file" = Computed("with DOCKER_TLS_VERIFY: ca.pem in DOCKER_CERT_PATH; else none"), form("FILE", "PEM."),
-            "The authorities that may have signed the certificate of a Docker Engine behind tcp://; setting it turns TLS on.";
+            "The authorities that are trusted to sign the certificate of a tcp:// Docker Engine; setting it turns TLS on.";
         "docker-tls-cert-file" = Computed("likewise cert.pem"), form("FILE", "PEM."),
-            "The client certificate that the Docker Engine is shown.";
+            "The client certificate for the Docker Engine.";
         "docker-tls-key-file" = Computed("likewise key.pem"), form("FILE", "PEM, without a passphrase."),
-            "The private key of the client certificate that the Docker Engine is shown.";
+            "The private key of the client certificate for the Docker Engine.";
         "engine-host-id" = Text("default"), Shape::Text,
             "The name of the engine in records and labels.";
         "engine-port" = Text("8080"), count(1, 65_535),
-            "The port a game engine listens on inside its container.";
+            "The port on which a game engine listens inside its container.";
         "start-concurrency" = Computed("4; with the simulated engine: slots"), count(1, 10_000),
-            "How many containers one process creates and starts at once.";
+            "Maximum number of containers that one process creates and starts at once.";
         "record-prefix" = Text("rtm:"), Shape::Text,
-            "What the keys of game records begin with.";
+            "The prefix of the keys of game records.";
         "readiness" = Text("tcp"), form("tcp|http:/PATH|health", "`tcp`, `http:/PATH` or `health`."),
-            "What shows that a game engine is ready.";
+            "The check that a game engine is ready.";
         "ready-timeout" = Text("30s"), Shape::DURATION,
             "How long a game engine may take to become ready.";
         "reconcile-interval" = Text("1m"), at_least(10, "it lists every container"),
-            "How often containers that nothing refers to are looked for.";
+            "How often the fleet looks for containers to which no record refers.";
         "reconcile-grace" = Text("5m"), Shape::DURATION,
-            "How old such a container must be before it is removed.";
+            "Minimum age of such a container before it is removed.";
     }
     Simulated {
         "simulated-latency" = Text("40ms"), form("DURATION[..DURATION]", "A duration, or two with `..` between them: `20ms..80ms`."),
             "How long a simulated start takes.";
         "simulated-failures" = Text("0"), Shape::Share,
-            "The share of jobs that fail for good.";
+            "The share of jobs that fail permanently.";
         "simulated-errors" = Text("0"), Shape::Share,
             "The share of attempts that fail and may be tried again.";
         "simulated-seed" = Text("0"), count(0, u64::MAX),
-            "What decides, with the entry id, which ones fail.";
+            "The seed that decides, with the entry id, which ones fail.";
     }
     Observing {
         "http-addr" = Text("off"), form("ADDRESS:PORT|off", "`off` or an address with a port, such as `0.0.0.0:9100`."),
-            "Where probes and metrics are served.";
+            "The address on which probes and metrics are served.";
         "log-format" = Text("auto"), Shape::Choice(&["auto", "json", "text"]),
-            "How log lines look; auto is text on a terminal and JSON elsewhere.";
+            "The format of log lines; auto is text on a terminal and JSON elsewhere.";
     }
     Safety {
         "strict" = Text("off"), Shape::Switch,
             "Turn start-up warnings about data safety into errors.";
         "allow-fault-injection" = Text("off"), Shape::Switch,
-            "Permit fault injection; never in production.";
+            "Allow fault injection; never in production.";
         "crash-at" = Text("none"), form("POINT", ""), @Environment,
             "The point at which the process kills itself, for tests.";
         "pause-at" = Text("none"), form("POINT", ""), @Environment,

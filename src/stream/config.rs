@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::contract::job_result::{FIELDS, ORIGINAL_FIELDS};
 
+/// The group that scripts make for a moment to see which entries exist.
+pub const PROBE_GROUP: &str = "startjobs:probe";
+
 /// The streams, the group and the keys beside them.
 #[derive(Debug, Clone)]
 pub struct Config {

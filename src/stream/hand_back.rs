@@ -2,6 +2,7 @@
 
 use super::entry_id::EntryId;
 use super::group::{Member, packed};
+use super::presence::About;
 use crate::redis::{RedisError, Value};
 
 impl Member {
@@ -15,7 +16,7 @@ impl Member {
 
     /// Marks this replica as gone, gives back whatever its consumer still has, and deletes the consumer where that is
     /// nothing; answers how many entries it had.
-    pub async fn leave(&self, about: &str) -> Result<u64, RedisError> {
-        self.call(&self.group.scripts.leave, &[], [Value::from(about)]).await?.convert()
+    pub async fn leave(&self, about: &About) -> Result<u64, RedisError> {
+        self.call(&self.group.scripts.leave, &[], [Value::from(about.to_json())]).await?.convert()
     }
 }

@@ -38,9 +38,6 @@ pub const LISTED: [&str; 10] =
 /// What the ledger's buckets are named behind the jobs stream; the hour follows.
 pub const LEDGER_SUFFIX: &str = ":ledger:";
 
-/// The group that scripts make for a moment to see which entries exist.
-pub const PROBE_GROUP: &str = "startjobs:probe";
-
 impl Keys {
     /// The keys of these settings.
     pub fn new(settings: &Config) -> Self {

@@ -1,7 +1,8 @@
 //! The group's scripts, put together of their files and a header with what both sides must agree on.
 
+use super::config::PROBE_GROUP;
 use super::entry_id::HOUR_MS;
-use super::keys::{LEDGER_SUFFIX, LISTED, PROBE_GROUP};
+use super::keys::{LEDGER_SUFFIX, LISTED};
 use crate::contract::dead_letter::{HEAD_FIELDS, OUTCOME_ID};
 use crate::contract::job_result::ORIGINAL_FIELDS;
 use crate::redis::{Script, Source};

@@ -23,6 +23,8 @@ pub mod claim;
 pub mod fetch;
 // what is known about an entry before it is started
 pub mod history;
+// what a replica says about itself
+pub mod presence;
 // keeping what we hold
 pub mod renew;
 // counting service failures

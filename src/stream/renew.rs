@@ -2,6 +2,7 @@
 
 use super::entry_id::EntryId;
 use super::group::{Member, delivered_of, id_of, packed};
+use super::presence::About;
 use crate::redis::RedisError;
 
 /// What became of one entry that this process believes to hold.
@@ -76,8 +77,8 @@ pub struct Stray {
 
 impl Member {
     /// Renews the presence of this replica and the entries it holds.
-    pub async fn renew(&self, state: ReplicaState, about: &str, held: &[EntryId]) -> Result<Renewed, RedisError> {
-        let args = [state.as_str().into(), about.into(), packed(held)?];
+    pub async fn renew(&self, state: ReplicaState, about: &About, held: &[EntryId]) -> Result<Renewed, RedisError> {
+        let args = [state.as_str().into(), about.to_json().into(), packed(held)?];
         let reply = self.call(&self.group.scripts.renew, held, args).await?;
         let (delivered, words, strays): (String, Vec<String>, Vec<String>) = reply.convert()?;
         if words.len() != held.len() {

@@ -36,7 +36,7 @@ pub enum FileError {
     #[error("is damaged: a PEM block in it cannot be read")]
     Damaged,
     /// A certificate that is none.
-    #[error("holds a certificate that cannot be understood")]
+    #[error("holds a certificate that cannot be read")]
     NotUnderstood,
     /// No PEM block of a private key.
     #[error("holds no private key; it must be in PEM form, with -----BEGIN PRIVATE KEY----- before it")]
@@ -45,13 +45,13 @@ pub enum FileError {
     #[error("is encrypted with a passphrase; `openssl pkey -in FILE -out FILE` writes it without one")]
     EncryptedKey,
     /// A key of a kind that is not used in TLS, or too short.
-    #[error("holds a private key of a kind that cannot be used; RSA, ECDSA (P-256, P-384) and Ed25519 can")]
+    #[error("holds a private key of an unsupported kind; RSA, ECDSA (P-256, P-384) and Ed25519 are supported")]
     UnusableKey,
     /// The certificate is of another key.
-    #[error("holds another private key than that of the certificate")]
+    #[error("holds a private key that does not belong to the certificate")]
     OtherKey,
-    /// Nobody is trusted.
-    #[error("must be set: this system has no root certificates that could be trusted instead")]
+    /// There is no authority to trust.
+    #[error("must be set: this system has no root certificates to trust instead")]
     NoSystemRoots,
 }
 
@@ -86,7 +86,7 @@ pub(super) fn config(roots: Roots, identity: Option<Identity>) -> Result<ClientC
         Roots::Own(certificates) => own_roots(certificates)?,
         Roots::System => system_roots()?,
     };
-    // Named, not the process's default: nobody need have installed one.
+    // Named, because the process may have no default.
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has the cipher suites of TLS 1.2 and 1.3")

@@ -1,7 +1,7 @@
 //! What a handshake that failed means, in words that name what to check.
 //!
-//! The Redis client hands on such an error as a text alone, so it is told by the names that the TLS library's error
-//! variants have; `tests/it/encrypted` sees each of the common ones from a real server.
+//! The Redis client passes such an error on only as text, so it is recognised by the names of the TLS library's error
+//! variants; `tests/it/encrypted` sees each of the common ones from a real server.
 
 use std::error::Error;
 
@@ -22,31 +22,31 @@ enum Check {
     Port,
 }
 
-/// The first that occurs in an error decides: those with more to say stand first.
+/// The first that occurs in an error decides: the more specific ones come first.
 const MEANINGS: &[(&str, &str, Check)] = &[
-    ("UnknownIssuer", "the server's certificate is signed by nobody who is trusted here", Check::Authority),
+    ("UnknownIssuer", "the server's certificate is not signed by a trusted authority", Check::Authority),
     // By one of the same name, made anew, say.
-    ("BadSignature", "the server's certificate is signed by nobody who is trusted here", Check::Authority),
-    ("NotValidForName", "the server's certificate is for another name than the host that was asked for", Check::Name),
-    ("NotValidYet", "the server's certificate is not valid yet: look at it, and at both clocks", Check::Server),
+    ("BadSignature", "the server's certificate is not signed by a trusted authority", Check::Authority),
+    ("NotValidForName", "the server's certificate is for another name than the requested host", Check::Name),
+    ("NotValidYet", "the server's certificate is not valid yet: check it, and both clocks", Check::Server),
     (
         "InvalidCertificate(Expired",
-        "the server's certificate has expired: renew it, and look at both clocks",
+        "the server's certificate has expired: renew it, and check both clocks",
         Check::Server,
     ),
     (
         "CaUsedAsEndEntity",
-        "the server shows the certificate of an authority as its own: give it one of its own",
+        "the server uses the certificate of an authority: give it a server certificate",
         Check::Server,
     ),
     (
         "UnsupportedCertVersion",
-        "the server's certificate is of version 1, without a subjectAltName: make it anew",
+        "the server's certificate is of version 1, without a subjectAltName: make a new one",
         Check::Server,
     ),
     (
         "InvalidPurpose",
-        "the server's certificate is not made for servers (extendedKeyUsage): make it anew",
+        "the server's certificate is not made for servers (extendedKeyUsage): make a new one",
         Check::Server,
     ),
     ("InvalidCertificate", "the server's certificate cannot be accepted", Check::Server),
@@ -60,14 +60,14 @@ const MEANINGS: &[(&str, &str, Check)] = &[
     ("AlertReceived(AccessDenied", "the server", Check::Identity),
     // TLS 1.2 has no word of its own for a missing client certificate.
     ("AlertReceived(HandshakeFailure", "the server", Check::Identity),
-    ("AlertReceived(ProtocolVersion", "the server speaks no TLS of version 1.2 or 1.3", Check::Server),
+    ("AlertReceived(ProtocolVersion", "the server does not support TLS 1.2 or 1.3", Check::Server),
     ("AlertReceived(", "the server refused the handshake", Check::Server),
     ("PeerIncompatible", "the server and this program have no version or cipher in common", Check::Server),
-    ("InvalidContentType", "what answers there does not speak TLS", Check::Port),
-    ("CorruptMessage", "what answers there does not speak TLS", Check::Port),
+    ("InvalidContentType", "the server there does not speak TLS", Check::Port),
+    ("CorruptMessage", "the server there does not speak TLS", Check::Port),
     ("tls handshake eof", "the connection was closed during the handshake", Check::Port),
-    ("PeerMisbehaved", "what answers there breaks the rules of TLS", Check::Port),
-    ("InvalidMessage", "what answers there does not speak TLS", Check::Port),
+    ("PeerMisbehaved", "the server there violates the TLS protocol", Check::Port),
+    ("InvalidMessage", "the server there does not speak TLS", Check::Port),
 ];
 
 impl Tls {
@@ -85,7 +85,7 @@ impl Tls {
                  trusts for clients"
             ),
             Check::Identity => {
-                format!("{what} demands a client certificate; set {prefix}-tls-cert-file and {prefix}-tls-key-file")
+                format!("{what} requires a client certificate; set {prefix}-tls-cert-file and {prefix}-tls-key-file")
             }
             Check::Port => format!("{what}; check the port in {place}, and that the server has TLS on"),
         };

@@ -1,8 +1,8 @@
 //! Encrypted connections: which certificates are trusted and shown, and what a handshake that failed means.
 //!
 //! One place for Redis and for a Docker Engine, so that both have the same forms of files, the same implementation of
-//! the cryptography and the same words for the same trouble. Files are read once, when the settings are: whoever renews
-//! a certificate restarts the replica.
+//! the cryptography and the same messages for the same problem. Files are read once, with the settings: after renewing a
+//! certificate the replica must be restarted.
 
 // from files to a configuration
 mod files;
@@ -63,7 +63,7 @@ impl fmt::Debug for Tls {
 
 impl fmt::Display for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let roots = if self.has_own_roots { "an authority of one's own" } else { "the system's authorities" };
+        let roots = if self.has_own_roots { "a named authority" } else { "the system's authorities" };
         let identity = if self.has_identity { "with a client certificate" } else { "without a client certificate" };
         write!(f, "TLS, trusting {roots}, {identity}")
     }

@@ -30,6 +30,7 @@ use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::{Fetched, Fetcher, Want};
 use crate::stream::history::History;
 use crate::stream::janitor::Tidied;
+use crate::stream::presence::About;
 use crate::stream::read::{Read, Reader};
 use crate::stream::renew::{Renewed, ReplicaState};
 use crate::stream::settle::{SettleReply, Terms};
@@ -75,8 +76,8 @@ pub(crate) enum Event {
 pub(crate) struct Presence {
     /// Whether it takes work.
     pub(crate) state: ReplicaState,
-    /// The JSON of the presence record.
-    pub(crate) record: String,
+    /// What its presence record says.
+    pub(crate) about: About,
 }
 
 /// What calls are made with.
@@ -274,7 +275,7 @@ impl Calls {
                 }
             };
             // All go out at once.
-            let renewal = member.renew(presence.state, &presence.record, &ids);
+            let renewal = member.renew(presence.state, &presence.about, &ids);
             let (renewed, paused, ()) = tokio::join!(renewal, member.group().is_paused(), time);
             Event::Renewed(renewed, paused)
         });
@@ -286,7 +287,7 @@ impl Calls {
         self.push(async move {
             let Ok(fresh) = commands.fresh(FRESH_WITHIN).await else { return Event::RenewedFresh(false) };
             let member = Group::new(&stream, fresh.into()).member(&consumer);
-            Event::RenewedFresh(member.renew(presence.state, &presence.record, &ids).await.is_ok())
+            Event::RenewedFresh(member.renew(presence.state, &presence.about, &ids).await.is_ok())
         });
     }
 
@@ -336,7 +337,7 @@ impl Calls {
         if !in_hand.is_empty() {
             drop(tokio::time::timeout(limit, self.member.hand_back(in_hand)).await);
         }
-        match tokio::time::timeout(limit, self.member.leave(&presence.record)).await {
+        match tokio::time::timeout(limit, self.member.leave(&presence.about)).await {
             Ok(Ok(entries)) => Some(entries),
             Ok(Err(_)) | Err(_) => None,
         }

@@ -183,7 +183,7 @@ impl World {
     fn end(&mut self, at: usize, dice: Dice, goes_well: bool) -> Result<(), TestCaseError> {
         let command = self.under_way.swap_remove(at);
         // A call that fails may have been executed all the same.
-        let (fails, is_executed) = (!goes_well && dice % 5 == 0, dice % 2 == 0);
+        let (fails, is_executed) = (!goes_well && dice.is_multiple_of(5), dice.is_multiple_of(2));
         let event = match command {
             Command::Read { count, .. } => self.end_read(count, dice, fails, is_executed, goes_well),
             Command::Sweep { aim, want, .. } => self.end_sweep(aim, want, dice, fails, is_executed, goes_well),
@@ -218,7 +218,7 @@ impl World {
             }
             Command::Renew(ids) => {
                 let renewed = self.renewed(&ids);
-                let is_paused = !goes_well && dice % 11 == 0;
+                let is_paused = !goes_well && dice.is_multiple_of(11);
                 Event::Renewed(if fails { Err(lost()) } else { Ok(renewed) }, Ok(is_paused))
             }
             Command::RenewFresh(_) => Event::RenewedFresh(!fails),
@@ -237,14 +237,14 @@ impl World {
     }
 
     fn end_read(&mut self, count: usize, dice: Dice, fails: bool, is_executed: bool, goes_well: bool) -> Event {
-        let is_lost = !goes_well && dice % 13 == 0;
+        let is_lost = !goes_well && dice.is_multiple_of(13);
         let brings = if goes_well || self.is_interrupted && !is_lost { 0 } else { usize::from(dice % 9).min(count) };
         let ids: Vec<EntryId> = (0..brings).map(|_| self.append(Place::Others)).collect();
         if !fails || is_executed {
             self.entries.extend(ids.iter().map(|id| (*id, Place::Mine)));
         }
         if fails {
-            let kind = if dice % 3 == 0 { Kind::GroupLost } else { Kind::Unreachable };
+            let kind = if dice.is_multiple_of(3) { Kind::GroupLost } else { Kind::Unreachable };
             return Event::Read(Err(RedisError { kind, text: "no".to_owned() }));
         }
         if self.is_interrupted {
@@ -349,8 +349,8 @@ fn fetched(entries: &[Held], dice: Dice, goes_well: bool) -> Fetched {
     };
     Fetched {
         payloads: entries.iter().take(arrive).map(payload).collect(),
-        is_next_stuck: dice % 3 == 0,
-        failed: (!goes_well && dice % 4 == 0).then(lost),
+        is_next_stuck: dice.is_multiple_of(3),
+        failed: (!goes_well && dice.is_multiple_of(4)).then(lost),
     }
 }
 

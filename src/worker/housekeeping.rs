@@ -86,7 +86,9 @@ impl State {
         match self.judge(Trouble::Tidy, result, turn) {
             Ok(tidied) => {
                 self.stages.upkeep.tidied(turn, tidied.as_ref().is_some_and(|tidied| tidied.has_more));
-                tidied.iter().for_each(|tidied| self.journal.tidied(tidied));
+                if let Some(tidied) = tidied {
+                    self.journal.tidied(&tidied);
+                }
             }
             Err(retry_at) => self.stages.upkeep.tidy_failed(retry_at),
         }

@@ -12,6 +12,7 @@ use super::WORKER;
 use super::calls::{Calls, Event, Presence, next_turn};
 use super::stages::turn::Turn;
 use super::state::State;
+use crate::stream::presence::About;
 use crate::stream::renew::ReplicaState;
 
 /// When nothing at all is due.
@@ -33,8 +34,8 @@ pub(crate) struct Replica {
     pub(super) calls: Calls,
     /// Stages, journal, troubles.
     pub(super) state: State,
-    /// Members of the presence record that do not change: JSON without braces.
-    pub(super) about: String,
+    /// What the presence record says from the start of this process to its end.
+    pub(super) about: About,
     /// `slots`
     pub(super) slots: usize,
     /// `drain-timeout`
@@ -73,7 +74,9 @@ impl Replica {
             // Everything else that has ended by now comes before anything new is begun, so that a batch is all that is ready.
             // Bounded by what is under way.
             let turn = self::turn();
-            event.into_iter().for_each(|event| self.state.route(event, &turn));
+            if let Some(event) = event {
+                self.state.route(event, &turn);
+            }
             while let Some(event) = self.calls.try_ended() {
                 self.state.route(event, &turn);
             }
@@ -169,9 +172,16 @@ impl State {
 }
 
 /// What this replica tells of itself.
-fn presence(about: &str, slots: usize, state: &State) -> Presence {
+fn presence(about: &About, slots: usize, state: &State) -> Presence {
     let stages = &state.stages;
     let (serves, held, in_flight) = (stages.gate.takes_entries(), stages.holdings.len(), stages.starts.running());
-    let record = format!("{{{about},\"serves\":{serves},\"slots\":{slots},\"in_flight\":{in_flight},\"held\":{held}}}");
-    Presence { state: if stages.gate.is_running() { ReplicaState::Running } else { ReplicaState::Draining }, record }
+    let number = |count: usize| u64::try_from(count).ok();
+    let about = About {
+        serves: Some(serves),
+        slots: number(slots),
+        in_flight: number(in_flight),
+        held: number(held),
+        ..about.clone()
+    };
+    Presence { state: if stages.gate.is_running() { ReplicaState::Running } else { ReplicaState::Draining }, about }
 }

@@ -26,6 +26,7 @@ use crate::faults::Faults;
 use crate::metrics::Metrics;
 use crate::redis::{Connection, Role};
 use crate::stream::fetch::Fetcher;
+use crate::stream::presence::About;
 use crate::stream::read::Reader;
 use crate::stream::settle::index_within;
 use crate::stream::{Group, Member};
@@ -161,21 +162,20 @@ fn work(config: &Config, handler: &Arc<dyn Handler>, member: Member, metrics: Ar
     }
 }
 
-/// JSON members of the presence record, without braces. A reader may have other settings: what it judges this replica by is
-/// written here.
-fn about(config: &Config, engine: &str, host: &str) -> String {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let about = serde_json::json!({
-        "host": host,
-        "pid": std::process::id(),
-        "version": env!("CARGO_PKG_VERSION"),
-        "started_at_ms": now_ms(),
-        "engine": engine,
-        "claim_idle_ms": millis(config.claim_idle),
-        "max_run_ms": millis(config.max_run),
-    })
-    .to_string();
-    about.trim_start_matches('{').trim_end_matches('}').to_owned()
+/// What the presence record says of this process from its start to its end. Readers may have other settings: they judge this
+/// replica by its own.
+fn about(config: &Config, engine: &str, host: &str) -> About {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).ok();
+    About {
+        host: Some(host.to_owned()),
+        pid: Some(std::process::id().into()),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        started_at_ms: Some(now_ms()),
+        engine: Some(engine.to_owned()),
+        claim_idle_ms: millis(config.claim_idle),
+        max_run_ms: millis(config.max_run),
+        ..About::default()
+    }
 }
 
 fn host_name() -> String {

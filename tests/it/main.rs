@@ -54,6 +54,8 @@ mod ops;
 mod observability;
 // rules about the tree itself
 mod tidy;
+// the words of documents, help and log lines
+mod prose;
 // rules about which file may name what
 mod tidy_imports;
 // claims, suspects, orphans, janitor, reconciler
@@ -64,6 +66,8 @@ mod claims;
 mod commands;
 // a replica dies, and the terminal tells what happened
 mod first_night;
+// the tutorial for a producer: its commands run, and print what it shows
+mod first_job;
 // the load generator as a command
 mod bench;
 // clocks that are wrong, or are set

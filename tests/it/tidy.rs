@@ -177,18 +177,6 @@ fn entry_ids_and_the_contract_know_nobody() {
 }
 
 #[test]
-fn only_the_redis_module_names_its_client() {
-    for (name, text) in files("src", &["rs"]) {
-        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let names_it = text.split(|c| !is_word(c)).any(|word| word == "fred");
-        assert!(
-            !names_it || module_of(&name) == "redis",
-            "{name} names the Redis client; give src/redis a typed method"
-        );
-    }
-}
-
-#[test]
 fn only_settle_and_claim_write_dead_letters_and_only_settle_writes_outcomes() {
     for (name, text) in files("src", &["lua"]) {
         let writes = |key: &str| text.contains(&format!("'XADD', {key},"));

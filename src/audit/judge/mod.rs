@@ -103,7 +103,7 @@ pub fn of_breaches(facts: &Facts) -> Vec<Finding> {
     facts.breaches.iter().map(|breach| Finding::with(Kind::TwoContainers, Id::ZERO, detail(breach))).collect()
 }
 
-/// The first entry that the fleet left a trace of, where there is reason to believe that somebody else answered those
+/// The first entry with a trace of the fleet, if there is reason to believe that another worker answered those
 /// before it: outcomes without `source_ref`, or results that were trimmed.
 fn adopted_from(facts: &Facts) -> Option<Id> {
     if facts.is_by_game || facts.is_since_given {

@@ -25,10 +25,7 @@ pub(in crate::ops) fn judge(snapshot: &Snapshot, replicas: &[Replica], dead: &[D
         seen.backlog_growing(),
         seen.oldest_waiting(),
         seen.dead_letters(),
-        unknown(
-            &rules::CLAIM_STORM,
-            "needs what was claimed and read in 10 minutes; `pending` shows deliveries above 1",
-        ),
+        unknown(&rules::CLAIM_STORM, "needs the claims and reads of 10 minutes; `pending` shows deliveries above 1"),
         seen.lag_unknown(),
         seen.redis_down(),
         unknown(
@@ -39,7 +36,10 @@ pub(in crate::ops) fn judge(snapshot: &Snapshot, replicas: &[Replica], dead: &[D
         seen.restart_loop(),
         seen.mirror_held(),
         seen.foreign_offset(),
-        unknown(&rules::ORPHANS, "needs what was put back in 15 minutes; `audit` finds what has not been put back"),
+        unknown(
+            &rules::ORPHANS,
+            "needs the restored entries of 15 minutes; `audit` finds entries that were not restored",
+        ),
         seen.entries_lost(),
         seen.stream_exhausted(),
         unknown(&rules::LOG_LINES_DROPPED, "each replica counts its own: startjobs_log_lines_dropped_total"),
@@ -51,7 +51,7 @@ pub(in crate::ops) fn judge(snapshot: &Snapshot, replicas: &[Replica], dead: &[D
 
 /// Metrics come from replicas: where none is left, nothing but their absence can be an alert.
 fn unexported(alert: Alert) -> Alert {
-    let detail = "no replica is there to export it: NoReplicas stands for it".to_owned();
+    let detail = "no replica exports it: see NoReplicas".to_owned();
     Alert { state: State::Quiet, true_for_ms: None, detail, ..alert }
 }
 
@@ -116,8 +116,8 @@ impl Seen<'_> {
             if lost.len() > names.len() { format!(" and {} more", lost.len() - names.len()) } else { String::new() };
         let held: u64 = lost.iter().map(|replica| replica.pending).sum();
         let holds = match held {
-            0 => "; others have taken over whatever it held".to_owned(),
-            held => format!("; {held} entries are still in its name, until others take them over"),
+            0 => "; others have taken over its entries".to_owned(),
+            held => format!("; it still holds {held} entries, until others take them over"),
         };
         let count = u64::try_from(lost.len()).unwrap_or(u64::MAX);
         raised(rule, number(count), Some(self.since(first)), format!("{}{more}{holds}", names.join(", ")))
@@ -132,8 +132,7 @@ impl Seen<'_> {
         if number(waiting.count) <= rule.limit().value {
             return quiet(rule, value, format!("{} waiting", waiting.text()));
         }
-        let why =
-            format!("{} waiting, which is above the limit; whether that grows, 10 minutes of it tell", waiting.text());
+        let why = format!("{} waiting, above the limit; whether it grows needs 10 minutes of data", waiting.text());
         Alert { value, ..unknown(rule, why) }
     }
 
@@ -190,7 +189,7 @@ impl Seen<'_> {
     fn redis_down(&self) -> Alert {
         let (rule, lost) = (&rules::REDIS_DOWN, self.lost());
         if lost.is_empty() {
-            return quiet(rule, Some(0.0), "Redis answers here, and every replica has been heard of");
+            return quiet(rule, Some(0.0), "Redis answers here, and every replica has renewed");
         }
         let why = "Redis answers here; a lost replica whose process still runs is cut off from it: see its /readyz";
         unknown(rule, why)
@@ -208,7 +207,7 @@ impl Seen<'_> {
         if self.replicas.iter().filter(|replica| replica.state == Life::Running).all(is_full) {
             return quiet(rule, None, "every slot is in use");
         }
-        unknown(rule, "entries wait and slots are free; when each replica last read, it alone knows")
+        unknown(rule, "entries wait and slots are free; only the replica itself knows when it last read")
     }
 
     /// A process that never reached Redis is not seen here.
@@ -234,7 +233,7 @@ impl Seen<'_> {
             );
         }
         let why = format!(
-            "{restarts} restarts on host {host} in 15 minutes; whether of one replica, its own start times tell"
+            "{restarts} restarts on host {host} in 15 minutes; only the process start times show whether it was one replica"
         );
         Alert { value: Some(number(restarts)), ..unknown(rule, why) }
     }
@@ -247,7 +246,7 @@ impl Seen<'_> {
         }
         let id = self.snapshot.in_flight.oldest_id.as_deref().unwrap_or_default();
         let why = format!(
-            "entry {id} is in flight and was appended {} ago; since when it is pending is not kept",
+            "entry {id} is in flight and was appended {} ago; Redis does not keep since when it is pending",
             span(oldest)
         );
         unknown(rule, why)
@@ -259,7 +258,7 @@ impl Seen<'_> {
             let id = mirror.id.as_deref().unwrap_or("nothing");
             return raised(rule, 1.0, None, format!("the mirror holds {id}, which the fleet did not write"));
         }
-        unknown(rule, "not just now; whether it was in the last 15 minutes is not kept")
+        unknown(rule, "not now; Redis does not keep whether it was in the last 15 minutes")
     }
 }
 

@@ -1,9 +1,9 @@
-//! Which alerts fire, seen from a terminal: for whoever has no Prometheus at hand, or none yet.
+//! Which alerts fire, seen from a terminal, without Prometheus.
 //!
 //! What is asked here is what deploy/monitoring/alerts.yml asks of the metrics, with its limits, of what Redis holds
 //! instead. Redis remembers no rates: an alert that needs them is said to be unknown, with the metric that knows.
 
-// names, limits, times: what stands in deploy/monitoring/alerts.yml
+// names, limits, times: those of deploy/monitoring/alerts.yml
 pub mod rules;
 // from what is seen to who fires
 mod judge;
@@ -116,7 +116,7 @@ fn sentence(alerts: &[Alert]) -> String {
         (of.len(), of.join(", "))
     };
     match (names(State::Firing), names(State::Pending)) {
-        ((0, _), (0, _)) => "no alert fires, as far as Redis tells".to_owned(),
+        ((0, _), (0, _)) => "no alert fires, as far as Redis shows".to_owned(),
         ((0, _), (_, pending)) => format!("no alert fires yet; about to fire: {pending}"),
         ((_, firing), (0, _)) => format!("firing: {firing}"),
         ((_, firing), (_, pending)) => format!("firing: {firing}; about to fire: {pending}"),

@@ -32,7 +32,7 @@ pub struct Limit {
 }
 
 impl Rule {
-    /// What decides it, and what stands beside the value that was found.
+    /// What decides it, and the limit that is shown beside the value.
     pub fn limit(&self) -> Limit {
         self.limits[0]
     }
@@ -67,7 +67,7 @@ const fn is(metric: &'static str, value: f64) -> Limit {
 const PAUSED: Limit = is("startjobs_paused", 1.0);
 const START: &str = "process_start_time_seconds";
 
-/// Nobody is there.
+/// No replica is there.
 pub const NO_REPLICAS: Rule = Rule {
     name: "NoReplicas",
     severity: "critical",
@@ -77,11 +77,11 @@ pub const NO_REPLICAS: Rule = Rule {
     windows_min: &[60],
 };
 
-/// Somebody has died.
+/// A replica has died.
 pub const REPLICA_LOST: Rule = Rule {
     name: "ReplicaLost",
     severity: "warning",
-    summary: "A replica ended without a goodbye",
+    summary: "A replica ended without signing off",
     held_for: minutes(1),
     limits: &[above("startjobs_replicas_lost", 0.0)],
     windows_min: &[],
@@ -97,7 +97,7 @@ pub const BACKLOG_GROWING: Rule = Rule {
     windows_min: &[10],
 };
 
-/// Somebody waits too long.
+/// A job waits too long.
 pub const OLDEST_WAITING: Rule = Rule {
     name: "OldestWaitingTooOld",
     severity: "critical",
@@ -127,7 +127,7 @@ pub const CLAIM_STORM: Rule = Rule {
     windows_min: &[10],
 };
 
-/// What scales on the lag stands still.
+/// An autoscaler that uses the lag does not work.
 pub const LAG_UNKNOWN: Rule = Rule {
     name: "LagUnknown",
     severity: "info",
@@ -193,11 +193,11 @@ pub const MIRROR_HELD: Rule = Rule {
     windows_min: &[],
 };
 
-/// Somebody else is at work.
+/// Another worker writes the offset.
 pub const FOREIGN_OFFSET: Rule = Rule {
     name: "ForeignOffset",
     severity: "critical",
-    summary: "Somebody else writes the legacy offset",
+    summary: "Another program writes the legacy offset",
     held_for: minutes(1),
     limits: &[
         above("startjobs_mirror_foreign_total", 0.0),
@@ -212,7 +212,7 @@ pub const FOREIGN_OFFSET: Rule = Rule {
 pub const ORPHANS: Rule = Rule {
     name: "OrphansFound",
     severity: "warning",
-    summary: "Entries had fallen out of the consumer group",
+    summary: "Entries were missing from the pending list",
     held_for: minutes(1),
     limits: &[above("startjobs_orphans_total", 0.0), above("startjobs_renewals_total", 0.0)],
     windows_min: &[15],
@@ -232,7 +232,7 @@ pub const ENTRIES_LOST: Rule = Rule {
 pub const STREAM_EXHAUSTED: Rule = Rule {
     name: "StreamExhausted",
     severity: "critical",
-    summary: "A stream has used the largest possible id and takes no entry",
+    summary: "A stream has used the largest possible id and accepts no entry",
     held_for: minutes(1),
     limits: &[above("startjobs_streams_exhausted", 0.0)],
     windows_min: &[],

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::engine::config::Config;
 use crate::ops::printable::printable;
 use crate::tls::{Tls, docker_client};
@@ -46,7 +46,7 @@ pub(super) async fn docker(settings: &Config, image: Option<&str>, limit: Durati
     findings
 }
 
-/// Whoever reaches an engine that asks for nothing is root there.
+/// Everyone who reaches an engine without authentication has root rights there.
 fn encryption(host: &str, tls: Option<&Tls>) -> Finding {
     const ABOUT: &str = "docker-tls";
     match tls {
@@ -54,7 +54,7 @@ fn encryption(host: &str, tls: Option<&Tls>) -> Finding {
         None if host.starts_with("unix://") => Finding::ok(ABOUT, "a socket of this machine"),
         None => Finding::warn(
             ABOUT,
-            "neither encrypted nor authenticated: whoever reaches that port is root on the engine's machine",
+            "neither encrypted nor authenticated: everyone who reaches that port has root rights on the engine's machine",
             "serve it with --tlsverify and set docker-tls-ca-file, docker-tls-cert-file and docker-tls-key-file",
         ),
     }

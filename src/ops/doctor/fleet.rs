@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::ops::View;
 use crate::ops::backlog::COUNTED_MAX;
 use crate::ops::look::Look;
@@ -80,7 +80,7 @@ fn lag(snapshot: &Snapshot) -> Finding {
 fn mirror(snapshot: &Snapshot) -> Finding {
     let mirror = &snapshot.mirror;
     let id = mirror.id.as_deref().map_or_else(|| "none".to_owned(), printable);
-    let remedy = "stop whoever else writes the offset; the fleet sets it right with the next outcome";
+    let remedy = "stop the other program that writes the offset; the fleet corrects it with the next outcome";
     match mirror.exact {
         None => Finding::ok("mirror", "no group yet"),
         Some(true) if !mirror.foreign => Finding::ok("mirror", format!("{id}, the exact watermark")),

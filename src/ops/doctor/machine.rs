@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, getrlimit};
 
-use super::Finding;
+use super::finding::Finding;
 
 /// Files a worker has open besides its starts: connections, logs, the runtime's own.
 const FILES_BESIDES: u64 = 64;

@@ -1,5 +1,7 @@
 //! What is wrong with the surroundings, each finding with what helps. Looks only; tries nothing that changes anything.
 
+// what was found
+mod finding;
 // Redis: version, persistence, memory, clock, latency
 mod redis;
 // where its password and the keys of TLS are kept
@@ -14,73 +16,14 @@ mod machine;
 
 use std::time::Duration;
 
-use serde::Serialize;
-
+pub use finding::{DoctorReport, Finding, Level};
 pub use secrets::secrets;
 
+use super::View;
 use super::connect::within;
-use super::{SCHEMA_VERSION, View};
 use crate::engine::config::EngineKind;
 use crate::redis::Config;
 use crate::settings::Settings;
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// As it should be.
-    Ok,
-    /// Works, and will hurt some day.
-    Warn,
-    /// Does not work, or loses data.
-    Fail,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How bad it is.
-    pub level: Level,
-    /// What was looked at, in a word or two.
-    pub about: &'static str,
-    /// What was found.
-    pub found: String,
-    /// What helps; empty where nothing needs to.
-    pub remedy: String,
-}
-
-/// All findings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DoctorReport {
-    /// The version of this form.
-    pub schema_version: u32,
-    /// The worst level.
-    pub level: Level,
-    /// In the order in which they were looked at.
-    pub findings: Vec<Finding>,
-}
-
-impl Finding {
-    pub(super) fn ok(about: &'static str, found: impl Into<String>) -> Self {
-        Self { level: Level::Ok, about, found: found.into(), remedy: String::new() }
-    }
-
-    pub(super) fn warn(about: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { level: Level::Warn, about, found: found.into(), remedy: remedy.into() }
-    }
-
-    pub(super) fn fail(about: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { level: Level::Fail, about, found: found.into(), remedy: remedy.into() }
-    }
-}
-
-impl DoctorReport {
-    /// The report of these findings.
-    pub fn new(findings: Vec<Finding>) -> Self {
-        let level = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
-        Self { schema_version: SCHEMA_VERSION, level, findings }
-    }
-}
 
 /// The settings: what is no error and yet looks like a mistake.
 pub fn settings(warnings: &[String]) -> Vec<Finding> {
@@ -100,7 +43,7 @@ pub fn no_redis(url: &str, error: &str) -> Finding {
     )
 }
 
-/// Is what goes over the network to Redis for everybody to read?
+/// Can others read the traffic to Redis?
 pub fn encryption(redis: &Config) -> Finding {
     const ABOUT: &str = "redis-tls";
     match &redis.tls {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::ops::View;
 use crate::redis::RedisError;
 use crate::redis::server::{Danger, dangers};
@@ -13,7 +13,7 @@ const PINGS: usize = 50;
 /// A round trip longer than this slows every start.
 const PING_SLOW: Duration = Duration::from_millis(50);
 
-/// What the server is, and what about it endangers data.
+/// The version of the server, and whether it may lose data.
 pub(super) async fn server(view: &View) -> Result<Vec<Finding>, RedisError> {
     let server = view.server().await?;
     let found = dangers(view.connection()).await?;

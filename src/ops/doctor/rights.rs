@@ -1,6 +1,6 @@
 //! What the user may do: asked of the server (7.0 and later), or tried with commands that change nothing.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::ops::View;
 use crate::ops::printable::printable;
 use crate::redis::{Kind, RedisError};
@@ -64,7 +64,7 @@ pub(super) async fn rights(view: &View) -> Result<Vec<Finding>, RedisError> {
     let user = match view.raw(&["ACL", "WHOAMI"]).await {
         Ok(reply) => reply.as_string().unwrap_or_default(),
         Err(error) if error.kind == Kind::Unreachable => return Err(error),
-        Err(_) => return tried(view, "a user that may not ask who it is").await,
+        Err(_) => return tried(view, "a user without the right to ask for its name").await,
     };
     let mut refused = Vec::new();
     let needed = view.needed();
@@ -80,7 +80,7 @@ pub(super) async fn rights(view: &View) -> Result<Vec<Finding>, RedisError> {
     }
     let user = printable(&user);
     Ok(vec![if refused.is_empty() {
-        Finding::ok("rights", format!("user {user} may do all {} things a worker does", needed.len()))
+        Finding::ok("rights", format!("user {user} has all {} rights that a worker needs", needed.len()))
     } else {
         let remedy = format!("ACL SETUSER {user} with the missing commands and keys");
         Finding::fail("rights", format!("user {user} may not: {}", refused.join(", ")), remedy)
@@ -109,7 +109,7 @@ async fn tried(view: &View, user: &str) -> Result<Vec<Finding>, RedisError> {
         }
     }
     Ok(vec![if refused.is_empty() {
-        Finding::ok("rights", format!("{user} may read; whether it may write cannot be asked here"))
+        Finding::ok("rights", format!("{user} may read; its rights to write cannot be checked here"))
     } else {
         Finding::fail(
             "rights",

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::process::geteuid;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::secret::STARS;
 use crate::settings::{Origin, ResolvedSetting};
 
@@ -39,7 +39,7 @@ fn password_in_url(settings: &[ResolvedSetting], origin: &Origin) -> Option<Find
     match origin {
         Origin::Flag(_) => Some(Finding::warn(
             ABOUT,
-            "redis-url holds a password and is a flag: every user of this machine sees it in the list of processes",
+            "redis-url holds a password and is a flag: every user of this machine can see it in the list of processes",
             "write the password into a file of mode 600 and set redis-password-file",
         )),
         Origin::File { path, .. } => file("redis-url", Path::new(path)),

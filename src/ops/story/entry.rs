@@ -15,7 +15,7 @@ use crate::stream::entry_id::EntryId;
 
 pub use super::scan::Bound;
 
-/// Where an entry stands.
+/// What has happened to an entry so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryStage {
@@ -44,7 +44,7 @@ pub struct EntryStory {
     pub entry_id: String,
     /// What is known, for people.
     pub sentence: String,
-    /// Where it stands.
+    /// What has happened to it so far.
     pub stage: EntryStage,
     /// When it was appended, Unix milliseconds.
     pub appended_at_ms: u64,
@@ -264,7 +264,7 @@ fn moments(story: &EntryStory, replicas: &[Replica]) -> Vec<Moment> {
         }
         let asked = match (&payload.malformed, &payload.game_id, &payload.image_ref) {
             (None, Some(game), Some(image)) => format!("game {game}, image {image}"),
-            (malformed, ..) => format!("no start job: {}", malformed.as_deref().unwrap_or_default()),
+            (malformed, ..) => format!("not a start job: {}", malformed.as_deref().unwrap_or_default()),
         };
         add(story.appended_at_ms, "appended", asked + ahead);
     } else {
@@ -356,7 +356,7 @@ fn sentence(story: &EntryStory) -> String {
         _ => behind,
     };
     match story.stage {
-        EntryStage::Waiting => format!("waiting for {age}: nobody has read it yet{behind}"),
+        EntryStage::Waiting => format!("waiting for {age}: no replica has read it yet{behind}"),
         EntryStage::Pending => story.pending.as_ref().map_or_else(String::new, |holder| {
             let (by, idle) = (&holder.replica, span(holder.idle_ms));
             format!("in flight for {age}: held by {by}, touched {idle} ago, delivery {}{behind}", holder.deliveries)
@@ -366,9 +366,9 @@ fn sentence(story: &EntryStory) -> String {
             None => settled(story),
         },
         EntryStage::Orphaned => {
-            format!("delivered, but neither held nor answered{behind}: the fleet puts it back within seconds")
+            format!("delivered, but neither held nor answered{behind}: the fleet restores it within seconds")
         }
-        EntryStage::Forgotten => "answered, and its outcome is not kept any more".to_owned(),
+        EntryStage::Forgotten => "answered, and its outcome was removed".to_owned(),
         EntryStage::Absent if story.search_is_whole => "no such entry, and no trace of one".to_owned(),
         EntryStage::Absent => "no such entry in the stream, and no trace within the bound of the search".to_owned(),
     }
@@ -391,7 +391,7 @@ fn settled(story: &EntryStory) -> String {
     }
     let stored = story.stored.as_ref().map_or_else(String::new, |stored| format!(" {}", stored.outcome));
     let why = if story.search_is_whole {
-        "its outcome is not kept any more, or carries no source_ref"
+        "its outcome was removed, or has no source_ref"
     } else {
         "its outcome is beyond the bound of the search"
     };

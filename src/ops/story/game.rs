@@ -55,7 +55,7 @@ fn sentence(record: Option<&Record>) -> String {
             format!("running since {since}: container {} at {}", record.container_id, record.engine_endpoint)
         }
         ("starting", Some(lease)) => format!("starting since {since}: the lease is {}'s", lease.holder),
-        ("starting", None) => format!("starting since {since}: nobody holds the lease"),
+        ("starting", None) => format!("starting since {since}: no replica holds the lease"),
         (state, _) => format!("{state} since {since}"),
     }
 }

@@ -108,7 +108,7 @@ impl View {
     }
 }
 
-/// A record as it stands in Redis.
+/// A record as Redis holds it.
 #[derive(Deserialize)]
 struct RecordJson {
     fence: u64,

@@ -1,4 +1,4 @@
-//! Who died with an entry, and who took it over: from what Redis still holds once another replica has the entry.
+//! Which replica died with an entry, and which took it over: from what Redis still holds once another one has the entry.
 //!
 //! Nothing writes down whom an entry was claimed from. But a replica that dies stays on record as lost, its last sign of
 //! life has a time, and a game's record names who worked on it last.
@@ -13,9 +13,9 @@ use crate::ops::replicas::{Replica, State};
 pub struct Takeover {
     /// Who died; more than one where the times allow several.
     pub from: Vec<Gone>,
-    /// The game's record or the pending list names who died; otherwise the times do: nobody else was lost meanwhile.
+    /// The game's record or the pending list names the replica that died; otherwise the times do: no other was lost then.
     pub is_on_record: bool,
-    /// Who has the entry now or answered it; none while nobody has it, or where that is not kept.
+    /// Which replica has the entry now or answered it; none while no replica has it, or if that is not kept.
     pub to: Option<String>,
 }
 
@@ -76,7 +76,7 @@ impl Facts<'_> {
     fn lost_meanwhile(&self) -> Vec<Gone> {
         let end = self.answered_ms.unwrap_or(self.at_ms);
         let lost = self.replicas.iter().filter_map(|replica| Some((replica.lost_since_ms()?, Gone::of(replica)?)));
-        // The replica that read the entry may have shown itself for the last time just before.
+        // The replica that read the entry may have renewed for the last time just before.
         let can_have_held = |since: u64, gone: &Gone| since >= self.appended_at_ms && gone.last_seen_ms <= end;
         lost.filter(|(since, gone)| can_have_held(*since, gone)).map(|(_, gone)| gone).collect()
     }
@@ -122,8 +122,8 @@ impl Takeover {
     pub(super) fn detail(&self, gone: &Gone, claim_idle_ms: u64) -> String {
         let how = match (self.is_on_record, self.from.len()) {
             (true, _) => "it held this entry",
-            (false, 1) => "it held this entry, by the times: nobody else was lost meanwhile",
-            (false, _) => "it may have held this entry, by the times",
+            (false, 1) => "it probably held this job: no other replica was lost then",
+            (false, _) => "it may have held this job: it was lost then",
         };
         format!("last sign of {}; {how}; others may take over {} later", gone.named(), span(claim_idle_ms))
     }

@@ -57,11 +57,11 @@ fn docker_tls(check: &mut Check, kind: Option<EngineKind>, docker_host: Option<&
     // A host that cannot be read is the problem to solve first.
     if !docker_host?.starts_with("tcp://") {
         let host = check.quoted("docker-host");
-        check.refuse(name, format!("is for an engine behind tcp://, and {host} is a socket; correct one of them"));
+        check.refuse(name, format!("is for a tcp:// engine, but {host} is a socket; correct one of them"));
         return None;
     }
     if name != files.ca {
-        check.refuse(name, format!("needs {} beside it: the authority that signed the engine's certificate", files.ca));
+        check.refuse(name, format!("needs {} too: the authority that signed the engine's certificate", files.ca));
         return None;
     }
     files.read(check).map(Some)

@@ -86,7 +86,7 @@ fn ledger_outlives_runs(check: &mut Check) {
         let max_run = check.quoted("max-run");
         check.refuse(
             "ledger-ttl",
-            format!("must be longer than {max_run}: an entry forgotten while someone works on it is answered twice"),
+            format!("must be longer than {max_run}: an entry that is forgotten while a replica works on it is answered twice"),
         );
     }
     if let Some(claim_idle) = check.peek("claim-idle")
@@ -95,7 +95,9 @@ fn ledger_outlives_runs(check: &mut Check) {
         let claim_idle = check.quoted("claim-idle");
         check.refuse(
             "ledger-ttl",
-            format!("must be at least {claim_idle}: an entry forgotten before it can be claimed is answered twice"),
+            format!(
+                "must be at least {claim_idle}: an entry that is forgotten before it can be claimed is answered twice"
+            ),
         );
     }
 }

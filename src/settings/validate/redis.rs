@@ -49,8 +49,10 @@ fn redis_tls(check: &mut Check, url: Option<&RedisUrl>) -> Read<Option<Tls>> {
     }
     let Some(name) = files.given(check) else { return Some(None) };
     // The URL is not quoted: what looks like its user may be a password.
-    check
-        .refuse(name, "is for an encrypted connection, and redis-url makes none; write rediss:// there, or unset this");
+    check.refuse(
+        name,
+        "is for an encrypted connection, but redis-url is not encrypted; write rediss:// there, or unset this",
+    );
     None
 }
 

@@ -1,8 +1,7 @@
 //! The streams, the group and the keys beside them.
 
 use super::check::Check;
-use crate::stream::config::{Config, OutcomeFields};
-use crate::stream::keys::PROBE_GROUP;
+use crate::stream::config::{Config, OutcomeFields, PROBE_GROUP};
 
 /// The label of the original worker in its offset store; it stays the same whatever the stream is called.
 const LABEL: &str = "startjobs";
@@ -16,7 +15,7 @@ pub(super) fn settings(check: &mut Check) -> Option<Config> {
     let dead = dead(check, jobs.as_deref());
     let group = check.text("group");
     if group.as_deref() == Some(PROBE_GROUP) {
-        check.refuse("group", "is the name of a group that scripts make and destroy at any moment; choose another");
+        check.refuse("group", "is the name of a group that scripts create and destroy at any time; choose another");
     }
     let offset_key = check.text("offset-key").map(|key| key.replace("{label}", LABEL));
     let outcome_fields =
@@ -80,7 +79,7 @@ fn all_different(check: &mut Check, keys: &[(&'static str, Option<&str>)]) {
             continue;
         };
         if BESIDE_JOBS.contains(&beside) || beside.starts_with("ledger:") {
-            check.refuse(name, "is a key the worker keeps for itself beside the jobs stream; choose another");
+            check.refuse(name, "is a key that the worker uses itself beside the jobs stream; choose another");
         }
     }
 }

@@ -66,6 +66,6 @@ fn read<T>(path: &str, understand: impl Fn(&[u8]) -> Result<T, FileError>) -> Re
 }
 
 fn lacks<T>(check: &mut Check, given: &'static str, other: &'static str) -> Read<T> {
-    check.refuse(given, format!("needs {other} beside it: certificate and key go together"));
+    check.refuse(given, format!("needs {other} too: certificate and key go together"));
     None
 }

@@ -29,25 +29,25 @@ pub(super) fn settings(check: &mut Check) -> Option<Config> {
         check,
         ("sweep-interval", sweep_interval),
         ("claim-idle", claim_idle),
-        "an entry of a dead replica would lie unnoticed for longer than it takes to tell that it is dead",
+        "an entry of a dead replica would wait for longer than it takes to detect the death",
     );
     not_longer(
         check,
         ("claim-idle", claim_idle),
         ("max-run", max_run),
-        "an entry that is never renewed is taken from a living replica",
+        "an entry that is never renewed would be taken from a live replica",
     );
     not_longer(
         check,
         ("retry-min", retry_min),
         ("retry-max", retry_max),
-        "a back-off begins with the one and grows to the other",
+        "a back-off begins with one and grows to the other",
     );
     not_longer(
         check,
         ("claim-idle", claim_idle),
         ("consumer-idle", consumer_idle),
-        "a consumer would be removed before it can be told dead",
+        "a consumer would be removed before it counts as dead",
     );
     Some(Config {
         slots: slots?,

@@ -163,7 +163,7 @@ mod tests {
                 match step {
                     0 => { renewed_at = now; doubt.answered(); }
                     1 => doubt.unanswered(),
-                    2 if under_way => { doubt.tried(&turn, ms % 2 == 0); under_way = false; }
+                    2 if under_way => { doubt.tried(&turn, ms.is_multiple_of(2)); under_way = false; }
                     _ => {}
                 }
                 loop {

@@ -483,7 +483,7 @@ mod tests {
                     7 | 8 => load = loads[pick % loads.len()],
                     9 => load = Load::default(),
                     10 => if let Some(key) = intake.alone {
-                        if pick % 2 == 0 { intake.left(&turn, key) } else { intake.backs_off(key) }
+                        if pick.is_multiple_of(2) { intake.left(&turn, key) } else { intake.backs_off(key) }
                     },
                     11 => { intake.redis_answers_again(now); intake.call_was_lost(); }
                     _ => intake.defer(later),

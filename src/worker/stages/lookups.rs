@@ -90,7 +90,7 @@ mod tests {
                     }
                     1 if !under_way.is_empty() => {
                         let entries = under_way.remove(0);
-                        if number % 3 == 0 {
+                        if number.is_multiple_of(3) {
                             lookups.failed(entries, now + Duration::from_millis(number));
                         } else {
                             lookups.answered();

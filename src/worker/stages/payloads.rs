@@ -186,7 +186,7 @@ mod tests {
             for (step, number) in steps {
                 now += Duration::from_millis(number);
                 let turn = Turn { now, random: 0.0 };
-                let retry = (number % 4 == 0).then_some(now + Duration::from_millis(number));
+                let retry = (number.is_multiple_of(4)).then_some(now + Duration::from_millis(number));
                 match step {
                     0 | 1 => {
                         let (id, origin) = (EntryId { ms: pushed, seq: 0 }, Origin::Claimed);
@@ -197,17 +197,17 @@ mod tests {
                     2 => if let Some(entries) = list.take() {
                         let count = usize::try_from(number).expect("few").min(entries.len());
                         let some = vec![Payload::Gone; count];
-                        let fetched = Fetched { payloads: some, is_next_stuck: number % 3 == 0, failed: None };
+                        let fetched = Fetched { payloads: some, is_next_stuck: number.is_multiple_of(3), failed: None };
                         let read = payloads.fetched(entries, fetched, retry);
                         left.extend(read.payloads.into_iter().map(|(held, _)| held).chain(read.unread));
                     },
                     3 => if let Some(held) = stuck.take() {
-                        let some = vec![Payload::Gone; usize::from(number % 2 == 0)];
+                        let some = vec![Payload::Gone; usize::from(number.is_multiple_of(2))];
                         let fetched = Fetched { payloads: some, is_next_stuck: number % 2 == 1, failed: None };
                         let read = payloads.fetched_stuck(held, fetched, retry);
                         left.extend(read.payloads.into_iter().map(|(held, _)| held).chain(read.unread));
                     },
-                    4 if number % 4 == 0 => left.extend(payloads.give_up(&turn)),
+                    4 if number.is_multiple_of(4) => left.extend(payloads.give_up(&turn)),
                     _ => left.extend(payloads.lost(EntryKey::of(EntryId { ms: number, seq: 0 }))),
                 }
                 loop {

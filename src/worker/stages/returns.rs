@@ -85,7 +85,7 @@ mod tests {
                         given += 1;
                     }
                     1 if !under_way.is_empty() => {
-                        let retry = (number % 3 == 0).then_some(now + Duration::from_millis(number));
+                        let retry = (number.is_multiple_of(3)).then_some(now + Duration::from_millis(number));
                         left.extend(returns.returned(under_way.remove(0), retry));
                     }
                     _ => returns.hurry(now),

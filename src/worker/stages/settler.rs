@@ -181,7 +181,7 @@ mod tests {
                     0 | 1 => for _ in 0..number { settler.end(finished(&mut holdings, ended * 30_000, now)); ended += 1; },
                     2 if !under_way.is_empty() => {
                         let batch = under_way.swap_remove(usize::from(random) % under_way.len());
-                        if random % 5 == 0 {
+                        if random.is_multiple_of(5) {
                             settler.failed(batch, now + Duration::from_millis(number));
                         } else {
                             let refused_at = usize::from(random) % (2 * batch.entries.len());

@@ -237,14 +237,14 @@ mod tests {
                         let (key, lane) = running.swap_remove(usize::try_from(number).expect("few") % running.len());
                         let job = starts.ended(key);
                         prop_assert_eq!((job.held.key(), job.lane()), (key, lane.as_str()));
-                        if number % 3 == 0 {
+                        if number.is_multiple_of(3) {
                             starts.back_off(job, now + Duration::from_millis(number * 3));
                         } else {
                             left.insert(key);
                         }
                     },
                     5 => gate = gates[usize::try_from(number).expect("few") % gates.len()],
-                    6 if number % 8 == 0 => left.extend(starts.give_up().iter().map(Held::key)),
+                    6 if number.is_multiple_of(8) => left.extend(starts.give_up().iter().map(Held::key)),
                     7 => {
                         let key = EntryKey::of(EntryId { ms: number, seq: 0 });
                         match starts.lost(key) {

@@ -130,7 +130,7 @@ mod tests {
                     0 if ends("Adopt") => { upkeep.adoption.ended(); upkeep.adoption.set(later); }
                     1 if ends("ProbeEngine") => { upkeep.engine_probe.ended(); upkeep.engine_probe.set(later); }
                     2 if ends("ProbeStore") => { upkeep.store_probe.ended(); upkeep.store_probe.set(later); }
-                    3 if ends("Tidy") => upkeep.tidied(&turn, ms % 2 == 0),
+                    3 if ends("Tidy") => upkeep.tidied(&turn, ms.is_multiple_of(2)),
                     4 if ends("Tidy") => upkeep.tidy_failed(later),
                     5 if ends("Reconcile") => upkeep.reconciled(),
                     6 => gate = gates[usize::try_from(ms).expect("few") % gates.len()],

@@ -1,6 +1,6 @@
 //! Replicas that leave: what they still hold is anyone's at once, and no consumer stays behind.
 
-use super::{GROUP, JOBS, REPLICAS, Stream, ids, on_every_server};
+use super::{GROUP, JOBS, REPLICAS, Stream, about, ids, on_every_server};
 
 on_every_server! {
     what_a_leaving_replica_still_holds_is_given_back_and_counts_nothing
@@ -8,15 +8,13 @@ on_every_server! {
     a_consumer_that_a_late_read_made_again_is_emptied_and_removed
 }
 
-const ABOUT: &str = "{\"host\":\"h\",\"claim_idle_ms\":60000}";
-
 async fn what_a_leaving_replica_still_holds_is_given_back_and_counts_nothing(stream: Stream) {
     let mut held = Vec::new();
     for _ in 0..3 {
         held.push(stream.held("goes", 0).await);
     }
     stream.renew_as("goes").await;
-    assert_eq!(stream.as_consumer("goes").leave(ABOUT).await.expect("left"), 3);
+    assert_eq!(stream.as_consumer("goes").leave(&about()).await.expect("left"), 3);
     let pending: Vec<(String, String, i64, i64)> =
         stream.redis(&["XPENDING", JOBS, GROUP, "-", "+", "10"]).await.convert().expect("pending");
     // Replicas of an older version judge by the idle time.
@@ -29,13 +27,13 @@ async fn what_a_leaving_replica_still_holds_is_given_back_and_counts_nothing(str
     // One that holds nothing is gone at once.
     stream.held("other", 0).await;
     stream.redis(&["XGROUP", "CREATECONSUMER", JOBS, GROUP, "idle"]).await;
-    assert_eq!(stream.as_consumer("idle").leave(ABOUT).await.expect("left"), 0);
+    assert_eq!(stream.as_consumer("idle").leave(&about()).await.expect("left"), 0);
     assert!(!stream.consumers().await.contains(&"idle".to_owned()));
 }
 
 async fn the_claim_of_its_last_entry_removes_a_consumer_that_left(stream: Stream) {
     let (first, second) = (stream.held("goes", 0).await, stream.held("goes", 0).await);
-    assert_eq!(stream.as_consumer("goes").leave(ABOUT).await.expect("left"), 2);
+    assert_eq!(stream.as_consumer("goes").leave(&about()).await.expect("left"), 2);
     let take_one = async || {
         stream.due().await;
         let group = stream.as_consumer("me");
@@ -56,7 +54,7 @@ async fn the_claim_of_its_last_entry_removes_a_consumer_that_left(stream: Stream
 
 async fn a_consumer_that_a_late_read_made_again_is_emptied_and_removed(stream: Stream) {
     stream.redis(&["XGROUP", "CREATECONSUMER", JOBS, GROUP, "goes"]).await;
-    assert_eq!(stream.as_consumer("goes").leave(ABOUT).await.expect("left"), 0);
+    assert_eq!(stream.as_consumer("goes").leave(&about()).await.expect("left"), 0);
     let late = stream.held("goes", 0).await;
     let sweep = stream.take().await;
     assert_eq!((ids(&sweep), sweep.crashed), (vec![late], 0));

@@ -25,6 +25,7 @@ use startjobs::embedded::redis_server::RedisServer;
 use startjobs::redis::{Connection, Role, Value};
 use startjobs::settings::Settings;
 use startjobs::stream::claim::{Aim, Sweep, Swept};
+use startjobs::stream::presence::About;
 use startjobs::stream::renew::ReplicaState;
 use startjobs::stream::{Group, Member};
 
@@ -76,6 +77,11 @@ struct Presence {
 /// A replica that was heard of so long ago, and had been there for long.
 fn seen(seen: i64) -> Presence {
     Presence { seen, state: "running", claim_idle: 60_000, since: HOUR_MS, born: HOUR_MS }
+}
+
+/// What a replica says about itself.
+fn about() -> About {
+    About { claim_idle_ms: u64::try_from(CLAIM_IDLE.as_millis()).ok(), ..About::default() }
 }
 
 /// A server and the group on it.
@@ -186,8 +192,7 @@ impl Stream {
 
     /// Renews as a replica does.
     async fn renew_as(&self, consumer: &str) {
-        let about = "{\"host\":\"h\",\"claim_idle_ms\":60000}";
-        self.as_consumer(consumer).renew(ReplicaState::Running, about, &[]).await.expect("renewed");
+        self.as_consumer(consumer).renew(ReplicaState::Running, &about(), &[]).await.expect("renewed");
     }
 }
 

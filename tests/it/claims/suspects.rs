@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use startjobs::stream::claim::{Aim, Swept};
+use startjobs::stream::presence::About;
 
 use super::{CLAIM_IDLE, HOUR_MS, INTERVAL, Presence, Stream, ids, on_every_server, seen};
 use crate::support::world::World;
@@ -73,9 +74,9 @@ async fn one_replica_at_a_time_makes_itself_empty_and_one_keeps_serving(stream: 
     assert_eq!(ids(&stream.take_alone("next").await).len(), 1);
     assert_eq!(offered(&stream, "third", Aim::Take, false).await, Swept::Suspects);
     // One that does not serve is no keeper.
-    let about = "{\"claim_idle_ms\":60000,\"serves\":false}";
+    let about = About { serves: Some(false), ..super::about() };
     let state = startjobs::stream::renew::ReplicaState::Running;
-    stream.as_consumer("me").renew(state, about, &[]).await.expect("renewed");
+    stream.as_consumer("me").renew(state, &about, &[]).await.expect("renewed");
     assert!(nothing(&offered(&stream, "next", Aim::Another, true).await), "now `next` keeps serving");
     stream.present("me", Presence { state: "draining", ..seen(0) }).await;
     assert!(nothing(&offered(&stream, "next", Aim::Another, true).await), "one that drains is none either");

@@ -24,6 +24,7 @@ mod documents;
 mod migration;
 
 pub use self::documents::{Block, blocks};
+pub use self::tools::pypi;
 
 use std::fs;
 use std::net::TcpListener;
@@ -143,7 +144,7 @@ impl Surroundings {
 }
 
 /// A port of this machine that nobody uses just now.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it is bound").port()
 }

@@ -35,10 +35,10 @@ fn each_wrong_file_of_redis_is_one_problem_that_says_what_to_do() {
         settings.extend_from_slice(more);
         refused(&settings, blamed, words);
     };
-    given(&[("redis-tls-cert-file", &cert)], "redis-tls-cert-file", "needs redis-tls-key-file beside it");
-    given(&[("redis-tls-key-file", &key)], "redis-tls-key-file", "needs redis-tls-cert-file beside it");
+    given(&[("redis-tls-cert-file", &cert)], "redis-tls-cert-file", "needs redis-tls-key-file too");
+    given(&[("redis-tls-key-file", &key)], "redis-tls-key-file", "needs redis-tls-cert-file too");
     let of_another = [("redis-tls-cert-file", cert.as_str()), ("redis-tls-key-file", &server_key)];
-    given(&of_another, "redis-tls-key-file", "holds another private key than that of the certificate");
+    given(&of_another, "redis-tls-key-file", "holds a private key that does not belong to the certificate");
     given(
         &[("redis-tls-cert-file", &cert), ("redis-tls-key-file", &cert)],
         "redis-tls-key-file",
@@ -55,9 +55,9 @@ fn each_wrong_file_of_docker_is_one_problem_that_says_what_to_do() {
     let tcp = ("docker-host", "tcp://h:2376");
     refused(&[("docker-tls-ca-file", &ca)], "docker-tls-ca-file", "is a socket; correct one of them");
     let without_authority = [tcp, ("docker-tls-cert-file", &cert), ("docker-tls-key-file", &key)];
-    refused(&without_authority, "docker-tls-cert-file", "needs docker-tls-ca-file beside it");
+    refused(&without_authority, "docker-tls-cert-file", "needs docker-tls-ca-file too");
     let without_key = [tcp, ("docker-tls-ca-file", &ca), ("docker-tls-cert-file", &cert)];
-    refused(&without_key, "docker-tls-cert-file", "needs docker-tls-key-file beside it");
+    refused(&without_key, "docker-tls-cert-file", "needs docker-tls-key-file too");
 }
 
 #[test]

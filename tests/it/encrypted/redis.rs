@@ -42,7 +42,7 @@ async fn a_fleet_works_over_tls_and_survives_a_restart_of_redis() {
         let said = said(&output);
         assert!(output.status.success() && !said.contains("s3same"), "{arguments:?}: {said}");
         if arguments == ["doctor"] {
-            assert!(said.contains("TLS, trusting an authority of one's own, with a client certificate"), "{said}");
+            assert!(said.contains("TLS, trusting a named authority, with a client certificate"), "{said}");
         }
     }
     assert_all_encrypted(&mut world, port).await;
@@ -80,5 +80,5 @@ fn the_bench_measures_a_server_behind_tls() {
     // Without its certificate and key.
     let output = command(&arguments[..arguments.len() - 4], &[], &[]);
     let told = said(&output);
-    assert!(told.contains("demands a client certificate; set redis-tls-cert-file"), "{told}");
+    assert!(told.contains("requires a client certificate; set redis-tls-cert-file"), "{told}");
 }

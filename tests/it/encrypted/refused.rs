@@ -28,13 +28,13 @@ fn every_refusal_names_what_to_check() {
 
     let mut settings = with_url(&ours, &url);
     settings[0].1 = others.path("ca.pem");
-    refused(&settings, "signed by nobody who is trusted here; check redis-tls-ca-file");
+    refused(&settings, "not signed by a trusted authority; check redis-tls-ca-file");
     let settings = with_url(&ours[1..], &url);
     refused(&settings, "name its authority with redis-tls-ca-file");
     let settings = with_url(&ours, &format!("rediss://127.0.0.1:{port}"));
-    refused(&settings, "for another name than the host that was asked for; check redis-url");
+    refused(&settings, "for another name than the requested host; check redis-url");
     let settings = with_url(&ours[..1], &url);
-    refused(&settings, "demands a client certificate; set redis-tls-cert-file and redis-tls-key-file");
+    refused(&settings, "requires a client certificate; set redis-tls-cert-file and redis-tls-key-file");
     let mut settings = with_url(&others.settings("redis"), &url);
     settings[0].1 = certificates.path("ca.pem");
     refused(&settings, "does not accept our certificate; check redis-tls-cert-file");
@@ -52,7 +52,7 @@ fn a_server_of_tls_1_2_is_reached_and_refuses_in_its_own_way() {
     assert!(output.status.success(), "{}", said(&output));
     let bare: Vec<_> =
         ours.iter().filter(|(name, _)| !name.contains("cert") && !name.contains("key")).cloned().collect();
-    refused(&bare, "demands a client certificate; set redis-tls-cert-file");
+    refused(&bare, "requires a client certificate; set redis-tls-cert-file");
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn a_replica_says_why_and_goes_on_once_the_certificate_is_good() {
     let number = world.replica(&[]);
     world.begun(number).await;
     again(&mut world, &strange);
-    says(&mut world, number, "redis handshake failed", "signed by nobody who is trusted here; check redis-tls-ca-file")
+    says(&mut world, number, "redis handshake failed", "not signed by a trusted authority; check redis-tls-ca-file")
         .await;
     again(&mut world, &expired);
     // Its authority is another one: who signed is looked at before until when.

@@ -113,7 +113,7 @@ async fn systemd_hears_of_the_start_the_work_the_outage_and_the_end() {
     manager.worker.signal(Signal::TERM);
     manager.hears(term, "the end", |line| line == "STOPPING=1").await;
     manager.hears(term, "the time it needs", |line| line == "EXTEND_TIMEOUT_USEC=35000000").await;
-    manager.hears(term, "the drain", |line| line == "STATUS=draining, 1 starts under way").await;
+    manager.hears(term, "the drain", |line| line == "STATUS=draining, 1 starts in progress").await;
     manager.hears(term, "a sign of life of the drain", |line| line == "WATCHDOG=1").await;
     assert!(manager.worker.wait_async(PATIENCE).await.is_some_and(|status| status.success()));
     assert_eq!(manager.heard.iter().filter(|(_, line)| line == "READY=1").count(), 1);

@@ -42,7 +42,7 @@ async fn a_fleet_that_works_raises_nothing_and_one_that_is_not_there_is_missed()
     world.settled().await;
     world.at_rest().await;
     let (code, shown) = alerts(&world);
-    assert_eq!((code, &shown["sentence"]), (Some(0), &"no alert fires, as far as Redis tells".into()), "{shown}");
+    assert_eq!((code, &shown["sentence"]), (Some(0), &"no alert fires, as far as Redis shows".into()), "{shown}");
     for name in ["ClaimStorm", "EngineDown", "ForeignOffset", "OrphansFound"] {
         assert_eq!(state(&shown, name), "unknown", "{shown}");
     }

@@ -11,7 +11,7 @@ async fn every_way_a_job_can_end_is_told() {
     let waits = world.send("game-1", "galaxy/engine:1").await;
     let story = text(&world, &["inspect", &waits.to_string()]);
     assert!(
-        story.starts_with(&format!("{waits}: waiting for ")) && story.contains("nobody has read it yet"),
+        story.starts_with(&format!("{waits}: waiting for ")) && story.contains("no replica has read it yet"),
         "{story}"
     );
     assert!(story.contains("  appended   game game-1, image galaxy/engine:1"), "{story}");
@@ -71,10 +71,7 @@ async fn what_is_gone_or_never_was_is_told_too() {
     assert!(story.starts_with(&format!("{id}: answered success after ")), "the outcome knows: {story}");
     world.redis(&["XTRIM", &results, "MAXLEN", "0"]).await;
     let story = text(&world, &["inspect", &id.to_string()]);
-    assert!(
-        story.starts_with(&format!("{id}: answered; its outcome is not kept any more")),
-        "the ledger knows: {story}"
-    );
+    assert!(story.starts_with(&format!("{id}: answered; its outcome was removed")), "the ledger knows: {story}");
 
     for nobody in ["5-5", "no-such-game", "{x}"] {
         let output = run(&world, &["inspect", nobody]);

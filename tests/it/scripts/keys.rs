@@ -15,10 +15,9 @@ use startjobs::stream::fetch::{Fetcher, Payload, Want};
 use startjobs::stream::renew::{Renewal, ReplicaState};
 use startjobs::stream::settle::{Ending, Settled};
 
-use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, Stream, answered, connect, each_version, malformed, terms};
+use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, Stream, about, answered, connect, each_version, malformed, terms};
 use crate::declared_keys::Watch;
 
-const ABOUT: &str = "{\"claim_idle_ms\":5000}";
 const INTERVAL: Duration = Duration::from_millis(1);
 const HOUR_MS: u64 = 3_600_000;
 const ATTEMPTS: &str = "runtime:start_jobs:attempts";
@@ -62,7 +61,7 @@ async fn renews(stream: &Stream) {
     assert_eq!(settled, [Settled::Done]);
     stream.redis(&["XACK", JOBS, GROUP, &ids[1].to_string()]).await;
     stream.redis(&["XDEL", JOBS, &ids[2].to_string()]).await;
-    let renewed = stream.member.renew(ReplicaState::Running, ABOUT, &ids).await.expect("renewed");
+    let renewed = stream.member.renew(ReplicaState::Running, &about(), &ids).await.expect("renewed");
     let expected = [Renewal::Settled, Renewal::Restored, Renewal::Trimmed, Renewal::Mine];
     assert_eq!(renewed.entries, ids.iter().copied().zip(expected).collect::<Vec<_>>());
     assert_eq!(stream.member.record_failure(ids[3], HOUR).await.expect("counted").map(|past| past.failures), Some(1));
@@ -91,7 +90,7 @@ async fn settles(stream: &Stream) {
 /// An owner gives back what it holds, another leaves; what they had is claimed, lost, or runs alone.
 async fn claims(stream: &Stream) {
     for consumer in ["me", "you", "third"] {
-        stream.other(consumer).renew(ReplicaState::Running, ABOUT, &[]).await.expect("renewed");
+        stream.other(consumer).renew(ReplicaState::Running, &about(), &[]).await.expect("renewed");
     }
     let ids = of_hours(stream, 4..9, "you").await;
     for id in &ids[..2] {
@@ -103,7 +102,7 @@ async fn claims(stream: &Stream) {
     }
     stream.redis(&["HSET", ATTEMPTS, &ids[2].to_string(), "2 0 0", &ids[3].to_string(), "1 0 0"]).await;
     assert_eq!(stream.other("you").hand_back(&ids[3..4]).await.expect("given back"), 1);
-    assert_eq!(stream.other("you").leave(ABOUT).await.expect("left"), 3);
+    assert_eq!(stream.other("you").leave(&about()).await.expect("left"), 3);
     let lone = sweep(stream, "me", Aim::Take).await;
     assert_eq!(lone.claimed.len(), 2);
     assert_eq!(sweep(stream, "third", Aim::Alone).await.claimed.len(), 1);

@@ -20,6 +20,7 @@ use startjobs::embedded::redis_server::RedisServer;
 use startjobs::redis::{Connection, Role, Value};
 use startjobs::settings::Settings;
 use startjobs::stream::entry_id::EntryId;
+use startjobs::stream::presence::About;
 use startjobs::stream::settle::{Ending, Outcome, Terms};
 use startjobs::stream::{Group, Member};
 
@@ -32,6 +33,11 @@ const MIRROR: &str = "rtmanager:stream_offsets:startjobs";
 const GROUP: &str = "rtmanager.startjobs";
 const CLAIM_IDLE: Duration = Duration::from_secs(5);
 const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What a replica says about itself.
+fn about() -> About {
+    About { claim_idle_ms: u64::try_from(CLAIM_IDLE.as_millis()).ok(), ..About::default() }
+}
 
 /// A server, the group of one consumer, and the settings of both.
 struct Stream {

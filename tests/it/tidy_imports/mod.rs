@@ -18,18 +18,7 @@ use tree::{Needs, Tree, circles};
 use crate::tidy::files;
 
 /// Folders in which circles remain. Remove an entry when its folder has none.
-const CIRCLES_REMAIN: &[&str] = &["src/audit/", "src/ops/", "src/redis/", "src/worker/"];
-
-/// Files outside of `src/redis/` that still name the Redis client. Remove an entry when its file does not.
-const CLIENT_REMAINS: &[&str] = &[
-    "src/engine/simulated/mod.rs",
-    "src/lobby/client.rs",
-    "src/start/record.rs",
-    "src/stream/dead_letters.rs",
-    "src/stream/fetch.rs",
-    "src/stream/pause.rs",
-    "src/stream/read.rs",
-];
+const CIRCLES_REMAIN: &[&str] = &[];
 
 /// The files here decide without I/O: time and randomness are handed to them.
 const STAGES: &str = "src/worker/stages/";
@@ -72,7 +61,7 @@ fn only_redis_names_the_client() {
     };
     assert!(files.iter().any(|(name, text)| name.starts_with("src/redis/") && names_it(text)), "the client is found");
     for (name, text) in files {
-        let may = name.starts_with("src/redis/") || CLIENT_REMAINS.contains(&name.as_str());
+        let may = name.starts_with("src/redis/");
         assert!(may || !names_it(&text), "{name} names fred, which only src/redis/ may");
     }
 }

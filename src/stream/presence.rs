@@ -1,0 +1,196 @@
+//! The presence record of a replica: what it says about itself with each renewal, in the HASH `<jobs>:replicas`.
+//!
+//! `<last seen, server ms> <state> <JSON>`. The scripts write the time, the state and the first two members of the JSON; the
+//! replica writes the rest. Every reader of the fleet uses this form; the auditor has its own.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Characters of a text that are kept of a record. A record is written by another program, which may be of any version.
+const TEXT_MAX: usize = 256;
+/// Bytes of a record that are looked at.
+const RECORD_MAX: usize = 16 * 1024;
+
+/// What a replica says about itself. Everything may be missing: records of older versions say less.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// How long its presence lasts without renewal: its `claim-idle`.
+    #[serde(deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub claim_idle_ms: Option<u64>,
+    /// The kind of its engine.
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// The machine or container it is on.
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// How long it lets a start take.
+    #[serde(deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub max_run_ms: Option<u64>,
+    /// Its process there.
+    #[serde(deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u64>,
+    /// When it began, Unix milliseconds of its own clock.
+    #[serde(deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub started_at_ms: Option<u64>,
+    /// Its version.
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Whether it takes ordinary work now; suspects are left to the replicas that others can stand in for.
+    #[serde(deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
+    pub serves: Option<bool>,
+    /// How many starts it may have under way.
+    #[serde(deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u64>,
+    /// How many it has.
+    #[serde(deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<u64>,
+    /// How many entries it holds.
+    #[serde(deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub held: Option<u64>,
+}
+
+/// What a replica was up to when it was last seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PresenceState {
+    /// It took work.
+    Running,
+    /// It finished what it had.
+    Draining,
+    /// It ended as it should.
+    Left,
+    /// A word of another version.
+    Unknown,
+}
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// When it was last seen, Unix milliseconds of the server's clock.
+    pub seen_ms: u64,
+    /// What it was up to.
+    pub state: PresenceState,
+    /// What it says about itself.
+    pub about: About,
+}
+
+impl About {
+    /// The JSON as it is written.
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())
+    }
+}
+
+impl Presence {
+    /// Reads a record; nothing where it does not begin with a time. JSON that cannot be read says nothing, and neither does
+    /// a member of another type.
+    pub fn parse(record: &str) -> Option<Self> {
+        let mut parts = record.splitn(3, ' ');
+        let seen_ms = parts.next()?.parse().ok()?;
+        let state = match parts.next().unwrap_or_default() {
+            "running" => PresenceState::Running,
+            "draining" => PresenceState::Draining,
+            "left" => PresenceState::Left,
+            _ => PresenceState::Unknown,
+        };
+        let json = parts.next().filter(|json| json.len() <= RECORD_MAX);
+        let about = json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+        Some(Self { seen_ms, state, about })
+    }
+
+    /// How long the presence lasts: its own claim idle, or this one where it does not say.
+    pub fn lasts_ms(&self, claim_idle: Duration) -> u64 {
+        let ours = || u64::try_from(claim_idle.as_millis()).unwrap_or(u64::MAX);
+        self.about.claim_idle_ms.unwrap_or_else(ours)
+    }
+}
+
+fn number<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
+    serde_json::Value::deserialize(value).map(|value| value.as_u64())
+}
+
+fn flag<'de, D: Deserializer<'de>>(value: D) -> Result<Option<bool>, D::Error> {
+    serde_json::Value::deserialize(value).map(|value| value.as_bool())
+}
+
+fn text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    let value = serde_json::Value::deserialize(value)?;
+    Ok(value.as_str().map(|text| text.chars().take(TEXT_MAX).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn about() -> About {
+        About {
+            claim_idle_ms: Some(30_000),
+            engine: Some("docker".into()),
+            host: Some("h".into()),
+            max_run_ms: Some(600_000),
+            pid: Some(7),
+            started_at_ms: Some(4_000),
+            version: Some("1".into()),
+            serves: Some(true),
+            slots: Some(8),
+            in_flight: Some(2),
+            held: Some(3),
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_every_version_so_far() {
+        let json = concat!(
+            r#"{"claim_idle_ms":30000,"engine":"docker","host":"h","max_run_ms":600000,"pid":7,"started_at_ms":4000,"#,
+            r#""version":"1","serves":true,"slots":8,"in_flight":2,"held":3}"#
+        );
+        assert_eq!(about().to_json(), json);
+        assert_eq!(About::default().to_json(), "{}");
+        let written = json.replacen('{', r#"{"born_ms":1,"since_ms":2,"#, 1);
+        let expected = Presence { seen_ms: 9_500, state: PresenceState::Draining, about: about() };
+        assert_eq!(Presence::parse(&format!("9500 draining {written}")), Some(expected));
+    }
+
+    #[test]
+    fn records_that_say_less_or_nonsense_are_read_as_far_as_they_go() {
+        let of = |json: &str| Presence::parse(&format!("5 running {json}")).expect("a presence").about;
+        assert_eq!(of(r#"{"host":"h","pid":7}"#), About { host: Some("h".into()), pid: Some(7), ..About::default() });
+        let nonsense = r#"{"host":7,"pid":"x","slots":-1,"in_flight":1.5,"held":null,"serves":"no","version":"1"}"#;
+        assert_eq!(of(nonsense), About { version: Some("1".into()), ..About::default() });
+        for json in ["", "not json", "[]", "7", "{"] {
+            assert_eq!(of(json), About::default(), "{json}");
+        }
+        let long = "é".repeat(1_000);
+        assert_eq!(of(&format!(r#"{{"host":"{long}"}}"#)).host, Some("é".repeat(TEXT_MAX)));
+        assert_eq!(of(&format!(r#"{{"host":"{}"}}"#, "x".repeat(RECORD_MAX))), About::default());
+        assert_eq!(Presence::parse("5 dancing {}").map(|presence| presence.state), Some(PresenceState::Unknown));
+        assert_eq!(Presence::parse("5").map(|presence| presence.state), Some(PresenceState::Unknown));
+        for record in ["", "x", "x running {}", "-1 running {}", "9999999999999999999999 running {}"] {
+            assert_eq!(Presence::parse(record), None, "{record}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            texts in proptest::array::uniform3(proptest::option::of(".{0,80}")),
+            numbers in proptest::array::uniform7(proptest::option::of(any::<u64>())),
+            serves in proptest::option::of(any::<bool>()),
+        ) {
+            let [engine, host, version] = texts;
+            let [claim_idle_ms, max_run_ms, pid, started_at_ms, slots, in_flight, held] = numbers;
+            let about = About {
+                claim_idle_ms, engine, host, max_run_ms, pid, started_at_ms, version, serves, slots, in_flight, held,
+            };
+            let read = Presence::parse(&format!("5 left {}", about.to_json())).map(|presence| presence.about);
+            prop_assert_eq!(read, Some(about));
+        }
+
+        #[test]
+        fn no_record_is_a_panic(record in ".{0,200}") {
+            let _ = Presence::parse(&record);
+        }
+    }
+}
