@@ -84,3 +84,5 @@ mod versions;
 mod limits;
 // an append-only file that has lost its end
 mod truncated_aof;
+// another kind of job than start jobs, in replicas of its own
+mod other_handler;

@@ -1,4 +1,4 @@
--- The fields of a start job out of one entry, however large the rest of it is: of repeated names the last value, cut at one byte
+-- The fields of a job out of one entry, however large the rest of it is: of repeated names the last value, cut at one byte
 -- more than is allowed.
 --
 -- LIMIT: bytes of a value. JOB_FIELDS, the names, are in the header. Answers names and values, in the order of the names;

@@ -55,11 +55,13 @@ local function remember(list)
   if WRITES_INDEX == '1' then redis.pcall('ZADD', LEDGERS, now_ms(), BUCKET) end
 end
 
--- Of the outcomes of start jobs the names are written out: a table of names and values would cost 1 us an entry.
+-- Of the outcomes of start jobs the names are written out: the table of names and values costs 0.4 us an entry, and 1.4 us if
+-- each entry has one of its own.
+local fields = {}
+for i = 1, names do fields[2 * i - 1], fields[2 * i] = packed[PACKED_HEAD + i], '' end
 local function publish_outcome(v)
   if names > 0 then
-    local fields = {}
-    for i = 1, names do fields[2 * i - 1], fields[2 * i] = packed[PACKED_HEAD + i], packed[v + i - 1] end
+    for i = 1, names do fields[2 * i] = packed[v + i - 1] end
     return redis.pcall('XADD', RESULTS, '*', unpack(fields))
   end
   if outcome_values == ORIGINAL_FIELDS then
