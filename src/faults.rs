@@ -82,7 +82,7 @@ pub struct Config {
     /// `STARTJOBS_CRASH_AT`: the process kills itself when it reaches this point.
     pub crash_at: Option<Point>,
     /// `STARTJOBS_PAUSE_AT`: the process stops itself there, once.
-    pub pause_at: Option<Point>,
+    pub(crate) pause_at: Option<Point>,
 }
 
 /// The faults that are injected into this process.
@@ -94,13 +94,13 @@ pub struct Faults {
 
 impl Faults {
     /// Faults as the settings ask for them.
-    pub fn new(settings: Config) -> Self {
+    pub(crate) fn new(settings: Config) -> Self {
         Self { settings, paused: AtomicBool::new(false) }
     }
 
     /// Marks that the process is at `point`: it dies or stops here if that was asked for. It stops once only. After
     /// SIGCONT it goes on from here, and is a zombie if that took longer than claim-idle.
-    pub fn reach(&self, point: Point) {
+    pub(crate) fn reach(&self, point: Point) {
         if self.settings.crash_at == Some(point) {
             eprintln!("fault injection: dying at {point}");
             signal_self(Signal::KILL);
@@ -113,7 +113,7 @@ impl Faults {
 }
 
 /// Sends a signal to this process; SIGKILL and SIGSTOP cannot be refused, so an error leaves nothing to do but abort.
-pub fn signal_self(signal: Signal) {
+pub(crate) fn signal_self(signal: Signal) {
     if kill_process(getpid(), signal).is_err() {
         std::process::abort();
     }

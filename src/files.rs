@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 
 /// The whole file as a text, or why not, as the rest of a sentence that begins with the setting.
-pub fn read_text(path: &str, bytes_max: u64) -> Result<String, String> {
+pub(crate) fn read_text(path: &str, bytes_max: u64) -> Result<String, String> {
     String::from_utf8(read_bytes(path, bytes_max)?).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         format!("is not UTF-8 text in line {}", count_lines(valid))
@@ -12,7 +12,7 @@ pub fn read_text(path: &str, bytes_max: u64) -> Result<String, String> {
 }
 
 /// The whole file, or why not.
-pub fn read_bytes(path: &str, bytes_max: u64) -> Result<Vec<u8>, String> {
+pub(crate) fn read_bytes(path: &str, bytes_max: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
@@ -24,6 +24,6 @@ pub fn read_bytes(path: &str, bytes_max: u64) -> Result<Vec<u8>, String> {
 }
 
 /// How many lines a text has, its unfinished one included: the number of the line that it ends in.
-pub fn count_lines(bytes: &[u8]) -> usize {
+pub(crate) fn count_lines(bytes: &[u8]) -> usize {
     bytes.split(|byte| *byte == b'\n').count()
 }

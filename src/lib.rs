@@ -18,11 +18,11 @@ pub mod version;
 // the wire: pure, uses no other module
 pub mod contract;
 // encrypted connections, to Redis and to a Docker Engine
-pub mod tls;
+pub(crate) mod tls;
 // texts that are never printed, and what may be shown of a text that could hold one
 pub mod secret;
 // files that settings name, read whole
-pub mod files;
+pub(crate) mod files;
 // places where a process can be made to die or stop, for tests
 pub mod faults;
 // the only place that knows the Redis client
@@ -40,7 +40,7 @@ pub mod metrics;
 // one replica
 pub mod worker;
 // start jobs as a kind of job, and a process that handles them
-pub mod starter;
+pub(crate) mod starter;
 // probes, log lines, systemd
 pub mod observe;
 // the other side of the contract, as Lobby sees it
@@ -52,6 +52,6 @@ pub mod ops;
 // the proof that nothing was lost or answered twice
 pub mod audit;
 // the load generator
-pub mod bench;
+pub(crate) mod bench;
 // the command line
 pub mod cli;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// What is shown instead of a secret.
-pub const STARS: &str = "***";
+pub(crate) const STARS: &str = "***";
 
 /// A text that is never printed: its `Debug` and `Display` show stars.
 #[derive(Clone, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Secret(String);
 
 impl Secret {
     /// A text that is from now on never printed.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
@@ -38,7 +38,7 @@ const PORT_DIGITS: usize = 5;
 
 /// The text with every credential in it starred, whichever setting it was given to: people paste URLs and keys into the
 /// wrong one. A text without a credential stays as it is.
-pub fn without_credentials(text: &str) -> String {
+pub(crate) fn without_credentials(text: &str) -> String {
     if text.contains("-----BEGIN") && text.contains("PRIVATE KEY") {
         return STARS.to_owned();
     }
@@ -102,7 +102,7 @@ fn is_number(text: &str) -> bool {
 
 /// What may be shown of a text that was meant to be a URL with a password, and is none: the scheme, the host, and what
 /// cannot be a password.
-pub fn of_broken_url(text: &str) -> String {
+pub(crate) fn of_broken_url(text: &str) -> String {
     let is_scheme = |text: &str| {
         text.starts_with(|letter: char| letter.is_ascii_alphabetic())
             && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
@@ -130,7 +130,7 @@ pub fn of_broken_url(text: &str) -> String {
 }
 
 /// What may be shown of the name of a file with a secret that cannot be read: people write the secret itself there.
-pub fn of_missing_file(text: &str) -> String {
+pub(crate) fn of_missing_file(text: &str) -> String {
     let is_path = ["/", "./", "../", "~/"].iter().any(|begin| text.starts_with(begin));
     if is_path { without_credentials(text) } else { STARS.to_owned() }
 }

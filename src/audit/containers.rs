@@ -7,18 +7,18 @@ use super::id::Id;
 
 /// A game that had more than one live container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Breach {
+pub(crate) struct Breach {
     /// The game.
-    pub game: String,
+    pub(crate) game: String,
     /// How many were live at once.
-    pub live: u32,
+    pub(crate) live: u32,
     /// The log entry with which it began; [`Id::ZERO`] where it was only seen.
-    pub at: Id,
+    pub(crate) at: Id,
 }
 
 /// Folds the log of the simulated engine. Memory: a hash for each container, and two more while it runs.
 #[derive(Debug)]
-pub struct Fold {
+pub(crate) struct Fold {
     hasher: RandomState,
     started: HashSet<u64>,
     running: HashSet<u64>,
@@ -28,13 +28,13 @@ pub struct Fold {
 
 impl Fold {
     /// Nothing yet. The hashes are this hasher's, of bytes.
-    pub fn new(hasher: RandomState) -> Self {
+    pub(crate) fn new(hasher: RandomState) -> Self {
         let (started, running) = (HashSet::new(), HashSet::new());
         Self { hasher, started, running, by_game: HashMap::new(), breaches: BTreeMap::new() }
     }
 
     /// One event of the log, `<container id> <game>`; what is no such event is left alone.
-    pub fn apply(&mut self, at: Id, event: &[u8], container: &[u8]) {
+    pub(crate) fn apply(&mut self, at: Id, event: &[u8], container: &[u8]) {
         if !matches!(event, b"start" | b"exit" | b"remove") {
             return;
         }
@@ -62,28 +62,28 @@ impl Fold {
     }
 
     /// Whether the container of this hash was ever started.
-    pub fn has_started(&self, container: u64) -> bool {
+    pub(crate) fn has_started(&self, container: u64) -> bool {
         self.started.contains(&container)
     }
 
     /// Whether the game of this hash has a live container now.
-    pub fn has_live(&self, game: u64) -> bool {
+    pub(crate) fn has_live(&self, game: u64) -> bool {
         self.by_game.get(&game).is_some_and(|&live| live > 0)
     }
 
     /// How many run now.
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.running.len()
     }
 
     /// The games that ever had more than one at once.
-    pub fn breaches(&self) -> Vec<Breach> {
+    pub(crate) fn breaches(&self) -> Vec<Breach> {
         self.breaches.values().cloned().collect()
     }
 }
 
 /// Games with more than one of these live containers.
-pub fn more_than_one(games: impl IntoIterator<Item = String>) -> Vec<Breach> {
+pub(crate) fn more_than_one(games: impl IntoIterator<Item = String>) -> Vec<Breach> {
     let mut live: BTreeMap<String, u32> = BTreeMap::new();
     for game in games {
         *live.entry(game).or_default() += 1;

@@ -4,47 +4,47 @@ use super::id::Id;
 
 /// The ends of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ends {
+pub(crate) struct Ends {
     /// The first entry that is there.
-    pub first: Option<Id>,
+    pub(crate) first: Option<Id>,
     /// The last id ever given.
-    pub last: Id,
+    pub(crate) last: Id,
     /// Entries may have been removed from it.
-    pub is_cut: bool,
+    pub(crate) is_cut: bool,
     /// Entries ever appended; none where the server does not say.
-    pub added: Option<u64>,
+    pub(crate) added: Option<u64>,
     /// Entries that are there.
-    pub length: u64,
+    pub(crate) length: u64,
     /// The highest id that was deleted by XDEL, [`Id::ZERO`] where none was; none where the server does not say. A trim
     /// does not count.
-    pub deleted: Option<Id>,
+    pub(crate) deleted: Option<Id>,
 }
 
 impl Ends {
     /// Whether an entry that was appended at `ms` or later may have been removed from the front.
-    pub fn may_have_lost(&self, ms: u64) -> bool {
+    pub(crate) fn may_have_lost(&self, ms: u64) -> bool {
         self.is_cut && self.first.is_none_or(|first| ms < first.0)
     }
 
     /// How many entries were removed from it, by a trim or by XDEL; none where the server does not say.
-    pub fn removed(&self) -> Option<u64> {
+    pub(crate) fn removed(&self) -> Option<u64> {
         self.added.map(|added| added.saturating_sub(self.length))
     }
 
     /// Whether entries were deleted from it one by one, and no trim to this many entries can have removed any.
-    pub fn is_only_deleted_from(&self, trimmed_to: u64) -> bool {
+    pub(crate) fn is_only_deleted_from(&self, trimmed_to: u64) -> bool {
         self.deleted.is_some_and(|deleted| deleted > Id::ZERO) && self.added.is_some_and(|added| added <= trimmed_to)
     }
 
     /// Whether an entry of this id that is not in the stream never was in it, as far as the history that is left tells:
     /// it is above the end, or above everything that was ever trimmed or deleted.
-    pub fn never_had(&self, id: Id) -> bool {
+    pub(crate) fn never_had(&self, id: Id) -> bool {
         let is_above_what_went = !self.is_cut || self.deleted.is_some_and(|deleted| id > deleted);
         id > self.last || (is_above_what_went && self.first.is_some_and(|first| id > first))
     }
 
     /// Whether the entry of this id may have been removed from the front.
-    pub fn may_have_cut(&self, id: Id) -> bool {
+    pub(crate) fn may_have_cut(&self, id: Id) -> bool {
         self.is_cut && self.first.is_none_or(|first| id < first)
     }
 }

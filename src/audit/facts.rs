@@ -9,7 +9,7 @@ use super::moment::Moment;
 
 /// What an entry of the jobs stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// A job.
     Job,
     /// Not a job.
@@ -20,7 +20,7 @@ pub enum Form {
 
 /// What the ledger says about an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ledger {
+pub(crate) enum Ledger {
     /// Settled.
     Settled,
     /// Not settled.
@@ -31,7 +31,7 @@ pub enum Ledger {
 
 /// What the first outcome of an entry says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub(crate) enum Said {
     /// There is no outcome, or it was not looked at.
     Nothing,
     /// `success`, with a container and where it answers.
@@ -48,32 +48,32 @@ pub enum Said {
 
 /// One entry and its outcomes. Kept small: there are millions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its id in the jobs stream.
-    pub id: Id,
+    pub(crate) id: Id,
     /// A hash of its game; 0 where it is no job.
-    pub game: u64,
+    pub(crate) game: u64,
     /// The first outcome that names it; [`Id::ZERO`]: none.
-    pub outcome: Id,
+    pub(crate) outcome: Id,
     /// A hash of the container that this outcome names; 0 where it names none.
-    pub container: u64,
+    pub(crate) container: u64,
     /// How many outcomes name it.
-    pub outcomes: u16,
+    pub(crate) outcomes: u16,
     /// What it is.
-    pub form: Form,
+    pub(crate) form: Form,
     /// What the ledger says.
-    pub ledger: Ledger,
+    pub(crate) ledger: Ledger,
     /// What its first outcome says.
-    pub said: Said,
+    pub(crate) said: Said,
     /// An outcome's code is one that is only ever published together with a dead letter.
-    pub owes_letter: bool,
+    pub(crate) owes_letter: bool,
     /// An outcome names another game.
-    pub is_other_game: bool,
+    pub(crate) is_other_game: bool,
 }
 
 impl Entry {
     /// An entry of which nothing else is known yet.
-    pub fn new(id: Id, form: Form, game: u64) -> Self {
+    pub(crate) fn new(id: Id, form: Form, game: u64) -> Self {
         Self {
             id,
             game,
@@ -91,7 +91,7 @@ impl Entry {
 
 /// Why an entry became a dead letter, as the letter says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// `malformed`
     Malformed,
     /// `entry_lost`
@@ -104,89 +104,89 @@ pub enum Reason {
 
 /// The dead letters of one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Letter {
+pub(crate) struct Letter {
     /// The first letter's reason.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// The outcome it names; [`Id::ZERO`]: none.
-    pub outcome: Id,
+    pub(crate) outcome: Id,
     /// How many there are.
-    pub letters: u32,
+    pub(crate) letters: u32,
 }
 
 /// An entry's place in the pending list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// Milliseconds since it was last touched.
     pub idle_ms: u64,
     /// Its owner's presence has not expired.
-    pub is_owner_live: bool,
+    pub(crate) is_owner_live: bool,
 }
 
 /// Outcomes of one game that name no entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unsourced {
+pub(crate) struct Unsourced {
     /// The game.
-    pub game: String,
+    pub(crate) game: String,
     /// How many.
-    pub outcomes: u64,
+    pub(crate) outcomes: u64,
 }
 
 /// Everything that was seen.
 #[derive(Debug, Clone, Default)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Entries up to here are not looked at.
-    pub since: Id,
+    pub(crate) since: Id,
     /// Entries after this one came after the audit began.
-    pub horizon: Id,
+    pub(crate) horizon: Id,
     /// The lowest last-delivered id that was seen.
-    pub delivered: Id,
+    pub(crate) delivered: Id,
     /// The jobs stream.
-    pub jobs: Ends,
+    pub(crate) jobs: Ends,
     /// The results stream.
-    pub results: Ends,
+    pub(crate) results: Ends,
     /// The dead-letter stream.
-    pub dead: Ends,
+    pub(crate) dead: Ends,
     /// The ledger can tell about entries of this millisecond and later.
-    pub ledger_from_ms: u64,
+    pub(crate) ledger_from_ms: u64,
     /// `claim-idle`
-    pub claim_idle_ms: u64,
+    pub(crate) claim_idle_ms: u64,
     /// `--stuck-after`
-    pub stuck_after_ms: u64,
+    pub(crate) stuck_after_ms: u64,
     /// `dead-max`: the fleet trims no dead-letter stream that is shorter.
-    pub dead_max: u64,
+    pub(crate) dead_max: u64,
     /// Outcomes carry no `source_ref` by the settings.
-    pub is_by_game: bool,
+    pub(crate) is_by_game: bool,
     /// `--since` named an id: the operator says that the fleet answers for everything after it.
-    pub is_since_given: bool,
+    pub(crate) is_since_given: bool,
     /// The entries of the jobs stream in scope, in order.
-    pub entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// Traces of entries that are not in the stream.
-    pub absent: BTreeMap<Id, Entry>,
+    pub(crate) absent: BTreeMap<Id, Entry>,
     /// Dead letters by entry.
-    pub letters: BTreeMap<Id, Letter>,
+    pub(crate) letters: BTreeMap<Id, Letter>,
     /// Entries whose dead letter an operator has put back into the jobs stream.
-    pub requeued: BTreeSet<Id>,
+    pub(crate) requeued: BTreeSet<Id>,
     /// The pending list.
-    pub pending: BTreeMap<Id, Pending>,
+    pub(crate) pending: BTreeMap<Id, Pending>,
     /// Outcomes without `source_ref`, by the game's hash.
-    pub unsourced: HashMap<u64, Unsourced>,
+    pub(crate) unsourced: HashMap<u64, Unsourced>,
     /// Entries after the horizon by game; only where outcomes are told apart by game.
-    pub newer: HashMap<u64, u64>,
+    pub(crate) newer: HashMap<u64, u64>,
     /// Outcomes whose `source_ref` is no id: their own ids.
-    pub unreadable_outcomes: Vec<Id>,
+    pub(crate) unreadable_outcomes: Vec<Id>,
     /// Dead letters whose `source_ref` is no id: their own ids.
-    pub unreadable_letters: Vec<Id>,
+    pub(crate) unreadable_letters: Vec<Id>,
     /// Outcomes and letters of entries up to `since`.
-    pub before_since: u64,
+    pub(crate) before_since: u64,
     /// The mirror, looked at several times.
-    pub moments: Vec<Moment>,
+    pub(crate) moments: Vec<Moment>,
     /// Games with more than one live container.
-    pub breaches: Vec<Breach>,
+    pub(crate) breaches: Vec<Breach>,
 }
 
 impl Facts {
     /// The entry of this id, there or absent.
-    pub fn entry_mut(&mut self, id: Id) -> &mut Entry {
+    pub(crate) fn entry_mut(&mut self, id: Id) -> &mut Entry {
         match self.entries.binary_search_by_key(&id, |entry| entry.id) {
             Ok(at) => &mut self.entries[at],
             Err(_) => self.absent.entry(id).or_insert_with(|| Entry::new(id, Form::Absent, 0)),
@@ -194,18 +194,18 @@ impl Facts {
     }
 
     /// The entry of this id, there or absent; none where nothing is known of it.
-    pub fn entry(&self, id: Id) -> Option<&Entry> {
+    pub(crate) fn entry(&self, id: Id) -> Option<&Entry> {
         let at = self.entries.binary_search_by_key(&id, |entry| entry.id);
         at.ok().map(|at| &self.entries[at]).or_else(|| self.absent.get(&id))
     }
 
     /// Whether this id names an entry of the stream in scope.
-    pub fn is_there(&self, id: Id) -> bool {
+    pub(crate) fn is_there(&self, id: Id) -> bool {
         self.entries.binary_search_by_key(&id, |entry| entry.id).is_ok()
     }
 
     /// Bytes that the facts about single entries take, about.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let in_tree = size_of::<Id>() + size_of::<Entry>() + 24;
         let side = size_of::<Id>() + size_of::<Letter>() + 24;
         self.entries.capacity() * size_of::<Entry>()

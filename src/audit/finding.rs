@@ -96,7 +96,7 @@ impl Kind {
     }
 
     /// What it means, for people.
-    pub fn meaning(self) -> &'static str {
+    pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::NoOutcome => "settled, and no outcome was published",
             Self::Orphan => "delivered, but neither pending nor answered nor in the ledger: no replica will answer it",
@@ -133,7 +133,7 @@ impl Kind {
     }
 
     /// True where what was seen once cannot be undone or was seen in one atomic look: no second look is needed.
-    pub fn is_certain(self) -> bool {
+    pub(crate) fn is_certain(self) -> bool {
         matches!(
             self,
             Self::DuplicateOutcome
@@ -155,23 +155,23 @@ impl Kind {
 
 /// One violation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Which rule is violated.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The entry; [`Id::ZERO`] where it is not about one.
-    pub entry: Id,
+    pub(crate) entry: Id,
     /// Particulars, short; empty for most, so that a million findings cost little.
-    pub detail: Box<str>,
+    pub(crate) detail: Box<str>,
 }
 
 impl Finding {
     /// A finding about an entry.
-    pub fn of(kind: Kind, entry: Id) -> Self {
+    pub(crate) fn of(kind: Kind, entry: Id) -> Self {
         Self { kind, entry, detail: Box::default() }
     }
 
     /// A finding with particulars.
-    pub fn with(kind: Kind, entry: Id, detail: String) -> Self {
+    pub(crate) fn with(kind: Kind, entry: Id, detail: String) -> Self {
         Self { kind, entry, detail: detail.into_boxed_str() }
     }
 }

@@ -13,9 +13,9 @@ pub struct Id(
 
 impl Id {
     /// Before every entry; also the value for "none" where an entry's id is expected.
-    pub const ZERO: Self = Self(0, 0);
+    pub(crate) const ZERO: Self = Self(0, 0);
     /// At or after every entry.
-    pub const MAX: Self = Self(u64::MAX, u64::MAX);
+    pub(crate) const MAX: Self = Self(u64::MAX, u64::MAX);
 
     /// Reads `ms-seq`, or the bare `ms` of the original worker's offset.
     pub fn parse(text: &str) -> Option<Self> {

@@ -8,19 +8,19 @@
 // an entry's id, and its ledger bucket
 pub mod id;
 // is it a job?
-pub mod shape;
+pub(crate) mod shape;
 // where a stream begins and ends
-pub mod ends;
+pub(crate) mod ends;
 // what was seen
-pub mod facts;
+pub(crate) mod facts;
 // what may be wrong with it
 pub mod finding;
 // facts in, findings out; pure
-pub mod judge;
+pub(crate) mod judge;
 // the mirror in one atomic look
-pub mod moment;
+pub(crate) mod moment;
 // at most one live container per game
-pub mod containers;
+pub(crate) mod containers;
 // Redis's replies
 mod reply;
 // what outcomes and dead letters say
@@ -30,7 +30,7 @@ mod read;
 // containers, and what they contradict
 mod engines;
 // looking again before reporting
-pub mod run;
+pub(crate) mod run;
 // what is told
 pub mod report;
 

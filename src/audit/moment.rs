@@ -5,7 +5,7 @@ use super::finding::{Finding, Kind};
 use super::id::Id;
 
 /// The script of the look.
-pub const SCRIPT: &str = include_str!("moment.lua");
+pub(crate) const SCRIPT: &str = include_str!("moment.lua");
 /// What the script answers first where it needs buckets of the ledger that were not named to it; their hours follow.
 const NEED_KEYS: &str = "NEEDKEYS";
 
@@ -13,39 +13,39 @@ const NEED_KEYS: &str = "NEEDKEYS";
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Moment {
     /// The server's clock.
-    pub now_ms: u64,
+    pub(crate) now_ms: u64,
     /// There is a group.
-    pub has_group: bool,
+    pub(crate) has_group: bool,
     /// The group's last-delivered id.
-    pub delivered: Id,
+    pub(crate) delivered: Id,
     /// The value of the mirror; none: unset.
-    pub mirror: Option<String>,
+    pub(crate) mirror: Option<String>,
     /// Its shadow.
-    pub shadow: Option<String>,
+    pub(crate) shadow: Option<String>,
     /// The janitor's `verified`.
-    pub verified: Option<Id>,
+    pub(crate) verified: Option<Id>,
     /// The oldest pending entry.
-    pub oldest_pending: Option<Id>,
+    pub(crate) oldest_pending: Option<Id>,
     /// The oldest pending entry that is not settled.
-    pub oldest_unsettled: Option<Id>,
+    pub(crate) oldest_unsettled: Option<Id>,
     /// The first entry that was not delivered yet.
-    pub first_undelivered: Option<Id>,
+    pub(crate) first_undelivered: Option<Id>,
     /// The jobs stream.
-    pub jobs: Ends,
+    pub(crate) jobs: Ends,
     /// The results stream.
-    pub results: Ends,
+    pub(crate) results: Ends,
     /// The dead-letter stream.
-    pub dead: Ends,
+    pub(crate) dead: Ends,
 }
 
 impl Moment {
     /// The hours whose buckets of the ledger the script needs named before it can answer; none where it has answered.
-    pub fn hours_needed(words: &[String]) -> Option<&[String]> {
+    pub(crate) fn hours_needed(words: &[String]) -> Option<&[String]> {
         words.split_first().filter(|(first, _)| *first == NEED_KEYS).map(|(_, hours)| hours)
     }
 
     /// Reads the script's answer.
-    pub fn read(words: &[String]) -> Option<Self> {
+    pub(crate) fn read(words: &[String]) -> Option<Self> {
         let id = |at: usize| words.get(at).and_then(|word| Id::parse(word));
         let text = |at: usize| words.get(at).filter(|word| !word.is_empty()).cloned();
         let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
@@ -76,17 +76,17 @@ impl Moment {
     }
 
     /// The mirror as an id; none where it is unset or no id.
-    pub fn mirror_id(&self) -> Option<Id> {
+    pub(crate) fn mirror_id(&self) -> Option<Id> {
         self.mirror.as_deref().and_then(Id::parse)
     }
 
     /// The oldest entry without an answer, as far as the group knows: pending, or not yet delivered.
-    pub fn oldest_open(&self) -> Option<Id> {
+    pub(crate) fn oldest_open(&self) -> Option<Id> {
         self.oldest_unsettled.into_iter().chain(self.first_undelivered).min()
     }
 
     /// What is wrong at this moment.
-    pub fn judge(&self, ledger_from_ms: u64) -> Vec<Finding> {
+    pub(crate) fn judge(&self, ledger_from_ms: u64) -> Vec<Finding> {
         let mut found = Vec::new();
         if !self.has_group {
             return found;

@@ -19,18 +19,18 @@ const SCHEMA_VERSION: u32 = 1;
 #[derive(Debug, Clone)]
 pub struct Scope {
     /// Entries after this one.
-    pub since: Id,
+    pub(crate) since: Id,
     /// Why from there.
-    pub why: String,
+    pub(crate) why: String,
     /// Up to this one.
-    pub to: Id,
+    pub(crate) to: Id,
     /// The first entry that the fleet left a trace of, where others may have answered those before it.
     pub adopted_from: Option<Id>,
 }
 
 /// What was seen of the containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Containers {
+pub(crate) enum Containers {
     /// The simulated engine's log.
     Simulated {
         /// Live now.
@@ -62,13 +62,13 @@ pub struct Listed {
 #[derive(Debug, Clone)]
 pub struct AuditReport {
     /// Redis, without its password.
-    pub redis: String,
+    pub(crate) redis: String,
     /// The streams.
-    pub stream: Config,
+    pub(crate) stream: Config,
     /// What the audit was about.
     pub scope: Scope,
     /// Outcomes were told apart by game only.
-    pub is_by_game: bool,
+    pub(crate) is_by_game: bool,
     /// Replicas whose presence had not expired.
     pub live_replicas: usize,
     /// Entries by state.
@@ -76,9 +76,9 @@ pub struct AuditReport {
     /// The last look at the mirror.
     pub last: Moment,
     /// Containers.
-    pub containers: Containers,
+    pub(crate) containers: Containers,
     /// What could not be told, and why.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// Violations by kind.
     pub by_kind: BTreeMap<&'static str, u64>,
     /// All violations.
@@ -86,11 +86,11 @@ pub struct AuditReport {
     /// Some of them.
     pub listed: Vec<Listed>,
     /// How often was looked until nothing was only suspected.
-    pub looks: u32,
+    pub(crate) looks: u32,
     /// Memory that the facts about entries took, about.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// How long it took.
-    pub took: Duration,
+    pub(crate) took: Duration,
 }
 
 impl AuditReport {
@@ -105,7 +105,7 @@ impl AuditReport {
     }
 
     /// One JSON object.
-    pub fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         let id = |id: Option<Id>| id.map(|id| id.to_string());
         let violation = |listed: &Listed| {
             json!({

@@ -2,7 +2,7 @@
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// A job of this game: one outcome is due.
     Job(String),
     /// Not a job: one dead letter is due, and no outcome.
@@ -10,7 +10,7 @@ pub enum Shape {
 }
 
 /// Looks at the pairs of an entry, given flat: name, value, name, value.
-pub fn shape_of<B: AsRef<[u8]>>(flat: &[B], max_field_bytes: usize) -> Shape {
+pub(crate) fn shape_of<B: AsRef<[u8]>>(flat: &[B], max_field_bytes: usize) -> Shape {
     let mut known: [Option<&[u8]>; 3] = [None; 3];
     for pair in flat.chunks_exact(2) {
         let slot = match pair[0].as_ref() {

@@ -5,15 +5,15 @@
 //! `bench:{uuid}` names, and is removed at the end.
 
 // a redis-server, a directory and processes of its own
-pub mod rig;
+pub(crate) mod rig;
 // what is sent, and what is done to the fleet meanwhile
-pub mod generate;
+pub(crate) mod generate;
 // what is seen of it
-pub mod observe;
+pub(crate) mod observe;
 // drains, loads, latency, scale, containers, recovery
-pub mod measure;
+pub(crate) mod measure;
 // how a load is reported
-pub mod report;
+pub(crate) mod report;
 
 use std::io;
 
@@ -22,11 +22,11 @@ use crate::redis::RedisError;
 use crate::settings::Report;
 
 /// The version of the JSON forms.
-pub const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// A connection of the bench's own, a process or a file.
     #[error("{0}")]
     Io(#[from] io::Error),

@@ -43,11 +43,11 @@ pub const HEAD_FIELDS: [&str; 8] =
 pub const OUTCOME_ID: &str = "outcome_id";
 
 /// How many original pairs a dead letter keeps. Redis's Lua can pass about 8,000 arguments to one command.
-pub const KEPT_PAIRS_MAX: usize = 3_000;
+pub(crate) const KEPT_PAIRS_MAX: usize = 3_000;
 /// How many bytes a dead letter keeps of one name or value.
-pub const KEPT_VALUE_MAX: usize = 64 * 1024;
+pub(crate) const KEPT_VALUE_MAX: usize = 64 * 1024;
 /// How many bytes of names and values a dead letter keeps in all.
-pub const KEPT_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 /// What is kept of an entry for its dead letter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct Kept {
 impl Kept {
     /// The first pairs of an entry, in order, names repeated as they came, within the bounds of a dead letter. Whatever is
     /// cut is copied, so that it does not hold the whole entry in memory.
-    pub fn of(fields: Fields) -> Self {
+    pub(crate) fn of(fields: Fields) -> Self {
         let size: usize = size_of(&fields);
         let is_whole = fields.len() <= KEPT_PAIRS_MAX
             && size <= KEPT_BYTES_MAX
@@ -90,26 +90,21 @@ impl Kept {
 
     /// The fields of a job that were taken out of an entry; the rest of it was never read. They are all that a job needs to
     /// be put back.
-    pub fn job_fields(fields: Fields) -> Self {
+    pub(crate) fn job_fields(fields: Fields) -> Self {
         let mut kept = Self::of(fields);
         kept.cut
             .get_or_insert("kept the fields of the job alone; the whole entry is left in the jobs stream".to_owned());
         kept
     }
 
-    /// The pairs that are kept.
-    pub fn pairs(&self) -> &[(Bytes, Bytes)] {
-        &self.pairs
-    }
-
     /// Bytes of all that is kept.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         size_of(&self.pairs)
     }
 }
 
 /// Bytes of all names and values.
-pub fn size_of(fields: &[(Bytes, Bytes)]) -> usize {
+pub(crate) fn size_of(fields: &[(Bytes, Bytes)]) -> usize {
     fields.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
@@ -138,7 +133,7 @@ pub struct DeadLetter {
 
 impl DeadLetter {
     /// The values of [`HEAD_FIELDS`], in that order.
-    pub fn head(&self) -> [Bytes; 8] {
+    pub(crate) fn head(&self) -> [Bytes; 8] {
         let detail = match &self.original.cut {
             Some(cut) => format!("{}; {cut}", self.detail),
             None => self.detail.clone(),
@@ -157,14 +152,14 @@ impl DeadLetter {
     }
 
     /// The original pairs that are kept.
-    pub fn kept(&self) -> &[(Bytes, Bytes)] {
+    pub(crate) fn kept(&self) -> &[(Bytes, Bytes)] {
         &self.original.pairs
     }
 }
 
 /// Does a dead letter's `detail` say that it did not keep everything? The number of pairs it kept tells the words from the
 /// same ones in an error message.
-pub fn says_cut(detail: &[u8], pairs: usize) -> bool {
+pub(crate) fn says_cut(detail: &[u8], pairs: usize) -> bool {
     let detail = String::from_utf8_lossy(detail);
     let Some((_, said)) = detail.rsplit_once("; kept the first ") else { return false };
     said.split_once(" of ").is_some_and(|(kept, _)| kept.parse() == Ok(pairs))
@@ -182,14 +177,14 @@ mod tests {
     fn a_dead_letter_keeps_what_fits_and_says_what_it_cut() {
         let whole = vec![pair("game_id", KEPT_VALUE_MAX), pair("", 0), pair("image_ref", 3)];
         let kept = Kept::of(whole.clone());
-        assert_eq!((kept.pairs(), &kept.cut), (&whole[..], &None));
+        assert_eq!((&kept.pairs[..], &kept.cut), (&whole[..], &None));
 
         let long = Kept::of(vec![pair("a", 1), pair("blob", KEPT_VALUE_MAX + 1), pair("z", 1)]);
-        assert_eq!(long.pairs().iter().map(|(_, value)| value.len()).collect::<Vec<_>>(), [1, KEPT_VALUE_MAX, 1]);
+        assert_eq!(long.pairs.iter().map(|(_, value)| value.len()).collect::<Vec<_>>(), [1, KEPT_VALUE_MAX, 1]);
         assert_eq!(long.cut.as_deref(), Some("kept the first 3 of 3 fields and 65544 of 65545 bytes"));
 
         let heavy = Kept::of(vec![pair("n", KEPT_VALUE_MAX); 9]);
-        assert!(heavy.bytes() <= KEPT_BYTES_MAX && heavy.pairs().len() == 4, "{:?}", heavy.cut);
+        assert!(heavy.bytes() <= KEPT_BYTES_MAX && heavy.pairs.len() == 4, "{:?}", heavy.cut);
 
         let many = Kept::of(vec![pair("n", 1); KEPT_PAIRS_MAX + 1]);
         assert_eq!(many.cut.as_deref(), Some("kept the first 3000 of 3001 fields and 6000 of 6002 bytes"));

@@ -33,7 +33,7 @@ pub enum SuccessKind {
 }
 
 /// The `error_code` of an idempotent re-run.
-pub const REPLAY_NO_OP: &str = "replay_no_op";
+pub(crate) const REPLAY_NO_OP: &str = "replay_no_op";
 
 /// The field names of an outcome in wire order; `original` publishes the first six.
 pub const FIELDS: [&str; 10] = [
@@ -76,7 +76,7 @@ impl Answer {
     }
 
     /// `success` or `failure`.
-    pub fn outcome(&self) -> &'static str {
+    pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Self::Success { .. } => "success",
             Self::Failure { .. } => "failure",
@@ -84,7 +84,7 @@ impl Answer {
     }
 
     /// The `error_code` field.
-    pub fn error_code(&self) -> &str {
+    pub(crate) fn error_code(&self) -> &str {
         match self {
             Self::Success { kind: SuccessKind::Started, .. } => "",
             Self::Success { kind: SuccessKind::Replayed, .. } => REPLAY_NO_OP,

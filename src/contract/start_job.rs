@@ -8,22 +8,22 @@ use super::Fields;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartJob {
     /// Which game; trimmed, never empty.
-    pub game_id: String,
+    pub(crate) game_id: String,
     /// Which engine image; trimmed, never empty. Its grammar is the start service's business.
-    pub image_ref: String,
+    pub(crate) image_ref: String,
     /// When Lobby asked, in Unix milliseconds; 0 where it did not say. Echoed, and measured against `start-deadline`.
-    pub requested_at_ms: i64,
+    pub(crate) requested_at_ms: i64,
     /// W3C trace context, passed on to the game engine unchanged; empty if absent or not text.
-    pub trace: Trace,
+    pub(crate) trace: Trace,
 }
 
 /// W3C trace context as the entry carried it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trace {
+pub(crate) struct Trace {
     /// `traceparent`
-    pub parent: Option<String>,
+    pub(crate) parent: Option<String>,
     /// `tracestate`
-    pub state: Option<String>,
+    pub(crate) state: Option<String>,
 }
 
 /// Why an entry is not a start job. The text goes into the log and into the dead letter's `detail`.

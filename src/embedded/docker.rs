@@ -22,14 +22,14 @@ const DONE_WITHIN: Duration = Duration::from_secs(60);
 
 /// An engine that has answered.
 #[derive(Debug, Clone)]
-pub struct DockerAdmin {
+pub(crate) struct DockerAdmin {
     docker: bollard::Docker,
 }
 
 impl DockerAdmin {
     /// The engine behind `unix:///path` or `tcp://host:port`, the latter with or without TLS; the error says why there is
     /// none.
-    pub async fn connect(host: &str, tls: Option<&Tls>) -> Result<Self, String> {
+    pub(crate) async fn connect(host: &str, tls: Option<&Tls>) -> Result<Self, String> {
         let made = docker_client(host, tls, DONE_WITHIN.as_secs());
         let docker = made.map_err(|error| error.to_string())?;
         // Of a handshake the library says less than it knows.
@@ -42,13 +42,13 @@ impl DockerAdmin {
     }
 
     /// The engine's version.
-    pub async fn version(&self) -> Result<String, String> {
+    pub(crate) async fn version(&self) -> Result<String, String> {
         let version = within(ANSWERS_WITHIN, self.docker.version()).await?;
         Ok(version.version.unwrap_or_else(|| "unknown".to_owned()))
     }
 
     /// Makes the image `repository:tag` of this static program; its containers run `startjobs engine`.
-    pub async fn import(&self, name: &str, program: &[u8]) -> Result<(), String> {
+    pub(crate) async fn import(&self, name: &str, program: &[u8]) -> Result<(), String> {
         let (repository, tag) = name.rsplit_once(':').ok_or("an image name without a tag")?;
         let entry_point = format!("ENTRYPOINT [\"/{}\",\"engine\"]", image::PROGRAM);
         let options = CreateImageOptionsBuilder::new()
@@ -69,13 +69,13 @@ impl DockerAdmin {
     }
 
     /// Removes an image; false if there is none.
-    pub async fn remove_image(&self, name: &str) -> Result<bool, String> {
+    pub(crate) async fn remove_image(&self, name: &str) -> Result<bool, String> {
         let removed = self.docker.remove_image(name, None::<RemoveImageOptions>, None);
         within(DONE_WITHIN, async { unless_missing(removed.await.map(drop)) }).await
     }
 
     /// Every container, running or not, that was created under this `engine-host-id`.
-    pub async fn containers_of(&self, host_id: &str) -> Result<Vec<String>, String> {
+    pub(crate) async fn containers_of(&self, host_id: &str) -> Result<Vec<String>, String> {
         let filters = HashMap::from([("label".to_owned(), vec![format!("{}={host_id}", label::HOST)])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let listed = within(DONE_WITHIN, self.docker.list_containers(Some(options))).await?;
@@ -83,7 +83,7 @@ impl DockerAdmin {
     }
 
     /// Removes a container by force; false if there is none.
-    pub async fn remove_container(&self, id: &str) -> Result<bool, String> {
+    pub(crate) async fn remove_container(&self, id: &str) -> Result<bool, String> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         let removed = self.docker.remove_container(id, Some(options));
         within(DONE_WITHIN, async { unless_missing(removed.await) }).await

@@ -1,7 +1,7 @@
 //! Replicas of this very binary, as child processes.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -91,11 +91,6 @@ impl Replica {
     /// Its process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
-    }
-
-    /// Where it logs.
-    pub fn log_path(&self) -> &Path {
-        &self.log
     }
 
     /// What it has logged so far.

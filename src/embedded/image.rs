@@ -3,19 +3,19 @@
 use std::io;
 
 /// The path of the program in the image.
-pub const PROGRAM: &str = "startjobs";
+pub(crate) const PROGRAM: &str = "startjobs";
 
 const BLOCK: usize = 512;
 /// The kind of program header that names an interpreter, the dynamic loader.
 const PT_INTERP: usize = 3;
 
 /// The bytes of the running program, even if its file has been replaced meanwhile.
-pub fn own_program() -> io::Result<Vec<u8>> {
+pub(crate) fn own_program() -> io::Result<Vec<u8>> {
     std::fs::read("/proc/self/exe")
 }
 
 /// Does this ELF file run without an interpreter, and so without any shared library beside it?
-pub fn is_static(elf: &[u8]) -> bool {
+pub(crate) fn is_static(elf: &[u8]) -> bool {
     let number = |at: usize, length: usize| -> Option<usize> {
         let mut bytes = [0; 8];
         bytes[..length].copy_from_slice(elf.get(at..at.checked_add(length)?)?);
@@ -35,7 +35,7 @@ pub fn is_static(elf: &[u8]) -> bool {
 }
 
 /// A tar archive that holds the program as its one, executable file.
-pub fn archive(program: &[u8]) -> Vec<u8> {
+pub(crate) fn archive(program: &[u8]) -> Vec<u8> {
     let mut header = [0_u8; BLOCK];
     let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, PROGRAM);

@@ -25,23 +25,23 @@ const DIRECTORY_PATIENCE: Duration = Duration::from_secs(10);
 const CONTAINERS_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A new directory of ours below `parent` that no other user can look into.
-pub fn directory_of_ours(parent: &Path, name: &str) -> io::Result<TempDir> {
+pub(crate) fn directory_of_ours(parent: &Path, name: &str) -> io::Result<TempDir> {
     let prefix = format!("{DIRECTORY_PREFIX}{name}-");
     tempfile::Builder::new().prefix(&prefix).permissions(Permissions::from_mode(0o700)).tempdir_in(parent)
 }
 
 /// What to remove.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Leftovers {
+pub(crate) struct Leftovers {
     /// A directory of ours.
-    pub directory: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
     /// What is on an engine.
-    pub engine: Option<OnEngine>,
+    pub(crate) engine: Option<OnEngine>,
 }
 
 impl Leftovers {
     /// The command line that leads to [`remove_after_parent`] with these.
-    pub fn arguments(&self) -> Vec<String> {
+    pub(crate) fn arguments(&self) -> Vec<String> {
         let mut arguments = vec!["dev".to_owned(), "clean-up".to_owned()];
         let mut add = |name: &str, value: &str| arguments.extend([format!("--{name}"), value.to_owned()]);
         if let Some(directory) = &self.directory {
@@ -60,24 +60,24 @@ impl Leftovers {
 
 /// What is on a Docker Engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnEngine {
+pub(crate) struct OnEngine {
     /// Where the engine answers.
-    pub docker_host: String,
+    pub(crate) docker_host: String,
     /// The `engine-host-id` that every container of this run carries as a label, and no other.
-    pub host_id: String,
+    pub(crate) host_id: String,
     /// The image that this run brought.
-    pub image: Option<String>,
+    pub(crate) image: Option<String>,
 }
 
 /// The process that waits for our end. Dropping it is such an end.
 #[derive(Debug)]
-pub struct Guard {
+pub(crate) struct Guard {
     child: Child,
 }
 
 impl Guard {
     /// Starts `program` with [`Leftovers::arguments`].
-    pub fn start(program: &Path, arguments: &[String]) -> io::Result<Self> {
+    pub(crate) fn start(program: &Path, arguments: &[String]) -> io::Result<Self> {
         let child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -89,7 +89,7 @@ impl Guard {
     }
 
     /// Lets it do its work now, and waits; false where something stayed behind (it has said what).
-    pub async fn finish(mut self) -> bool {
+    pub(crate) async fn finish(mut self) -> bool {
         drop(self.child.stdin.take());
         let deadline = Instant::now() + DIRECTORY_PATIENCE + 2 * CONTAINERS_PATIENCE;
         while Instant::now() < deadline {
@@ -104,7 +104,7 @@ impl Guard {
 }
 
 /// Waits until the parent ends or lets go, then removes; `tls` is of the engine. Answers what stayed behind.
-pub async fn remove_after_parent(leftovers: &Leftovers, tls: Option<&Tls>) -> Result<(), String> {
+pub(crate) async fn remove_after_parent(leftovers: &Leftovers, tls: Option<&Tls>) -> Result<(), String> {
     // Nothing is ever written: this returns when the other end is closed.
     drop(io::stdin().read_to_end(&mut Vec::new()));
     let engine = match &leftovers.engine {

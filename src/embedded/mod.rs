@@ -10,10 +10,10 @@ pub mod redis_server;
 // replicas
 pub mod fleet;
 // this program as a container image
-pub mod image;
+pub(crate) mod image;
 // a Docker Engine, for bringing that image and taking everything away again
-pub mod docker;
+pub(crate) mod docker;
 // what is removed when the process ends, however it ends
-pub mod leftovers;
+pub(crate) mod leftovers;
 // the place where all of this lives: a directory, a redis-server, and the guard of both
-pub mod site;
+pub(crate) mod site;

@@ -86,7 +86,7 @@ impl RedisServer {
     }
 
     /// The same, with its directory below `parent`.
-    pub fn start_below(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
+    pub(crate) fn start_below(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
         Self::start_on_a_port(parent, program, options, Vec::new(), None)
     }
 
@@ -97,7 +97,7 @@ impl RedisServer {
 
     /// The same with a password, so that no other user of this machine can use it. The password is in a file that only our
     /// user can read, because every user can see arguments.
-    pub fn start_guarded(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
+    pub(crate) fn start_guarded(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
         // Twice 122 bits of the system's randomness.
         let words = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|word| word.simple().to_string());
         Self::start_on_a_port(parent, program, options, Vec::new(), Some(Password(words.concat())))
@@ -137,7 +137,7 @@ impl RedisServer {
 
     /// Starts the `redis-server` of the search path so that no other user of this machine can use it: it listens on a
     /// socket of mode 0600 in a directory of mode 0700 below `parent`, and on no port.
-    pub fn start_private(parent: &Path) -> Result<Self, StartError> {
+    pub(crate) fn start_private(parent: &Path) -> Result<Self, StartError> {
         let program = Path::new("redis-server");
         let directory = directory_of_ours(parent, "redis")?;
         let socket = directory.path().join("redis.sock");
@@ -175,16 +175,11 @@ impl RedisServer {
     }
 
     /// The words of a `redis-cli` command that lead to it.
-    pub fn cli_words(&self) -> String {
+    pub(crate) fn cli_words(&self) -> String {
         match &self.door {
             Door::Port(port) => format!("-p {port}"),
             Door::Socket(path) => format!("-s {}", path.display()),
         }
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.process.id()
     }
 
     /// Its directory: data and log.

@@ -11,7 +11,7 @@ use super::redis_server::{RedisServer, StartError};
 
 /// A directory with a running redis-server, which only our own user can use.
 #[derive(Debug)]
-pub struct Site {
+pub(crate) struct Site {
     /// Dropped first: no process writes into the directory while it is removed.
     redis: RedisServer,
     directory: TempDir,
@@ -21,7 +21,7 @@ pub struct Site {
 
 impl Site {
     /// Opens one. `name` is part of the directory's name.
-    pub fn open(name: &str) -> Result<Self, StartError> {
+    pub(crate) fn open(name: &str) -> Result<Self, StartError> {
         let program = std::env::current_exe()?;
         let directory = directory_of_ours(&std::env::temp_dir(), name)?;
         let leftovers = Leftovers { directory: Some(directory.path().to_owned()), engine: None };
@@ -31,27 +31,27 @@ impl Site {
     }
 
     /// A guard for something else, of the same making.
-    pub fn guard(&self, leftovers: &Leftovers) -> io::Result<Guard> {
+    pub(crate) fn guard(&self, leftovers: &Leftovers) -> io::Result<Guard> {
         Guard::start(&self.program, &leftovers.arguments())
     }
 
     /// The running program.
-    pub fn program(&self) -> &Path {
+    pub(crate) fn program(&self) -> &Path {
         &self.program
     }
 
     /// Where everything is kept.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
     /// The redis-server.
-    pub fn redis(&mut self) -> &mut RedisServer {
+    pub(crate) fn redis(&mut self) -> &mut RedisServer {
         &mut self.redis
     }
 
     /// Stops Redis and removes everything; false where something stayed behind.
-    pub async fn close(self) -> bool {
+    pub(crate) async fn close(self) -> bool {
         drop(self.redis);
         drop(self.directory);
         self.guard.finish().await

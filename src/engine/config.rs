@@ -13,7 +13,7 @@ pub struct Config {
     /// How the connection to it is encrypted (`docker-tls-*`); none: it is not.
     pub docker_tls: Option<Tls>,
     /// `engine-port`: where a game engine listens inside its container.
-    pub port: u16,
+    pub(crate) port: u16,
     /// `start-concurrency`: containers created and started at once by one process.
     pub start_concurrency: usize,
     /// `simulated-*`

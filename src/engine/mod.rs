@@ -4,7 +4,7 @@
 //! returned an error or a time-out, so the caller looks again by name.
 
 // which engine, and how
-pub mod config;
+pub(crate) mod config;
 // a Docker Engine
 pub mod docker;
 // containers that exist only in Redis
@@ -97,7 +97,7 @@ pub struct Listed {
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// When it was created, by the engine's clock.
-    pub created_at: SystemTime,
+    pub(crate) created_at: SystemTime,
 }
 
 impl Listed {
@@ -113,7 +113,7 @@ pub struct Page {
     /// The containers of this page.
     pub containers: Vec<Listed>,
     /// Where the next page begins; none after the last.
-    pub next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// When a running game engine counts as ready.
@@ -151,13 +151,13 @@ pub enum EngineError {
 
 impl EngineError {
     /// A failure with the code an outcome would carry.
-    pub fn failed(code: ErrorCode, message: impl Into<String>) -> Self {
+    pub(crate) fn failed(code: ErrorCode, message: impl Into<String>) -> Self {
         Self::Failed { code, message: message.into() }
     }
 }
 
 /// The answer of an engine call.
-pub type Reply<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
+pub(crate) type Reply<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
 
 /// A container engine. Calls are bounded in time by the engine itself.
 pub trait Engine: Send + Sync + std::fmt::Debug {

@@ -28,9 +28,9 @@ pub struct Account {
     pub lost: Vec<String>,
     /// Entries that were sent and that the surviving jobs stream does not have, without an answer: Redis lost them, and
     /// no fleet can answer them. Ids.
-    pub absent: Vec<String>,
+    pub(crate) absent: Vec<String>,
     /// The same, and answered: a worker had read them before Redis lost them.
-    pub absent_answered: usize,
+    pub(crate) absent_answered: usize,
     /// Entries with more than one: ids.
     pub answered_twice: Vec<String>,
     /// Outcomes or dead letters for entries that were not sent, outcomes for malformed ones, and outcomes that name no
@@ -45,7 +45,7 @@ impl Account {
     }
 
     /// The account where the surviving jobs stream has not got some of what was `sent`: those are accounted for apart.
-    pub fn draw_without(
+    pub(crate) fn draw_without(
         sent: &HashMap<String, Sent>,
         absent: &HashSet<String>,
         outcomes: &[Outcome],

@@ -39,19 +39,19 @@ pub struct Outcome {
     /// `error_code`
     pub error_code: String,
     /// `error_message`
-    pub error_message: String,
+    pub(crate) error_message: String,
     /// `source_ref`; absent where `outcome-fields` is `original`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_ref: Option<String>,
     /// `requested_at_ms`; absent as `source_ref` is, like the two that follow.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub requested_at_ms: Option<String>,
+    pub(crate) requested_at_ms: Option<String>,
     /// `finished_at_ms`
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub finished_at_ms: Option<String>,
+    pub(crate) finished_at_ms: Option<String>,
     /// `attempt`
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempt: Option<String>,
+    pub(crate) attempt: Option<String>,
 }
 
 /// One dead letter's own fields.
@@ -75,9 +75,9 @@ const PAGE: u64 = 1_000;
 const PENDING_MAX: u64 = 100_000;
 
 /// The pairs of one entry.
-pub type Pairs = Vec<(Bytes, Bytes)>;
+pub(crate) type Pairs = Vec<(Bytes, Bytes)>;
 /// Entries by id, oldest first.
-pub type Page = Vec<(String, Pairs)>;
+pub(crate) type Page = Vec<(String, Pairs)>;
 
 impl Lobby {
     /// Connects; waits for as long as Redis does not answer.
@@ -86,7 +86,7 @@ impl Lobby {
     }
 
     /// Connects within `limit`; the error is the last thing that went wrong. Wrong credentials end it at once.
-    pub async fn connect_within(
+    pub(crate) async fn connect_within(
         redis: &redis::Config,
         streams: &stream::Config,
         limit: Duration,
@@ -118,13 +118,13 @@ impl Lobby {
     }
 
     /// The id of the newest outcome, or the id before all: where following begins.
-    pub async fn results_end(&self) -> Result<String, RedisError> {
+    pub(crate) async fn results_end(&self) -> Result<String, RedisError> {
         let newest = self.commands.range(&self.streams.results, ("-", "+"), 1, Order::NewestFirst).await?;
         Ok(newest.into_iter().next().map_or_else(|| "0-0".to_owned(), |entry| entry.id))
     }
 
     /// Waits for outcomes after `id`, for at most about a second; may answer none.
-    pub async fn outcomes_after(&self, id: &str) -> Result<Vec<Outcome>, RedisError> {
+    pub(crate) async fn outcomes_after(&self, id: &str) -> Result<Vec<Outcome>, RedisError> {
         let block = u64::try_from(BLOCK.as_millis()).unwrap_or(1);
         let entries = self.follower.read_after(&self.streams.results, id, PAGE, block).await?;
         Ok(entries.into_iter().map(|Entry { id, fields }| outcome_of(id, &fields)).collect())

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use super::table::{Fraction, Table};
 
 /// How long a look is exported, so that a few samples may fail before the gauges disappear.
-pub const FRESH_FOR: Duration = Duration::from_secs(20);
+pub(crate) const FRESH_FOR: Duration = Duration::from_secs(20);
 
 /// The state of the fleet's streams; the same from every replica.
 #[derive(Debug)]
@@ -19,29 +19,29 @@ pub struct GroupGauges {
     registry: Registry,
     looked: Mutex<Option<Instant>>,
     /// Entries not yet delivered to any replica.
-    pub backlog: Gauge,
+    pub(crate) backlog: Gauge,
     /// 1 while the backlog is exact, 0 while it is a lower bound.
-    pub backlog_exact: Gauge,
+    pub(crate) backlog_exact: Gauge,
     /// Age of the oldest of them.
-    pub oldest_waiting: Fraction,
+    pub(crate) oldest_waiting: Fraction,
     /// Entries delivered and not settled.
-    pub pending: Gauge,
+    pub(crate) pending: Gauge,
     /// Age of the oldest of them, from its id.
-    pub oldest_pending: Fraction,
+    pub(crate) oldest_pending: Fraction,
     /// Entries in the dead-letter stream.
-    pub dead_letters: Gauge,
+    pub(crate) dead_letters: Gauge,
     /// Streams that have used the largest possible id.
-    pub exhausted: Gauge,
+    pub(crate) exhausted: Gauge,
     /// Replicas present.
-    pub replicas: Gauge,
+    pub(crate) replicas: Gauge,
     /// Replicas that ended without signing off.
-    pub replicas_lost: Gauge,
+    pub(crate) replicas_lost: Gauge,
     /// 1 while XINFO's own lag is known.
-    pub lag_known: Gauge,
+    pub(crate) lag_known: Gauge,
     /// XINFO's own lag, 0 where it is not known.
-    pub lag: Gauge,
+    pub(crate) lag: Gauge,
     /// How long the mirror has stood still with something pending.
-    pub mirror_held: Fraction,
+    pub(crate) mirror_held: Fraction,
 }
 
 impl Default for GroupGauges {

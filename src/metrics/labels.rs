@@ -15,7 +15,7 @@ use crate::stream::settle::Settled;
 use crate::version::{REVISION, RUSTC, VERSION};
 
 /// A label whose values are a closed list.
-pub trait Label: Copy + Eq + Hash + Debug + Send + Sync + 'static {
+pub(crate) trait Label: Copy + Eq + Hash + Debug + Send + Sync + 'static {
     /// The label's name.
     const NAME: &'static str;
 
@@ -269,7 +269,7 @@ label! {
 
 /// How a call to the container engine ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EngineResult {
+pub(crate) enum EngineResult {
     /// It was done.
     Ok,
     /// The name is taken, or the container or image is not there: an answer, and no failure of the engine.
@@ -342,7 +342,7 @@ label_elsewhere!(Renewal = "result" { Mine, Trimmed, Restored, Other, Settled, A
 label_elsewhere!(AdoptionState = "state" { Created, Adopted, Foreign, Existed });
 
 /// A label's name and its values.
-pub type Listed = (&'static str, Vec<&'static str>);
+pub(crate) type Listed = (&'static str, Vec<&'static str>);
 
 /// The labels of a metric by its name as it is exported, in the order in which they are exported; none for most.
 pub fn of(metric: &str) -> Vec<Listed> {

@@ -14,14 +14,14 @@ use crate::engine::{Container, ContainerSpec, Engine, EngineError, Page, PullSte
 
 /// Any engine, with every call in `engine_request_duration_seconds`.
 #[derive(Debug)]
-pub struct MeteredEngine {
+pub(crate) struct MeteredEngine {
     engine: Arc<dyn Engine>,
     metrics: Arc<Metrics>,
 }
 
 impl MeteredEngine {
     /// Times the calls of `engine`.
-    pub fn new(engine: Arc<dyn Engine>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(engine: Arc<dyn Engine>, metrics: Arc<Metrics>) -> Self {
         Self { engine, metrics }
     }
 

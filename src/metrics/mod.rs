@@ -7,11 +7,11 @@ pub mod labels;
 // a registry under construction
 mod table;
 // the fleet's streams
-pub mod group;
+pub(crate) mod group;
 // the engine's calls, timed
-pub mod metered_engine;
+pub(crate) mod metered_engine;
 // what the kernel knows of this process
-pub mod process;
+pub(crate) mod process;
 
 use std::time::Duration;
 
@@ -47,28 +47,28 @@ pub struct Metrics {
     /// Attempts that will be made again.
     retries: Family<Labelled<Counted>, Counter>,
     /// Entries given back to the other replicas.
-    pub handed_back: Counter,
+    pub(crate) handed_back: Counter,
     sweeps: Family<Labelled<SweepResult>, Counter>,
     /// Pending entries whose payload was gone.
-    pub entries_lost: Counter,
+    pub(crate) entries_lost: Counter,
     /// Crashes that claims of this process counted against entries.
-    pub crashes_counted: Counter,
+    pub(crate) crashes_counted: Counter,
     /// Suspects run alone.
-    pub suspects: Counter,
+    pub(crate) suspects: Counter,
     renewals: Family<Labelled<Renewal>, Counter>,
     conditions: Family<Labelled<Trouble>, Counter>,
     condition: Family<Labelled<Trouble>, Gauge>,
     adoptions: Family<Labelled<AdoptionState>, Counter>,
     /// Entries that were missing from the pending list and that the janitor restored.
-    pub orphans: Counter,
+    pub(crate) orphans: Counter,
     /// Dead consumers removed.
-    pub consumers_removed: Counter,
+    pub(crate) consumers_removed: Counter,
     /// Removed containers to which no record referred.
-    pub strays_removed: Counter,
+    pub(crate) strays_removed: Counter,
     /// Times the mirror went back.
-    pub mirror_lowered: Counter,
+    pub(crate) mirror_lowered: Counter,
     /// Times the mirror held a value that the fleet had not written.
-    pub mirror_foreign: Counter,
+    pub(crate) mirror_foreign: Counter,
     queue_wait: Histogram,
     process: Histogram,
     end_to_end: Histogram,
@@ -76,23 +76,23 @@ pub struct Metrics {
     redis_calls: Family<Labelled<RedisOperation>, Histogram>,
     engine_calls: Family<(Labelled<EngineOperation>, Labelled<EngineResult>), Histogram>,
     /// Starts under way.
-    pub in_flight: Gauge,
+    pub(crate) in_flight: Gauge,
     /// `slots`.
-    pub slots: Gauge,
+    pub(crate) slots: Gauge,
     /// Entries held in all.
-    pub held: Gauge,
+    pub(crate) held: Gauge,
     /// Entries that wait for their next attempt.
-    pub backing_off: Gauge,
+    pub(crate) backing_off: Gauge,
     /// 1 while the process drains.
-    pub draining: Gauge,
+    pub(crate) draining: Gauge,
     /// 1 while the fleet is paused.
-    pub paused: Gauge,
+    pub(crate) paused: Gauge,
     /// When an outcome was last published, Unix seconds.
-    pub last_outcome: Fraction,
+    pub(crate) last_outcome: Fraction,
     /// When the blocking read last returned, Unix seconds.
-    pub last_read: Fraction,
+    pub(crate) last_read: Fraction,
     /// Log lines that did not leave the process.
-    pub log_lines_dropped: Counter,
+    pub(crate) log_lines_dropped: Counter,
     sampled: Fraction,
     samples: Family<Labelled<SampleResult>, Counter>,
     /// What the fleet's streams look like, as this process last looked.
@@ -209,59 +209,59 @@ impl Metrics {
     }
 
     /// This process received entries.
-    pub fn received(&self, origin: Origin, entries: usize) {
+    pub(crate) fn received(&self, origin: Origin, entries: usize) {
         self.received.get_or_create(&Labelled(origin)).inc_by(count(entries));
     }
 
     /// A settle call ended with this for so many entries.
-    pub fn settled(&self, result: SettleResult, entries: usize) {
+    pub(crate) fn settled(&self, result: SettleResult, entries: usize) {
         self.settled.get_or_create(&Labelled(result)).inc_by(count(entries));
     }
 
     /// An outcome was published for an entry whose id is this old.
-    pub fn outcome(&self, kind: OutcomeKind, code: OutcomeCode, age: Duration) {
+    pub(crate) fn outcome(&self, kind: OutcomeKind, code: OutcomeCode, age: Duration) {
         self.outcomes.get_or_create(&(Labelled(kind), Labelled(code))).inc();
         self.end_to_end.observe(age.as_secs_f64());
     }
 
     /// A dead letter was written.
-    pub fn dead_letter(&self, reason: Reason) {
+    pub(crate) fn dead_letter(&self, reason: Reason) {
         self.dead_letters.get_or_create(&Labelled(reason)).inc();
     }
 
     /// An attempt will be made again.
-    pub fn retry(&self, counted: Counted) {
+    pub(crate) fn retry(&self, counted: Counted) {
         self.retries.get_or_create(&Labelled(counted)).inc();
     }
 
     /// A sweep for entries to claim has returned.
-    pub fn sweep(&self, result: SweepResult) {
+    pub(crate) fn sweep(&self, result: SweepResult) {
         self.sweeps.get_or_create(&Labelled(result)).inc();
     }
 
     /// The answer to the renewal of one entry.
-    pub fn renewal(&self, renewal: Renewal) {
+    pub(crate) fn renewal(&self, renewal: Renewal) {
         self.renewals.get_or_create(&Labelled(renewal)).inc();
     }
 
     /// A trouble began.
-    pub fn condition_began(&self, trouble: Trouble) {
+    pub(crate) fn condition_began(&self, trouble: Trouble) {
         self.conditions.get_or_create(&Labelled(trouble)).inc();
         self.condition.get_or_create(&Labelled(trouble)).set(1);
     }
 
     /// A trouble ended.
-    pub fn condition_ended(&self, trouble: Trouble) {
+    pub(crate) fn condition_ended(&self, trouble: Trouble) {
         self.condition.get_or_create(&Labelled(trouble)).set(0);
     }
 
     /// The group was made usable.
-    pub fn adopted(&self, state: AdoptionState) {
+    pub(crate) fn adopted(&self, state: AdoptionState) {
         self.adoptions.get_or_create(&Labelled(state)).inc();
     }
 
     /// The group gauges hold what was seen just now, at this Unix time; or the look failed, and they stay as they were.
-    pub fn group_sampled(&self, at: Option<f64>) {
+    pub(crate) fn group_sampled(&self, at: Option<f64>) {
         let result = if at.is_some() { SampleResult::Ok } else { SampleResult::Failed };
         self.samples.get_or_create(&Labelled(result)).inc();
         if let Some(at) = at {
@@ -271,27 +271,27 @@ impl Metrics {
     }
 
     /// An attempt began with an entry whose id is this old.
-    pub fn attempt_began(&self, age: Duration) {
+    pub(crate) fn attempt_began(&self, age: Duration) {
         self.queue_wait.observe(age.as_secs_f64());
     }
 
     /// An attempt ended after this long.
-    pub fn attempt_ended(&self, took: Duration) {
+    pub(crate) fn attempt_ended(&self, took: Duration) {
         self.process.observe(took.as_secs_f64());
     }
 
     /// A batch was settled.
-    pub fn batch(&self, entries: usize) {
+    pub(crate) fn batch(&self, entries: usize) {
         self.settle_batch.observe(f64::from(u32::try_from(entries).unwrap_or(u32::MAX)));
     }
 
     /// A call to Redis took this long.
-    pub fn redis_call(&self, operation: RedisOperation, took: Duration) {
+    pub(crate) fn redis_call(&self, operation: RedisOperation, took: Duration) {
         self.redis_calls.get_or_create(&Labelled(operation)).observe(took.as_secs_f64());
     }
 
     /// A call to the engine took this long.
-    pub fn engine_call(&self, operation: EngineOperation, result: EngineResult, took: Duration) {
+    pub(crate) fn engine_call(&self, operation: EngineOperation, result: EngineResult, took: Duration) {
         self.engine_calls.get_or_create(&(Labelled(operation), Labelled(result))).observe(took.as_secs_f64());
     }
 }

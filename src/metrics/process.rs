@@ -8,7 +8,7 @@ use rustix::process::{Resource, getrlimit};
 use crate::version::{REVISION, RUSTC, VERSION};
 
 /// Appends `process_*` and `startjobs_build_info` in the exposition format. What cannot be read is left out.
-pub fn render(text: &mut String) {
+pub(crate) fn render(text: &mut String) {
     let mut gauge = |name: &str, kind: &str, help: &str, value: Option<f64>| {
         if let Some(value) = value {
             let family = name.strip_suffix("_total").unwrap_or(name);

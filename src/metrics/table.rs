@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 /// A gauge that holds fractions.
-pub type Fraction = Gauge<f64, AtomicU64>;
+pub(crate) type Fraction = Gauge<f64, AtomicU64>;
 /// A metric with labels.
 pub(super) type Family<L, M> = family::Family<L, M>;
 

@@ -25,7 +25,7 @@ use crate::worker::run::Instruments;
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Binds the address; an error names it.
-pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     let unusable = |error: std::io::Error| format!("http-addr {address} cannot be used: {error}");
     let listener = listen(address).map_err(unusable)?;
     // Port 0 is whatever is free.
@@ -43,7 +43,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Serves for as long as it is polled.
-pub async fn run(listener: TcpListener, instruments: Instruments, outlook: Arc<Outlook>) {
+pub(crate) async fn run(listener: TcpListener, instruments: Instruments, outlook: Arc<Outlook>) {
     let fleet = Router::new()
         .route("/api/v1/status.json", get(status))
         .route("/api/v1/alerts.json", get(alerts))

@@ -61,7 +61,7 @@ pub fn install(format: LogFormat, metrics: &Metrics) -> io::Result<Log> {
 impl Log {
     /// Says why the process ends, on stderr, after every line of the log. A reader that does not read holds this up for
     /// a moment only.
-    pub fn say_last(&self, text: String) {
+    pub(crate) fn say_last(&self, text: String) {
         self.flush();
         let (said, is_said) = mpsc::channel();
         let saying = thread::Builder::new().spawn(move || {

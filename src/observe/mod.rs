@@ -1,20 +1,20 @@
 //! What operators see of a process.
 
 // what an operator decides about logs
-pub mod config;
+pub(crate) mod config;
 // log lines
 pub mod log;
 // how they leave the process
 mod line_queue;
 // what is served: probes, metrics, the fleet as JSON
-pub mod http;
+pub(crate) mod http;
 // to whom, how many at once, for how long
 mod connections;
 // the fleet, seen on a connection of its own
-pub mod outlook;
+pub(crate) mod outlook;
 // the gauges of the fleet's streams
-pub mod sampler;
+pub(crate) mod sampler;
 // readiness, status and watchdog
 pub mod systemd;
 // the socket for it
-pub mod notify;
+pub(crate) mod notify;

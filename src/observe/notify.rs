@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Where the manager listens.
 #[derive(Debug)]
-pub struct NotifySocket {
+pub(crate) struct NotifySocket {
     socket: UnixDatagram,
     address: SocketAddr,
     is_refused: AtomicBool,
@@ -17,7 +17,7 @@ pub struct NotifySocket {
 
 impl NotifySocket {
     /// The socket that the environment names, if it names one. One that cannot be used is logged.
-    pub fn of_process() -> Option<Self> {
+    pub(crate) fn of_process() -> Option<Self> {
         let name = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())?;
         let opened = Self::open(&name);
         if let Err(error) = &opened {
@@ -27,7 +27,7 @@ impl NotifySocket {
     }
 
     /// The socket of this name: a path, or an abstract name after `@`.
-    pub fn open(name: &OsStr) -> io::Result<Self> {
+    pub(crate) fn open(name: &OsStr) -> io::Result<Self> {
         let address = match name.as_bytes() {
             [b'@', name @ ..] => abstract_address(name)?,
             [b'/', ..] => SocketAddr::from_pathname(name)?,
@@ -43,7 +43,7 @@ impl NotifySocket {
     }
 
     /// Sends these lines; false where they did not arrive, which is logged once until some do.
-    pub fn send(&self, lines: &[String]) -> bool {
+    pub(crate) fn send(&self, lines: &[String]) -> bool {
         let sent = self.socket.send_to_addr(lines.join("\n").as_bytes(), &self.address);
         let was_refused = self.is_refused.swap(sent.is_err(), Ordering::Relaxed);
         match &sent {
@@ -69,7 +69,7 @@ fn abstract_address(_: &[u8]) -> io::Result<SocketAddr> {
 
 /// How often the manager wants a sign of life, if it does: `WATCHDOG_USEC`, where `WATCHDOG_PID` names this process or
 /// nothing does.
-pub fn watchdog() -> Option<Duration> {
+pub(crate) fn watchdog() -> Option<Duration> {
     let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
     let is_ours =
         std::env::var_os("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(std::process::id().into());

@@ -27,7 +27,7 @@ const SAMPLE_COUNTED_MAX: u64 = 10_000;
 
 /// A view of the fleet.
 #[derive(Debug)]
-pub struct Outlook {
+pub(crate) struct Outlook {
     settings: Settings,
     view: OnceCell<View>,
     turn: Semaphore,
@@ -35,45 +35,45 @@ pub struct Outlook {
 
 /// What the gauges are made of.
 #[derive(Debug)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// The fleet in one look.
-    pub look: Look,
+    pub(crate) look: Look,
     /// What waits, by our own count.
-    pub waiting: Waiting,
+    pub(crate) waiting: Waiting,
     /// Who is there.
-    pub replicas: Replicas,
+    pub(crate) replicas: Replicas,
 }
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, RedisError>>;
 
 impl Outlook {
     /// The fleet of these settings; nothing is connected yet.
-    pub fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Self { settings: settings.clone(), view: OnceCell::new(), turn: Semaphore::new(1) }
     }
 
     /// What `startjobs status --json` prints.
-    pub async fn overview(&self) -> Result<Overview, RedisError> {
+    pub(crate) async fn overview(&self) -> Result<Overview, RedisError> {
         self.ask(|view| view.overview(COUNTED_MAX).boxed()).await
     }
 
     /// What `startjobs alerts --json` prints.
-    pub async fn alerts(&self) -> Result<Alerts, RedisError> {
+    pub(crate) async fn alerts(&self) -> Result<Alerts, RedisError> {
         self.ask(|view| view.alerts(COUNTED_MAX).boxed()).await
     }
 
     /// What `startjobs replicas --json` prints.
-    pub async fn replicas(&self) -> Result<Replicas, RedisError> {
+    pub(crate) async fn replicas(&self) -> Result<Replicas, RedisError> {
         self.ask(|view| async { Ok(view.replicas(&view.look().await?)) }.boxed()).await
     }
 
     /// What `startjobs pending --json` prints.
-    pub async fn pending(&self) -> Result<Pending, RedisError> {
+    pub(crate) async fn pending(&self) -> Result<Pending, RedisError> {
         self.ask(|view| view.pending(PENDING_LISTED).boxed()).await
     }
 
     /// What the gauges are made of.
-    pub async fn sample(&self) -> Result<Sample, RedisError> {
+    pub(crate) async fn sample(&self) -> Result<Sample, RedisError> {
         self.ask(|view| {
             async {
                 let look = view.look().await?;

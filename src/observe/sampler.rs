@@ -10,10 +10,10 @@ use crate::metrics::Metrics;
 use crate::ops::replicas::State;
 
 /// Between two looks.
-pub const INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Samples for as long as it is polled.
-pub async fn run(outlook: Arc<Outlook>, metrics: Arc<Metrics>) {
+pub(crate) async fn run(outlook: Arc<Outlook>, metrics: Arc<Metrics>) {
     let mut mirror = MirrorWatch::default();
     loop {
         match outlook.sample().await {

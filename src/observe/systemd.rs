@@ -18,7 +18,7 @@ const START_EXTENSION_USEC: u32 = 30_000_000;
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Reports to systemd what the process does, for as long as it is polled.
-pub async fn run(instruments: Instruments, socket: Arc<NotifySocket>) {
+pub(crate) async fn run(instruments: Instruments, socket: Arc<NotifySocket>) {
     tell(instruments, watchdog(), |lines| socket.send(lines)).await;
 }
 
@@ -69,7 +69,7 @@ fn status(instruments: &Instruments) -> String {
 }
 
 /// Reports to systemd that the process drains and needs at most this long; retries until it was sent.
-pub async fn stopping(drain: Duration, socket: Arc<NotifySocket>) {
+pub(crate) async fn stopping(drain: Duration, socket: Arc<NotifySocket>) {
     let limit = (drain + LEAVE_WITHIN).as_micros();
     let lines = ["STOPPING=1".to_owned(), format!("EXTEND_TIMEOUT_USEC={limit}"), "STATUS=draining".to_owned()];
     while !socket.send(&lines) {

@@ -11,7 +11,7 @@ use crate::redis::{Config, Connection, Kind, RedisError, Role};
 const SLOW: Duration = Duration::from_secs(1);
 
 /// What is told of a try that failed.
-pub type Report = Box<dyn FnMut(&RedisError) + Send>;
+pub(crate) type Report = Box<dyn FnMut(&RedisError) + Send>;
 
 /// Connects within `limit`; the error is the last thing that went wrong. Wrong credentials end it at once.
 pub async fn connect(
@@ -25,7 +25,7 @@ pub async fn connect(
 }
 
 /// Opens whatever reports each failed try and goes on for ever, but within `limit`.
-pub async fn open_within<T, F>(
+pub(crate) async fn open_within<T, F>(
     limit: Duration,
     open: impl FnOnce(Report) -> F,
     on_slow: impl FnOnce(),
@@ -62,7 +62,7 @@ where
 }
 
 /// Bounds any conversation with Redis.
-pub async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     conversation: impl Future<Output = Result<T, RedisError>>,
 ) -> Result<T, RedisError> {

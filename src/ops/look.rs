@@ -15,51 +15,51 @@ use crate::stream::pause::Pause;
 #[serde(default)]
 pub struct Look {
     /// The server's clock, Unix milliseconds.
-    pub now_ms: u64,
+    pub(crate) now_ms: u64,
     /// The type of every key of ours, `none` where it does not exist.
-    pub types: BTreeMap<String, String>,
+    pub(crate) types: BTreeMap<String, String>,
     /// Outcomes in the results stream.
-    pub results: u64,
+    pub(crate) results: u64,
     /// Dead letters.
-    pub dead: u64,
+    pub(crate) dead: u64,
     /// Streams that have used the largest possible id.
-    pub exhausted: Vec<String>,
+    pub(crate) exhausted: Vec<String>,
     /// The legacy offset.
-    pub mirror: Option<String>,
+    pub(crate) mirror: Option<String>,
     /// What the fleet last wrote to it.
-    pub shadow: Option<String>,
+    pub(crate) shadow: Option<String>,
     /// The id up to which every entry is known to be answered.
-    pub verified: Option<String>,
+    pub(crate) verified: Option<String>,
     /// Presence records by consumer name.
-    pub replicas: BTreeMap<String, String>,
+    pub(crate) replicas: BTreeMap<String, String>,
     /// The fields of the pause.
-    pub paused: Option<HashMap<String, String>>,
+    pub(crate) paused: Option<HashMap<String, String>>,
     /// The jobs stream.
-    pub stream: Option<StreamFacts>,
+    pub(crate) stream: Option<StreamFacts>,
     /// The group.
     pub group: Option<GroupFacts>,
     /// Entries after this one have not been delivered.
     pub after: Option<String>,
     /// The first of them.
-    pub oldest_waiting: Option<String>,
+    pub(crate) oldest_waiting: Option<String>,
     /// The pending list.
-    pub pending: PendingFacts,
+    pub(crate) pending: PendingFacts,
 }
 
 /// The jobs stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct StreamFacts {
+pub(crate) struct StreamFacts {
     /// Entries in it.
-    pub length: u64,
+    pub(crate) length: u64,
     /// Entries ever appended; none before 7.0.
-    pub entries_added: Option<u64>,
+    pub(crate) entries_added: Option<u64>,
     /// The largest id it ever had.
-    pub last_generated: String,
+    pub(crate) last_generated: String,
     /// Its first entry.
-    pub first: Option<String>,
+    pub(crate) first: Option<String>,
     /// Its last entry.
-    pub last: Option<String>,
+    pub(crate) last: Option<String>,
 }
 
 /// The group.
@@ -67,9 +67,9 @@ pub struct StreamFacts {
 #[serde(default)]
 pub struct GroupFacts {
     /// Its last-delivered id.
-    pub delivered: String,
+    pub(crate) delivered: String,
     /// Entries ever read, where the server believes to know.
-    pub entries_read: Option<u64>,
+    pub(crate) entries_read: Option<u64>,
     /// The server's own lag, which may be unknown or wrong.
     pub lag: Option<u64>,
 }
@@ -77,20 +77,20 @@ pub struct GroupFacts {
 /// The pending list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct PendingFacts {
+pub(crate) struct PendingFacts {
     /// How many.
-    pub count: u64,
+    pub(crate) count: u64,
     /// By consumer.
-    pub by: BTreeMap<String, u64>,
+    pub(crate) by: BTreeMap<String, u64>,
     /// The smallest id.
-    pub oldest: Option<String>,
+    pub(crate) oldest: Option<String>,
     /// The largest id that exists in the stream below the oldest pending one.
-    pub below: Option<String>,
+    pub(crate) below: Option<String>,
 }
 
 /// Where the mirror must stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watermark {
+pub(crate) enum Watermark {
     /// Exactly here.
     At(EntryId),
     /// From the first, which is the largest id that exists below the second, to anywhere before the second, which is
@@ -115,12 +115,12 @@ impl View {
 
 impl Look {
     /// The pause there is.
-    pub fn pause(&self) -> Option<Pause> {
+    pub(crate) fn pause(&self) -> Option<Pause> {
         self.paused.as_ref().map(Pause::of_fields)
     }
 
     /// Where the mirror must stand; none without a group.
-    pub fn watermark(&self) -> Option<Watermark> {
+    pub(crate) fn watermark(&self) -> Option<Watermark> {
         let delivered: EntryId = self.group.as_ref()?.delivered.parse().ok()?;
         let Some(oldest) = self.pending.oldest.as_deref().and_then(id_of) else {
             return Some(Watermark::At(delivered));
@@ -132,7 +132,7 @@ impl Look {
     }
 
     /// Does the mirror stand where it must? None without a group.
-    pub fn is_mirror_exact(&self) -> Option<bool> {
+    pub(crate) fn is_mirror_exact(&self) -> Option<bool> {
         let watermark = self.watermark()?;
         let Some(mirror) = self.mirror.as_deref().and_then(id_of) else { return Some(false) };
         Some(match watermark {
@@ -143,13 +143,13 @@ impl Look {
     }
 
     /// How far the last id of the jobs stream is ahead of the server's clock.
-    pub fn id_ahead_ms(&self) -> u64 {
+    pub(crate) fn id_ahead_ms(&self) -> u64 {
         let last = self.stream.as_ref().and_then(|stream| id_of(&stream.last_generated));
         last.map_or(0, |last| last.ms.saturating_sub(self.now_ms))
     }
 
     /// How long ago an entry was appended, by its id and the server's clock.
-    pub fn age_ms(&self, id: &str) -> Option<u64> {
+    pub(crate) fn age_ms(&self, id: &str) -> Option<u64> {
         Some(self.now_ms.saturating_sub(id_of(id)?.ms))
     }
 }

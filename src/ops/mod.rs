@@ -6,31 +6,31 @@
 // a connection within a time limit
 pub mod connect;
 // the fleet in one consistent look
-pub mod look;
+pub(crate) mod look;
 // how many entries wait
 pub mod backlog;
 // who is there
-pub mod replicas;
+pub(crate) mod replicas;
 // what they hold
-pub mod pending;
+pub(crate) mod pending;
 // what Redis says of itself
-pub mod server;
+pub(crate) mod server;
 // the facts of one moment
-pub mod snapshot;
+pub(crate) mod snapshot;
 // whether they are healthy
-pub mod verdict;
+pub(crate) mod verdict;
 // facts, verdict and alerts in one form
-pub mod overview;
+pub(crate) mod overview;
 // which alerts fire
 pub mod alerts;
 // limits, and whether they hold
-pub mod thresholds;
+pub(crate) mod thresholds;
 // one job, one game
-pub mod story;
+pub(crate) mod story;
 // what is wrong with the surroundings, and what helps
-pub mod doctor;
+pub(crate) mod doctor;
 // foreign text on a terminal
-pub mod printable;
+pub(crate) mod printable;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ use crate::stream::Group;
 use crate::stream::keys::{Keys, LISTED};
 
 /// The version of every JSON form that shows the fleet.
-pub const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// A fleet, seen from outside.
 #[derive(Debug, Clone)]
@@ -94,12 +94,12 @@ impl View {
     }
 
     /// The connection.
-    pub fn connection(&self) -> &Connection {
+    pub(crate) fn connection(&self) -> &Connection {
         &self.connection
     }
 
     /// The group, for pausing and resuming.
-    pub fn group(&self) -> &Group {
+    pub(crate) fn group(&self) -> &Group {
         &self.as_group
     }
 

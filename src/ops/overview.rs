@@ -10,24 +10,24 @@ use crate::redis::RedisError;
 
 /// The fleet at one moment, and what is to be said of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Overview {
+pub(crate) struct Overview {
     /// The version of this form.
-    pub schema_version: u32,
+    pub(crate) schema_version: u32,
     /// The server's clock, Unix milliseconds.
-    pub at_ms: u64,
+    pub(crate) at_ms: u64,
     /// Whether the fleet is healthy, and what is wrong.
     #[serde(flatten)]
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// The facts.
     #[serde(flatten)]
-    pub snapshot: Snapshot,
+    pub(crate) snapshot: Snapshot,
     /// Alerts that fire or are about to, as far as Redis tells.
-    pub alerts: Vec<Raised>,
+    pub(crate) alerts: Vec<Raised>,
 }
 
 impl View {
     /// Looks, and counts at most `counted_max` waiting entries one by one.
-    pub async fn overview(&self, counted_max: u64) -> Result<Overview, RedisError> {
+    pub(crate) async fn overview(&self, counted_max: u64) -> Result<Overview, RedisError> {
         let (snapshot, alerts) = self.snapshot_with_alerts(counted_max).await?;
         Ok(Overview {
             schema_version: SCHEMA_VERSION,
@@ -39,7 +39,7 @@ impl View {
     }
 
     /// All alerts.
-    pub async fn alerts(&self, counted_max: u64) -> Result<Alerts, RedisError> {
+    pub(crate) async fn alerts(&self, counted_max: u64) -> Result<Alerts, RedisError> {
         Ok(self.snapshot_with_alerts(counted_max).await?.1)
     }
 

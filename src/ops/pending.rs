@@ -14,41 +14,41 @@ const PAGE: usize = 200;
 
 /// One entry that a consumer holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Held {
+pub(crate) struct Held {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// Its game; none where the payload is gone or names none.
-    pub game_id: Option<String>,
+    pub(crate) game_id: Option<String>,
     /// Who holds it.
-    pub replica: String,
+    pub(crate) replica: String,
     /// How long ago its holder last touched it.
-    pub idle_ms: u64,
+    pub(crate) idle_ms: u64,
     /// How often it was delivered.
-    pub deliveries: u64,
+    pub(crate) deliveries: u64,
     /// How long ago it was appended.
-    pub age_ms: u64,
+    pub(crate) age_ms: u64,
     /// Its payload is still in the stream.
-    pub has_payload: bool,
+    pub(crate) has_payload: bool,
 }
 
 /// The oldest of them, as JSON shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// The version of this form.
-    pub schema_version: u32,
+    pub(crate) schema_version: u32,
     /// The server's clock, Unix milliseconds.
-    pub at_ms: u64,
+    pub(crate) at_ms: u64,
     /// How many there are in all.
-    pub total: u64,
+    pub(crate) total: u64,
     /// The oldest first.
-    pub pending: Vec<Held>,
+    pub(crate) pending: Vec<Held>,
 }
 
 type Row = (String, Bytes, u64, u64, u64, Bytes);
 
 impl View {
     /// The oldest pending entries, at most `limit`.
-    pub async fn pending(&self, limit: usize) -> Result<Pending, RedisError> {
+    pub(crate) async fn pending(&self, limit: usize) -> Result<Pending, RedisError> {
         let look = self.look().await?;
         let mut answer = Pending {
             schema_version: SCHEMA_VERSION,

@@ -13,7 +13,7 @@ const TIME_MS_MAX: u64 = 253_402_300_799_999;
 
 /// The text with everything escaped that is not plainly visible: control characters, escape sequences, invisible marks,
 /// and what turns the direction of writing.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars().take(SHOWN_MAX) {
         match letter {
@@ -27,38 +27,25 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// Bytes as [`printable`] text; what is no UTF-8 becomes `\xff`.
-pub fn printable_bytes(bytes: &[u8]) -> String {
-    let mut shown = String::new();
-    for chunk in bytes[..bytes.len().min(4 * SHOWN_MAX)].utf8_chunks() {
-        shown.push_str(&printable(chunk.valid()));
-        for byte in chunk.invalid() {
-            // Writing to a String cannot fail.
-            _ = write!(shown, "\\x{byte:02x}");
-        }
-    }
-    shown
-}
-
 /// A value as one line of JSON that is safe on a terminal.
-pub fn json(value: &impl Serialize) -> String {
+pub(crate) fn json(value: &impl Serialize) -> String {
     tame(serde_json::to_string(value).expect("texts, numbers and lists are always JSON")) + "\n"
 }
 
 /// The same on many lines.
-pub fn json_pretty(value: &impl Serialize) -> String {
+pub(crate) fn json_pretty(value: &impl Serialize) -> String {
     tame(serde_json::to_string_pretty(value).expect("texts, numbers and lists are always JSON")) + "\n"
 }
 
 /// JSON that is safe on a terminal, too: JSON itself lets the upper control characters and the marks that turn the
 /// direction of writing stand as they are.
-pub fn tame(json: String) -> String {
+pub(crate) fn tame(json: String) -> String {
     tamed(json.as_bytes()).unwrap_or(json)
 }
 
 /// The JSON with what is not plainly visible as its escapes; none where nothing changes, as for nearly every line. Beyond
 /// ASCII there are only the insides of texts, where a character and its escape mean the same.
-pub fn tamed(json: &[u8]) -> Option<String> {
+pub(crate) fn tamed(json: &[u8]) -> Option<String> {
     const DELETE: u8 = 0x7f;
     if json.is_ascii() && !json.contains(&DELETE) {
         return None;
@@ -80,7 +67,7 @@ pub fn tamed(json: &[u8]) -> Option<String> {
 }
 
 /// A length of time for people: as exact as is of use.
-pub fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms}ms"),
         1_000..10_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
@@ -90,7 +77,7 @@ pub fn span(ms: u64) -> String {
 }
 
 /// A moment, RFC 3339 in UTC.
-pub fn time(unix_ms: u64) -> String {
+pub(crate) fn time(unix_ms: u64) -> String {
     if unix_ms > TIME_MS_MAX {
         return format!("{unix_ms}ms");
     }
@@ -109,7 +96,6 @@ mod tests {
             assert!(printable(hidden).starts_with("\\u{"), "{hidden:?}");
         }
         assert_eq!(printable("\\"), "\\\\");
-        assert_eq!(printable_bytes(b"a\xff\x1b"), "a\\xff\\u{1b}");
         assert!(printable(&"x".repeat(600)).ends_with("..."));
     }
 

@@ -12,7 +12,7 @@ use crate::stream::presence::{Presence, PresenceState};
 /// What a replica is up to. In the order in which they are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub(crate) enum State {
     /// It takes work.
     Running,
     /// It finishes what it has.
@@ -27,7 +27,7 @@ pub enum State {
 
 impl State {
     /// As it is shown.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Draining => "draining",
@@ -40,56 +40,56 @@ impl State {
 
 /// One replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Replica {
+pub(crate) struct Replica {
     /// Its consumer name.
-    pub name: String,
+    pub(crate) name: String,
     /// The machine or container it is on.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// Its process there.
-    pub pid: Option<u64>,
+    pub(crate) pid: Option<u64>,
     /// Its version.
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
     /// Its engine.
-    pub engine: Option<String>,
+    pub(crate) engine: Option<String>,
     /// What it is up to.
-    pub state: State,
+    pub(crate) state: State,
     /// For how long it has run, or had run when it was last seen.
-    pub up_ms: Option<u64>,
+    pub(crate) up_ms: Option<u64>,
     /// How many starts it may have under way.
-    pub slots: Option<u64>,
+    pub(crate) slots: Option<u64>,
     /// How many it has.
-    pub in_flight: Option<u64>,
+    pub(crate) in_flight: Option<u64>,
     /// Entries pending for it in the group.
-    pub pending: u64,
+    pub(crate) pending: u64,
     /// When it was last seen, Unix milliseconds of the server's clock.
-    pub last_seen_ms: Option<u64>,
+    pub(crate) last_seen_ms: Option<u64>,
     /// How long ago that was.
-    pub last_seen_ago_ms: Option<u64>,
+    pub(crate) last_seen_ago_ms: Option<u64>,
     /// After how long without a sign of life it is lost: its own `claim-idle`, or ours where it does not say.
-    pub claim_idle_ms: Option<u64>,
+    pub(crate) claim_idle_ms: Option<u64>,
     /// How long it lets a start take, where it says so.
-    pub max_run_ms: Option<u64>,
+    pub(crate) max_run_ms: Option<u64>,
 }
 
 /// All of them, as JSON shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Replicas {
+pub(crate) struct Replicas {
     /// The version of this form.
-    pub schema_version: u32,
+    pub(crate) schema_version: u32,
     /// The server's clock, Unix milliseconds.
-    pub at_ms: u64,
+    pub(crate) at_ms: u64,
     /// Those that take work first.
-    pub replicas: Vec<Replica>,
+    pub(crate) replicas: Vec<Replica>,
 }
 
 impl Replica {
     /// It runs or drains.
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         matches!(self.state, State::Running | State::Draining)
     }
 
     /// Its name, host and process, and when it was last seen.
-    pub fn named(&self) -> String {
+    pub(crate) fn named(&self) -> String {
         let host = self.host.as_deref().map_or_else(String::new, |host| format!(" on {host}"));
         let pid = self.pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
         let seen = self.last_seen_ago_ms.map_or_else(String::new, |ago| format!(", last seen {} ago", span(ago)));
@@ -97,7 +97,7 @@ impl Replica {
     }
 
     /// Since when it is lost, Unix milliseconds of the server's clock.
-    pub fn lost_since_ms(&self) -> Option<u64> {
+    pub(crate) fn lost_since_ms(&self) -> Option<u64> {
         let seen = self.last_seen_ms.filter(|_| self.state == State::Lost)?;
         Some(seen.saturating_add(self.claim_idle_ms.unwrap_or_default()))
     }
@@ -105,7 +105,7 @@ impl Replica {
 
 impl View {
     /// The replicas of this look.
-    pub fn replicas(&self, look: &Look) -> Replicas {
+    pub(crate) fn replicas(&self, look: &Look) -> Replicas {
         Replicas { schema_version: SCHEMA_VERSION, at_ms: look.now_ms, replicas: list(look, self.claim_idle) }
     }
 }

@@ -9,26 +9,26 @@ use crate::redis::{Kind, RedisError};
 
 /// The server, as far as operators care. Unknown is what it does not let us see.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Server {
+pub(crate) struct Server {
     /// `redis`, or another name it gives itself.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Its version.
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
     /// The append-only file is on.
-    pub append_only: Option<bool>,
+    pub(crate) append_only: Option<bool>,
     /// What it does when memory runs out.
-    pub eviction_policy: Option<String>,
+    pub(crate) eviction_policy: Option<String>,
     /// Bytes used.
-    pub used_memory: Option<u64>,
+    pub(crate) used_memory: Option<u64>,
     /// Bytes allowed; 0 where there is no limit.
-    pub max_memory: Option<u64>,
+    pub(crate) max_memory: Option<u64>,
     /// `master` or `slave`, in the server's own words.
-    pub role: Option<String>,
+    pub(crate) role: Option<String>,
 }
 
 impl View {
     /// Asks; a server that does not let us look is unknown, not an error.
-    pub async fn server(&self) -> Result<Server, RedisError> {
+    pub(crate) async fn server(&self) -> Result<Server, RedisError> {
         match self.connection.info().await {
             Ok(info) => Ok(of_info(&info)),
             Err(error) if error.kind == Kind::Unreachable => Err(error),
@@ -54,7 +54,7 @@ fn of_info(info: &str) -> Server {
 
 impl Server {
     /// One line for people.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let Some(version) = &self.version else { return "does not answer INFO".to_owned() };
         let name =
             self.name.as_deref().filter(|&name| name != "redis").map_or_else(String::new, |name| format!("{name} "));

@@ -14,106 +14,106 @@ use crate::stream::pause::Pause;
 
 /// The fleet at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The server's clock, Unix milliseconds.
     #[serde(skip)]
-    pub at_ms: u64,
+    pub(crate) at_ms: u64,
     /// Keys that hold another type than they should, one sentence each.
     #[serde(skip)]
-    pub wrong_types: Vec<String>,
+    pub(crate) wrong_types: Vec<String>,
     /// How long a replica may work on one entry.
     #[serde(skip)]
-    pub max_run: Duration,
+    pub(crate) max_run: Duration,
     /// Entries that no replica has read yet.
-    pub waiting: WaitingView,
+    pub(crate) waiting: WaitingView,
     /// Entries that replicas hold.
-    pub in_flight: Oldest,
+    pub(crate) in_flight: Oldest,
     /// Dead letters kept.
-    pub dead_letters: u64,
+    pub(crate) dead_letters: u64,
     /// Outcomes in the results stream.
-    pub outcomes: u64,
+    pub(crate) outcomes: u64,
     /// How many replicas there are.
-    pub replicas: Counts,
+    pub(crate) replicas: Counts,
     /// The server's own count of what waits.
-    pub lag: Lag,
+    pub(crate) lag: Lag,
     /// The legacy offset.
-    pub mirror: Mirror,
+    pub(crate) mirror: Mirror,
     /// The group exists.
-    pub has_group: bool,
+    pub(crate) has_group: bool,
     /// Streams that have used the largest possible id: Redis refuses every further entry.
-    pub exhausted: Vec<String>,
+    pub(crate) exhausted: Vec<String>,
     /// The engines of the replicas that are alive.
-    pub engines: BTreeSet<String>,
+    pub(crate) engines: BTreeSet<String>,
     /// The versions of the replicas that are alive.
-    pub versions: BTreeSet<String>,
+    pub(crate) versions: BTreeSet<String>,
     /// Redis.
-    pub redis: Server,
+    pub(crate) redis: Server,
     /// Who has paused the fleet, if an operator has.
-    pub paused: Option<Pause>,
+    pub(crate) paused: Option<Pause>,
 }
 
 /// What waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct WaitingView {
+pub(crate) struct WaitingView {
     /// How many.
     #[serde(flatten)]
-    pub waiting: Waiting,
+    pub(crate) waiting: Waiting,
     /// The oldest one.
-    pub oldest_id: Option<String>,
+    pub(crate) oldest_id: Option<String>,
     /// How long it waits.
-    pub oldest_age_ms: Option<u64>,
+    pub(crate) oldest_age_ms: Option<u64>,
 }
 
 /// A number of entries, and the oldest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Oldest {
+pub(crate) struct Oldest {
     /// How many.
-    pub count: u64,
+    pub(crate) count: u64,
     /// The oldest one.
-    pub oldest_id: Option<String>,
+    pub(crate) oldest_id: Option<String>,
     /// How long ago it was appended.
-    pub oldest_age_ms: Option<u64>,
+    pub(crate) oldest_age_ms: Option<u64>,
 }
 
 /// Replicas by what they do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Running or draining.
-    pub alive: u64,
+    pub(crate) alive: u64,
     /// Taking work.
-    pub running: u64,
+    pub(crate) running: u64,
     /// Finishing.
-    pub draining: u64,
+    pub(crate) draining: u64,
     /// Not heard of, without having left.
-    pub lost: u64,
+    pub(crate) lost: u64,
     /// Entries that lost or unknown consumers still hold.
-    pub stranded: u64,
+    pub(crate) stranded: u64,
     /// Slots of those that run.
-    pub slots: u64,
+    pub(crate) slots: u64,
 }
 
 /// What `XINFO GROUPS` calls lag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Lag {
+pub(crate) struct Lag {
     /// The server's number.
-    pub value: Option<u64>,
+    pub(crate) value: Option<u64>,
     /// The server has one. An autoscaler that reads it does nothing otherwise.
-    pub known: bool,
+    pub(crate) known: bool,
     /// It equals our own count; none where one of the two is not known exactly.
-    pub agrees: Option<bool>,
+    pub(crate) agrees: Option<bool>,
 }
 
 /// The legacy offset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Mirror {
+pub(crate) struct Mirror {
     /// The id that it holds.
-    pub id: Option<String>,
+    pub(crate) id: Option<String>,
     /// The id that it must hold; none where no entry exists below the oldest pending one, or there is no group.
-    pub watermark: Option<String>,
+    pub(crate) watermark: Option<String>,
     /// It holds the right id. None without a group.
-    pub exact: Option<bool>,
+    pub(crate) exact: Option<bool>,
     /// Something other than the fleet wrote it.
-    pub foreign: bool,
+    pub(crate) foreign: bool,
 }
 
 impl View {

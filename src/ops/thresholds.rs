@@ -10,61 +10,56 @@ use super::overview::Overview;
 
 /// The limits; none: not looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Thresholds {
+pub(crate) struct Thresholds {
     /// Maximum number of unread entries.
-    pub max_waiting: Option<u64>,
+    pub(crate) max_waiting: Option<u64>,
     /// How long the oldest of them waits, at most.
-    pub max_oldest: Option<Duration>,
+    pub(crate) max_oldest: Option<Duration>,
     /// Dead letters, at most.
-    pub max_dead: Option<u64>,
+    pub(crate) max_dead: Option<u64>,
     /// Replicas that take work, at least.
-    pub min_replicas: Option<u64>,
+    pub(crate) min_replicas: Option<u64>,
 }
 
 /// One limit, and what was found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// The limit's name, as the flag has it.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What was found.
-    pub value: f64,
+    pub(crate) value: f64,
     /// The limit.
-    pub limit: f64,
+    pub(crate) limit: f64,
     /// `s` where both are seconds.
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
     /// It is kept.
-    pub ok: bool,
+    pub(crate) ok: bool,
     /// The value is what it says, and not a lower bound.
-    pub exact: bool,
+    pub(crate) exact: bool,
 }
 
 /// All limits.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// The version of this form.
-    pub schema_version: u32,
+    pub(crate) schema_version: u32,
     /// All are kept.
-    pub ok: bool,
+    pub(crate) ok: bool,
     /// The fleet in one sentence.
-    pub sentence: String,
+    pub(crate) sentence: String,
     /// Each of them.
-    pub checks: Vec<Measured>,
+    pub(crate) checks: Vec<Measured>,
 }
 
 impl Thresholds {
-    /// Nothing to look at.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// How far waiting entries have to be counted, so that the limit can be told.
-    pub fn counted_max(&self) -> u64 {
+    pub(crate) fn counted_max(&self) -> u64 {
         self.max_waiting.map_or(COUNTED_MAX, |limit| limit.saturating_add(1).max(COUNTED_MAX))
     }
 
     /// Compares.
     #[expect(clippy::cast_precision_loss, reason = "counts of entries are far below 2^53")]
-    pub fn check(&self, overview: &Overview) -> Checked {
+    pub(crate) fn check(&self, overview: &Overview) -> Checked {
         let mut checks = Vec::new();
         let mut at_most = |name, value: f64, limit: Option<f64>, unit, exact| {
             if let Some(limit) = limit {
@@ -90,7 +85,7 @@ impl Thresholds {
 
 impl Measured {
     /// `waiting 12 > 10`, or `waiting 3 <= 10`.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let Self { name, value, limit, unit, ok, exact } = self;
         let (what, is_max) =
             name.strip_prefix("max-").map_or_else(|| (name.trim_start_matches("min-"), false), |what| (what, true));
@@ -107,7 +102,7 @@ impl Measured {
 }
 
 /// Whole numbers without a fraction, others with at most three digits of it.
-pub fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

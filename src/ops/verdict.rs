@@ -11,7 +11,7 @@ use super::snapshot::Snapshot;
 /// How the fleet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Health {
+pub(crate) enum Health {
     /// Nothing is wrong.
     Healthy,
     /// An operator holds the fleet, and nothing is wrong besides.
@@ -25,13 +25,13 @@ const WAITS_LONG: Duration = Duration::from_secs(30);
 
 /// What is to be said of a fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// Healthy, paused or degraded.
-    pub health: Health,
+    pub(crate) health: Health,
     /// The same for people, with every problem.
-    pub sentence: String,
+    pub(crate) sentence: String,
     /// Everything that is wrong, one sentence each.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
 }
 
 /// What is wrong with the fleet. Pure.

@@ -22,7 +22,7 @@ const BYTES_EXPECTED: usize = 256;
 
 /// A script of verbs, called for one key at a time and run for many.
 #[derive(Debug, Clone)]
-pub struct Coalescer(Arc<Shared>);
+pub(crate) struct Coalescer(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -56,19 +56,24 @@ impl Batch {
 
 impl Coalescer {
     /// A script whose verbs are defined by `verbs`: functions `verbs.<name>(key, ..)` that answer an array of strings.
-    pub fn new(connection: Arc<Connection>, verbs: &str) -> Self {
+    pub(crate) fn new(connection: Arc<Connection>, verbs: &str) -> Self {
         let script = Source::new().part(HEAD).part(verbs).part(TAIL).script();
         let waiting = Mutex::new(Waiting { batch: Batch::new(), is_taken_soon: false });
         Self(Arc::new(Shared { connection, script, waiting }))
     }
 
     /// The connection the script runs on.
-    pub fn connection(&self) -> &Connection {
+    pub(crate) fn connection(&self) -> &Connection {
         &self.0.connection
     }
 
     /// Calls a verb (the first word) for a key, and for another one that it may touch. An error may leave it executed.
-    pub async fn call(&self, key: String, further: Option<String>, words: &[&str]) -> Result<Vec<String>, RedisError> {
+    pub(crate) async fn call(
+        &self,
+        key: String,
+        further: Option<String>,
+        words: &[&str],
+    ) -> Result<Vec<String>, RedisError> {
         debug_assert!(words.len() <= WORDS_MAX, "the tail of the script hands over no more");
         let (sender, answer) = oneshot::channel();
         {

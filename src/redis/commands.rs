@@ -8,11 +8,11 @@ use super::{Connection, FromValue, RedisError, Value};
 
 /// One entry of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// Its names and values, in order; empty where the entry was deleted while it was pending.
-    pub fields: Vec<(Bytes, Bytes)>,
+    pub(crate) fields: Vec<(Bytes, Bytes)>,
 }
 
 impl FromValue for Entry {
@@ -24,15 +24,15 @@ impl FromValue for Entry {
 
 /// One entry of a group's pending list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingEntry {
+pub(crate) struct PendingEntry {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// The consumer that holds it: any bytes.
-    pub consumer: Bytes,
+    pub(crate) consumer: Bytes,
     /// Milliseconds since it was last delivered or renewed.
-    pub idle_ms: u64,
+    pub(crate) idle_ms: u64,
     /// How often it has been delivered.
-    pub deliveries: u64,
+    pub(crate) deliveries: u64,
 }
 
 impl FromValue for PendingEntry {
@@ -53,24 +53,24 @@ pub enum Order {
 
 /// A blocking read for a consumer of a group.
 #[derive(Debug, Clone, Copy)]
-pub struct GroupRead<'a> {
+pub(crate) struct GroupRead<'a> {
     /// The stream.
-    pub stream: &'a str,
+    pub(crate) stream: &'a str,
     /// The group.
-    pub group: &'a str,
+    pub(crate) group: &'a str,
     /// The consumer.
-    pub consumer: &'a str,
+    pub(crate) consumer: &'a str,
     /// Entries at most.
-    pub count: u64,
+    pub(crate) count: u64,
     /// Waits for at most so many milliseconds; 0 would be for ever.
-    pub block_ms: u64,
+    pub(crate) block_ms: u64,
 }
 
 impl Connection {
     /// `XREADGROUP` of new entries: waits until there is one, and answers none where the time has passed.
     ///
     /// A future that is dropped leaves entries delivered that no one holds, until they are claimed.
-    pub async fn read_group(&self, read: GroupRead<'_>) -> Result<Vec<Entry>, RedisError> {
+    pub(crate) async fn read_group(&self, read: GroupRead<'_>) -> Result<Vec<Entry>, RedisError> {
         let GroupRead { stream, group, consumer, count, block_ms } = read;
         let client = self.client();
         let reply = client.xreadgroup(group, consumer, Some(count), Some(block_ms), false, stream, ">").await;
@@ -78,7 +78,7 @@ impl Connection {
     }
 
     /// `XREAD` of a stream behind an id: waits until there is an entry, and answers none where the time has passed.
-    pub async fn read_after(
+    pub(crate) async fn read_after(
         &self,
         stream: &str,
         id: &str,
@@ -95,7 +95,7 @@ impl Connection {
     }
 
     /// `XRANGE` or `XREVRANGE`: at most `count` entries from `first` to `last`, which may be `-`, `+` or `(id`.
-    pub async fn range(
+    pub(crate) async fn range(
         &self,
         stream: &str,
         (first, last): (&str, &str),
@@ -111,23 +111,23 @@ impl Connection {
     }
 
     /// The entry of this id.
-    pub async fn entry(&self, stream: &str, id: &str) -> Result<Option<Entry>, RedisError> {
+    pub(crate) async fn entry(&self, stream: &str, id: &str) -> Result<Option<Entry>, RedisError> {
         Ok(self.range(stream, (id, id), 1, Order::OldestFirst).await?.pop())
     }
 
     /// `XADD`; answers the new id.
-    pub async fn append(&self, stream: &str, fields: &[(&str, &str)]) -> Result<String, RedisError> {
+    pub(crate) async fn append(&self, stream: &str, fields: &[(&str, &str)]) -> Result<String, RedisError> {
         let fields = fields.iter().flat_map(|&(name, value)| [name, value]);
         self.raw(&["XADD", stream, "*"].into_iter().chain(fields).collect::<Vec<_>>()).await?.convert()
     }
 
     /// `XLEN`
-    pub async fn stream_length(&self, stream: &str) -> Result<u64, RedisError> {
+    pub(crate) async fn stream_length(&self, stream: &str) -> Result<u64, RedisError> {
         self.raw(&["XLEN", stream]).await?.convert()
     }
 
     /// `XPENDING` of a range: at most `count` entries from `first` to `last`.
-    pub async fn pending(
+    pub(crate) async fn pending(
         &self,
         stream: &str,
         group: &str,
@@ -138,56 +138,56 @@ impl Connection {
     }
 
     /// `EXISTS`
-    pub async fn exists(&self, key: &str) -> Result<bool, RedisError> {
+    pub(crate) async fn exists(&self, key: &str) -> Result<bool, RedisError> {
         Ok(self.raw(&["EXISTS", key]).await?.convert::<u64>()? == 1)
     }
 
     /// `GET`
-    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, RedisError> {
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, RedisError> {
         self.raw(&["GET", key]).await?.convert()
     }
 
     /// `DEL`
-    pub async fn remove(&self, key: &str) -> Result<(), RedisError> {
+    pub(crate) async fn remove(&self, key: &str) -> Result<(), RedisError> {
         self.raw(&["DEL", key]).await.map(drop)
     }
 
     /// `HGETALL`, as texts: bytes that are none are replaced.
-    pub async fn hash(&self, key: &str) -> Result<Vec<(String, String)>, RedisError> {
+    pub(crate) async fn hash(&self, key: &str) -> Result<Vec<(String, String)>, RedisError> {
         let pairs: Vec<(Bytes, Bytes)> = self.raw(&["HGETALL", key]).await?.pairs()?;
         let text = |bytes: Bytes| String::from_utf8_lossy(&bytes).into_owned();
         Ok(pairs.into_iter().map(|(name, value)| (text(name), text(value))).collect())
     }
 
     /// `HSET`
-    pub async fn set_hash(&self, key: &str, fields: &[(&str, &str)]) -> Result<(), RedisError> {
+    pub(crate) async fn set_hash(&self, key: &str, fields: &[(&str, &str)]) -> Result<(), RedisError> {
         let fields = fields.iter().flat_map(|&(name, value)| [name, value]);
         self.raw(&["HSET", key].into_iter().chain(fields).collect::<Vec<_>>()).await.map(drop)
     }
 
     /// `SISMEMBER`
-    pub async fn is_member(&self, set: &str, member: &str) -> Result<bool, RedisError> {
+    pub(crate) async fn is_member(&self, set: &str, member: &str) -> Result<bool, RedisError> {
         Ok(self.raw(&["SISMEMBER", set, member]).await?.convert::<u64>()? == 1)
     }
 
     /// `SADD`
-    pub async fn add_member(&self, set: &str, member: &str) -> Result<(), RedisError> {
+    pub(crate) async fn add_member(&self, set: &str, member: &str) -> Result<(), RedisError> {
         self.raw(&["SADD", set, member]).await.map(drop)
     }
 
     /// `TIME`: the server's clock in Unix microseconds.
-    pub async fn time_us(&self) -> Result<u64, RedisError> {
+    pub(crate) async fn time_us(&self) -> Result<u64, RedisError> {
         let (seconds, micros): (u64, u64) = self.raw(&["TIME"]).await?.convert()?;
         Ok(seconds.saturating_mul(1_000_000).saturating_add(micros))
     }
 
     /// `TIME`: the server's clock in Unix milliseconds.
-    pub async fn time_ms(&self) -> Result<u64, RedisError> {
+    pub(crate) async fn time_ms(&self) -> Result<u64, RedisError> {
         Ok(self.time_us().await? / 1_000)
     }
 
     /// `INFO`
-    pub async fn info(&self) -> Result<String, RedisError> {
+    pub(crate) async fn info(&self) -> Result<String, RedisError> {
         self.raw(&["INFO"]).await?.convert()
     }
 }

@@ -24,9 +24,9 @@ pub struct Config {
     /// The password, from the URL or from `redis-password-file`.
     pub password: Option<Secret>,
     /// The path of `redis-password-file`: read again when the server refuses the password.
-    pub password_file: Option<String>,
+    pub(crate) password_file: Option<String>,
     /// How the connection is encrypted (`redis-tls-*`); none: it is not, or is a socket of this machine.
-    pub tls: Option<Tls>,
+    pub(crate) tls: Option<Tls>,
 }
 
 /// Where a server listens.
@@ -57,12 +57,12 @@ impl Address {
 }
 
 /// A host as certificates and resolvers write it: an IPv6 address without the brackets that it has in a URL.
-pub fn without_brackets(host: &str) -> &str {
+pub(crate) fn without_brackets(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// The password in a file. Errors are the rest of a sentence and name nothing of its contents.
-pub fn read_password(path: &str) -> Result<String, String> {
+pub(crate) fn read_password(path: &str) -> Result<String, String> {
     let text = read_text(path, PASSWORD_BYTES_MAX)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let password = line.strip_suffix('\r').unwrap_or(line);

@@ -112,7 +112,7 @@ impl Connection {
     }
 
     /// Another connection like this one, within `limit`: tells whether it is only this one that fails.
-    pub async fn fresh(&self, limit: Duration) -> Result<Self, RedisError> {
+    pub(crate) async fn fresh(&self, limit: Duration) -> Result<Self, RedisError> {
         let Shared { settings, role, name, .. } = &*self.0;
         let opened = Self::open(settings, *role, name, |_| {});
         tokio::time::timeout(limit, opened)
@@ -126,7 +126,7 @@ impl Connection {
     }
 
     /// Counts the connections that have been established; changes with each one after this call.
-    pub fn reconnections(&self) -> watch::Receiver<u64> {
+    pub(crate) fn reconnections(&self) -> watch::Receiver<u64> {
         self.0.established.subscribe()
     }
 
@@ -144,7 +144,7 @@ impl Connection {
 
     /// Drops the client with its socket, its buffers and whatever waits on it, which fails now; the next call uses a new
     /// one. What Redis has sent and was not read is gone.
-    pub fn replace(&self) {
+    pub(crate) fn replace(&self) {
         self.0.replace(|_| true);
     }
 

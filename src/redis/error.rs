@@ -36,7 +36,7 @@ pub enum Kind {
 
 impl RedisError {
     /// An error in the server's words, as a command answered it or a script caught it.
-    pub fn of_server(text: &str) -> Self {
+    pub(crate) fn of_server(text: &str) -> Self {
         let Some(Meaning { at, kind, words, .. }) = meaning_of(text) else {
             return Self { kind: Kind::Unexpected, text: text.to_owned() };
         };
@@ -50,12 +50,12 @@ impl RedisError {
     }
 
     /// Redis does not answer, or the answer was lost.
-    pub fn unreachable(text: impl Into<String>) -> Self {
+    pub(crate) fn unreachable(text: impl Into<String>) -> Self {
         Self { kind: Kind::Unreachable, text: text.into() }
     }
 
     /// A reply of another shape than this version expects.
-    pub fn unexpected(what: &str) -> Self {
+    pub(crate) fn unexpected(what: &str) -> Self {
         Self { kind: Kind::Unexpected, text: format!("unexpected reply from Redis: {what}") }
     }
 
@@ -74,7 +74,7 @@ impl RedisError {
     }
 
     /// Trying again cannot mend it: the settings name something that the server does not have.
-    pub fn is_permanent(&self) -> bool {
+    pub(crate) fn is_permanent(&self) -> bool {
         PERMANENT.iter().any(|words| self.text.contains(words))
     }
 

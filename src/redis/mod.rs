@@ -4,36 +4,36 @@
 //! leaves Nagle on); `live` sets every one of them, and no file outside this module names the client or a type of it.
 
 // where it is, and how to log in
-pub mod config;
+pub(crate) mod config;
 // one connection for as long as the process lives
-pub mod connection;
+pub(crate) mod connection;
 // one client of the library: how it is configured, opened and closed
 mod live;
 // why no connection comes about
 mod refusal;
 // what a failed call means
-pub mod error;
+pub(crate) mod error;
 // whether a server may lose data
-pub mod server;
+pub(crate) mod server;
 // its clock, between its answers
 pub mod server_clock;
 // arguments and replies
-pub mod value;
+pub(crate) mod value;
 // commands, each with its types
-pub mod commands;
+pub(crate) mod commands;
 // Lua, loaded once and called by hash
-pub mod script;
+pub(crate) mod script;
 // many calls of one script as one
-pub mod coalesce;
+pub(crate) mod coalesce;
 // many strings as one argument
-pub mod packed;
+pub(crate) mod packed;
 
 /// The name under which the client logs. What it has to say is said by us, in plain words.
-pub const CLIENT_LOG: &str = "fred";
+pub(crate) const CLIENT_LOG: &str = "fred";
 
-pub use coalesce::Coalescer;
+pub(crate) use coalesce::Coalescer;
 pub use config::{Address, Config};
 pub use connection::{Connection, Role};
 pub use error::{Kind, RedisError};
-pub use script::{Script, Source};
+pub(crate) use script::{Script, Source};
 pub use value::{FromValue, Key, Value};

@@ -9,7 +9,7 @@ use super::RedisError;
 
 /// Byte strings that become one array.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Strings {
+pub(crate) struct Strings {
     count: u32,
     bytes: Vec<u8>,
 }
@@ -19,34 +19,29 @@ const HEADER_MAX: usize = 5;
 
 impl Strings {
     /// None yet, with room for so many bytes.
-    pub fn expecting(bytes: usize) -> Self {
+    pub(crate) fn expecting(bytes: usize) -> Self {
         Self { count: 0, bytes: Vec::with_capacity(bytes) }
     }
 
     /// One more string.
-    pub fn push(&mut self, value: &[u8]) {
+    pub(crate) fn push(&mut self, value: &[u8]) {
         self.count += 1;
         push_string(&mut self.bytes, value);
     }
 
     /// All of `others`, behind those that are here.
-    pub fn append(&mut self, others: &Self) {
+    pub(crate) fn append(&mut self, others: &Self) {
         self.count += others.count;
         self.bytes.extend_from_slice(&others.bytes);
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.count as usize
     }
 
-    /// Are there none?
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// Some more strings, and before them an element that says how many.
-    pub fn push_counted(&mut self, values: &[&str]) {
+    pub(crate) fn push_counted(&mut self, values: &[&str]) {
         self.count += 1;
         // Writing to a Vec cannot fail.
         encode::write_uint(&mut self.bytes, values.len() as u64).ok();
@@ -56,7 +51,7 @@ impl Strings {
     }
 
     /// The array as one argument.
-    pub fn into_array(self) -> Result<Bytes, RedisError> {
+    pub(crate) fn into_array(self) -> Result<Bytes, RedisError> {
         let mut array = Vec::with_capacity(self.bytes.len() + HEADER_MAX);
         encode::write_array_len(&mut array, self.count).map_err(|_| RedisError::unexpected("batch length"))?;
         array.extend_from_slice(&self.bytes);
@@ -72,7 +67,7 @@ fn push_string(bytes: &mut Vec<u8>, value: &[u8]) {
 }
 
 /// Takes an array of arrays of strings apart; nothing where it is anything else.
-pub fn arrays_of(mut bytes: &[u8]) -> Option<Vec<Vec<String>>> {
+pub(crate) fn arrays_of(mut bytes: &[u8]) -> Option<Vec<Vec<String>>> {
     let bytes = &mut bytes;
     let count = array_len(bytes)?;
     let mut arrays = Vec::with_capacity(count);

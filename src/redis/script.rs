@@ -16,32 +16,32 @@ const LOADS_MAX: u32 = 3;
 /// Rust, and the Lua files find it under a name.
 #[derive(Debug, Clone, Default)]
 #[must_use]
-pub struct Source(String);
+pub(crate) struct Source(String);
 
 impl Source {
     /// No text yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Names the first keys that the script is called with, in this order.
-    pub fn keys(self, names: &[&str]) -> Self {
+    pub(crate) fn keys(self, names: &[&str]) -> Self {
         let values = format!("unpack(KEYS, 1, {})", names.len());
         self.local(&names.join(", "), &values)
     }
 
     /// A whole number under this name.
-    pub fn number(self, name: &str, number: impl fmt::Display) -> Self {
+    pub(crate) fn number(self, name: &str, number: impl fmt::Display) -> Self {
         self.local(name, &number.to_string())
     }
 
     /// A text under this name.
-    pub fn text(self, name: &str, text: &str) -> Self {
+    pub(crate) fn text(self, name: &str, text: &str) -> Self {
         self.local(name, &quoted(text))
     }
 
     /// A list of texts under this name.
-    pub fn texts(self, name: &str, texts: &[&str]) -> Self {
+    pub(crate) fn texts(self, name: &str, texts: &[&str]) -> Self {
         let list: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
         self.local(name, &format!("{{ {} }}", list.join(", ")))
     }
@@ -54,13 +54,13 @@ impl Source {
     }
 
     /// A Lua file.
-    pub fn part(mut self, lua: &str) -> Self {
+    pub(crate) fn part(mut self, lua: &str) -> Self {
         self.0 += lua;
         self
     }
 
     /// The script of this text.
-    pub fn script(&self) -> Script {
+    pub(crate) fn script(&self) -> Script {
         Script { hash: hash_of(&self.0).into(), source: self.0.clone() }
     }
 }
@@ -82,7 +82,7 @@ fn quoted(text: &str) -> String {
 
 /// A script, with its hash computed once.
 #[derive(Debug, Clone)]
-pub struct Script {
+pub(crate) struct Script {
     source: String,
     /// The name that Redis gives it: the SHA-1 of its text in hexadecimal.
     hash: Str,
@@ -90,7 +90,7 @@ pub struct Script {
 
 impl Script {
     /// Runs the script. An error may leave it executed; every script of ours is safe to run again.
-    pub async fn run<K: Into<Key>>(
+    pub(crate) async fn run<K: Into<Key>>(
         &self,
         connection: &Connection,
         keys: impl IntoIterator<Item = K>,

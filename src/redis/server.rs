@@ -7,7 +7,7 @@ use super::{Connection, Kind, RedisError};
 
 /// Why the server may lose data or break a promise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Danger {
+pub(crate) enum Danger {
     /// Older than what the scripts need.
     #[error("redis {0} is older than 6.2: upgrade it")]
     TooOld(String),
@@ -37,7 +37,7 @@ pub enum Danger {
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
 
 /// Looks at the server. An error means that it could not be reached.
-pub async fn dangers(connection: &Connection) -> Result<Vec<Danger>, RedisError> {
+pub(crate) async fn dangers(connection: &Connection) -> Result<Vec<Danger>, RedisError> {
     let info = match connection.info().await {
         Ok(info) => info,
         Err(error) if error.kind == Kind::Unreachable => return Err(error),

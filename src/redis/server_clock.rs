@@ -17,7 +17,7 @@ impl ServerClock {
     }
 
     /// From an answer that arrived at this moment.
-    pub fn hear_at(ms: u64, heard_at: Instant) -> Self {
+    pub(crate) fn hear_at(ms: u64, heard_at: Instant) -> Self {
         Self { ms, heard_at }
     }
 
@@ -27,7 +27,7 @@ impl ServerClock {
     }
 
     /// The estimate at another moment.
-    pub fn ms_at(self, now: Instant) -> u64 {
+    pub(crate) fn ms_at(self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.heard_at);
         self.ms.saturating_add(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }

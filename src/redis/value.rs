@@ -31,7 +31,7 @@ impl Value {
 
     /// A list of names and values in turn, as `HGETALL` and the entries of a stream have them; none where there is
     /// nothing.
-    pub fn pairs<K: FromValue, V: FromValue>(self) -> Result<Vec<(K, V)>, RedisError> {
+    pub(crate) fn pairs<K: FromValue, V: FromValue>(self) -> Result<Vec<(K, V)>, RedisError> {
         let flat = self.into_list()?;
         if !flat.len().is_multiple_of(2) {
             return Err(RedisError::unexpected("a name without a value"));
@@ -72,7 +72,7 @@ impl Value {
     }
 
     /// Bytes or a text, as they came.
-    pub fn as_bytes(&self) -> Option<&[u8]> {
+    pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
         match &self.0 {
             client::Value::String(text) => Some(text.as_bytes()),
             client::Value::Bytes(bytes) => Some(bytes),
@@ -91,7 +91,7 @@ impl Value {
     }
 
     /// The first element of a list.
-    pub fn first(&self) -> Option<Self> {
+    pub(crate) fn first(&self) -> Option<Self> {
         match &self.0 {
             client::Value::Array(values) => values.first().cloned().map(Self),
             _ => None,

@@ -31,7 +31,7 @@ impl<T> SettingFlags<T> {
     }
 
     /// These flags and the environment of this process.
-    pub fn sources(self) -> Sources {
+    pub(crate) fn sources(self) -> Sources {
         Sources::of_process(self.given)
     }
 }
@@ -66,7 +66,7 @@ impl<T: Takes> Args for SettingFlags<T> {
 }
 
 /// Whether this flag is a setting.
-pub fn is_setting(arg: &Arg) -> bool {
+pub(crate) fn is_setting(arg: &Arg) -> bool {
     arg.is_hide_short_help_set() && TABLE.iter().any(|row| arg.get_id() == row.name)
 }
 

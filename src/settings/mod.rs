@@ -1,7 +1,7 @@
 //! Settings: everything an operator decides, validated as a whole before anything else runs.
 
 // what settings there are
-pub mod shape;
+pub(crate) mod shape;
 pub mod table;
 // where their texts come from
 mod file;
@@ -26,7 +26,7 @@ use crate::start::config as start;
 use crate::stream::config as stream;
 use crate::worker::config as worker;
 
-pub use raw::Origin;
+pub(crate) use raw::Origin;
 pub use report::{Problem, Report};
 pub use source::{Sources, Values};
 pub use validate::{Loaded, ResolvedSetting};

@@ -1,7 +1,7 @@
 //! The known name that is nearest to a mistyped one.
 
 /// The nearest of `known`, if it is near enough that a slip of the keyboard explains the difference.
-pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.trim().to_lowercase().replace('_', "-");
     // One slip in three letters, and never more than three: beyond that a suggestion is a guess.
     let allowed = (typed.chars().count() / 3).min(3);

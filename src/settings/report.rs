@@ -17,7 +17,7 @@ pub struct Problem {
     /// The offending value, credentials starred; none where there is none or nothing of it may be shown.
     pub value: Option<String>,
     /// Where it came from.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// What is wrong and what to do: the rest of a sentence that begins with the setting.
     pub advice: String,
 }
@@ -69,7 +69,7 @@ pub struct Report {
 
 impl Report {
     /// The exit code of a bad setting value, combination or file (EX_CONFIG of sysexits).
-    pub const EXIT_CODE: u8 = 78;
+    pub(crate) const EXIT_CODE: u8 = 78;
 
     /// A report of these problems, brought into table order.
     pub fn new(mut problems: Vec<Problem>) -> Self {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// No duration may be longer: adding a larger one to a clock could overflow, and it can only be a mistake.
-pub const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The form of one setting's text, with its limits.
 #[derive(Debug, Clone, Copy)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// Any text that is not empty.
     Text,
     /// A whole number within these limits.
@@ -50,10 +50,10 @@ pub enum Shape {
 
 impl Shape {
     /// Any duration that is more than zero.
-    pub const DURATION: Self = Self::Duration { min: Duration::from_millis(1), why: "" };
+    pub(crate) const DURATION: Self = Self::Duration { min: Duration::from_millis(1), why: "" };
 
     /// How help texts abbreviate a value of this shape.
-    pub fn placeholder(self) -> String {
+    pub(crate) fn placeholder(self) -> String {
         match self {
             Self::Text => "TEXT".to_owned(),
             Self::Number { .. } => "N".to_owned(),
@@ -68,7 +68,7 @@ impl Shape {
     }
 
     /// The limits, as a sentence for documentation; empty where the help says it all.
-    pub fn sentence(self) -> String {
+    pub(crate) fn sentence(self) -> String {
         match self {
             Self::Text => String::new(),
             Self::Number { min, max } if max >= i64::MAX.unsigned_abs() => match min {
@@ -94,7 +94,7 @@ impl Shape {
 }
 
 /// A number of bytes in the largest unit that divides it.
-pub fn size_text(bytes: u64) -> String {
+pub(crate) fn size_text(bytes: u64) -> String {
     const UNITS: [(u32, &str); 3] = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     for (shift, unit) in UNITS {
         if bytes != 0 && bytes.trailing_zeros() >= shift {

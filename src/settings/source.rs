@@ -59,7 +59,7 @@ impl Sources {
     }
 
     /// Flags, and the environment of this process.
-    pub fn of_process(flags: Values) -> Self {
+    pub(crate) fn of_process(flags: Values) -> Self {
         Self::new(flags, std::env::vars_os())
     }
 

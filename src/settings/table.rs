@@ -31,7 +31,7 @@ pub enum Group {
 
 impl Group {
     /// Every group, in order.
-    pub const ALL: &'static [Self] = &[
+    pub(crate) const ALL: &'static [Self] = &[
         Self::File,
         Self::Redis,
         Self::Streams,
@@ -44,7 +44,7 @@ impl Group {
     ];
 
     /// The heading.
-    pub fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Self::File => "Settings file",
             Self::Redis => "Redis",
@@ -90,7 +90,7 @@ pub enum Reach {
 
 impl Reach {
     /// Can the setting be in a file?
-    pub fn includes_files(self) -> bool {
+    pub(crate) fn includes_files(self) -> bool {
         self == Self::Everywhere
     }
 }
@@ -105,7 +105,7 @@ pub struct Row {
     /// Its value when it is not set.
     pub default: DefaultValue,
     /// What its text may look like.
-    pub shape: Shape,
+    pub(crate) shape: Shape,
     /// Where it may be set.
     pub reach: Reach,
     /// One complete sentence for people.

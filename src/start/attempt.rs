@@ -23,13 +23,13 @@ use crate::faults::{Faults, Point};
 
 /// How the game engine is reached and awaited.
 #[derive(Debug, Clone)]
-pub struct Launch {
+pub(crate) struct Launch {
     /// `engine-port`
-    pub port: u16,
+    pub(crate) port: u16,
     /// `readiness`
-    pub readiness: Readiness,
+    pub(crate) readiness: Readiness,
     /// `ready-timeout`
-    pub ready_timeout: Duration,
+    pub(crate) ready_timeout: Duration,
 }
 
 /// Between two looks at a container that is coming up, or at a taken name whose container is not visible yet.

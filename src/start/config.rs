@@ -8,15 +8,15 @@ use crate::engine::Readiness;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `engine-host-id`
-    pub host_id: String,
+    pub(crate) host_id: String,
     /// `record-prefix`
     pub record_prefix: String,
     /// `readiness`
     pub readiness: Readiness,
     /// `ready-timeout`
-    pub ready_timeout: Duration,
+    pub(crate) ready_timeout: Duration,
     /// `reconcile-interval`
-    pub reconcile_interval: Duration,
+    pub(crate) reconcile_interval: Duration,
     /// `reconcile-grace`
-    pub reconcile_grace: Duration,
+    pub(crate) reconcile_grace: Duration,
 }

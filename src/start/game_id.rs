@@ -27,12 +27,12 @@ impl GameId {
     }
 
     /// The id.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The name of the game's one container. Deterministic: the engine's own uniqueness of names is a second lock.
-    pub fn container_name(&self) -> String {
+    pub(crate) fn container_name(&self) -> String {
         format!("rtm-{}", self.0)
     }
 }

@@ -4,7 +4,7 @@
 //! container is condemned in the record before it is removed. So any attempt may die, stop or be repeated anywhere.
 
 // how a game engine is started
-pub mod config;
+pub(crate) mod config;
 // what may name a game
 pub mod game_id;
 // what may name an image
@@ -18,11 +18,11 @@ mod step;
 // what a failed engine call means for the job
 mod engine_failure;
 // one attempt on the engine
-pub mod attempt;
+pub(crate) mod attempt;
 // the service: record and attempt together
-pub mod service;
+pub(crate) mod service;
 // removes containers that no record names
-pub mod reconcile;
+pub(crate) mod reconcile;
 
 use std::time::Duration;
 
@@ -35,26 +35,26 @@ use crate::contract::start_job::Trace;
 use crate::redis::RedisError;
 
 /// What asks for a start, as it is written in the record.
-pub const OP_SOURCE: &str = "lobby_stream";
+pub(crate) const OP_SOURCE: &str = "lobby_stream";
 
 /// A request to the start service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartInput {
+pub(crate) struct StartInput {
     /// Trimmed, not yet validated.
-    pub game_id: String,
+    pub(crate) game_id: String,
     /// Trimmed, not yet validated.
-    pub image_ref: String,
+    pub(crate) image_ref: String,
     /// Always [`OP_SOURCE`] here.
-    pub op_source: &'static str,
+    pub(crate) op_source: &'static str,
     /// The job's bare stream entry id.
-    pub source_ref: String,
+    pub(crate) source_ref: String,
     /// Passed on to the game engine.
-    pub trace: Trace,
+    pub(crate) trace: Trace,
 }
 
 /// Why nothing was decided about the job: its entry stays pending.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// Another attempt for this game is under way. Never counts against the job's budget.
     #[error("another attempt for this game is in progress")]
     InProgress {
@@ -94,7 +94,7 @@ impl From<Answer> for Answered {
 }
 
 /// The narrow surface of the original worker's start service, and the call that ends a job's attempts.
-pub trait StartService: Send + Sync + std::fmt::Debug {
+pub(crate) trait StartService: Send + Sync + std::fmt::Debug {
     /// Starts the game's engine, or finds it running. Repeatable: at any point, by any replica.
     fn handle<'a>(&'a self, input: &'a StartInput) -> BoxFuture<'a, Result<Answered, StartError>>;
 

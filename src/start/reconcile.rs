@@ -17,7 +17,7 @@ const REMOVALS_MAX: usize = 20;
 
 /// Reconciles one host's containers with their records.
 #[derive(Debug)]
-pub struct Reconciler {
+pub(crate) struct Reconciler {
     records: Records,
     engine: Arc<dyn Engine>,
     host: String,
@@ -26,23 +26,23 @@ pub struct Reconciler {
 
 /// What one run found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reconciled {
+pub(crate) struct Reconciled {
     /// Containers with our labels that were looked at.
-    pub containers: usize,
+    pub(crate) containers: usize,
     /// Those that no record names: removed, or in a dry run to be removed.
-    pub stray: Vec<String>,
+    pub(crate) stray: Vec<String>,
     /// Those that the engine would not remove, and why.
-    pub failed: Vec<String>,
+    pub(crate) failed: Vec<String>,
 }
 
 impl Reconciler {
     /// For the containers that carry this host's id.
-    pub fn new(records: Records, engine: Arc<dyn Engine>, host: String, grace: Duration) -> Self {
+    pub(crate) fn new(records: Records, engine: Arc<dyn Engine>, host: String, grace: Duration) -> Self {
         Self { records, engine, host, grace }
     }
 
     /// One run, unless another replica has run within `interval`.
-    pub async fn run_if_due(&self, interval: Duration) -> Result<Option<Reconciled>, StartError> {
+    pub(crate) async fn run_if_due(&self, interval: Duration) -> Result<Option<Reconciled>, StartError> {
         if !self.records.take_tick(&self.host, interval).await? {
             return Ok(None);
         }
@@ -50,7 +50,7 @@ impl Reconciler {
     }
 
     /// One run.
-    pub async fn run_once(&self, action: Action) -> Result<Reconciled, StartError> {
+    pub(crate) async fn run_once(&self, action: Action) -> Result<Reconciled, StartError> {
         let (mut found, mut from) = (Reconciled::default(), String::new());
         loop {
             let page = self.engine.list(&from).await.map_err(try_again)?;

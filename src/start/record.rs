@@ -214,12 +214,12 @@ impl Records {
     }
 
     /// The owner of this process's leases.
-    pub fn owner(&self) -> &str {
+    pub(crate) fn owner(&self) -> &str {
         &self.owner
     }
 
     /// How long a lease lasts without renewal.
-    pub fn lease(&self) -> Duration {
+    pub(crate) fn lease(&self) -> Duration {
         self.lease
     }
 
@@ -245,7 +245,7 @@ impl Records {
 
     /// How long a check of the fence counts. Until the lease runs out only `abandon` can take the fence, so this risks no
     /// more than the time that always passes between a check and the engine's own work.
-    pub fn fence_check_ttl(&self) -> Duration {
+    pub(crate) fn fence_check_ttl(&self) -> Duration {
         self.lease / 50
     }
 
@@ -328,7 +328,7 @@ impl Records {
     }
 
     /// Whether the entry of this job is pending in the group.
-    pub async fn is_pending(&self, source: &str) -> Result<bool, RedisError> {
+    pub(crate) async fn is_pending(&self, source: &str) -> Result<bool, RedisError> {
         let pending = self.calls.connection().pending(&self.jobs, &self.group, (source, source), 1).await?;
         Ok(!pending.is_empty())
     }

@@ -21,7 +21,7 @@ use crate::faults::{Faults, Point};
 
 /// The production start service.
 #[derive(Debug)]
-pub struct Service {
+pub(crate) struct Service {
     records: Records,
     engine: Arc<dyn Engine>,
     faults: Arc<Faults>,
@@ -37,7 +37,7 @@ const BEGINS_MAX: u32 = 8;
 
 impl Service {
     /// A service for this engine and these records.
-    pub fn new(
+    pub(crate) fn new(
         records: Records,
         engine: Arc<dyn Engine>,
         faults: Arc<Faults>,

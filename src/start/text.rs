@@ -11,38 +11,38 @@ use crate::redis::RedisError;
 
 /// A record after its numbers, in the order in which it is stored (`scripts/record.lua`).
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct RecordText<'a> {
+pub(crate) struct RecordText<'a> {
     /// `starting`, `running` or `failed`.
-    pub state: &'a str,
+    pub(crate) state: &'a str,
     /// The image asked for.
-    pub image_ref: &'a str,
+    pub(crate) image_ref: &'a str,
     /// The stream of its job.
-    pub stream: &'a str,
+    pub(crate) stream: &'a str,
     /// Its job's bare entry id.
-    pub source_ref: &'a str,
+    pub(crate) source_ref: &'a str,
     /// What asked for the start.
-    pub op_source: &'a str,
+    pub(crate) op_source: &'a str,
     /// The `engine-host-id` it is placed on.
-    pub host: &'a str,
+    pub(crate) host: &'a str,
     /// The engine's kind.
-    pub engine: &'a str,
+    pub(crate) engine: &'a str,
     /// A container that must go.
     #[serde(skip_serializing_if = "str::is_empty")]
-    pub condemned: &'a str,
+    pub(crate) condemned: &'a str,
     /// The container that runs.
     #[serde(skip_serializing_if = "str::is_empty")]
-    pub container_id: &'a str,
+    pub(crate) container_id: &'a str,
     /// Where it answers.
     #[serde(skip_serializing_if = "str::is_empty")]
-    pub engine_endpoint: &'a str,
+    pub(crate) engine_endpoint: &'a str,
     /// What its job was answered.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub answer: Option<AnswerText<'a>>,
+    pub(crate) answer: Option<AnswerText<'a>>,
 }
 
 /// The parts of an answer that the record does not hold elsewhere.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct AnswerText<'a> {
+pub(crate) struct AnswerText<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     error_code: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -54,18 +54,18 @@ pub struct AnswerText<'a> {
 
 /// The beginning of a record whose attempt is over.
 #[derive(Debug, Clone, Copy)]
-pub struct Numbers<'a> {
+pub(crate) struct Numbers<'a> {
     /// Its very first bytes: `{"fence":1,"owner":"me",`.
-    pub holder: &'a str,
+    pub(crate) holder: &'a str,
     /// By the server's clock.
-    pub updated_at_ms: u64,
+    pub(crate) updated_at_ms: u64,
     /// How many attempts there were.
-    pub attempt: u64,
+    pub(crate) attempt: u64,
 }
 
 impl<'a> RecordText<'a> {
     /// The record with the answer of its job.
-    pub fn answered(self, answer: &'a Answer, given_up: Option<Reason>) -> Self {
+    pub(crate) fn answered(self, answer: &'a Answer, given_up: Option<Reason>) -> Self {
         let (state, container_id, engine_endpoint, error_message) = match answer {
             Answer::Success { container_id, engine_endpoint, .. } => {
                 ("running", container_id.as_str(), engine_endpoint.as_str(), "")
@@ -78,12 +78,12 @@ impl<'a> RecordText<'a> {
     }
 
     /// The record from the comma after the numbers on.
-    pub fn without_numbers(&self) -> String {
+    pub(crate) fn without_numbers(&self) -> String {
         self.append_to(String::new())
     }
 
     /// The whole record, with no lease.
-    pub fn with_numbers(&self, numbers: Numbers<'_>) -> String {
+    pub(crate) fn with_numbers(&self, numbers: Numbers<'_>) -> String {
         let Numbers { holder, updated_at_ms, attempt } = numbers;
         self.append_to(format!(r#"{holder}"lease_until_ms":0,"updated_at_ms":{updated_at_ms},"attempt":{attempt}"#))
     }
@@ -110,7 +110,7 @@ struct StoredAnswer<'a> {
 }
 
 /// Parses a stored answer.
-pub fn answer_of(text: &str) -> Result<Answered, RedisError> {
+pub(crate) fn answer_of(text: &str) -> Result<Answered, RedisError> {
     let stored: StoredAnswer<'_> =
         serde_json::from_str(text).map_err(|error| RedisError::unexpected(&format!("stored result: {error}")))?;
     let answer = match &*stored.outcome {

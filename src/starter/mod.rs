@@ -5,4 +5,4 @@ mod handler;
 // from settings to a running replica
 mod run;
 
-pub use run::{run, run_with_service};
+pub(crate) use run::{run, run_with_service};

@@ -23,12 +23,16 @@ use crate::worker::replica::Exit;
 use crate::worker::run::{Instruments, Site, run as run_worker};
 
 /// Runs one replica until `stop` is cancelled.
-pub async fn run(settings: Settings, instruments: Instruments, stop: CancellationToken) -> Result<Exit, RunError> {
+pub(crate) async fn run(
+    settings: Settings,
+    instruments: Instruments,
+    stop: CancellationToken,
+) -> Result<Exit, RunError> {
     run_as(settings, None, instruments, stop).await
 }
 
 /// Runs one replica whose starts are another service's: what the bench measures the worker alone with.
-pub async fn run_with_service(
+pub(crate) async fn run_with_service(
     settings: Settings,
     service: Arc<dyn StartService>,
     stop: CancellationToken,

@@ -16,7 +16,7 @@ const HELD_BYTES: usize = 17 << 10;
 /// One half, or both. Nothing waits for the network while it holds the lock, so that each half can go on while the other
 /// waits.
 #[derive(Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     socket: TcpStream,
     connection: Arc<Mutex<ClientConnection>>,
     /// For the words of an error: a server may refuse our certificate after the handshake.
@@ -28,7 +28,7 @@ pub struct Stream {
 
 impl Stream {
     /// Shakes hands on a fresh connection to this host.
-    pub fn connect(tls: &Tls, host: &str, mut socket: TcpStream) -> io::Result<Self> {
+    pub(crate) fn connect(tls: &Tls, host: &str, mut socket: TcpStream) -> io::Result<Self> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let mut connection = ClientConnection::new(tls.config(), name).map_err(io::Error::other)?;
         while connection.is_handshaking() {
@@ -42,12 +42,12 @@ impl Stream {
     }
 
     /// The other half, before anything was read.
-    pub fn try_clone(&self) -> io::Result<Self> {
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self::half(self.socket.try_clone()?, Arc::clone(&self.connection), self.tls.clone()))
     }
 
     /// Waits for bytes; none at the end.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let mut connection = lock(&self.connection);
             match connection.reader().read(buffer) {
@@ -71,7 +71,7 @@ impl Stream {
     }
 
     /// Sends all of these bytes.
-    pub fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let mut encrypted = Vec::new();
         while !bytes.is_empty() {
             let mut connection = lock(&self.connection);
@@ -89,7 +89,7 @@ impl Stream {
     }
 
     /// Ends the connection for both halves.
-    pub fn shutdown(&self) -> io::Result<()> {
+    pub(crate) fn shutdown(&self) -> io::Result<()> {
         self.socket.shutdown(Shutdown::Both)
     }
 }

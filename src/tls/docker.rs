@@ -15,7 +15,7 @@ use super::Tls;
 
 /// A client of the engine at `unix:///PATH` or `tcp://HOST:PORT`. Nothing is sent yet; no answer may take longer than
 /// `seconds`.
-pub fn docker_client(host: &str, tls: Option<&Tls>, seconds: u64) -> Result<Docker, Error> {
+pub(crate) fn docker_client(host: &str, tls: Option<&Tls>, seconds: u64) -> Result<Docker, Error> {
     match (host.strip_prefix("unix://"), tls) {
         (Some(path), _) => Docker::connect_with_unix(path, seconds, API_DEFAULT_VERSION),
         (None, Some(tls)) => encrypted(host, tls, seconds),

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 /// Whose signature a server's certificate must carry.
 #[derive(Debug)]
-pub enum Roots {
+pub(crate) enum Roots {
     /// Of these authorities and no other.
     Own(Vec<CertificateDer<'static>>),
     /// Of those that the system trusts.
@@ -18,17 +18,17 @@ pub enum Roots {
 
 /// What shows a server who we are.
 #[derive(Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Our certificate, then those between it and the authority.
-    pub chain: Vec<CertificateDer<'static>>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
     /// Its private key.
-    pub key: PrivateKeyDer<'static>,
+    pub(crate) key: PrivateKeyDer<'static>,
 }
 
 /// What is wrong with a file or with what two of them are to each other, as the rest of a sentence that begins with the
 /// setting. Quotes nothing: a file may be a private key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum FileError {
+pub(crate) enum FileError {
     /// No PEM block of a certificate.
     #[error("holds no certificate; it must be in PEM form, with -----BEGIN CERTIFICATE----- before it")]
     NoCertificate,
@@ -56,7 +56,7 @@ pub enum FileError {
 }
 
 /// Every certificate in a file, in its order; at least one.
-pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileError> {
+pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
         Ok(found) if found.is_empty() => Err(FileError::NoCertificate),
@@ -67,7 +67,7 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileErro
 }
 
 /// The first private key in a file.
-pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, FileError> {
+pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, FileError> {
     match PrivateKeyDer::from_pem_slice(pem) {
         Ok(key) => Ok(key),
         Err(PemError::NoItemsFound) if is_encrypted(pem) => Err(FileError::EncryptedKey),

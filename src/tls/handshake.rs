@@ -72,7 +72,7 @@ const MEANINGS: &[(&str, &str, Check)] = &[
 
 impl Tls {
     /// What this error of a connection means, if it is one of TLS.
-    pub fn explain(&self, error: &str) -> Option<String> {
+    pub(crate) fn explain(&self, error: &str) -> Option<String> {
         let (name, what, check) = MEANINGS.iter().find(|(name, _, _)| error.contains(name))?;
         let (prefix, place) = (self.peer.prefix(), self.peer.place());
         let advice = match check {
@@ -94,14 +94,14 @@ impl Tls {
     }
 
     /// The same of a typed error.
-    pub fn explain_causes(&self, error: &(dyn Error + 'static)) -> Option<String> {
+    pub(crate) fn explain_causes(&self, error: &(dyn Error + 'static)) -> Option<String> {
         variant(error).and_then(|variant| self.explain(&variant))
     }
 }
 
 /// The TLS library's own error among the causes of another, by the name of its variant: what it says of itself is worded
 /// otherwise.
-pub fn variant(error: &(dyn Error + 'static)) -> Option<String> {
+pub(crate) fn variant(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(inner) = cause {
         if let Some(error) = inner.downcast_ref::<rustls::Error>() {

@@ -11,20 +11,20 @@ mod handshake;
 // a Docker Engine, encrypted or not
 mod docker;
 // without a runtime, for the bench
-pub mod blocking;
+pub(crate) mod blocking;
 
 use std::fmt;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
 
-pub use docker::docker_client;
-pub use files::{FileError, Identity, Roots, certificates, private_key};
-pub use handshake::variant;
+pub(crate) use docker::docker_client;
+pub(crate) use files::{FileError, Identity, Roots, certificates, private_key};
+pub(crate) use handshake::variant;
 
 /// Where a connection leads. Names of settings and texts about trouble begin with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// `redis-url`
     Redis,
     /// `docker-host`
@@ -42,14 +42,14 @@ pub struct Tls {
 
 impl Tls {
     /// Puts it together.
-    pub fn new(peer: Peer, roots: Roots, identity: Option<Identity>) -> Result<Self, FileError> {
+    pub(crate) fn new(peer: Peer, roots: Roots, identity: Option<Identity>) -> Result<Self, FileError> {
         let (has_own_roots, has_identity) = (matches!(roots, Roots::Own(_)), identity.is_some());
         let config = Arc::new(files::config(roots, identity)?);
         Ok(Self { peer, config, has_own_roots, has_identity })
     }
 
     /// For the client that makes the connection.
-    pub fn config(&self) -> Arc<ClientConfig> {
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
     }
 }

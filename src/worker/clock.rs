@@ -17,7 +17,7 @@ const STEP: Duration = Duration::from_secs(1);
 
 /// The server's clock.
 #[derive(Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     /// How long a step forward is not believed where it would condemn.
     doubt: Duration,
     heard: Mutex<Heard>,
@@ -33,12 +33,12 @@ struct Heard {
 impl Clock {
     /// Nothing heard yet. A step forward makes no job late for `limit`, the age from which on a job is late: by then every
     /// job that was there before the step is late by any clock.
-    pub fn new(limit: Option<Duration>) -> Self {
+    pub(crate) fn new(limit: Option<Duration>) -> Self {
         Self { doubt: limit.unwrap_or_default(), heard: Mutex::default() }
     }
 
     /// An answer that has just come to what was asked at this moment says that it is so many Unix milliseconds.
-    pub fn hear(&self, ms: u64, asked: Instant) {
+    pub(crate) fn hear(&self, ms: u64, asked: Instant) {
         self.hear_at(ms, asked, Instant::now());
     }
 
@@ -58,7 +58,7 @@ impl Clock {
     }
 
     /// Unix milliseconds by the server's clock; by our own before anything was heard.
-    pub fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.ms_at(Instant::now())
     }
 
@@ -67,12 +67,12 @@ impl Clock {
     }
 
     /// How old an entry is, by its id.
-    pub fn age_of(&self, id: EntryId) -> Duration {
+    pub(crate) fn age_of(&self, id: EntryId) -> Duration {
         Duration::from_millis(self.now_ms().saturating_sub(id.ms))
     }
 
     /// How long ago a job was requested, and no longer than was seen to pass.
-    pub fn requested_ago(&self, requested_at_ms: u64) -> Duration {
+    pub(crate) fn requested_ago(&self, requested_at_ms: u64) -> Duration {
         self.requested_ago_at(requested_at_ms, Instant::now())
     }
 
@@ -90,7 +90,7 @@ impl Clock {
 }
 
 /// The worker's own clock, Unix milliseconds.
-pub fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     millis(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 

@@ -1,5 +1,7 @@
 //! One integration binary. Every test starts the real servers it needs and stops them by pid.
 
+#![expect(unreachable_pub, reason = "a test binary exports nothing, so pub is as wide as pub(crate)")]
+
 mod support;
 
 // the settings, as a library and through the command

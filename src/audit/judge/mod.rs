@@ -30,49 +30,49 @@ pub struct Counts {
     /// Jobs with an outcome and the dead letter that goes with it.
     pub answered_and_dead: u64,
     /// Entries whose payload was lost, with their one dead letter.
-    pub entry_lost: u64,
+    pub(crate) entry_lost: u64,
     /// Pending, with a live owner.
     pub pending_live: u64,
     /// Pending, and any replica may claim it.
-    pub pending_claimable: u64,
+    pub(crate) pending_claimable: u64,
     /// How long the oldest of those has been claimable.
-    pub claimable_for_ms_max: u64,
+    pub(crate) claimable_for_ms_max: u64,
     /// Not yet delivered.
-    pub undelivered: u64,
+    pub(crate) undelivered: u64,
     /// Before the first entry that the fleet left a trace of: the original worker's.
     pub before_adoption: u64,
     /// Their outcome or dead letter may have been trimmed.
-    pub untold: u64,
+    pub(crate) untold: u64,
     /// Outcomes and dead letters of entries that were trimmed from the jobs stream.
-    pub trimmed: u64,
+    pub(crate) trimmed: u64,
     /// Settled entries that were deleted from the stream since.
     pub deleted: u64,
     /// Outcomes of entries that were appended after the audit began.
-    pub newer: u64,
+    pub(crate) newer: u64,
     /// Answered entries that the jobs stream never had, as far as the surviving history tells: they were sent, and Redis
     /// lost them, as a failover to a replica that lagged does.
     pub absent_from_history: u64,
     /// Entries whose dead letter is gone because an operator requeued it.
     pub requeued: u64,
     /// Outcomes without `source_ref` that no entry in scope accounts for.
-    pub unsourced: u64,
+    pub(crate) unsourced: u64,
     /// Outcomes and dead letters of entries before the scope.
-    pub before_since: u64,
+    pub(crate) before_since: u64,
 }
 
 /// What the facts say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// The counts.
-    pub counts: Counts,
+    pub(crate) counts: Counts,
     /// The first entry the fleet answers for, where that was found out from its traces.
-    pub adopted_from: Option<Id>,
+    pub(crate) adopted_from: Option<Id>,
     /// Everything that is wrong, by kind and entry.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 /// Judges the facts.
-pub fn judge(facts: &Facts) -> Verdict {
+pub(crate) fn judge(facts: &Facts) -> Verdict {
     let mut judge = Judge {
         facts,
         adopted_from: adopted_from(facts),
@@ -98,7 +98,7 @@ pub fn judge(facts: &Facts) -> Verdict {
 }
 
 /// The games that had more than one live container.
-pub fn of_breaches(facts: &Facts) -> Vec<Finding> {
+pub(crate) fn of_breaches(facts: &Facts) -> Vec<Finding> {
     let detail = |breach: &Breach| format!("game {:?}, {} at once", breach.game, breach.live);
     facts.breaches.iter().map(|breach| Finding::with(Kind::TwoContainers, Id::ZERO, detail(breach))).collect()
 }

@@ -8,7 +8,7 @@ use crate::bench::rig::wire::Wire;
 const CHUNK: u64 = 500;
 
 /// Appends `count` well-formed jobs, each of a game of its own.
-pub fn fill(wire: &mut Wire, stream: &str, count: u64, image: &str, requested_at_ms: u64) -> io::Result<()> {
+pub(crate) fn fill(wire: &mut Wire, stream: &str, count: u64, image: &str, requested_at_ms: u64) -> io::Result<()> {
     let requested = requested_at_ms.to_string();
     let (mut sent, mut taken) = (0, 0);
     while taken < count {

@@ -16,20 +16,20 @@ use crate::stream::entry_id::EntryId;
 
 /// What is done, and how often.
 #[derive(Debug, Clone, Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// SIGKILL to one replica; another is started in its place.
-    pub kill_every: Option<Duration>,
+    pub(crate) kill_every: Option<Duration>,
     /// SIGSTOP to one replica, for `pause_for`.
-    pub pause_every: Option<Duration>,
+    pub(crate) pause_every: Option<Duration>,
     /// For so long: longer than claim idle, so that others take over what it holds.
-    pub pause_for: Duration,
+    pub(crate) pause_for: Duration,
     /// SIGKILL to Redis, which is started again at once.
-    pub restart_redis_every: Option<Duration>,
+    pub(crate) restart_redis_every: Option<Duration>,
 }
 
 impl Faults {
     /// Is nothing done?
-    pub fn are_none(&self) -> bool {
+    pub(crate) fn are_none(&self) -> bool {
         self.kill_every.is_none() && self.pause_every.is_none() && self.restart_redis_every.is_none()
     }
 }
@@ -37,7 +37,7 @@ impl Faults {
 /// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A replica was killed.
     Kill,
     /// A replica was stopped for a while.
@@ -50,7 +50,7 @@ pub enum Kind {
 
 impl Kind {
     /// In words.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Kill => "replica killed",
             Self::Pause => "replica paused",
@@ -62,24 +62,24 @@ impl Kind {
 
 /// One fault.
 #[derive(Debug, Clone)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// What.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// When, from the beginning of the run.
-    pub at: Duration,
+    pub(crate) at: Duration,
     /// The entries the victim held; of Redis: all that were unanswered.
-    pub held: Vec<EntryId>,
+    pub(crate) held: Vec<EntryId>,
 }
 
 /// Does them when they are due.
 #[derive(Debug)]
-pub struct Chaos {
+pub(crate) struct Chaos {
     faults: Faults,
     next: [Option<Duration>; 3],
     paused: Vec<(Duration, u32)>,
     rng: Rng,
     /// What has been done.
-    pub done: Vec<Fault>,
+    pub(crate) done: Vec<Fault>,
 }
 
 /// How long a stopped process's last command may be under way.
@@ -87,13 +87,13 @@ const SETTLES_WITHIN: Duration = Duration::from_millis(20);
 
 impl Chaos {
     /// Nothing done yet.
-    pub fn new(faults: Faults, seed: u64) -> Self {
+    pub(crate) fn new(faults: Faults, seed: u64) -> Self {
         let next = [faults.kill_every, faults.pause_every, faults.restart_redis_every];
         Self { faults, next, paused: Vec::new(), rng: Rng::with_seed(seed), done: Vec::new() }
     }
 
     /// Does what is due. New faults only until `until`, so that the run can come to rest; what is paused goes on.
-    pub async fn act(
+    pub(crate) async fn act(
         &mut self,
         place: &mut Place,
         children: &mut Children,
@@ -173,7 +173,7 @@ impl Chaos {
     }
 
     /// Nothing stays stopped.
-    pub fn resume_all(&mut self, children: &mut Children) {
+    pub(crate) fn resume_all(&mut self, children: &mut Children) {
         self.resume(children, Duration::MAX);
     }
 }

@@ -9,27 +9,27 @@ use crate::lobby::accounting::Sent;
 
 /// Shares of the kinds of entries, each between 0 and 1; the rest are ordinary jobs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Mix {
+pub(crate) struct Mix {
     /// Entries that are no job.
-    pub malformed: f64,
+    pub(crate) malformed: f64,
     /// Jobs for a game that an earlier entry has named, with the same image.
-    pub duplicate: f64,
+    pub(crate) duplicate: f64,
     /// The same with another image.
-    pub conflict: f64,
+    pub(crate) conflict: f64,
     /// Jobs that kill the process that starts them.
-    pub poison: f64,
+    pub(crate) poison: f64,
     /// Jobs with a large field that no replica reads.
-    pub huge: f64,
+    pub(crate) huge: f64,
     /// Entries with bytes that are no text: half of them in a field that no replica reads, half in the game's name.
-    pub binary: f64,
+    pub(crate) binary: f64,
     /// Which games.
-    pub games: Games,
+    pub(crate) games: Games,
 }
 
 /// Which games the ordinary jobs are for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Games {
+pub(crate) enum Games {
     /// Each for a game of its own.
     #[default]
     Fresh,
@@ -41,15 +41,15 @@ pub enum Games {
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub(crate) struct Message {
     /// Names and values.
-    pub fields: Vec<(&'static str, Vec<u8>)>,
+    pub(crate) fields: Vec<(&'static str, Vec<u8>)>,
     /// What is due for it.
-    pub due: Sent,
+    pub(crate) due: Sent,
 }
 
 /// The image of ordinary jobs.
-pub const IMAGE: &str = "galaxy/engine:1";
+pub(crate) const IMAGE: &str = "galaxy/engine:1";
 const OTHER_IMAGE: &str = "galaxy/engine:2";
 const POISON_IMAGE: &str = "sim/abort";
 const HUGE_BYTES: usize = 256 << 10;
@@ -58,7 +58,7 @@ const AGAIN_WITHIN: u64 = 200;
 
 impl Games {
     /// `fresh`, `uniform:100` or `zipf:100`.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (name, count) = text.split_once(':').unwrap_or((text, ""));
         let count = || count.parse().ok().filter(|&count: &u64| count > 0);
         match (name, count()) {
@@ -86,7 +86,7 @@ impl Games {
 
 impl Mix {
     /// Whether the shares leave room for each other.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let shares = [self.malformed, self.duplicate, self.conflict, self.poison, self.huge, self.binary];
         if shares.iter().sum::<f64>() > 1.0 {
             return Err("the shares of the mix are more than 100 % together".to_owned());
@@ -95,7 +95,7 @@ impl Mix {
     }
 
     /// The `number`th entry.
-    pub fn message(&self, seed: u64, number: u64) -> Message {
+    pub(crate) fn message(&self, seed: u64, number: u64) -> Message {
         let mut rng = Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         // The first draws of neighbouring seeds resemble each other.
         rng.u64(..);
@@ -144,7 +144,7 @@ fn job(game: String, image: &str) -> Message {
 impl Message {
     /// Puts the XADD of this entry into the sender's buffer. The number finds the entry again where the answer to the
     /// XADD was lost; a worker does not look at it.
-    pub fn put(&self, sender: &mut Sender, stream: &str, requested_at_ms: u64, number: u64) {
+    pub(crate) fn put(&self, sender: &mut Sender, stream: &str, requested_at_ms: u64, number: u64) {
         sender.begin(3 + 2 * (self.fields.len() + 2));
         for word in [b"XADD", stream.as_bytes(), b"*"] {
             sender.word(word);
@@ -161,7 +161,7 @@ impl Message {
 }
 
 /// The field that says which entry of the run it is.
-pub const NUMBER_FIELD: &str = "bench_number";
+pub(crate) const NUMBER_FIELD: &str = "bench_number";
 
 #[cfg(test)]
 mod tests {

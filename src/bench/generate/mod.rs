@@ -1,11 +1,11 @@
 //! What is sent and when, and what is done to the fleet meanwhile.
 
 // when entries are sent, and what they are
-pub mod mix;
-pub mod profile;
+pub(crate) mod mix;
+pub(crate) mod profile;
 // the sending threads
-pub mod sender;
+pub(crate) mod sender;
 // everything at once, before the fleet reads
-pub mod backlog;
+pub(crate) mod backlog;
 // replicas killed and stopped, Redis killed and started again
-pub mod faults;
+pub(crate) mod faults;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Load over time.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Profile {
+pub(crate) struct Profile {
     phases: Vec<Phase>,
 }
 
@@ -32,7 +32,7 @@ struct Burst {
 /// What cannot be understood, with the words it is about.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{about:?}: {why}")]
-pub struct BadProfile {
+pub(crate) struct BadProfile {
     about: String,
     why: &'static str,
 }
@@ -43,17 +43,17 @@ const LENGTH_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 impl Profile {
     /// One steady rate.
-    pub fn steady(rate: f64, length: Duration) -> Self {
+    pub(crate) fn steady(rate: f64, length: Duration) -> Self {
         Self { phases: vec![Phase { length, from: rate, to: rate, burst: None }] }
     }
 
     /// How long it lasts.
-    pub fn length(&self) -> Duration {
+    pub(crate) fn length(&self) -> Duration {
         self.phases.iter().map(|phase| phase.length).sum()
     }
 
     /// When each entry is to be sent, counted from the beginning; never descending.
-    pub fn schedule(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+    pub(crate) fn schedule(&self) -> impl Iterator<Item = Duration> + Send + use<> {
         let mut start = Duration::ZERO;
         let phases: Vec<(Duration, Phase)> = self
             .phases
@@ -184,7 +184,7 @@ impl Parser {
 }
 
 /// `200/s` or `90/m`, as sends per second.
-pub fn rate(text: &str) -> Result<f64, BadProfile> {
+pub(crate) fn rate(text: &str) -> Result<f64, BadProfile> {
     let bad = |why| BadProfile { about: text.to_owned(), why };
     let (number, per) = text.rsplit_once('/').ok_or_else(|| bad("a rate ends in /s or /m, such as 200/s"))?;
     let seconds = match per {

@@ -18,7 +18,7 @@ use crate::bench::rig::wire::{Receiver, Sender, Wire};
 
 /// When entries are sent.
 #[derive(Debug, Clone)]
-pub enum Loop {
+pub(crate) enum Loop {
     /// By the clock.
     Open(Profile),
     /// Whenever fewer than so many are unanswered, for so long.
@@ -27,7 +27,7 @@ pub enum Loop {
 
 impl Loop {
     /// How long entries are sent.
-    pub fn length(&self) -> Duration {
+    pub(crate) fn length(&self) -> Duration {
         match self {
             Self::Open(profile) => profile.length(),
             Self::Closed(_, length) => *length,
@@ -37,21 +37,21 @@ impl Loop {
 
 /// What the sending side needs.
 #[derive(Debug, Clone)]
-pub struct Load {
+pub(crate) struct Load {
     /// Where to.
-    pub target: Target,
+    pub(crate) target: Target,
     /// Into which stream.
-    pub stream: String,
+    pub(crate) stream: String,
     /// When.
-    pub pace: Loop,
+    pub(crate) pace: Loop,
     /// What.
-    pub mix: Mix,
+    pub(crate) mix: Mix,
     /// What the mix is drawn from.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// At most so many.
-    pub jobs_max: u64,
+    pub(crate) jobs_max: u64,
     /// A send is late when it leaves so long after it was due.
-    pub late_after: Duration,
+    pub(crate) late_after: Duration,
 }
 
 /// Entries of one write.
@@ -72,7 +72,7 @@ struct Line {
 }
 
 /// Sends until everything has been sent or the run is stopped; returns when every reply has been read.
-pub fn run(load: &Load, shared: &Shared) {
+pub(crate) fn run(load: &Load, shared: &Shared) {
     let mut line = connect(load, shared);
     let mut next_try = Duration::ZERO;
     let mut due = Due::of(&load.pace);
@@ -124,7 +124,7 @@ fn send(load: &Load, shared: &Shared, line: &mut Option<Line>, number: u64, batc
         let message = load.mix.message(load.seed, number);
         message.put(sender, &load.stream, now_ms(), number);
         late += u64::from(left.saturating_sub(*intended) > load.late_after);
-        let entry = Entry { number, due: message.due, intended: *intended, left, seen: None };
+        let entry = Entry { due: message.due, intended: *intended, left, seen: None };
         // Before the write, so that a reply always finds its entry. Without a reader the write fails too.
         queue.send(entry).ok();
     }

@@ -13,63 +13,63 @@ use crate::bench::{Error, SCHEMA_VERSION};
 
 /// A run of rounds.
 #[derive(Debug, Clone, Serialize)]
-pub struct DrainReport {
+pub(crate) struct DrainReport {
     /// The version of this form.
-    pub schema_version: u32,
+    pub(crate) schema_version: u32,
     /// `drain`
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// When it began, Unix ms.
-    pub began_at_ms: u64,
+    pub(crate) began_at_ms: u64,
     /// Cores of the machine.
-    pub cores: usize,
+    pub(crate) cores: usize,
     /// The server.
-    pub redis: Server,
+    pub(crate) redis: Server,
     /// Entries of one drain.
-    pub jobs: u64,
+    pub(crate) jobs: u64,
     /// Processes of each subject.
-    pub replicas: usize,
+    pub(crate) replicas: usize,
     /// Settings given for the processes.
-    pub settings: Vec<(String, String)>,
+    pub(crate) settings: Vec<(String, String)>,
     /// What the workers logged.
-    pub log_level: String,
+    pub(crate) log_level: String,
     /// What was measured.
-    pub subjects: Vec<Measured>,
+    pub(crate) subjects: Vec<Measured>,
     /// Throughput of the first subject over that of the floor, of the medians; none where there is no floor.
-    pub ratio_to_floor: Option<f64>,
+    pub(crate) ratio_to_floor: Option<f64>,
     /// Whether every entry of every drain was answered exactly once.
-    pub exact: bool,
+    pub(crate) exact: bool,
 }
 
 /// One subject's rounds.
 #[derive(Debug, Clone, Serialize)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// Which.
-    pub subject: Subject,
+    pub(crate) subject: Subject,
     /// Medians over the rounds.
-    pub median: Medians,
+    pub(crate) median: Medians,
     /// The slowest and the fastest round, entries per second.
-    pub spread: (f64, f64),
+    pub(crate) spread: (f64, f64),
     /// Every round.
-    pub rounds: Vec<Drained>,
+    pub(crate) rounds: Vec<Drained>,
 }
 
 /// Medians over rounds.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Medians {
+pub(crate) struct Medians {
     /// Throughput.
-    pub entries_per_s: f64,
+    pub(crate) entries_per_s: f64,
     /// Redis's processor time, all threads.
-    pub redis_us_per_entry: f64,
+    pub(crate) redis_us_per_entry: f64,
     /// Of its main thread.
-    pub redis_main_us_per_entry: Option<f64>,
+    pub(crate) redis_main_us_per_entry: Option<f64>,
     /// The subject's processor time.
-    pub client_us_per_entry: f64,
+    pub(crate) client_us_per_entry: f64,
     /// The subject's memory.
-    pub rss_mib: f64,
+    pub(crate) rss_mib: f64,
 }
 
 /// The middle of these numbers; the mean of the two in the middle where they are even.
-pub fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
+pub(crate) fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = numbers.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
     let (low, high) = (sorted.len().saturating_sub(1) / 2, sorted.len() / 2);
@@ -97,12 +97,12 @@ impl Measured {
 }
 
 /// The order of so many subjects in this round: forwards and backwards in turn, so that none is always first.
-pub fn order(round: usize, subjects: usize) -> Vec<usize> {
+pub(crate) fn order(round: usize, subjects: usize) -> Vec<usize> {
     if round % 2 == 1 { (0..subjects).rev().collect() } else { (0..subjects).collect() }
 }
 
 /// Drains with every subject, `rounds` times, in an order that turns round every time.
-pub async fn compare(
+pub(crate) async fn compare(
     place: &Place,
     subjects: &[Subject],
     rounds: usize,
@@ -145,7 +145,7 @@ pub async fn compare(
 
 impl DrainReport {
     /// For people.
-    pub fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let mut text = format!(
             "{} entries a drain, {} process(es), Redis {} with AOF {}, {} cores, medians of {} rounds\n\n{:<16}{:>12}{:>12}{:>12}{:>12}{:>10}   {}\n",
             self.jobs,

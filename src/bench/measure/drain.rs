@@ -19,51 +19,56 @@ use crate::settings::Settings;
 
 /// What is drained, and by whom.
 #[derive(Debug, Clone)]
-pub struct DrainOptions {
+pub(crate) struct DrainOptions {
     /// How many entries.
-    pub jobs: u64,
+    pub(crate) jobs: u64,
     /// How long one drain may take.
-    pub limit: Duration,
+    pub(crate) limit: Duration,
     /// How many processes.
-    pub replicas: usize,
+    pub(crate) replicas: usize,
     /// Further settings of the processes.
-    pub settings: Pairs,
+    pub(crate) settings: Pairs,
     /// What a worker logs.
-    pub log_level: String,
+    pub(crate) log_level: String,
 }
 
 /// One drain.
 #[derive(Debug, Clone, Serialize)]
-pub struct Drained {
+pub(crate) struct Drained {
     /// Entries answered while it was timed.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// For so long.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Throughput.
-    pub entries_per_s: f64,
+    pub(crate) entries_per_s: f64,
     /// Redis's processor time for one entry, all threads.
-    pub redis_us_per_entry: f64,
+    pub(crate) redis_us_per_entry: f64,
     /// The same of its main thread alone.
-    pub redis_main_us_per_entry: Option<f64>,
+    pub(crate) redis_main_us_per_entry: Option<f64>,
     /// Redis's share of one core.
-    pub redis_cores: f64,
+    pub(crate) redis_cores: f64,
     /// The subject's processor time for one entry.
-    pub client_us_per_entry: f64,
+    pub(crate) client_us_per_entry: f64,
     /// Cores of the machine that were busy, with whatever.
-    pub machine_cores: f64,
+    pub(crate) machine_cores: f64,
     /// The subject's memory at the end.
-    pub rss_mib: f64,
+    pub(crate) rss_mib: f64,
     /// From the start of the processes to the last answer.
-    pub total_seconds: f64,
+    pub(crate) total_seconds: f64,
     /// Answers beyond one for each entry, and entries without; both are zero.
-    pub breaches: u64,
+    pub(crate) breaches: u64,
 }
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(4);
 const IMAGE: &str = "galaxy/engine:1";
 
 /// Fills, drains, measures and removes.
-pub async fn drain(place: &Place, subject: Subject, part: &str, options: &DrainOptions) -> Result<Drained, Error> {
+pub(crate) async fn drain(
+    place: &Place,
+    subject: Subject,
+    part: &str,
+    options: &DrainOptions,
+) -> Result<Drained, Error> {
     let pairs = place.settings(part, &options.settings);
     let settings = settings_of(&pairs)?;
     let mut wire = place.wire()?;

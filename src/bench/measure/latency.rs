@@ -20,95 +20,95 @@ use crate::bench::{Error, SCHEMA_VERSION};
 
 /// What is measured.
 #[derive(Debug, Clone)]
-pub struct LatencyOptions {
+pub(crate) struct LatencyOptions {
     /// The first is the one that the floor is compared with.
-    pub subjects: Vec<Subject>,
+    pub(crate) subjects: Vec<Subject>,
     /// Sends per second.
-    pub rates: Vec<f64>,
+    pub(crate) rates: Vec<f64>,
     /// Rounds of each rate.
-    pub rounds: usize,
+    pub(crate) rounds: usize,
     /// How long entries are sent in one round.
-    pub length: Duration,
+    pub(crate) length: Duration,
     /// Of it, not measured.
-    pub warmup: Duration,
+    pub(crate) warmup: Duration,
     /// Processes of each subject.
-    pub replicas: usize,
+    pub(crate) replicas: usize,
     /// Further settings of theirs.
-    pub settings: Pairs,
+    pub(crate) settings: Pairs,
     /// What they log.
-    pub log_level: String,
+    pub(crate) log_level: String,
 }
 
 /// A run.
 #[derive(Debug, Clone, Serialize)]
-pub struct LatencyReport {
+pub(crate) struct LatencyReport {
     /// The version of this form.
-    pub schema_version: u32,
+    pub(crate) schema_version: u32,
     /// `latency`
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// When it began, Unix ms.
-    pub began_at_ms: u64,
+    pub(crate) began_at_ms: u64,
     /// Cores of the machine.
-    pub cores: usize,
+    pub(crate) cores: usize,
     /// The server.
-    pub redis: Server,
+    pub(crate) redis: Server,
     /// Processes of each subject.
-    pub replicas: usize,
+    pub(crate) replicas: usize,
     /// Seconds of one round that are measured.
-    pub measured_s: f64,
+    pub(crate) measured_s: f64,
     /// Settings given for the processes.
-    pub settings: Pairs,
+    pub(crate) settings: Pairs,
     /// What the workers logged.
-    pub log_level: String,
+    pub(crate) log_level: String,
     /// One for each rate.
-    pub rates: Vec<AtRate>,
+    pub(crate) rates: Vec<AtRate>,
     /// Whether every entry of every round was answered exactly once.
-    pub exact: bool,
+    pub(crate) exact: bool,
 }
 
 /// What was measured at one rate.
 #[derive(Debug, Clone, Serialize)]
-pub struct AtRate {
+pub(crate) struct AtRate {
     /// Sends per second.
-    pub rate: f64,
+    pub(crate) rate: f64,
     /// What was measured.
-    pub subjects: Vec<Latencies>,
+    pub(crate) subjects: Vec<Latencies>,
     /// The first subject's median latency over the floor's, of the medians over the rounds; none without a floor.
-    pub p50_ratio_to_floor: Option<f64>,
+    pub(crate) p50_ratio_to_floor: Option<f64>,
     /// The same of the 99th percentiles.
-    pub p99_ratio_to_floor: Option<f64>,
+    pub(crate) p99_ratio_to_floor: Option<f64>,
 }
 
 /// One subject's latencies at one rate, microseconds; medians over the rounds.
 #[derive(Debug, Clone, Serialize)]
-pub struct Latencies {
+pub(crate) struct Latencies {
     /// Which.
-    pub subject: Subject,
+    pub(crate) subject: Subject,
     /// 50 %
-    pub p50_us: f64,
+    pub(crate) p50_us: f64,
     /// 99 %
-    pub p99_us: f64,
+    pub(crate) p99_us: f64,
     /// 99.9 %
-    pub p999_us: f64,
+    pub(crate) p999_us: f64,
     /// Sends that were late or failed, of all of all rounds.
-    pub late_share: f64,
+    pub(crate) late_share: f64,
     /// Every round.
-    pub rounds: Vec<Round>,
+    pub(crate) rounds: Vec<Round>,
 }
 
 /// One round.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Round {
+pub(crate) struct Round {
     /// 50 %
-    pub p50_us: u64,
+    pub(crate) p50_us: u64,
     /// 99 %
-    pub p99_us: u64,
+    pub(crate) p99_us: u64,
     /// 99.9 %
-    pub p999_us: u64,
+    pub(crate) p999_us: u64,
     /// Sends that were late or failed.
-    pub late: u64,
+    pub(crate) late: u64,
     /// All sends.
-    pub sent: u64,
+    pub(crate) sent: u64,
 }
 
 /// A send is late when it leaves so long after it was due.
@@ -118,7 +118,7 @@ const REST_WITHIN: Duration = Duration::from_secs(60);
 const GENERATOR_BOUND: f64 = 0.01;
 
 /// Runs it.
-pub async fn run(
+pub(crate) async fn run(
     place: &mut Place,
     options: &LatencyOptions,
     mut say: impl FnMut(usize, Subject, f64, Round),
@@ -217,7 +217,7 @@ impl Latencies {
 
 impl LatencyReport {
     /// For people.
-    pub fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let mut text = format!(
             "open loop, {:.1} s measured a round, {} process(es), Redis {} with AOF {}, {} cores, medians of {} rounds\n\n\
              {:<10}{:<16}{:>10}{:>10}{:>10}{:>10}\n",

@@ -29,40 +29,40 @@ use crate::stream::entry_id::EntryId;
 
 /// What is run.
 #[derive(Debug, Clone)]
-pub struct LoadOptions {
+pub(crate) struct LoadOptions {
     /// What is put under load.
-    pub subject: Subject,
+    pub(crate) subject: Subject,
     /// How many processes; none on a stream that others serve.
-    pub replicas: usize,
+    pub(crate) replicas: usize,
     /// Further settings of the processes.
-    pub settings: Pairs,
+    pub(crate) settings: Pairs,
     /// What the workers log.
-    pub log_level: String,
+    pub(crate) log_level: String,
     /// When entries are sent.
-    pub pace: Loop,
+    pub(crate) pace: Loop,
     /// What is sent.
-    pub mix: Mix,
+    pub(crate) mix: Mix,
     /// Seed of the mix and of the choice of victims.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// At most so many entries.
-    pub jobs_max: u64,
+    pub(crate) jobs_max: u64,
     /// Not measured.
-    pub warmup: Duration,
+    pub(crate) warmup: Duration,
     /// A send is late when it leaves so long after it was due.
-    pub late_after: Duration,
+    pub(crate) late_after: Duration,
     /// What is done to the fleet.
-    pub faults: Faults,
+    pub(crate) faults: Faults,
     /// How long the last answers may take after the last send.
-    pub rest_within: Duration,
+    pub(crate) rest_within: Duration,
     /// What the run must keep.
-    pub slos: Vec<Slo>,
+    pub(crate) slos: Vec<Slo>,
     /// The stream is in use elsewhere: nothing is removed, and answers to other jobs are not counted.
-    pub is_real: bool,
+    pub(crate) is_real: bool,
 }
 
 impl LoadOptions {
     /// How long entries are sent.
-    pub fn length(&self) -> Duration {
+    pub(crate) fn length(&self) -> Duration {
         self.pace.length()
     }
 }
@@ -94,36 +94,36 @@ impl Spent {
 
 /// What a run leaves to be reported.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// When it began, Unix ms.
-    pub began_at_ms: u64,
+    pub(crate) began_at_ms: u64,
     /// The book.
-    pub books: Books,
+    pub(crate) books: Books,
     /// What was sent against what came back.
-    pub account: Account,
+    pub(crate) account: Account,
     /// What was done to the fleet.
-    pub faults: Vec<Fault>,
+    pub(crate) faults: Vec<Fault>,
     /// Redis's processor time.
-    pub redis: RedisCost,
+    pub(crate) redis: RedisCost,
     /// The replicas'; of those that killed themselves nothing is known.
-    pub client: cost::ProcessCost,
+    pub(crate) client: cost::ProcessCost,
     /// What the replicas' memory did.
-    pub memory: Memory,
+    pub(crate) memory: Memory,
     /// From the first send that was due to the last answer.
-    pub took: Duration,
+    pub(crate) took: Duration,
     /// Entries pending when everything was over.
-    pub pending: usize,
+    pub(crate) pending: usize,
 }
 
 impl Ran {
     /// Did every entry get exactly its answer?
-    pub fn is_exact(&self) -> bool {
+    pub(crate) fn is_exact(&self) -> bool {
         self.account.is_exact() && self.pending == 0
     }
 }
 
 /// Runs it.
-pub async fn run(place: &mut Place, options: &LoadOptions) -> Result<Ran, Error> {
+pub(crate) async fn run(place: &mut Place, options: &LoadOptions) -> Result<Ran, Error> {
     let began_at_ms = now_ms();
     let pairs = place.settings(PART, &options.settings);
     let settings = settings_of(&pairs)?;
@@ -208,7 +208,7 @@ async fn under_load(
 }
 
 /// Waits until so many replicas have shown themselves.
-pub async fn await_up(lobby: &Lobby, children: &mut Children, replicas: usize) -> Result<(), Error> {
+pub(crate) async fn await_up(lobby: &Lobby, children: &mut Children, replicas: usize) -> Result<(), Error> {
     let deadline = Instant::now() + UP_WITHIN;
     while replicas > 0 && lobby.replicas().await?.len() < replicas {
         if let Some(words) = children.last_words() {

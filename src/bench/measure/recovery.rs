@@ -17,7 +17,7 @@ use crate::stream::entry_id::EntryId;
 
 /// What is measured.
 #[derive(Debug, Clone)]
-pub enum Experiment {
+pub(crate) enum Experiment {
     /// So many kills of a replica whose slots are all busy.
     Kills {
         /// How many.
@@ -43,11 +43,11 @@ pub enum Experiment {
 
 /// What came of it.
 #[derive(Debug)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// For people.
-    pub text: String,
+    pub(crate) text: String,
     /// What was promised holds.
-    pub is_kept: bool,
+    pub(crate) is_kept: bool,
 }
 
 /// What a start takes: fixed, so that everything beyond it is waiting.
@@ -68,7 +68,12 @@ struct Fleet {
 }
 
 /// Runs one experiment with this many replicas; `more` are further settings of theirs.
-pub async fn run(place: &Place, experiment: &Experiment, replicas: usize, more: &Pairs) -> Result<Figures, Error> {
+pub(crate) async fn run(
+    place: &Place,
+    experiment: &Experiment,
+    replicas: usize,
+    more: &Pairs,
+) -> Result<Figures, Error> {
     let mut pairs: Pairs = vec![("simulated-latency".to_owned(), humantime::format_duration(START).to_string())];
     if matches!(experiment, Experiment::Poison { .. }) {
         pairs.push(("allow-fault-injection".to_owned(), "on".to_owned()));

@@ -15,77 +15,77 @@ use crate::bench::{Error, SCHEMA_VERSION};
 
 /// What is measured.
 #[derive(Debug, Clone)]
-pub struct ScaleOptions {
+pub(crate) struct ScaleOptions {
     /// Numbers of replicas.
-    pub replicas: Vec<usize>,
+    pub(crate) replicas: Vec<usize>,
     /// Slots of each.
-    pub slots: u32,
+    pub(crate) slots: u32,
     /// What a simulated start takes.
-    pub start: Duration,
+    pub(crate) start: Duration,
     /// Jobs of each replica in one round.
-    pub jobs_each: u64,
+    pub(crate) jobs_each: u64,
     /// Rounds.
-    pub rounds: usize,
+    pub(crate) rounds: usize,
     /// How long one drain may take.
-    pub limit: Duration,
+    pub(crate) limit: Duration,
     /// Further settings.
-    pub settings: Pairs,
+    pub(crate) settings: Pairs,
     /// What the workers log.
-    pub log_level: String,
+    pub(crate) log_level: String,
 }
 
 /// A run.
 #[derive(Debug, Clone, Serialize)]
-pub struct ScaleReport {
+pub(crate) struct ScaleReport {
     /// The version of this form.
-    pub schema_version: u32,
+    pub(crate) schema_version: u32,
     /// `scale`
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// When it began, Unix ms.
-    pub began_at_ms: u64,
+    pub(crate) began_at_ms: u64,
     /// Cores of the machine.
-    pub cores: usize,
+    pub(crate) cores: usize,
     /// The server.
-    pub redis: Server,
+    pub(crate) redis: Server,
     /// Slots of each replica.
-    pub slots: u32,
+    pub(crate) slots: u32,
     /// What a simulated start takes, ms.
-    pub start_ms: f64,
+    pub(crate) start_ms: f64,
     /// Settings given for the replicas.
-    pub settings: Pairs,
+    pub(crate) settings: Pairs,
     /// What the workers logged.
-    pub log_level: String,
+    pub(crate) log_level: String,
     /// One for each number of replicas.
-    pub fleets: Vec<Scaled>,
+    pub(crate) fleets: Vec<Scaled>,
     /// Whether every job of every drain was answered exactly once.
-    pub exact: bool,
+    pub(crate) exact: bool,
 }
 
 /// One size of the fleet; medians over the rounds.
 #[derive(Debug, Clone, Serialize)]
-pub struct Scaled {
+pub(crate) struct Scaled {
     /// How many replicas.
-    pub replicas: usize,
+    pub(crate) replicas: usize,
     /// Throughput.
-    pub jobs_per_s: f64,
+    pub(crate) jobs_per_s: f64,
     /// Of all slots over the time of one start.
-    pub share_of_slots: f64,
+    pub(crate) share_of_slots: f64,
     /// Redis's processor time for one job.
-    pub redis_us_per_job: f64,
+    pub(crate) redis_us_per_job: f64,
     /// The replicas'.
-    pub worker_us_per_job: f64,
+    pub(crate) worker_us_per_job: f64,
     /// Cores that Redis was busy on.
-    pub redis_cores: f64,
+    pub(crate) redis_cores: f64,
     /// Cores that the replicas were busy on.
-    pub worker_cores: f64,
+    pub(crate) worker_cores: f64,
     /// Cores that anything at all was busy on.
-    pub machine_cores: f64,
+    pub(crate) machine_cores: f64,
     /// Every round.
-    pub rounds: Vec<Drained>,
+    pub(crate) rounds: Vec<Drained>,
 }
 
 /// Runs it, the sizes of the fleet in turn in every round.
-pub async fn run(
+pub(crate) async fn run(
     place: &Place,
     options: &ScaleOptions,
     mut say: impl FnMut(usize, usize, &Drained),
@@ -151,7 +151,7 @@ impl Scaled {
 
 impl ScaleReport {
     /// For people.
-    pub fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let mut text = format!(
             "{} slots a replica, a start takes {:.0} ms, Redis {} with AOF {}, {} cores, medians of {} round(s)\n\n\
              {:>8}{:>10}{:>11}{:>10}{:>11}{:>13}{:>14}{:>15}\n",

@@ -9,7 +9,7 @@ use crate::bench::generate::profile::rate;
 
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Quantity {
+pub(crate) enum Quantity {
     /// Latency from the intended send to the outcome seen, at this percentile; 100 is the largest.
     Latency(f64),
     /// Its mean.
@@ -30,7 +30,7 @@ pub enum Quantity {
 
 /// One limit.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Slo {
+pub(crate) struct Slo {
     text: String,
     quantity: Quantity,
     below: bool,
@@ -41,25 +41,25 @@ pub struct Slo {
 
 /// How one limit was kept.
 #[derive(Debug, Clone, Serialize)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// As it was given.
-    pub slo: String,
+    pub(crate) slo: String,
     /// What was measured, in microseconds, as a share, per second, or in MiB.
-    pub measured: f64,
+    pub(crate) measured: f64,
     /// Whether it was kept.
-    pub kept: bool,
+    pub(crate) kept: bool,
 }
 
 const FORM: &str = "write p50, p99, p99.9, max, mean, recovery (a duration), errors, late (a share), rate (per second), rss or rss-growth (MiB, of one replica), then <, <=, > or >=, then a value: p99<500ms, errors<0.1%, rate>=190/s, rss-growth<2MiB";
 
 impl Slo {
     /// What is limited.
-    pub fn quantity(&self) -> Quantity {
+    pub(crate) fn quantity(&self) -> Quantity {
         self.quantity
     }
 
     /// Compares. What could not be measured is not kept.
-    pub fn judge(&self, measured: Option<f64>) -> Kept {
+    pub(crate) fn judge(&self, measured: Option<f64>) -> Kept {
         let kept = measured.is_some_and(|measured| {
             let beyond = if self.below { measured < self.limit } else { measured > self.limit };
             beyond || (self.equal && (measured - self.limit).abs() <= f64::EPSILON * self.limit.abs())
@@ -105,12 +105,12 @@ impl FromStr for Slo {
 }
 
 /// Microseconds.
-pub fn micros(duration: Duration) -> f64 {
+pub(crate) fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
 /// `1%` or `0.01`, between 0 and 1.
-pub fn share(text: &str) -> Option<f64> {
+pub(crate) fn share(text: &str) -> Option<f64> {
     let share = match text.strip_suffix('%') {
         Some(percent) => percent.trim().parse::<f64>().ok()? / 100.0,
         None => text.parse().ok()?,

@@ -13,92 +13,90 @@ use crate::stream::entry_id::EntryId;
 
 /// One entry that Redis has taken.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry {
-    /// Which of the run.
-    pub number: u64,
+pub(crate) struct Entry {
     /// What is due for it.
-    pub due: Sent,
+    pub(crate) due: Sent,
     /// When it was to be sent.
-    pub intended: Duration,
+    pub(crate) intended: Duration,
     /// When it left.
-    pub left: Duration,
+    pub(crate) left: Duration,
     /// When its first answer was seen.
-    pub seen: Option<Duration>,
+    pub(crate) seen: Option<Duration>,
 }
 
 /// An answer as it was read.
 #[derive(Debug, Clone, Copy)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The entry it is for.
-    pub source: EntryId,
+    pub(crate) source: EntryId,
     /// When it was read.
-    pub seen: Duration,
+    pub(crate) seen: Duration,
     /// When Redis took it, Unix ms by Redis's clock.
-    pub settled_ms: u64,
+    pub(crate) settled_ms: u64,
     /// When the start service had answered, Unix ms by the worker's clock; none in a dead letter.
-    pub finished_ms: Option<u64>,
+    pub(crate) finished_ms: Option<u64>,
     /// An outcome that is a success.
-    pub is_success: bool,
+    pub(crate) is_success: bool,
     /// A dead letter.
-    pub is_dead_letter: bool,
+    pub(crate) is_dead_letter: bool,
 }
 
 /// One second of the run.
 #[derive(Debug, Clone)]
-pub struct Second {
+pub(crate) struct Second {
     /// Entries that left.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Outcomes seen, and dead letters of entries that are no jobs.
-    pub answered: u64,
+    pub(crate) answered: u64,
     /// Sent and not answered at its end.
-    pub in_flight: u64,
+    pub(crate) in_flight: u64,
     /// Latencies of the outcomes seen in it.
-    pub latency: Histogram<u64>,
+    pub(crate) latency: Histogram<u64>,
 }
 
 /// Latencies by stage, microseconds, all from the intended send.
 #[derive(Debug, Clone)]
-pub struct Stages {
+pub(crate) struct Stages {
     /// Until Redis's answer to the XADD was read.
-    pub appended: Histogram<u64>,
+    pub(crate) appended: Histogram<u64>,
     /// Until the start service had answered, by the worker's clock in whole milliseconds.
-    pub finished: Histogram<u64>,
+    pub(crate) finished: Histogram<u64>,
     /// Until Redis took the outcome, by its clock in whole milliseconds.
-    pub settled: Histogram<u64>,
+    pub(crate) settled: Histogram<u64>,
     /// Until a blocked reader had the outcome.
-    pub seen: Histogram<u64>,
+    pub(crate) seen: Histogram<u64>,
     /// The same from when the entry really left.
-    pub service: Histogram<u64>,
+    pub(crate) service: Histogram<u64>,
 }
 
 /// The book.
 #[derive(Debug)]
-pub struct Books {
+pub(crate) struct Books {
     /// The beginning of the run, Unix ms.
-    pub began_at_ms: u64,
+    pub(crate) began_at_ms: u64,
     /// Entries that were due before this are sent and accounted for, and not measured.
     warmup: Duration,
     /// Every entry that Redis has taken.
-    pub entries: HashMap<EntryId, Entry>,
+    pub(crate) entries: HashMap<EntryId, Entry>,
     /// Answers read before the reply to their XADD.
     early: HashMap<EntryId, Answer>,
     /// Entries that Redis had taken and no longer has, and what was due for them: what it lost when it was killed, or
     /// when a replica that lagged took its place.
-    pub forgotten: HashMap<EntryId, Sent>,
+    pub(crate) forgotten: HashMap<EntryId, Sent>,
     /// Sends that left.
-    pub left: u64,
+    pub(crate) left: u64,
     /// Sends that left later than allowed.
-    pub late: u64,
+    pub(crate) late: u64,
     /// Sends that Redis refused, that could not leave, or whose reply was lost.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Entries with an answer.
-    pub answered: u64,
+    pub(crate) answered: u64,
     /// Jobs whose answer was a success.
-    pub successes: u64,
+    pub(crate) successes: u64,
     /// By stage.
-    pub stages: Stages,
+    pub(crate) stages: Stages,
     /// By second.
-    pub seconds: Vec<Second>,
+    pub(crate) seconds: Vec<Second>,
 }
 
 /// Longer is recorded as this.
@@ -115,7 +113,7 @@ fn record(histogram: &mut Histogram<u64>, latency: Duration) {
 
 impl Books {
     /// An empty book.
-    pub fn new(began_at_ms: u64, warmup: Duration) -> Self {
+    pub(crate) fn new(began_at_ms: u64, warmup: Duration) -> Self {
         let stages = Stages {
             appended: histogram(),
             finished: histogram(),
@@ -140,20 +138,20 @@ impl Books {
     }
 
     /// Sent and neither answered nor failed.
-    pub fn in_flight(&self) -> u64 {
+    pub(crate) fn in_flight(&self) -> u64 {
         let gone = self.answered + self.failed + self.forgotten.len() as u64;
         (self.left + self.early.len() as u64).saturating_sub(gone)
     }
 
     /// Entries left at this moment, of which so many were late.
-    pub fn departed(&mut self, at: Duration, count: u64, late: u64) {
+    pub(crate) fn departed(&mut self, at: Duration, count: u64, late: u64) {
         self.left += count;
         self.late += late;
         self.second(at).sent += count;
     }
 
     /// Redis has taken an entry.
-    pub fn appended(&mut self, id: EntryId, entry: Entry, at: Duration) {
+    pub(crate) fn appended(&mut self, id: EntryId, entry: Entry, at: Duration) {
         if entry.intended >= self.warmup {
             record(&mut self.stages.appended, at.saturating_sub(entry.intended));
         }
@@ -164,7 +162,7 @@ impl Books {
     }
 
     /// An answer was read.
-    pub fn saw(&mut self, answer: &Answer) {
+    pub(crate) fn saw(&mut self, answer: &Answer) {
         if self.forgotten.contains_key(&answer.source) {
             return;
         }
@@ -219,13 +217,13 @@ impl Books {
     }
 
     /// Keeps the series going while nothing happens.
-    pub fn tick(&mut self, at: Duration) {
+    pub(crate) fn tick(&mut self, at: Duration) {
         let in_flight = self.in_flight();
         self.second(at).in_flight = in_flight;
     }
 
     /// The latencies of the last whole seconds.
-    pub fn recent(&self, seconds: usize) -> Histogram<u64> {
+    pub(crate) fn recent(&self, seconds: usize) -> Histogram<u64> {
         let mut sum = histogram();
         for second in self.seconds.iter().rev().take(seconds) {
             // Both have the same bounds.
@@ -235,12 +233,12 @@ impl Books {
     }
 
     /// Entries that Redis has taken and that have no answer.
-    pub fn unanswered(&self) -> Vec<EntryId> {
+    pub(crate) fn unanswered(&self) -> Vec<EntryId> {
         self.entries.iter().filter(|(_, entry)| entry.seen.is_none()).map(|(id, _)| *id).collect()
     }
 
     /// Takes out what Redis does not have any more and what has no answer.
-    pub fn forget_absent(&mut self, present: &HashSet<EntryId>) {
+    pub(crate) fn forget_absent(&mut self, present: &HashSet<EntryId>) {
         let absent = |(id, entry): (&EntryId, &Entry)| (entry.seen.is_none() && !present.contains(id)).then_some(*id);
         let gone: Vec<EntryId> = self.entries.iter().filter_map(absent).collect();
         for id in gone {
@@ -250,7 +248,7 @@ impl Books {
     }
 
     /// From a moment until the last of these was answered, but for those that Redis lost; none where one was not.
-    pub fn recovery(&self, ids: &[EntryId], from: Duration) -> Option<Duration> {
+    pub(crate) fn recovery(&self, ids: &[EntryId], from: Duration) -> Option<Duration> {
         let mut last = Duration::ZERO;
         for id in ids.iter().filter(|id| !self.forgotten.contains_key(id)) {
             last = last.max(self.entries.get(id)?.seen?.saturating_sub(from));
@@ -270,7 +268,7 @@ mod tests {
     }
 
     fn entry(intended: u64, due: Sent) -> Entry {
-        Entry { number: 0, due, intended: MS(intended), left: MS(intended + 2), seen: None }
+        Entry { due, intended: MS(intended), left: MS(intended + 2), seen: None }
     }
 
     fn answer(source: u64, seen: u64) -> Answer {

@@ -7,23 +7,23 @@ use crate::bench::rig::wire::{Token, Wire};
 
 /// What processes have used so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct ProcessCost {
+pub(crate) struct ProcessCost {
     /// Processor time in user and kernel mode.
-    pub cpu: Duration,
+    pub(crate) cpu: Duration,
     /// Memory in use now, KiB.
-    pub rss_kib: u64,
+    pub(crate) rss_kib: u64,
 }
 
 impl ProcessCost {
     /// Sums processor time; memory is what lives now.
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.cpu += other.cpu;
         self.rss_kib += other.rss_kib;
     }
 }
 
 /// What a living process has used; nothing where it is gone.
-pub fn of_process(pid: u32) -> ProcessCost {
+pub(crate) fn of_process(pid: u32) -> ProcessCost {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     let cpu = Duration::from_millis(ticks(&read("stat")).unwrap_or(0) * 1_000 / per_second);
@@ -42,7 +42,7 @@ fn ticks(stat: &str) -> Option<u64> {
 }
 
 /// How long the machine's cores have been busy since it came up, all together, with whatever.
-pub fn of_machine() -> Duration {
+pub(crate) fn of_machine() -> Duration {
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     Duration::from_millis(busy_ticks(&stat).unwrap_or(0) * 1_000 / per_second)
@@ -59,27 +59,27 @@ fn busy_ticks(stat: &str) -> Option<u64> {
 
 /// The state of a run at one moment.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// By the bench's clock.
-    pub at: Instant,
+    pub(crate) at: Instant,
     /// Outcomes and dead letters so far.
-    pub answered: u64,
+    pub(crate) answered: u64,
     /// What Redis has used.
-    pub redis: RedisCost,
+    pub(crate) redis: RedisCost,
 }
 
 /// Processor time of the server.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct RedisCost {
+pub(crate) struct RedisCost {
     /// Of all its threads.
-    pub all: Duration,
+    pub(crate) all: Duration,
     /// Of the thread that runs commands; none before 6.2.
-    pub main_thread: Option<Duration>,
+    pub(crate) main_thread: Option<Duration>,
 }
 
 impl RedisCost {
     /// As `INFO cpu` tells it.
-    pub fn parse(info: &str) -> Self {
+    pub(crate) fn parse(info: &str) -> Self {
         let seconds = |name: &str| -> Option<Duration> {
             let value = info.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'))?;
             Duration::try_from_secs_f64(value.parse().ok()?).ok()
@@ -93,7 +93,7 @@ impl RedisCost {
 
     /// Used since `earlier`. A server that was started again in between counts from zero.
     #[must_use]
-    pub fn since(self, earlier: Self) -> Self {
+    pub(crate) fn since(self, earlier: Self) -> Self {
         let main_thread = self.main_thread.zip(earlier.main_thread);
         Self {
             all: self.all.saturating_sub(earlier.all),
@@ -103,7 +103,7 @@ impl RedisCost {
 }
 
 /// Looks at everything in one round trip.
-pub fn standing(wire: &mut Wire, streams: [&str; 2]) -> io::Result<Standing> {
+pub(crate) fn standing(wire: &mut Wire, streams: [&str; 2]) -> io::Result<Standing> {
     for stream in streams {
         wire.sender.command(&[b"XLEN", stream.as_bytes()]);
     }
@@ -123,7 +123,7 @@ pub fn standing(wire: &mut Wire, streams: [&str; 2]) -> io::Result<Standing> {
 
 /// Microseconds per entry.
 #[expect(clippy::cast_precision_loss, reason = "counts of entries are far below 2^52")]
-pub fn per_entry(cost: Duration, entries: u64) -> f64 {
+pub(crate) fn per_entry(cost: Duration, entries: u64) -> f64 {
     cost.as_secs_f64() * 1e6 / (entries.max(1) as f64)
 }
 

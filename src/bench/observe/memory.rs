@@ -9,7 +9,7 @@ use super::cost;
 
 /// Looks at every process, four times a second at most.
 #[derive(Debug)]
-pub struct Memory {
+pub(crate) struct Memory {
     interval: Duration,
     next: Duration,
     processes: Vec<Process>,
@@ -31,38 +31,38 @@ struct Sample {
 
 /// One process over its life.
 #[derive(Debug, Clone, Serialize)]
-pub struct ReplicaMemory {
+pub(crate) struct ReplicaMemory {
     /// When it was first seen, seconds from the beginning of the run.
-    pub from_s: f64,
+    pub(crate) from_s: f64,
     /// And last.
-    pub to_s: f64,
+    pub(crate) to_s: f64,
     /// Memory when it was first seen, MiB.
-    pub start_mib: f64,
+    pub(crate) start_mib: f64,
     /// When it was last seen.
-    pub end_mib: f64,
+    pub(crate) end_mib: f64,
     /// The most.
-    pub max_mib: f64,
+    pub(crate) max_mib: f64,
     /// How fast it grew once it was warm, by the straight line that fits best; none of too short a life.
-    pub slope_mib_per_min: Option<f64>,
+    pub(crate) slope_mib_per_min: Option<f64>,
     /// What that line gained from then on.
-    pub growth_mib: Option<f64>,
+    pub(crate) growth_mib: Option<f64>,
     /// Open files when it was first seen.
-    pub start_files: u64,
+    pub(crate) start_files: u64,
     /// When it was last seen.
-    pub end_files: u64,
+    pub(crate) end_files: u64,
     /// The most.
-    pub max_files: u64,
+    pub(crate) max_files: u64,
 }
 
 /// Memory of the whole fleet at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct FleetMemory {
+pub(crate) struct FleetMemory {
     /// Seconds from the beginning.
-    pub at_s: f64,
+    pub(crate) at_s: f64,
     /// The replica with the least, MiB.
-    pub least_mib: f64,
+    pub(crate) least_mib: f64,
     /// The replica with the most.
-    pub most_mib: f64,
+    pub(crate) most_mib: f64,
 }
 
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -83,7 +83,7 @@ impl Default for Memory {
 
 impl Memory {
     /// Looks at these processes, if it is time.
-    pub fn look(&mut self, at: Duration, pids: &[u32]) {
+    pub(crate) fn look(&mut self, at: Duration, pids: &[u32]) {
         if at < self.next {
             return;
         }
@@ -116,12 +116,12 @@ impl Memory {
     }
 
     /// Every process, in the order they came.
-    pub fn replicas(&self) -> Vec<ReplicaMemory> {
+    pub(crate) fn replicas(&self) -> Vec<ReplicaMemory> {
         self.processes.iter().filter_map(|process| ReplicaMemory::of(&process.samples)).collect()
     }
 
     /// The fleet over time.
-    pub fn fleet(&self) -> Vec<FleetMemory> {
+    pub(crate) fn fleet(&self) -> Vec<FleetMemory> {
         let mut all: Vec<Sample> = self.processes.iter().flat_map(|process| &process.samples).copied().collect();
         all.sort_by_key(|sample| sample.at);
         // What was seen in one look has one time.
@@ -143,12 +143,12 @@ impl Memory {
 
 /// The replica that grew most, of those that lived at least half as long as any: one that was killed early has only
 /// just begun to fill its buffers.
-pub fn growth_max(replicas: &[ReplicaMemory]) -> Option<f64> {
+pub(crate) fn growth_max(replicas: &[ReplicaMemory]) -> Option<f64> {
     long_lived(replicas).filter_map(|replica| replica.growth_mib).reduce(f64::max)
 }
 
 /// Those that lived at least half as long as any.
-pub fn long_lived(replicas: &[ReplicaMemory]) -> impl Iterator<Item = &ReplicaMemory> {
+pub(crate) fn long_lived(replicas: &[ReplicaMemory]) -> impl Iterator<Item = &ReplicaMemory> {
     let lived = |replica: &ReplicaMemory| replica.to_s - replica.from_s;
     let longest = replicas.iter().map(lived).fold(0.0, f64::max);
     replicas.iter().filter(move |replica| lived(replica) >= longest / 2.0)

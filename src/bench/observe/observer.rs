@@ -12,11 +12,11 @@ use crate::stream::entry_id::EntryId;
 
 /// From where on the two streams are followed.
 #[derive(Debug, Clone)]
-pub struct Observer {
+pub(crate) struct Observer {
     /// Where.
-    pub target: Target,
+    pub(crate) target: Target,
     /// Results and dead letters, each with the last id that is of no interest.
-    pub streams: [(String, String); 2],
+    pub(crate) streams: [(String, String); 2],
 }
 
 const BLOCK_MS: &str = "200";
@@ -26,7 +26,7 @@ const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 impl Observer {
     /// Follows both streams until the run is stopped. Where the connection is lost it goes on from where it was.
-    pub fn run(mut self, shared: &Shared) {
+    pub(crate) fn run(mut self, shared: &Shared) {
         while !shared.is_stopped() {
             if self.follow(shared).is_err() {
                 std::thread::sleep(CONNECT_AGAIN_AFTER);
@@ -93,7 +93,7 @@ impl Observer {
 }
 
 /// The id of a stream's newest entry, or the one before all.
-pub fn end_of(wire: &mut Wire, stream: &str) -> io::Result<String> {
+pub(crate) fn end_of(wire: &mut Wire, stream: &str) -> io::Result<String> {
     wire.sender.command(&[b"XREVRANGE", stream.as_bytes(), b"+", b"-", b"COUNT", b"1"]);
     wire.sender.flush()?;
     let mut end = "0-0".to_owned();

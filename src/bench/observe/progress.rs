@@ -14,7 +14,7 @@ const ROLLING: usize = 5;
 
 /// Progress of a run, on stderr.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     length: Duration,
     bar: Option<ProgressBar>,
     next: Duration,
@@ -22,7 +22,7 @@ pub struct Progress {
 
 impl Progress {
     /// Nothing yet, of a run of this length.
-    pub fn new(length: Duration) -> Self {
+    pub(crate) fn new(length: Duration) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("[{bar:30}] {elapsed}  {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -33,7 +33,7 @@ impl Progress {
     }
 
     /// The state of the run at this moment.
-    pub fn at(&mut self, now: Duration, books: &Books) {
+    pub(crate) fn at(&mut self, now: Duration, books: &Books) {
         if now < self.next {
             return;
         }
@@ -72,7 +72,7 @@ impl Drop for Progress {
 
 /// Microseconds for people.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub fn micros(us: u64) -> String {
+pub(crate) fn micros(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} us"),
         1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),

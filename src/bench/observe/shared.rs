@@ -9,28 +9,28 @@ use super::books::Books;
 
 /// What the threads of one run share.
 #[derive(Debug, Clone)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// The book.
-    pub books: Arc<Mutex<Books>>,
+    pub(crate) books: Arc<Mutex<Books>>,
     /// The beginning of the run.
-    pub began: Instant,
+    pub(crate) began: Instant,
     /// Asks every thread to end.
-    pub stop: Arc<AtomicBool>,
+    pub(crate) stop: Arc<AtomicBool>,
 }
 
 impl Shared {
     /// The book, for a moment.
-    pub fn books(&self) -> MutexGuard<'_, Books> {
+    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Now.
-    pub fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
     /// Whether the threads shall end.
-    pub fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::run_report::RunReport;
 
 /// All of it.
-pub fn csv(report: &RunReport) -> String {
+pub(crate) fn csv(report: &RunReport) -> String {
     let mut text = "second,sent,answered,in_flight,p50_us,p99_us,max_us\n".to_owned();
     for one in &report.series {
         // Writing to a String cannot fail.

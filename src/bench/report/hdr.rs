@@ -12,7 +12,7 @@ use super::run_report::RunReport;
 const US_PER_MS: f64 = 1_000.0;
 
 /// The log.
-pub fn hdr(report: &RunReport) -> io::Result<Vec<u8>> {
+pub(crate) fn hdr(report: &RunReport) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let mut serializer = V2DeflateSerializer::new();
     let began = SystemTime::UNIX_EPOCH + Duration::from_millis(report.began_at_ms);

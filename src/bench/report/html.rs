@@ -10,7 +10,7 @@ use crate::bench::observe::progress::micros;
 const STYLE: &str = include_str!("page.css");
 
 /// The page.
-pub fn html(report: &RunReport) -> String {
+pub(crate) fn html(report: &RunReport) -> String {
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>startjobs bench: {0}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>startjobs bench: {0}</h1>\n",

@@ -1,14 +1,14 @@
 //! How a run under load is reported: numbers for machines, and what people look at.
 
 // everything about one run
-pub mod run_report;
+pub(crate) mod run_report;
 // on the terminal
-pub mod text;
+pub(crate) mod text;
 // for other tools
-pub mod csv;
-pub mod hdr;
+pub(crate) mod csv;
+pub(crate) mod hdr;
 // one page to look at
-pub mod html;
-pub mod svg;
+pub(crate) mod html;
+pub(crate) mod svg;
 // runs side by side
-pub mod runs;
+pub(crate) mod runs;

@@ -17,169 +17,169 @@ use crate::bench::rig::place::Server;
 
 /// Everything about one run.
 #[derive(Debug, Clone, Serialize)]
-pub struct RunReport {
+pub(crate) struct RunReport {
     /// The version of this form.
-    pub schema_version: u32,
+    pub(crate) schema_version: u32,
     /// `load`
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// When it began, Unix ms.
-    pub began_at_ms: u64,
+    pub(crate) began_at_ms: u64,
     /// Cores of the machine.
-    pub cores: usize,
+    pub(crate) cores: usize,
     /// The server.
-    pub redis: Server,
+    pub(crate) redis: Server,
     /// What was put under load.
-    pub subject: &'static str,
+    pub(crate) subject: &'static str,
     /// How many processes.
-    pub replicas: usize,
+    pub(crate) replicas: usize,
     /// Settings given for them.
-    pub settings: Vec<(String, String)>,
+    pub(crate) settings: Vec<(String, String)>,
     /// What they logged.
-    pub log_level: String,
+    pub(crate) log_level: String,
     /// `open` or `closed`
-    pub pace: &'static str,
+    pub(crate) pace: &'static str,
     /// What was sent.
-    pub mix: Mix,
+    pub(crate) mix: Mix,
     /// What it was drawn from.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Seconds that are not measured.
-    pub warmup_s: f64,
+    pub(crate) warmup_s: f64,
     /// How long entries were sent.
-    pub sending_s: f64,
+    pub(crate) sending_s: f64,
     /// From the first send to the last answer.
-    pub took_s: f64,
+    pub(crate) took_s: f64,
     /// Sends that were due and left or failed.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Of them late.
-    pub late: u64,
+    pub(crate) late: u64,
     /// Of them failed.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Entries that Redis acknowledged and that the surviving stream does not have: lost when it was killed, or when a
     /// replica that lagged took its place. Only a worker that had read them before can have answered them.
-    pub lost_by_redis: usize,
+    pub(crate) lost_by_redis: usize,
     /// Those of them that were answered.
-    pub lost_by_redis_answered: usize,
+    pub(crate) lost_by_redis_answered: usize,
     /// With an answer.
-    pub answered: u64,
+    pub(crate) answered: u64,
     /// Jobs that ended in a success.
-    pub successes: u64,
+    pub(crate) successes: u64,
     /// Sends per second while entries were sent.
-    pub sent_per_s: f64,
+    pub(crate) sent_per_s: f64,
     /// Answers per second, from the first send to the last answer.
-    pub answered_per_s: f64,
+    pub(crate) answered_per_s: f64,
     /// Whether the numbers say something about the system: `fine`, or `generator-bound` where more than one send in a
     /// hundred was late or failed.
-    pub verdict: &'static str,
+    pub(crate) verdict: &'static str,
     /// Latencies by stage, from the intended send.
-    pub stages: Vec<Stage>,
+    pub(crate) stages: Vec<Stage>,
     /// Latency until the outcome was seen, by percentile.
-    pub percentiles: Vec<(f64, u64)>,
+    pub(crate) percentiles: Vec<(f64, u64)>,
     /// Second by second.
-    pub series: Vec<SeriesSecond>,
+    pub(crate) series: Vec<SeriesSecond>,
     /// What was done to the fleet.
-    pub faults: Vec<FaultReport>,
+    pub(crate) faults: Vec<FaultReport>,
     /// Processor time.
-    pub cost: Cost,
+    pub(crate) cost: Cost,
     /// Memory and open files of each replica, those that were replaced among them.
-    pub memory: Vec<ReplicaMemory>,
+    pub(crate) memory: Vec<ReplicaMemory>,
     /// Memory of the fleet over time.
-    pub memory_series: Vec<FleetMemory>,
+    pub(crate) memory_series: Vec<FleetMemory>,
     /// What was sent against what came back.
-    pub account: AccountReport,
+    pub(crate) account: AccountReport,
     /// The limits.
-    pub slos: Vec<Kept>,
+    pub(crate) slos: Vec<Kept>,
     /// Whether every entry got exactly its answer.
-    pub exact: bool,
+    pub(crate) exact: bool,
     /// The histograms, for the log of them.
     #[serde(skip)]
-    pub histograms: Vec<Histogram<u64>>,
+    pub(crate) histograms: Vec<Histogram<u64>>,
 }
 
 /// One stage's latencies, microseconds.
 #[derive(Debug, Clone, Serialize)]
-pub struct Stage {
+pub(crate) struct Stage {
     /// Its name.
-    pub stage: &'static str,
+    pub(crate) stage: &'static str,
     /// How many.
-    pub count: u64,
+    pub(crate) count: u64,
     /// Mean.
-    pub mean_us: f64,
+    pub(crate) mean_us: f64,
     /// The usual percentiles.
-    pub p50_us: u64,
+    pub(crate) p50_us: u64,
     /// 90 %
-    pub p90_us: u64,
+    pub(crate) p90_us: u64,
     /// 99 %
-    pub p99_us: u64,
+    pub(crate) p99_us: u64,
     /// 99.9 %
-    pub p999_us: u64,
+    pub(crate) p999_us: u64,
     /// 99.99 %
-    pub p9999_us: u64,
+    pub(crate) p9999_us: u64,
     /// The largest.
-    pub max_us: u64,
+    pub(crate) max_us: u64,
 }
 
 /// One second.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct SeriesSecond {
+pub(crate) struct SeriesSecond {
     /// Which, from the beginning.
-    pub second: usize,
+    pub(crate) second: usize,
     /// Entries that left.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Answers seen.
-    pub answered: u64,
+    pub(crate) answered: u64,
     /// Unanswered at its end.
-    pub in_flight: u64,
+    pub(crate) in_flight: u64,
     /// Median of the latencies seen in it.
-    pub p50_us: u64,
+    pub(crate) p50_us: u64,
     /// 99 %
-    pub p99_us: u64,
+    pub(crate) p99_us: u64,
     /// The largest.
-    pub max_us: u64,
+    pub(crate) max_us: u64,
 }
 
 /// One fault.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct FaultReport {
+pub(crate) struct FaultReport {
     /// What.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// When, seconds from the beginning.
-    pub at_s: f64,
+    pub(crate) at_s: f64,
     /// Entries that the victim held.
-    pub held: usize,
+    pub(crate) held: usize,
     /// From the fault until the last of them was answered; none where one was not, or nothing is known.
-    pub recovery_ms: Option<f64>,
+    pub(crate) recovery_ms: Option<f64>,
 }
 
 /// Processor time for one answered entry, in microseconds.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Cost {
+pub(crate) struct Cost {
     /// Redis, all threads; the bench's own commands are in it.
-    pub redis_us_per_entry: f64,
+    pub(crate) redis_us_per_entry: f64,
     /// Its main thread.
-    pub redis_main_us_per_entry: Option<f64>,
+    pub(crate) redis_main_us_per_entry: Option<f64>,
     /// The replicas, without those that died of their jobs.
-    pub client_us_per_entry: f64,
+    pub(crate) client_us_per_entry: f64,
     /// Their memory at the end, all together.
-    pub rss_mib: f64,
+    pub(crate) rss_mib: f64,
 }
 
 /// The account, its lists cut short.
 #[derive(Debug, Clone, Serialize)]
-pub struct AccountReport {
+pub(crate) struct AccountReport {
     /// First outcomes by kind.
-    pub outcomes: std::collections::BTreeMap<String, usize>,
+    pub(crate) outcomes: std::collections::BTreeMap<String, usize>,
     /// Entries that are no jobs, with their dead letter.
-    pub malformed: usize,
+    pub(crate) malformed: usize,
     /// Entries without the answer that is due.
-    pub lost: usize,
+    pub(crate) lost: usize,
     /// With more than one.
-    pub answered_twice: usize,
+    pub(crate) answered_twice: usize,
     /// Answers to entries that this run did not send.
-    pub unexpected: usize,
+    pub(crate) unexpected: usize,
     /// Still pending at the end.
-    pub pending: usize,
+    pub(crate) pending: usize,
     /// Some of each.
-    pub examples: Vec<String>,
+    pub(crate) examples: Vec<String>,
 }
 
 const PERCENTILES: [f64; 24] = [
@@ -192,7 +192,7 @@ const GENERATOR_BOUND: f64 = 0.01;
 
 impl RunReport {
     /// The report of a run with these options.
-    pub fn new(server: &Server, options: &LoadOptions, ran: &Ran) -> Self {
+    pub(crate) fn new(server: &Server, options: &LoadOptions, ran: &Ran) -> Self {
         let books = &ran.books;
         let sending = options.length().min(ran.took);
         let share_off = share(books.late + books.failed, books.left);
@@ -271,7 +271,7 @@ impl RunReport {
     }
 
     /// Whether the accounts balance and every limit was kept.
-    pub fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         self.exact && self.slos.iter().all(|slo| slo.kept)
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::bench::SCHEMA_VERSION;
 
 /// A run, by the name of its file.
-pub type Named = (String, Value);
+pub(crate) type Named = (String, Value);
 
 /// A measure: what it is called, and how it is found.
 type Measure = (&'static str, fn(&Value) -> Option<f64>);
@@ -47,7 +47,7 @@ fn median(run: &Value, name: &str) -> Option<f64> {
 
 /// The table; each run after the first with its difference to the first. Refuses what is no report, and runs of
 /// different kinds.
-pub fn table(runs: &[Named]) -> Result<String, String> {
+pub(crate) fn table(runs: &[Named]) -> Result<String, String> {
     let Some((_, first)) = runs.first() else { return Err("no run was given".to_owned()) };
     for (name, run) in runs {
         if run["schema_version"] != SCHEMA_VERSION {

@@ -4,43 +4,43 @@ use std::fmt::Write as _;
 
 /// A chart of lines over one horizontal axis.
 #[derive(Debug, Clone)]
-pub struct Chart<'a> {
+pub(crate) struct Chart<'a> {
     /// What it is called; unique on the page, because it names the elements that screen readers read.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// What it shows, in a sentence.
-    pub description: String,
+    pub(crate) description: String,
     /// The horizontal axis.
-    pub x: Axis<'a>,
+    pub(crate) x: Axis<'a>,
     /// The vertical axis.
-    pub y: Axis<'a>,
+    pub(crate) y: Axis<'a>,
     /// The lines.
-    pub lines: Vec<Line<'a>>,
+    pub(crate) lines: Vec<Line<'a>>,
     /// Moments that are marked, by their place on the horizontal axis.
-    pub marks: Vec<(f64, &'static str)>,
+    pub(crate) marks: Vec<(f64, &'static str)>,
 }
 
 /// An axis.
 #[derive(Debug, Clone)]
-pub struct Axis<'a> {
+pub(crate) struct Axis<'a> {
     /// What it measures.
-    pub label: &'a str,
+    pub(crate) label: &'a str,
     /// Smallest and largest value.
-    pub range: (f64, f64),
+    pub(crate) range: (f64, f64),
     /// Where it is marked, and how.
-    pub ticks: Vec<(f64, String)>,
+    pub(crate) ticks: Vec<(f64, String)>,
     /// By powers of ten.
-    pub is_log: bool,
+    pub(crate) is_log: bool,
 }
 
 /// One line.
 #[derive(Debug, Clone)]
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// What it shows.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// Which of the page's line styles.
-    pub style: usize,
+    pub(crate) style: usize,
     /// Its points, from left to right.
-    pub points: Vec<(f64, f64)>,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 const WIDTH: f64 = 760.0;
@@ -67,7 +67,7 @@ impl Axis<'_> {
 }
 
 /// A linear axis from zero with round ticks that holds `largest`.
-pub fn linear(label: &str, largest: f64) -> Axis<'_> {
+pub(crate) fn linear(label: &str, largest: f64) -> Axis<'_> {
     let largest = if largest.is_finite() && largest > 0.0 { largest } else { 1.0 };
     let rough = largest / 4.0;
     let power = 10_f64.powf(rough.log10().floor());
@@ -87,7 +87,7 @@ pub fn linear(label: &str, largest: f64) -> Axis<'_> {
 }
 
 /// A logarithmic axis of whole decades that holds both, in microseconds.
-pub fn latency(label: &str, smallest: f64, largest: f64) -> Axis<'_> {
+pub(crate) fn latency(label: &str, smallest: f64, largest: f64) -> Axis<'_> {
     let low = smallest.clamp(1.0, 1e9).log10().floor();
     let high = largest.clamp(1.0, 1e10).log10().ceil().max(low + 1.0);
     let mut ticks = Vec::new();
@@ -111,7 +111,7 @@ fn time(us: f64) -> String {
 }
 
 /// `1200000` as `1.2M`.
-pub fn short(number: f64) -> String {
+pub(crate) fn short(number: f64) -> String {
     let (scaled, unit) = match number.abs() {
         n if n >= 1e6 => (number / 1e6, "M"),
         n if n >= 1e4 => (number / 1e3, "k"),
@@ -122,7 +122,7 @@ pub fn short(number: f64) -> String {
 }
 
 /// Text between tags or in an attribute.
-pub fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -140,7 +140,7 @@ pub fn escaped(text: &str) -> String {
 
 impl Chart<'_> {
     /// The element.
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let mut svg = format!(
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"{0}-d\"><desc id=\"{0}-d\">{1}</desc>\n",
             escaped(self.id),

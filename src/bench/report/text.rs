@@ -10,7 +10,7 @@ use crate::bench::observe::progress::micros;
 const REPLICAS_MAX: usize = 16;
 
 /// All of it.
-pub fn text(report: &RunReport) -> String {
+pub(crate) fn text(report: &RunReport) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     _ = writeln!(

@@ -15,7 +15,7 @@ use crate::redis::CLIENT_LOG;
 
 /// What is put under load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// The whole worker on the simulated engine.
     Worker,
     /// The worker with a start service that does nothing.
@@ -32,7 +32,7 @@ pub enum Subject {
 /// queues of its own, if it has any, and ends; with `run` it answers until it is killed. The settings of ours that it
 /// needs are in its environment, named as ours are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Peer {
+pub(crate) struct Peer {
     name: String,
     program: PathBuf,
     arguments: Vec<String>,
@@ -62,7 +62,7 @@ impl Serialize for Subject {
 
 impl Subject {
     /// Its name on the command line and in reports.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Worker => "worker",
             Self::Noop => "noop",
@@ -73,14 +73,14 @@ impl Subject {
     }
 
     /// By name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         [Self::Worker, Self::Noop, Self::Floor, Self::FloorPipeline]
             .into_iter()
             .find(|subject| subject.as_str() == name)
     }
 
     /// Whether it is a worker, with everything that a worker promises.
-    pub fn is_worker(self) -> bool {
+    pub(crate) fn is_worker(self) -> bool {
         matches!(self, Self::Worker | Self::Noop)
     }
 
@@ -103,7 +103,7 @@ impl Subject {
 
 /// Running processes of one kind, all with the same settings.
 #[derive(Debug)]
-pub struct Children {
+pub(crate) struct Children {
     subject: Subject,
     program: PathBuf,
     directory: PathBuf,
@@ -116,9 +116,9 @@ pub struct Children {
 
 /// One process.
 #[derive(Debug)]
-pub struct Child {
+pub(crate) struct Child {
     /// The process.
-    pub process: Process,
+    pub(crate) process: Process,
     log: PathBuf,
 }
 
@@ -127,7 +127,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 impl Children {
     /// None yet. `log_level` is what a worker logs: `info` is what it logs in production.
-    pub fn new(place: &Place, subject: Subject, settings: &Pairs, log_level: &str) -> Self {
+    pub(crate) fn new(place: &Place, subject: Subject, settings: &Pairs, log_level: &str) -> Self {
         let variable = |name: &str| format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"));
         let mut environment: Vec<(String, String)> =
             settings.iter().map(|(name, value)| (variable(name), value.clone())).collect();
@@ -147,7 +147,7 @@ impl Children {
     }
 
     /// Lets a peer take the backlog over, for at most so long.
-    pub async fn prepare(&self, within: Duration) -> Result<(), Error> {
+    pub(crate) async fn prepare(&self, within: Duration) -> Result<(), Error> {
         let Some(arguments) = self.subject.preparation() else { return Ok(()) };
         let log = self.directory.join(format!("{}-fill.log", self.subject.as_str()));
         let mut process = Process::start(&self.program, &arguments, &self.environment, &log)?;
@@ -162,7 +162,7 @@ impl Children {
     }
 
     /// Starts one more.
-    pub fn start(&mut self) -> io::Result<()> {
+    pub(crate) fn start(&mut self) -> io::Result<()> {
         let name = format!("{}-{}-{}.log", self.subject.as_str(), std::process::id(), self.started);
         let log = self.directory.join(name);
         let process = Process::start(&self.program, &self.subject.arguments(), &self.environment, &log)?;
@@ -172,24 +172,24 @@ impl Children {
     }
 
     /// Those that live, as far as is known.
-    pub fn living(&mut self) -> &mut Vec<Child> {
+    pub(crate) fn living(&mut self) -> &mut Vec<Child> {
         &mut self.living
     }
 
     /// Their process ids.
-    pub fn ids(&self) -> Vec<u32> {
+    pub(crate) fn ids(&self) -> Vec<u32> {
         self.living.iter().map(|child| child.process.id()).collect()
     }
 
     /// Takes out those that have ended by themselves; answers how many.
-    pub fn bury(&mut self) -> usize {
+    pub(crate) fn bury(&mut self) -> usize {
         let before = self.living.len();
         self.living.retain_mut(|child| child.process.ended().is_none());
         before - self.living.len()
     }
 
     /// Kills one of the living and answers its process id.
-    pub fn kill(&mut self, position: usize) -> u32 {
+    pub(crate) fn kill(&mut self, position: usize) -> u32 {
         let mut child = self.living.remove(position);
         // Its memory goes with it.
         self.ended.cpu += cost::of_process(child.process.id()).cpu;
@@ -198,7 +198,7 @@ impl Children {
     }
 
     /// What all of them have cost so far. Of a process that killed itself nothing is known.
-    pub fn cost(&self) -> ProcessCost {
+    pub(crate) fn cost(&self) -> ProcessCost {
         let mut sum = self.ended;
         for child in &self.living {
             sum.add(cost::of_process(child.process.id()));
@@ -207,14 +207,14 @@ impl Children {
     }
 
     /// The last lines of the log of one that has ended, for an error's text.
-    pub fn last_words(&mut self) -> Option<String> {
+    pub(crate) fn last_words(&mut self) -> Option<String> {
         let ended =
             self.living.iter_mut().find_map(|child| child.process.ended().map(|status| (status, child.log.clone())))?;
         Some(format!("{}: {}", ended.0, tail(&ended.1)))
     }
 
     /// Stops all of them; a worker drains.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         for child in &self.living {
             child.process.signal(Signal::CONT);
             child.process.signal(Signal::TERM);

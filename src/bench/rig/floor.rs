@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a batch is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
+pub(crate) enum Manner {
     /// One script.
     Script,
     /// Pipelined commands.
@@ -38,7 +38,7 @@ struct Entry {
 }
 
 /// Answers entries until the connection ends.
-pub fn run(settings: &Settings, manner: Manner) -> io::Result<()> {
+pub(crate) fn run(settings: &Settings, manner: Manner) -> io::Result<()> {
     let mut wire = Wire::connect(&Target::of(&settings.redis)?, PATIENCE)?;
     let sha = wire.text(&[b"SCRIPT", b"LOAD", SCRIPT.as_bytes()])?.unwrap_or_default();
     let floor = Floor { settings, manner, sha };

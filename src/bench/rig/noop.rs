@@ -14,7 +14,7 @@ use crate::worker::error::RunError;
 use crate::worker::replica::Exit;
 
 /// As long as an id of Docker's.
-pub const CONTAINER_ID: &str = "9f3c0000000000000000000000000000000000000000000000000000000000aa";
+pub(crate) const CONTAINER_ID: &str = "9f3c0000000000000000000000000000000000000000000000000000000000aa";
 
 #[derive(Debug)]
 struct Noop;
@@ -43,11 +43,11 @@ impl StartService for Noop {
 }
 
 /// The endpoint that a no-op start names.
-pub fn endpoint(game_id: &str) -> String {
+pub(crate) fn endpoint(game_id: &str) -> String {
     format!("http://rtm-{game_id}:8080")
 }
 
 /// Runs one replica whose starts do nothing.
-pub async fn run(settings: Settings, stop: CancellationToken) -> Result<Exit, RunError> {
+pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> Result<Exit, RunError> {
     run_with_service(settings, Arc::new(Noop), stop).await
 }

@@ -17,7 +17,7 @@ use crate::settings::{Settings, Sources, Values};
 /// How a redis-server of the bench's own keeps its append-only file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Aof {
+pub(crate) enum Aof {
     /// None is kept.
     Off,
     /// Flushed once a second.
@@ -27,11 +27,11 @@ pub enum Aof {
 }
 
 /// Names and values of settings, in kebab-case.
-pub type Pairs = Vec<(String, String)>;
+pub(crate) type Pairs = Vec<(String, String)>;
 
 /// A place to run in. Dropping it ends the server; the guard removes the directory even if this process is killed.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     own: Option<RedisServer>,
     directory: TempDir,
     guard: Guard,
@@ -40,18 +40,18 @@ pub struct Place {
     redis: Pairs,
     tag: String,
     /// What has been made known of the server.
-    pub server: Server,
+    pub(crate) server: Server,
 }
 
 /// What the server is, for the report.
 #[derive(Debug, Clone, Serialize)]
-pub struct Server {
+pub(crate) struct Server {
     /// Its version.
-    pub version: String,
+    pub(crate) version: String,
     /// `off`, `everysec`, `always`, `no`, or `unknown` where it does not tell.
-    pub aof: String,
+    pub(crate) aof: String,
     /// Whether the bench started it.
-    pub own: bool,
+    pub(crate) own: bool,
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -60,7 +60,7 @@ const PAGE: &str = "1000";
 
 impl Place {
     /// A place with a redis-server of its own, or on the one that these settings name.
-    pub fn open(redis: Option<Pairs>, aof: Aof) -> Result<Self, Error> {
+    pub(crate) fn open(redis: Option<Pairs>, aof: Aof) -> Result<Self, Error> {
         let program = std::env::current_exe()?;
         let directory = directory_of_ours(&std::env::temp_dir(), "bench")?;
         let leftovers = Leftovers { directory: Some(directory.path().to_owned()), engine: None };
@@ -94,43 +94,38 @@ impl Place {
     }
 
     /// A guard for something else, of the same making.
-    pub fn guard(&self, leftovers: &Leftovers) -> io::Result<Guard> {
+    pub(crate) fn guard(&self, leftovers: &Leftovers) -> io::Result<Guard> {
         Guard::start(&self.program, &leftovers.arguments())
     }
 
     /// The running program.
-    pub fn program(&self) -> &Path {
+    pub(crate) fn program(&self) -> &Path {
         &self.program
     }
 
     /// Where logs go.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
     /// The redis-server, where the bench started it.
-    pub fn own_server(&mut self) -> Option<&mut RedisServer> {
+    pub(crate) fn own_server(&mut self) -> Option<&mut RedisServer> {
         self.own.as_mut()
     }
 
-    /// What every name of this run begins with.
-    pub fn tag(&self) -> &str {
-        &self.tag
-    }
-
     /// A bare connection.
-    pub fn wire(&self) -> Result<Wire, Error> {
+    pub(crate) fn wire(&self) -> Result<Wire, Error> {
         Ok(Wire::connect(&self.target()?, PATIENCE)?)
     }
 
     /// The server, for bare connections.
-    pub fn target(&self) -> Result<Target, Error> {
+    pub(crate) fn target(&self) -> Result<Target, Error> {
         let settings = settings_of(&self.redis)?;
         Ok(Target::of(&settings.redis)?)
     }
 
     /// Settings of a fleet on streams and records of its own, then `more`.
-    pub fn settings(&self, part: &str, more: &[(String, String)]) -> Pairs {
+    pub(crate) fn settings(&self, part: &str, more: &[(String, String)]) -> Pairs {
         let name = format!("{}:{part}", self.tag);
         let own: Pairs = [
             ("jobs-stream", format!("{name}:start_jobs")),
@@ -146,7 +141,7 @@ impl Place {
     }
 
     /// Removes every key of this run, or of one part of it.
-    pub fn remove_keys(&self, part: Option<&str>) -> Result<(), Error> {
+    pub(crate) fn remove_keys(&self, part: Option<&str>) -> Result<(), Error> {
         let mut wire = self.wire()?;
         let pattern = part.map_or_else(|| format!("{}*", self.tag), |part| format!("{}:{part}:*", self.tag));
         let mut cursor = "0".to_owned();
@@ -171,7 +166,7 @@ impl Place {
     }
 
     /// Removes everything; false where something stayed behind.
-    pub async fn close(self) -> bool {
+    pub(crate) async fn close(self) -> bool {
         let clean = self.own.is_some() || self.remove_keys(None).is_ok();
         drop(self.own);
         drop(self.directory);
@@ -217,7 +212,7 @@ fn aof_options(aof: Aof) -> &'static [&'static str] {
 }
 
 /// Settings of these names and values, and defaults: nothing of the user's environment.
-pub fn settings_of(pairs: &Pairs) -> Result<Settings, Error> {
+pub(crate) fn settings_of(pairs: &Pairs) -> Result<Settings, Error> {
     let variable = |name: &str| format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"));
     let simulated = Values::from([("engine", "simulated".to_owned())]);
     let environment = pairs.iter().map(|(name, value)| (variable(name), value.clone()));

@@ -10,15 +10,15 @@ use crate::tls::Tls;
 
 /// A server and how to log in.
 #[derive(Clone)]
-pub struct Target {
+pub(crate) struct Target {
     /// Where it listens.
-    pub address: Address,
+    pub(crate) address: Address,
     /// User and password.
-    pub credentials: Option<(String, String)>,
+    pub(crate) credentials: Option<(String, String)>,
     /// Which database.
-    pub database: u8,
+    pub(crate) database: u8,
     /// How the connection is encrypted, and for which host the server's certificate must be.
-    pub tls: Option<(Tls, String)>,
+    pub(crate) tls: Option<(Tls, String)>,
 }
 
 impl std::fmt::Debug for Target {
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Target {
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
+pub(crate) enum Address {
     /// Host and port.
     Tcp(SocketAddr),
     /// A socket file.
@@ -39,7 +39,7 @@ pub enum Address {
 
 impl Target {
     /// The server of these settings.
-    pub fn of(settings: &redis::Config) -> io::Result<Self> {
+    pub(crate) fn of(settings: &redis::Config) -> io::Result<Self> {
         let credentials = settings.password.as_ref().map(|password| {
             let user = settings.user.clone().unwrap_or_else(|| "default".to_owned());
             (user, password.expose().to_owned())

@@ -14,7 +14,7 @@ use crate::tls::blocking::Stream;
 
 /// One token of a reply. An array's elements follow it as tokens of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Token {
+pub(crate) enum Token {
     /// An array of so many elements.
     Array(usize),
     /// A text of any bytes, or a status line.
@@ -69,14 +69,14 @@ fn garbled() -> io::Error {
 
 /// The sending half: commands gather in a buffer and leave together.
 #[derive(Debug)]
-pub struct Sender {
+pub(crate) struct Sender {
     socket: Socket,
     waiting: Vec<u8>,
 }
 
 /// The receiving half.
 #[derive(Debug)]
-pub struct Receiver {
+pub(crate) struct Receiver {
     socket: Socket,
     buffer: Vec<u8>,
     /// What has been read and not yet consumed.
@@ -85,11 +85,11 @@ pub struct Receiver {
 
 /// Both halves.
 #[derive(Debug)]
-pub struct Wire {
+pub(crate) struct Wire {
     /// Commands go here.
-    pub sender: Sender,
+    pub(crate) sender: Sender,
     /// Replies come from here.
-    pub receiver: Receiver,
+    pub(crate) receiver: Receiver,
 }
 
 const BUFFER_MIN: usize = 256 << 10;
@@ -98,7 +98,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 impl Wire {
     /// Connects and logs in. Every read fails after `patience` without a byte.
-    pub fn connect(target: &Target, patience: Duration) -> io::Result<Self> {
+    pub(crate) fn connect(target: &Target, patience: Duration) -> io::Result<Self> {
         let socket = match &target.address {
             Address::Tcp(address) => {
                 let stream = TcpStream::connect_timeout(address, CONNECT_WITHIN)?;
@@ -128,7 +128,7 @@ impl Wire {
     }
 
     /// Runs one command and throws its reply away; an error reply is an error.
-    pub fn run(&mut self, words: &[&[u8]]) -> io::Result<()> {
+    pub(crate) fn run(&mut self, words: &[&[u8]]) -> io::Result<()> {
         self.sender.command(words);
         self.sender.flush()?;
         self.receiver.skip()?;
@@ -137,7 +137,7 @@ impl Wire {
     }
 
     /// Runs one command that answers a text.
-    pub fn text(&mut self, words: &[&[u8]]) -> io::Result<Option<String>> {
+    pub(crate) fn text(&mut self, words: &[&[u8]]) -> io::Result<Option<String>> {
         self.sender.command(words);
         self.sender.flush()?;
         let answer = match self.receiver.token()? {
@@ -153,7 +153,7 @@ impl Wire {
 
 impl Sender {
     /// Puts one command into the buffer.
-    pub fn command(&mut self, words: &[&[u8]]) {
+    pub(crate) fn command(&mut self, words: &[&[u8]]) {
         self.begin(words.len());
         for word in words {
             self.word(word);
@@ -161,14 +161,14 @@ impl Sender {
     }
 
     /// Begins a command of so many words; they must follow.
-    pub fn begin(&mut self, words: usize) {
+    pub(crate) fn begin(&mut self, words: usize) {
         self.waiting.push(b'*');
         self.decimal(words);
         self.waiting.extend_from_slice(b"\r\n");
     }
 
     /// One word of the command that was begun.
-    pub fn word(&mut self, word: &[u8]) {
+    pub(crate) fn word(&mut self, word: &[u8]) {
         self.waiting.push(b'$');
         self.decimal(word.len());
         self.waiting.extend_from_slice(b"\r\n");
@@ -177,19 +177,14 @@ impl Sender {
     }
 
     /// Sends what has gathered.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         let sent = self.socket.write_all(&self.waiting);
         self.waiting.clear();
         sent
     }
 
-    /// Bytes that have gathered.
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
-
     /// Ends the connection for both halves.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         // An error says that it is closed already.
         drop(match &self.socket {
             Socket::Tcp(stream) => stream.shutdown(std::net::Shutdown::Both),
@@ -215,18 +210,18 @@ impl Sender {
 
 impl Receiver {
     /// The bytes of a text token. Valid until [`Self::forget`].
-    pub fn bytes(&self, range: &Range<usize>) -> &[u8] {
+    pub(crate) fn bytes(&self, range: &Range<usize>) -> &[u8] {
         &self.buffer[range.clone()]
     }
 
     /// Forgets everything consumed so far; ranges given out before mean nothing from here on.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.buffer.copy_within(self.unread.clone(), 0);
         self.unread = 0..self.unread.len();
     }
 
     /// The next token; an error reply is an error.
-    pub fn token(&mut self) -> io::Result<Token> {
+    pub(crate) fn token(&mut self) -> io::Result<Token> {
         let line = self.line()?;
         let Some((&kind, rest)) = self.buffer[line.clone()].split_first() else { return Err(garbled()) };
         match kind {
@@ -248,7 +243,7 @@ impl Receiver {
     }
 
     /// The next token, which is an array; none where it is nil.
-    pub fn array(&mut self) -> io::Result<Option<usize>> {
+    pub(crate) fn array(&mut self) -> io::Result<Option<usize>> {
         match self.token()? {
             Token::Array(length) => Ok(Some(length)),
             Token::Nil => Ok(None),
@@ -257,7 +252,7 @@ impl Receiver {
     }
 
     /// The next token, which is a text.
-    pub fn text(&mut self) -> io::Result<Range<usize>> {
+    pub(crate) fn text(&mut self) -> io::Result<Range<usize>> {
         match self.token()? {
             Token::Text(range) => Ok(range),
             Token::Array(_) | Token::Integer(_) | Token::Nil => Err(garbled()),
@@ -265,7 +260,7 @@ impl Receiver {
     }
 
     /// Passes over one whole reply.
-    pub fn skip(&mut self) -> io::Result<()> {
+    pub(crate) fn skip(&mut self) -> io::Result<()> {
         let mut left = 1_usize;
         while left > 0 {
             left -= 1;

@@ -36,7 +36,7 @@ impl Verb {
     }
 
     /// Why this selection may not be acted on.
-    pub fn allows(self, selection: &Selection, is_all: bool) -> Result<(), String> {
+    pub(crate) fn allows(self, selection: &Selection, is_all: bool) -> Result<(), String> {
         if selection.ids.is_empty() && !is_all {
             return Err(format!(
                 "name ids, or give --all for everything that the filters select; see startjobs dead {} --help",
@@ -54,7 +54,7 @@ impl Verb {
 
 impl Action {
     /// The action, or why it may not begin.
-    pub fn new(verb: Verb, dry_run: bool, yes: bool) -> Result<Self, String> {
+    pub(crate) fn new(verb: Verb, dry_run: bool, yes: bool) -> Result<Self, String> {
         let asks = !dry_run && !yes;
         if asks && !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
             return Err(format!(

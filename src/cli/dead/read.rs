@@ -21,8 +21,8 @@ const CELL_MAX: usize = 24;
 /// How a list is shown.
 #[derive(Debug)]
 pub(super) struct Listing {
-    pub json: bool,
-    pub headers: bool,
+    pub(crate) json: bool,
+    pub(crate) headers: bool,
 }
 
 /// Lists what the filters let through, newest first.

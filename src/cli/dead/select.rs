@@ -13,20 +13,20 @@ use crate::stream::entry_id::EntryId;
 #[derive(Debug)]
 pub(super) struct Selection {
     /// None given: the filters select.
-    pub ids: Vec<EntryId>,
+    pub(crate) ids: Vec<EntryId>,
     /// What else a dead letter must be like.
-    pub filters: Filters,
+    pub(crate) filters: Filters,
     /// Maximum number.
-    pub limit: Option<u64>,
+    pub(crate) limit: Option<u64>,
 }
 
 /// What a dead letter must be like.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
-    pub reasons: Vec<String>,
-    pub older_than: Option<Duration>,
-    pub newer_than: Option<Duration>,
-    pub game: Option<String>,
+    pub(crate) reasons: Vec<String>,
+    pub(crate) older_than: Option<Duration>,
+    pub(crate) newer_than: Option<Duration>,
+    pub(crate) game: Option<String>,
 }
 
 /// An id as people give it: digits, a dash, digits.
@@ -38,17 +38,17 @@ pub(super) fn id(text: &str) -> Result<EntryId, String> {
 
 impl Selection {
     /// These alone.
-    pub fn of_ids(ids: Vec<EntryId>) -> Self {
+    pub(crate) fn of_ids(ids: Vec<EntryId>) -> Self {
         Self { ids, filters: Filters::default(), limit: None }
     }
 
     /// What the filters let through.
-    pub fn of_filters(filters: Filters, limit: Option<u64>) -> Self {
+    pub(crate) fn of_filters(filters: Filters, limit: Option<u64>) -> Self {
         Self { ids: Vec::new(), filters, limit }
     }
 
     /// Ids or filters, or why both together are none.
-    pub fn of(ids: Vec<EntryId>, filters: Filters, limit: Option<u64>) -> Result<Self, String> {
+    pub(crate) fn of(ids: Vec<EntryId>, filters: Filters, limit: Option<u64>) -> Result<Self, String> {
         let selection = Self { ids, filters, limit };
         if !selection.ids.is_empty() && (!selection.filters.is_open() || limit.is_some()) {
             return Err("ids and filters exclude each other".to_owned());
@@ -59,7 +59,7 @@ impl Selection {
 
 impl Filters {
     /// Does everything pass?
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.reasons.is_empty() && self.game.is_none() && self.admits_every_age()
     }
 
@@ -97,7 +97,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// A walk that begins now. What comes later (a requeued job that dies again, say) is not part of it.
-    pub async fn begin(dead: &'a DeadLetters, filters: &'a Filters, order: Order) -> Result<Self, RedisError> {
+    pub(crate) async fn begin(dead: &'a DeadLetters, filters: &'a Filters, order: Order) -> Result<Self, RedisError> {
         let newest = dead.page(&ALL_IDS, Order::NewestFirst).await?.first().map(|letter| letter.id);
         let ids = if filters.admits_every_age() { ALL_IDS } else { filters.ids(dead.now_ms().await?) };
         let rest = newest.map(|newest| *ids.start()..=newest.min(*ids.end()));
@@ -105,7 +105,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The next dead letters; may be none although more pages follow. None at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<Letter>>, RedisError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Letter>>, RedisError> {
         let Some(ids) = self.rest.take() else {
             return Ok(None);
         };
@@ -125,11 +125,11 @@ impl<'a> Walk<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Each once, in the order of the ids.
-    pub letters: Vec<Letter>,
+    pub(crate) letters: Vec<Letter>,
     /// How ids were understood that are not a dead letter's own.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// What is wrong with the other ids.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
 }
 
 /// Looks ids up: as a dead letter's own, else as the entry it was made of.

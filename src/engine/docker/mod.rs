@@ -34,7 +34,7 @@ use crate::contract::error_code::ErrorCode;
 use crate::engine::{Container, ContainerSpec, Engine, EngineError, Listed, Page, PullStep, Readiness, Reply, label};
 use crate::tls::Tls;
 
-pub use self::address::ConnectError;
+pub(crate) use self::address::ConnectError;
 pub use self::client::Limits;
 
 use self::address::Address;

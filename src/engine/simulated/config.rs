@@ -10,9 +10,9 @@ pub struct Config {
     /// Longest start; uniform between the two.
     pub latency_max: Duration,
     /// Share of jobs that fail for good, 0 to 1.
-    pub failures: f64,
+    pub(crate) failures: f64,
     /// Share of attempts that fail retryably, 0 to 1.
-    pub errors: f64,
+    pub(crate) errors: f64,
     /// Decides, with the entry id, which ones.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }

@@ -4,7 +4,7 @@
 //! `simulated-errors`, and images that act). Every record, log entry, id and endpoint shows that it is simulated.
 
 // how it behaves
-pub mod config;
+pub(crate) mod config;
 // images that act, and random faults
 mod behaviour;
 // a container as it is stored in Redis

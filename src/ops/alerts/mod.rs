@@ -25,7 +25,7 @@ const DEAD_MAX: u64 = 500;
 /// What an alert is up to. In the order in which they are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub(crate) enum State {
     /// Its condition has been true for long enough.
     Firing,
     /// Its condition is true, and as far as is known not yet for long enough.
@@ -38,7 +38,7 @@ pub enum State {
 
 impl State {
     /// As it is shown.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Firing => "firing",
             Self::Pending => "pending",
@@ -50,51 +50,51 @@ impl State {
 
 /// One alert at this moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Alert {
+pub(crate) struct Alert {
     /// As deploy/monitoring/alerts.yml calls it.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What it is up to.
-    pub state: State,
+    pub(crate) state: State,
     /// `critical`, `warning` or `info`.
-    pub severity: &'static str,
+    pub(crate) severity: &'static str,
     /// What it means, in one sentence.
-    pub summary: &'static str,
+    pub(crate) summary: &'static str,
     /// What was found, as far as it can be seen from here.
-    pub value: Option<f64>,
+    pub(crate) value: Option<f64>,
     /// `>`, `<` or `==`
-    pub sign: &'static str,
+    pub(crate) sign: &'static str,
     /// The limit in the file.
-    pub limit: f64,
+    pub(crate) limit: f64,
     /// For how long the condition must be true.
-    pub for_ms: u64,
+    pub(crate) for_ms: u64,
     /// For how long it has been true, at least. None while it is not, or where that is not known.
-    pub true_for_ms: Option<u64>,
+    pub(crate) true_for_ms: Option<u64>,
     /// What was seen, or why it cannot be; for people. Foreign text in it is as it came.
-    pub detail: String,
+    pub(crate) detail: String,
     /// The metric that decides it.
-    pub metric: &'static str,
+    pub(crate) metric: &'static str,
     /// What to do about it.
-    pub runbook: String,
+    pub(crate) runbook: String,
 }
 
 impl Alert {
     /// It fires or is about to.
-    pub fn is_raised(&self) -> bool {
+    pub(crate) fn is_raised(&self) -> bool {
         matches!(self.state, State::Firing | State::Pending)
     }
 }
 
 /// All alerts, as JSON shows them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Alerts {
+pub(crate) struct Alerts {
     /// The version of this form.
-    pub schema_version: u32,
+    pub(crate) schema_version: u32,
     /// The server's clock, Unix milliseconds.
-    pub at_ms: u64,
+    pub(crate) at_ms: u64,
     /// Which alerts fire, for people.
-    pub sentence: String,
+    pub(crate) sentence: String,
     /// Those that fire first.
-    pub alerts: Vec<Alert>,
+    pub(crate) alerts: Vec<Alert>,
 }
 
 impl Alerts {
@@ -104,7 +104,7 @@ impl Alerts {
     }
 
     /// Those that fire or are about to.
-    pub fn raised(&self) -> impl Iterator<Item = &Alert> {
+    pub(crate) fn raised(&self) -> impl Iterator<Item = &Alert> {
         self.alerts.iter().filter(|alert| alert.is_raised())
     }
 }
@@ -176,17 +176,17 @@ fn alert(rule: &Rule) -> Alert {
 
 /// An alert that fires or is about to, as `status` names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Raised {
+pub(crate) struct Raised {
     /// As deploy/monitoring/alerts.yml calls it.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Firing or pending.
-    pub state: State,
+    pub(crate) state: State,
     /// For how long its condition must be true.
-    pub for_ms: u64,
+    pub(crate) for_ms: u64,
     /// For how long it has been, at least, where that is known.
-    pub true_for_ms: Option<u64>,
+    pub(crate) true_for_ms: Option<u64>,
     /// What to do about it.
-    pub runbook: String,
+    pub(crate) runbook: String,
 }
 
 impl Raised {
@@ -196,7 +196,7 @@ impl Raised {
     }
 
     /// `NoReplicas`, or `ReplicaLost in 48s`.
-    pub fn soon(&self) -> String {
+    pub(crate) fn soon(&self) -> String {
         match (self.state, self.true_for_ms) {
             (State::Pending, Some(held)) => format!("{} in {}", self.name, span(self.for_ms.saturating_sub(held))),
             (State::Pending, None) => format!("{} within {}", self.name, span(self.for_ms)),

@@ -33,12 +33,12 @@ pub struct Limit {
 
 impl Rule {
     /// What decides it, and the limit that is shown beside the value.
-    pub fn limit(&self) -> Limit {
+    pub(crate) fn limit(&self) -> Limit {
         self.limits[0]
     }
 
     /// How far it looks back.
-    pub fn window(&self) -> Duration {
+    pub(crate) fn window(&self) -> Duration {
         Duration::from_secs(60 * self.windows_min.first().copied().unwrap_or_default())
     }
 
@@ -68,7 +68,7 @@ const PAUSED: Limit = is("startjobs_paused", 1.0);
 const START: &str = "process_start_time_seconds";
 
 /// No replica is there.
-pub const NO_REPLICAS: Rule = Rule {
+pub(crate) const NO_REPLICAS: Rule = Rule {
     name: "NoReplicas",
     severity: "critical",
     summary: "No startjobs replica is there",
@@ -78,7 +78,7 @@ pub const NO_REPLICAS: Rule = Rule {
 };
 
 /// A replica has died.
-pub const REPLICA_LOST: Rule = Rule {
+pub(crate) const REPLICA_LOST: Rule = Rule {
     name: "ReplicaLost",
     severity: "warning",
     summary: "A replica ended without signing off",
@@ -88,7 +88,7 @@ pub const REPLICA_LOST: Rule = Rule {
 };
 
 /// More arrives than is taken.
-pub const BACKLOG_GROWING: Rule = Rule {
+pub(crate) const BACKLOG_GROWING: Rule = Rule {
     name: "BacklogGrowing",
     severity: "warning",
     summary: "The backlog of start jobs grows",
@@ -98,7 +98,7 @@ pub const BACKLOG_GROWING: Rule = Rule {
 };
 
 /// A job waits too long.
-pub const OLDEST_WAITING: Rule = Rule {
+pub(crate) const OLDEST_WAITING: Rule = Rule {
     name: "OldestWaitingTooOld",
     severity: "critical",
     summary: "A start job has waited too long",
@@ -108,7 +108,7 @@ pub const OLDEST_WAITING: Rule = Rule {
 };
 
 /// Jobs are given up.
-pub const DEAD_LETTERS: Rule = Rule {
+pub(crate) const DEAD_LETTERS: Rule = Rule {
     name: "DeadLettersGrowing",
     severity: "warning",
     summary: "Start jobs end as dead letters",
@@ -118,7 +118,7 @@ pub const DEAD_LETTERS: Rule = Rule {
 };
 
 /// Entries go from hand to hand.
-pub const CLAIM_STORM: Rule = Rule {
+pub(crate) const CLAIM_STORM: Rule = Rule {
     name: "ClaimStorm",
     severity: "warning",
     summary: "Replicas keep taking over each other's entries",
@@ -128,7 +128,7 @@ pub const CLAIM_STORM: Rule = Rule {
 };
 
 /// An autoscaler that uses the lag does not work.
-pub const LAG_UNKNOWN: Rule = Rule {
+pub(crate) const LAG_UNKNOWN: Rule = Rule {
     name: "LagUnknown",
     severity: "info",
     summary: "Redis does not know the group's lag",
@@ -138,7 +138,7 @@ pub const LAG_UNKNOWN: Rule = Rule {
 };
 
 /// No Redis.
-pub const REDIS_DOWN: Rule = Rule {
+pub(crate) const REDIS_DOWN: Rule = Rule {
     name: "RedisDown",
     severity: "critical",
     summary: "Redis does not answer the workers",
@@ -148,7 +148,7 @@ pub const REDIS_DOWN: Rule = Rule {
 };
 
 /// No engine.
-pub const ENGINE_DOWN: Rule = Rule {
+pub(crate) const ENGINE_DOWN: Rule = Rule {
     name: "EngineDown",
     severity: "critical",
     summary: "The container engine does not answer the workers",
@@ -158,7 +158,7 @@ pub const ENGINE_DOWN: Rule = Rule {
 };
 
 /// A replica that should read and does not.
-pub const WORKER_STUCK: Rule = Rule {
+pub(crate) const WORKER_STUCK: Rule = Rule {
     name: "WorkerStuck",
     severity: "critical",
     summary: "A replica does not read although entries wait",
@@ -174,7 +174,7 @@ pub const WORKER_STUCK: Rule = Rule {
 };
 
 /// A replica that does not stay up.
-pub const RESTART_LOOP: Rule = Rule {
+pub(crate) const RESTART_LOOP: Rule = Rule {
     name: "RestartLoop",
     severity: "warning",
     summary: "A replica is restarted again and again",
@@ -184,7 +184,7 @@ pub const RESTART_LOOP: Rule = Rule {
 };
 
 /// One entry holds the way back.
-pub const MIRROR_HELD: Rule = Rule {
+pub(crate) const MIRROR_HELD: Rule = Rule {
     name: "MirrorHeldBack",
     severity: "warning",
     summary: "The offset mirror does not move",
@@ -194,7 +194,7 @@ pub const MIRROR_HELD: Rule = Rule {
 };
 
 /// Another worker writes the offset.
-pub const FOREIGN_OFFSET: Rule = Rule {
+pub(crate) const FOREIGN_OFFSET: Rule = Rule {
     name: "ForeignOffset",
     severity: "critical",
     summary: "Another program writes the legacy offset",
@@ -209,7 +209,7 @@ pub const FOREIGN_OFFSET: Rule = Rule {
 };
 
 /// Entries fell out of the group.
-pub const ORPHANS: Rule = Rule {
+pub(crate) const ORPHANS: Rule = Rule {
     name: "OrphansFound",
     severity: "warning",
     summary: "Entries were missing from the pending list",
@@ -219,7 +219,7 @@ pub const ORPHANS: Rule = Rule {
 };
 
 /// Payloads are gone.
-pub const ENTRIES_LOST: Rule = Rule {
+pub(crate) const ENTRIES_LOST: Rule = Rule {
     name: "EntriesLost",
     severity: "critical",
     summary: "Entries were deleted from the stream while pending",
@@ -229,7 +229,7 @@ pub const ENTRIES_LOST: Rule = Rule {
 };
 
 /// No further entry is taken.
-pub const STREAM_EXHAUSTED: Rule = Rule {
+pub(crate) const STREAM_EXHAUSTED: Rule = Rule {
     name: "StreamExhausted",
     severity: "critical",
     summary: "A stream has used the largest possible id and accepts no entry",
@@ -239,7 +239,7 @@ pub const STREAM_EXHAUSTED: Rule = Rule {
 };
 
 /// The log has gaps.
-pub const LOG_LINES_DROPPED: Rule = Rule {
+pub(crate) const LOG_LINES_DROPPED: Rule = Rule {
     name: "LogLinesDropped",
     severity: "warning",
     summary: "Log lines of a replica are lost",

@@ -7,7 +7,7 @@ use crate::ops::SCHEMA_VERSION;
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub(crate) enum Level {
     /// As it should be.
     Ok,
     /// Works, and will hurt some day.
@@ -18,26 +18,26 @@ pub enum Level {
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// How bad it is.
-    pub level: Level,
+    pub(crate) level: Level,
     /// What was looked at, in a word or two.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
     /// What was found.
-    pub found: String,
+    pub(crate) found: String,
     /// What helps; empty where nothing needs to.
-    pub remedy: String,
+    pub(crate) remedy: String,
 }
 
 /// All findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DoctorReport {
+pub(crate) struct DoctorReport {
     /// The version of this form.
-    pub schema_version: u32,
+    pub(crate) schema_version: u32,
     /// The worst level.
-    pub level: Level,
+    pub(crate) level: Level,
     /// In the order in which they were looked at.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 impl Finding {
@@ -56,7 +56,7 @@ impl Finding {
 
 impl DoctorReport {
     /// The report of these findings.
-    pub fn new(findings: Vec<Finding>) -> Self {
+    pub(crate) fn new(findings: Vec<Finding>) -> Self {
         let level = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
         Self { schema_version: SCHEMA_VERSION, level, findings }
     }

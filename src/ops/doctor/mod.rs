@@ -16,8 +16,8 @@ mod machine;
 
 use std::time::Duration;
 
-pub use finding::{DoctorReport, Finding, Level};
-pub use secrets::secrets;
+pub(crate) use finding::{DoctorReport, Finding, Level};
+pub(crate) use secrets::secrets;
 
 use super::View;
 use super::connect::within;
@@ -26,7 +26,7 @@ use crate::redis::Config;
 use crate::settings::Settings;
 
 /// The settings: what is no error and yet looks like a mistake.
-pub fn settings(warnings: &[String]) -> Vec<Finding> {
+pub(crate) fn settings(warnings: &[String]) -> Vec<Finding> {
     if warnings.is_empty() {
         return vec![Finding::ok("settings", "all valid")];
     }
@@ -35,7 +35,7 @@ pub fn settings(warnings: &[String]) -> Vec<Finding> {
 }
 
 /// No connection at all.
-pub fn no_redis(url: &str, error: &str) -> Finding {
+pub(crate) fn no_redis(url: &str, error: &str) -> Finding {
     Finding::fail(
         "redis",
         format!("no connection to {url}: {error}"),
@@ -44,7 +44,7 @@ pub fn no_redis(url: &str, error: &str) -> Finding {
 }
 
 /// Can others read the traffic to Redis?
-pub fn encryption(redis: &Config) -> Finding {
+pub(crate) fn encryption(redis: &Config) -> Finding {
     const ABOUT: &str = "redis-tls";
     match &redis.tls {
         Some(tls) => Finding::ok(ABOUT, tls.to_string()),
@@ -58,7 +58,7 @@ pub fn encryption(redis: &Config) -> Finding {
 }
 
 /// Everything in and about Redis; each part within `limit`.
-pub async fn redis(view: &View, limit: Duration) -> Vec<Finding> {
+pub(crate) async fn redis(view: &View, limit: Duration) -> Vec<Finding> {
     let mut findings = Vec::new();
     let parts: [(&'static str, futures_util::future::BoxFuture<'_, _>); 4] = [
         ("redis", Box::pin(redis::server(view))),
@@ -79,7 +79,7 @@ pub async fn redis(view: &View, limit: Duration) -> Vec<Finding> {
 }
 
 /// The container engine and this machine; each call within `limit`.
-pub async fn engine(settings: &Settings, image: Option<&str>, limit: Duration) -> Vec<Finding> {
+pub(crate) async fn engine(settings: &Settings, image: Option<&str>, limit: Duration) -> Vec<Finding> {
     let mut findings = match settings.engine.kind {
         EngineKind::Docker => docker::docker(&settings.engine, image, limit).await,
         EngineKind::Simulated => vec![Finding::ok("engine", "simulated: containers exist only in Redis")],

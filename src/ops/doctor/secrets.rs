@@ -16,7 +16,7 @@ const ABOUT: &str = "secrets";
 const FILES: [&str; 3] = ["redis-password-file", "redis-tls-key-file", "docker-tls-key-file"];
 
 /// Looks at the files that the settings name, and at the settings that hold a password themselves.
-pub fn secrets(settings: &[ResolvedSetting]) -> Vec<Finding> {
+pub(crate) fn secrets(settings: &[ResolvedSetting]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for setting in settings {
         let (name, value) = (setting.name, setting.value.as_str());

@@ -13,12 +13,12 @@ use crate::redis::RedisError;
 use crate::redis::commands::PendingEntry;
 use crate::stream::entry_id::EntryId;
 
-pub use super::scan::Bound;
+pub(crate) use super::scan::Bound;
 
 /// What has happened to an entry so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum EntryStage {
+pub(crate) enum EntryStage {
     /// No replica has read it yet.
     Waiting,
     /// A replica holds it.
@@ -35,67 +35,67 @@ pub enum EntryStage {
 
 /// Everything that is known about one entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct EntryStory {
+pub(crate) struct EntryStory {
     /// The version of this form.
-    pub schema_version: u32,
+    pub(crate) schema_version: u32,
     /// The server's clock, Unix milliseconds.
-    pub at_ms: u64,
+    pub(crate) at_ms: u64,
     /// Its id.
-    pub entry_id: String,
+    pub(crate) entry_id: String,
     /// What is known, for people.
-    pub sentence: String,
+    pub(crate) sentence: String,
     /// What has happened to it so far.
-    pub stage: EntryStage,
+    pub(crate) stage: EntryStage,
     /// When it was appended, Unix milliseconds.
-    pub appended_at_ms: u64,
+    pub(crate) appended_at_ms: u64,
     /// What it asks for; none where its payload is gone.
-    pub payload: Option<Payload>,
+    pub(crate) payload: Option<Payload>,
     /// Who holds it.
-    pub pending: Option<Holder>,
+    pub(crate) pending: Option<Holder>,
     /// How often a process died with it, as far as it is not settled.
-    pub crashes: u64,
+    pub(crate) crashes: u64,
     /// How often the start service failed with it, as far as it is not settled.
-    pub failures: u64,
+    pub(crate) failures: u64,
     /// Its replica died, and who took over.
-    pub takeover: Option<Takeover>,
+    pub(crate) takeover: Option<Takeover>,
     /// It is in the ledger: settled, and never answered again.
-    pub in_ledger: bool,
+    pub(crate) in_ledger: bool,
     /// The record of its game.
-    pub record: Option<Record>,
+    pub(crate) record: Option<Record>,
     /// The answer its game's record keeps.
-    pub stored: Option<Stored>,
+    pub(crate) stored: Option<Stored>,
     /// Its outcome: the fields as they came, and `outcome_id`.
-    pub outcome: Option<serde_json::Map<String, serde_json::Value>>,
+    pub(crate) outcome: Option<serde_json::Map<String, serde_json::Value>>,
     /// Its dead letter: the fields as they came, and `dead_letter_id`.
-    pub dead_letter: Option<serde_json::Map<String, serde_json::Value>>,
+    pub(crate) dead_letter: Option<serde_json::Map<String, serde_json::Value>>,
     /// Outcomes and dead letters were searched to their ends, or need not be.
-    pub search_is_whole: bool,
+    pub(crate) search_is_whole: bool,
     /// What happened when, oldest first.
-    pub moments: Vec<Moment>,
+    pub(crate) moments: Vec<Moment>,
 }
 
 /// What an entry asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Payload {
+pub(crate) struct Payload {
     /// Its game.
-    pub game_id: Option<String>,
+    pub(crate) game_id: Option<String>,
     /// Its image.
-    pub image_ref: Option<String>,
+    pub(crate) image_ref: Option<String>,
     /// When Lobby asked, Unix milliseconds; 0 where it did not say.
-    pub requested_at_ms: i64,
+    pub(crate) requested_at_ms: i64,
     /// Why it is no job.
-    pub malformed: Option<String>,
+    pub(crate) malformed: Option<String>,
 }
 
 /// Who holds an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// The replica.
-    pub replica: String,
+    pub(crate) replica: String,
     /// How long ago it touched the entry.
-    pub idle_ms: u64,
+    pub(crate) idle_ms: u64,
     /// How often the entry was delivered.
-    pub deliveries: u64,
+    pub(crate) deliveries: u64,
 }
 
 type Map = serde_json::Map<String, serde_json::Value>;
@@ -103,14 +103,14 @@ type Map = serde_json::Map<String, serde_json::Value>;
 impl EntryStory {
     /// Its id is ahead of the server's clock, so it does not tell when the entry was appended: the sender chose it, or
     /// the clock has gone back.
-    pub fn is_ahead(&self) -> bool {
+    pub(crate) fn is_ahead(&self) -> bool {
         self.appended_at_ms > self.at_ms
     }
 }
 
 impl View {
     /// The story of one entry. Outcomes and dead letters are searched from the entry's own time on, within the bound.
-    pub async fn entry_story(&self, id: EntryId, bound: Bound) -> Result<EntryStory, RedisError> {
+    pub(crate) async fn entry_story(&self, id: EntryId, bound: Bound) -> Result<EntryStory, RedisError> {
         let look = self.look().await?;
         let text = id.to_string();
         let payload = self.payload(id, &look).await?;

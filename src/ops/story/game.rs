@@ -9,31 +9,31 @@ use crate::redis::RedisError;
 
 /// Everything that is known about one game.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GameStory {
+pub(crate) struct GameStory {
     /// The version of this form.
-    pub schema_version: u32,
+    pub(crate) schema_version: u32,
     /// The server's clock, Unix milliseconds.
-    pub at_ms: u64,
+    pub(crate) at_ms: u64,
     /// The id of the game.
-    pub game_id: String,
+    pub(crate) game_id: String,
     /// What is known, for people.
-    pub sentence: String,
+    pub(crate) sentence: String,
     /// Its record.
-    pub record: Option<Record>,
+    pub(crate) record: Option<Record>,
     /// The answers its record keeps, oldest first.
-    pub jobs: Vec<Stored>,
+    pub(crate) jobs: Vec<Stored>,
 }
 
 impl GameStory {
     /// Something is known.
-    pub fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.record.is_some() || !self.jobs.is_empty()
     }
 }
 
 impl View {
     /// The story of one game.
-    pub async fn game_story(&self, game: &str) -> Result<GameStory, RedisError> {
+    pub(crate) async fn game_story(&self, game: &str) -> Result<GameStory, RedisError> {
         let at_ms = self.connection.time_ms().await?;
         let (record, jobs) = self.game(game, at_ms).await?;
         Ok(GameStory {

@@ -1,11 +1,11 @@
 //! One job's whole story, and one game's: what Redis still knows, with times.
 
 // one entry of the jobs stream
-pub mod entry;
+pub(crate) mod entry;
 // one game
-pub mod game;
+pub(crate) mod game;
 // who died with an entry, and who took it over
-pub mod takeover;
+pub(crate) mod takeover;
 // streams, from a moment on, within a bound
 mod scan;
 
@@ -18,70 +18,70 @@ use crate::stream::entry_id::EntryId;
 
 /// One moment of a story.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Moment {
+pub(crate) struct Moment {
     /// When, Unix milliseconds.
-    pub at_ms: u64,
+    pub(crate) at_ms: u64,
     /// What happened, in one word or two.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// For people; foreign text in it is as it came.
-    pub detail: String,
+    pub(crate) detail: String,
 }
 
 /// The record of a game.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// `starting`, `running` or `failed`.
-    pub state: String,
+    pub(crate) state: String,
     /// The image the game runs or is to run.
-    pub image_ref: String,
+    pub(crate) image_ref: String,
     /// The entry whose attempt wrote the record last.
-    pub source_ref: String,
+    pub(crate) source_ref: String,
     /// The fencing token: how many attempts began.
-    pub fence: String,
+    pub(crate) fence: String,
     /// Who began the last one.
-    pub owner: String,
+    pub(crate) owner: String,
     /// The engine host.
-    pub host: String,
+    pub(crate) host: String,
     /// The engine.
-    pub engine: String,
+    pub(crate) engine: String,
     /// Its container.
-    pub container_id: String,
+    pub(crate) container_id: String,
     /// Where the game answers.
-    pub engine_endpoint: String,
+    pub(crate) engine_endpoint: String,
     /// A container that is to be removed.
-    pub condemned: String,
+    pub(crate) condemned: String,
     /// When the record changed last, Unix milliseconds.
-    pub updated_at_ms: u64,
+    pub(crate) updated_at_ms: u64,
     /// The lease of the attempt under way.
-    pub lease: Option<Lease>,
+    pub(crate) lease: Option<Lease>,
 }
 
 /// The right of one process to work on a game.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Lease {
+pub(crate) struct Lease {
     /// `consumer:fence`
-    pub holder: String,
+    pub(crate) holder: String,
     /// How much longer without renewal.
-    pub left_ms: u64,
+    pub(crate) left_ms: u64,
 }
 
 /// What the start service answered, as the record keeps it for redeliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// The entry.
-    pub source_ref: String,
+    pub(crate) source_ref: String,
     /// When that was appended.
-    pub appended_at_ms: u64,
+    pub(crate) appended_at_ms: u64,
     /// `success` or `failure`.
-    pub outcome: String,
+    pub(crate) outcome: String,
     /// The stable code; empty for a plain success.
-    pub error_code: String,
+    pub(crate) error_code: String,
     /// For people.
-    pub error_message: String,
+    pub(crate) error_message: String,
     /// The container of a success.
-    pub container_id: String,
+    pub(crate) container_id: String,
     /// Where it answers.
-    pub engine_endpoint: String,
+    pub(crate) engine_endpoint: String,
 }
 
 impl View {

@@ -23,11 +23,11 @@ pub(super) struct Found {
 
 /// How far a scan goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Bound {
+pub(crate) struct Bound {
     /// Entries at most.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// Until then.
-    pub until: Instant,
+    pub(crate) until: Instant,
 }
 
 impl View {

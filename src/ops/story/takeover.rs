@@ -10,26 +10,26 @@ use crate::ops::replicas::{Replica, State};
 
 /// An entry changed hands because its replica died.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Takeover {
+pub(crate) struct Takeover {
     /// Who died; more than one where the times allow several.
-    pub from: Vec<Gone>,
+    pub(crate) from: Vec<Gone>,
     /// The game's record or the pending list names the replica that died; otherwise the times do: no other was lost then.
-    pub is_on_record: bool,
+    pub(crate) is_on_record: bool,
     /// Which replica has the entry now or answered it; none while no replica has it, or if that is not kept.
-    pub to: Option<String>,
+    pub(crate) to: Option<String>,
 }
 
 /// A replica that is lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Gone {
+pub(crate) struct Gone {
     /// Its consumer name.
-    pub replica: String,
+    pub(crate) replica: String,
     /// Its machine or container.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// Its process there.
-    pub pid: Option<u64>,
+    pub(crate) pid: Option<u64>,
     /// Its last sign of life, Unix milliseconds of the server's clock.
-    pub last_seen_ms: u64,
+    pub(crate) last_seen_ms: u64,
 }
 
 impl Gone {
@@ -40,7 +40,7 @@ impl Gone {
     }
 
     /// Its name, and where its process was.
-    pub fn named(&self) -> String {
+    pub(crate) fn named(&self) -> String {
         let host = self.host.as_deref().map(|host| format!("on {host}"));
         let pid = self.pid.map(|pid| format!("pid {pid}"));
         let place: Vec<String> = host.into_iter().chain(pid).collect();

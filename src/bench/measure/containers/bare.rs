@@ -25,7 +25,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The bare client.
 #[derive(Debug)]
-pub struct Bare<'a> {
+pub(crate) struct Bare<'a> {
     docker: bollard::Docker,
     /// For the very same look at readiness that the worker takes, and nothing else.
     look: DockerEngine,
@@ -36,7 +36,7 @@ pub struct Bare<'a> {
 
 impl<'a> Bare<'a> {
     /// A client of this engine that creates and starts no more at once than all the workers do.
-    pub async fn connect(options: &'a ContainersOptions, settings: &'a Settings) -> Result<Self, Error> {
+    pub(crate) async fn connect(options: &'a ContainersOptions, settings: &'a Settings) -> Result<Self, Error> {
         let (host, seconds) = (options.docker_host.as_str(), CALL_WITHIN.as_secs());
         let tls = options.docker_tls.clone();
         let docker =
@@ -48,7 +48,7 @@ impl<'a> Bare<'a> {
     }
 
     /// Starts all of these games, so many at a time.
-    pub async fn start_all(&self, games: &[String]) -> Result<Started, Error> {
+    pub(crate) async fn start_all(&self, games: &[String]) -> Result<Started, Error> {
         let began = Instant::now();
         let mut waiting = games.iter();
         let mut under_way: FuturesUnordered<_> =

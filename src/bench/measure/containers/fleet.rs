@@ -18,7 +18,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(120);
 
 /// Starts all of these games by a fleet of its own, which ends before this returns; answers also what the replicas
 /// used.
-pub async fn start_all(
+pub(crate) async fn start_all(
     place: &Place,
     part: &str,
     options: &ContainersOptions,

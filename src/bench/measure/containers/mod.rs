@@ -3,10 +3,10 @@
 //! from its request to the answer: for the worker that is from the job's append to its outcome in Lobby's hands.
 
 // what is started, and how
-pub mod options;
+pub(crate) mod options;
 // the bare client
-pub mod bare;
+pub(crate) mod bare;
 // the worker
-pub mod fleet;
+pub(crate) mod fleet;
 // both in turn, and the report
-pub mod rounds;
+pub(crate) mod rounds;

@@ -7,39 +7,39 @@ use crate::tls::Tls;
 
 /// What is started, and how.
 #[derive(Debug, Clone)]
-pub struct ContainersOptions {
+pub(crate) struct ContainersOptions {
     /// The engine.
-    pub docker_host: String,
+    pub(crate) docker_host: String,
     /// How the connection to it is encrypted.
-    pub docker_tls: Option<Tls>,
+    pub(crate) docker_tls: Option<Tls>,
     /// Both as settings of the replicas.
-    pub docker: Pairs,
+    pub(crate) docker: Pairs,
     /// What the containers of this run carry as `engine-host-id`, and no others.
-    pub host_id: String,
+    pub(crate) host_id: String,
     /// The image; it is on the engine.
-    pub image: String,
+    pub(crate) image: String,
     /// Containers of one round and one subject.
-    pub starts: usize,
+    pub(crate) starts: usize,
     /// Rounds.
-    pub rounds: usize,
+    pub(crate) rounds: usize,
     /// Replicas of the worker.
-    pub replicas: usize,
+    pub(crate) replicas: usize,
     /// Slots of each.
-    pub slots: usize,
+    pub(crate) slots: usize,
     /// Further settings.
-    pub more: Pairs,
+    pub(crate) more: Pairs,
     /// What the workers log.
-    pub log_level: String,
+    pub(crate) log_level: String,
 }
 
 impl ContainersOptions {
     /// Starts under way at once, of either subject.
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.replicas * self.slots
     }
 
     /// Settings of the replicas. As much is started at once as there are slots, unless something else was asked for.
-    pub fn settings(&self) -> Pairs {
+    pub(crate) fn settings(&self) -> Pairs {
         let slots = self.slots.to_string();
         let mut pairs: Pairs =
             [("engine", "docker"), ("engine-host-id", &self.host_id), ("slots", &slots), ("start-concurrency", &slots)]
@@ -53,9 +53,9 @@ impl ContainersOptions {
 
 /// One subject's starts of one round.
 #[derive(Debug, Clone)]
-pub struct Started {
+pub(crate) struct Started {
     /// From the first request to the last answer.
-    pub took: Duration,
+    pub(crate) took: Duration,
     /// Each start.
-    pub each: Vec<Duration>,
+    pub(crate) each: Vec<Duration>,
 }

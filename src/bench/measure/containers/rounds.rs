@@ -16,48 +16,48 @@ use crate::embedded::docker::DockerAdmin;
 
 /// A run of rounds.
 #[derive(Debug, Clone, Serialize)]
-pub struct ContainersReport {
+pub(crate) struct ContainersReport {
     /// The version of this form.
-    pub schema_version: u32,
+    pub(crate) schema_version: u32,
     /// `containers`
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// When it began, Unix ms.
-    pub began_at_ms: u64,
+    pub(crate) began_at_ms: u64,
     /// Cores of the machine.
-    pub cores: usize,
+    pub(crate) cores: usize,
     /// The Redis of the worker.
-    pub redis: Server,
+    pub(crate) redis: Server,
     /// The engine's version.
-    pub engine: String,
+    pub(crate) engine: String,
     /// Containers of one round and one subject.
-    pub starts: usize,
+    pub(crate) starts: usize,
     /// Starts under way at once.
-    pub in_flight: usize,
+    pub(crate) in_flight: usize,
     /// Settings of the replicas.
-    pub settings: Pairs,
+    pub(crate) settings: Pairs,
     /// `worker`, then `bare`.
-    pub subjects: Vec<Starter>,
+    pub(crate) subjects: Vec<Starter>,
     /// Starts per second of the worker over those of the bare client, of the medians.
-    pub ratio_to_bare: f64,
+    pub(crate) ratio_to_bare: f64,
 }
 
 /// One subject.
 #[derive(Debug, Clone, Serialize)]
-pub struct Starter {
+pub(crate) struct Starter {
     /// `worker` or `bare`
-    pub subject: &'static str,
+    pub(crate) subject: &'static str,
     /// Median over the rounds.
-    pub starts_per_s: f64,
+    pub(crate) starts_per_s: f64,
     /// The slowest and the fastest round.
-    pub spread: (f64, f64),
+    pub(crate) spread: (f64, f64),
     /// Of all starts of all rounds, ms.
-    pub p50_ms: f64,
+    pub(crate) p50_ms: f64,
     /// 99 %
-    pub p99_ms: f64,
+    pub(crate) p99_ms: f64,
     /// Every round, starts per second.
-    pub rounds: Vec<f64>,
+    pub(crate) rounds: Vec<f64>,
     /// The replicas' processor time for one start, ms; none for the bare client, which is this process.
-    pub client_ms_per_start: Option<f64>,
+    pub(crate) client_ms_per_start: Option<f64>,
 }
 
 const SUBJECTS: [&str; 2] = ["worker", "bare"];
@@ -65,7 +65,7 @@ const SUBJECTS: [&str; 2] = ["worker", "bare"];
 const REMOVALS: usize = 8;
 
 /// Runs it. Every round begins and ends without a container of this run.
-pub async fn run(
+pub(crate) async fn run(
     place: &Place,
     options: &ContainersOptions,
     mut say: impl FnMut(usize, &str, f64),
@@ -131,7 +131,7 @@ async fn remove_all(admin: &DockerAdmin, host_id: &str) -> Result<(), Error> {
 impl Started {
     /// Starts per second.
     #[expect(clippy::cast_precision_loss, reason = "a few thousand starts at most")]
-    pub fn per_second(&self) -> f64 {
+    pub(crate) fn per_second(&self) -> f64 {
         self.each.len() as f64 / self.took.as_secs_f64().max(1e-9)
     }
 }
@@ -160,7 +160,7 @@ impl Starter {
 
 impl ContainersReport {
     /// For people.
-    pub fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let mut text = format!(
             "{} containers a round, {} starts at once, Docker {}, {} cores, medians of {} rounds\n\n\
              {:<10}{:>10}{:>12}{:>12}{:>16}   {}\n",
