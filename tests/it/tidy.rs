@@ -189,7 +189,7 @@ fn only_settle_and_claim_write_dead_letters_and_only_settle_writes_outcomes() {
 }
 
 /// The values of this one follow its arguments, in a number that it is told.
-const TAKES_VALUES: &str = "src/bench/floor.lua";
+const TAKES_VALUES: &str = "src/bench/rig/floor.lua";
 
 #[test]
 fn scripts_name_their_arguments_in_their_first_line_and_nowhere_else() {

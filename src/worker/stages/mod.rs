@@ -20,6 +20,8 @@ pub(crate) mod batch;
 pub(crate) mod command;
 // reads and claim sweeps: how entries come in
 pub(crate) mod intake;
+// how much is in hand, and how much may be
+pub(crate) mod load;
 // how many entries the next read asks for
 pub(crate) mod appetite;
 // what gives way to what at low and high rates
@@ -55,8 +57,9 @@ use command::Command;
 use doubt::Doubt;
 use gate::Gate;
 use held::{EntryKey, HoldStage, Holdings};
-use intake::{Intake, Load};
+use intake::Intake;
 use keeper::Keeper;
+use load::{Limits, Load};
 use lookups::Lookups;
 use payloads::Payloads;
 use returns::Returns;
@@ -95,7 +98,7 @@ pub(crate) struct Facts {
 impl Stages {
     /// Nothing is held, and everything is due.
     pub(crate) fn new(config: &Config, facts: Facts, now: Instant) -> Self {
-        let intake = intake::Limits {
+        let intake = Limits {
             slots: config.slots,
             max_backing_off: config.max_backing_off,
             max_held_bytes: config.max_held_bytes,

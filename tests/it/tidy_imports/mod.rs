@@ -110,6 +110,7 @@ fn what_is_not_handed_in_is_found() {
         "fn f(now: Instant) -> Instant { now + SECOND }",
         "// Instant::now()\nconst TEXT: &str = \"Instant::now() fastrand\";",
         "fn f() {}\n#[cfg(test)]\nmod tests {\n    fn f() { Instant::now(); fastrand::f64(); }\n}",
+        "#[cfg(test)]\npub(crate) mod tests {\n    fn f() { Instant::now(); }\n}",
     ] {
         assert_eq!(not_handed_in(handed_in), [""; 0], "{handed_in}");
     }

@@ -121,9 +121,13 @@ impl Reader {
     }
 
     fn is_after_cfg_test(&self, at: usize) -> bool {
-        let attribute = ["#", "[", "cfg", "(", "test", ")", "]"];
-        let before = at.checked_sub(attribute.len()).map(|from| &self.tokens[from..at]);
-        before.is_some_and(|before| before.iter().zip(attribute).all(|(token, text)| token.is(text)))
+        let ends_with = |end: usize, words: &[&str]| {
+            let before = end.checked_sub(words.len()).map(|from| &self.tokens[from..end]);
+            before.is_some_and(|before| before.iter().zip(words).all(|(token, text)| token.is(text)))
+        };
+        let visibilities: [&[&str]; 2] = [&["pub", "(", "crate", ")"], &["pub"]];
+        let visibility = visibilities.into_iter().find(|words| ends_with(at, words)).unwrap_or_default();
+        ends_with(at - visibility.len(), &["#", "[", "cfg", "(", "test", ")", "]"])
     }
 
     fn path(&self, words: Vec<String>) -> Path {
