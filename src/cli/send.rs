@@ -92,7 +92,7 @@ pub(super) fn run(args: SendArgs) -> ExitCode {
 async fn send(settings: Settings, request: Request) -> u8 {
     let url = &settings.redis.display_url;
     let unavailable = |what: &str, error: &RedisError| {
-        eprintln!("startjobs: {what} Redis at {url}: {}", error);
+        eprintln!("startjobs: {what} Redis at {url}: {error}");
         exit::UNAVAILABLE
     };
     let lobby = match Lobby::connect_within(&settings.redis, &settings.stream, CONNECT_WITHIN).await {
@@ -152,8 +152,7 @@ impl Follower<'_> {
                 Err(error) => {
                     if !self.said_trouble {
                         eprintln!(
-                            "startjobs: the job is in the stream, but the results cannot be read: {}; still trying",
-                            error
+                            "startjobs: the job is in the stream, but the results cannot be read: {error}; still trying"
                         );
                         self.said_trouble = true;
                     }
