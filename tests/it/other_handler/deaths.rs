@@ -2,14 +2,14 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use startjobs::embedded::redis_server::RedisServer;
 
 use super::hall::Hall;
 use crate::support::replica_log::Log;
-use crate::support::world::{World, numbers};
+use crate::support::world::{PATIENCE, World, numbers};
 
 /// Claim idle, a sweep and the handler's own lease are about 1.3 s together; the rest is for a slow machine.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
@@ -17,18 +17,19 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 #[tokio::test]
 async fn a_job_that_kills_its_process_runs_alone_and_is_given_up_and_all_others_are_answered() {
     let mut hall = Hall::new(&[("crash-budget", "2"), ("slots", "16")]).await;
-    let mut living = vec![hall.working_replica().await, hall.working_replica().await];
+    let mut living = [hall.working_replica().await, hall.working_replica().await];
     hall.send_many("before", 20, "wait 20").await;
     let killer = hall.send("Ada", "abort").await;
     hall.send_many("after", 20, "wait 20").await;
-    let mut deaths = 0;
+    let (began, mut deaths) = (Instant::now(), 0);
     while !hall.world.account().await.lost.is_empty() {
-        for at in 0..living.len() {
-            if let Some(status) = hall.replicas[living[at]].process.ended() {
+        assert!(began.elapsed() < PATIENCE, "still without an answer\n{}", hall.logs());
+        for replica in &mut living {
+            if let Some(status) = hall.replicas[*replica].process.ended() {
                 assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{}", hall.logs());
                 deaths += 1;
                 assert!(deaths <= 3, "the job is not given up\n{}", hall.logs());
-                living[at] = hall.replica();
+                *replica = hall.replica();
             }
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

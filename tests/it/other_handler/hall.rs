@@ -193,9 +193,14 @@ impl Hall {
         let answers = self.hash(ANSWERS).await;
         assert_eq!(answers.len(), self.names.len(), "every job has a stored answer: {answers:?}");
         let mut greeted: BTreeMap<&str, usize> = BTreeMap::new();
+        let outcomes = self.world.entries(&self.world.settings.stream.results).await;
+        let by_source: HashMap<&str, &Entry> =
+            outcomes.iter().map(|outcome| (outcome.get("source_ref"), outcome)).collect();
+        // The account has found one for each job, and no other.
+        assert_eq!((outcomes.len(), by_source.len()), (self.names.len(), self.names.len()), "{outcomes:?}");
         for (id, name) in &self.names {
             let Answered { result, greeting, error, .. } = Answered::of_text(&answers[id]);
-            let outcome = self.world.outcome(id.parse().expect("an id")).await;
+            let outcome = by_source[&**id];
             let expected = [name, &result, &greeting, &error, id];
             let expected = OUTCOME_FIELDS.iter().zip(expected).map(|(&field, value)| (field.to_owned(), value.clone()));
             assert_eq!(outcome.pairs, expected.collect::<Vec<_>>());
