@@ -349,7 +349,7 @@ fn no_user_may_what_no_code_asks_for() {
             // As words of a command, or as a typed call.
             let typed = match rule {
                 "client|setname" => "client_setname::<".to_owned(),
-                "script|load" => "self.0.load(".to_owned(),
+                "script|load" => "script_load".to_owned(),
                 "xgroup|create" => "xgroup_create".to_owned(),
                 _ => format!(".{rule}("),
             };
