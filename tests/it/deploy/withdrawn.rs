@@ -44,7 +44,7 @@ async fn is_refused(world: &World) -> bool {
 }
 
 /// What has to be there for this right to be used soon.
-async fn provoke(world: &World, right: &str) {
+async fn provoke(world: &mut World, right: &str) {
     match right {
         "+unlink" | "+zrem" => {
             world.redis(&["SADD", OLD_BUCKET, "1-1"]).await;
@@ -56,6 +56,16 @@ async fn provoke(world: &World, right: &str) {
         "+script|load" => {
             world.redis(&["SCRIPT", "FLUSH"]).await;
         }
+        // Two jobs next to each other whose owner is not there any more: they are claimed as a run.
+        "+xautoclaim" => {
+            for number in 0..4 {
+                world.send(&format!("run-{number}"), "sim/slow:2s").await;
+            }
+            world.eventually("several are in hand", async |world: &World| pending(world).await.len() > 3).await;
+            let ids = pending(world).await;
+            let claim = ["XCLAIM", "runtime:start_jobs", "rtmanager.startjobs", "gone", "0", &ids[0], &ids[1]];
+            world.redis(&claim.into_iter().chain(["IDLE", "3600000", "JUSTID"]).collect::<Vec<_>>()).await;
+        }
         right if CONNECTING.contains(&right) => {
             world.redis(&["CLIENT", "KILL", "USER", "startjobs"]).await;
         }
@@ -63,8 +73,13 @@ async fn provoke(world: &World, right: &str) {
     }
 }
 
+/// The ids of what is in hand, in order.
+async fn pending(world: &World) -> Vec<String> {
+    world.lobby.pending().await.unwrap_or_default().into_iter().map(|entry| entry.id).collect()
+}
+
 async fn in_hand(world: &World) -> bool {
-    !world.lobby.pending().await.unwrap_or_default().is_empty()
+    !pending(world).await.is_empty()
 }
 
 /// One right is withdrawn until something is refused for the lack of it, while jobs come and are in hand.

@@ -68,7 +68,7 @@ async fn every_failure_has_its_own_code_and_leaves_no_container() {
     let (outcome, took) = fails(&mut world, "exits", EXITS, "engine_exited").await;
     says(&outcome, "exited with code 7");
     // Its last words.
-    says(&outcome, "exiting with code 7 as told");
+    says(&outcome, "exiting with code 7, as ENGINE_EXIT_CODE says");
     assert!(took < LIMIT, "{outcome:?} took {took:?}");
 
     let (outcome, took) = fails(&mut world, "silent", SILENT, "engine_not_ready").await;
