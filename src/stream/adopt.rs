@@ -15,7 +15,7 @@ pub struct Adoption {
     /// Entries the legacy worker had answered, acknowledged without an outcome.
     pub acknowledged: u64,
     /// The largest id that may have been delivered before.
-    pub delivered: EntryId,
+    pub(crate) delivered: EntryId,
 }
 
 /// What was done to make the group usable.
@@ -33,7 +33,7 @@ pub enum AdoptionState {
 
 impl AdoptionState {
     /// The word the script answers, and the metric's label.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Adopted => "adopted",

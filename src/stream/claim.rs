@@ -34,7 +34,7 @@ pub enum Aim {
 
 impl Aim {
     /// Is it a suspect, which runs alone?
-    pub fn is_suspect(self) -> bool {
+    pub(crate) fn is_suspect(self) -> bool {
         matches!(self, Self::Alone | Self::Another)
     }
 

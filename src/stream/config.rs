@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::contract::job_result::{FIELDS, ORIGINAL_FIELDS};
 
 /// The group that scripts make for a moment to see which entries exist.
-pub const PROBE_GROUP: &str = "startjobs:probe";
+pub(crate) const PROBE_GROUP: &str = "startjobs:probe";
 
 /// The streams, the group and the keys beside them.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ pub enum OutcomeFields {
 
 impl OutcomeFields {
     /// Their names, in wire order.
-    pub fn names(self) -> &'static [&'static str] {
+    pub(crate) fn names(self) -> &'static [&'static str] {
         match self {
             Self::Original => &FIELDS[..ORIGINAL_FIELDS],
             Self::Extended => &FIELDS,

@@ -17,13 +17,13 @@ use crate::redis::{Connection, RedisError, Script};
 pub use crate::redis::commands::Order;
 
 /// Dead letters in one page. A payload may be large, so a page is small.
-pub const PAGE: usize = 250;
+pub(crate) const PAGE: usize = 250;
 /// Dead letters put back in one call: Redis serves no other client meanwhile.
-pub const REQUEUE_BATCH_MAX: usize = 32;
+pub(crate) const REQUEUE_BATCH_MAX: usize = 32;
 /// Dead letters removed in one call.
-pub const REMOVE_BATCH_MAX: usize = 256;
+pub(crate) const REMOVE_BATCH_MAX: usize = 256;
 /// How many links from a dead letter to its new job are kept, at least.
-pub const LINKS_MAX: usize = 10_000;
+pub(crate) const LINKS_MAX: usize = 10_000;
 /// Every id there can be.
 pub const ALL_IDS: RangeInclusive<EntryId> = EntryId::ZERO..=EntryId { ms: u64::MAX, seq: u64::MAX };
 
@@ -33,25 +33,25 @@ pub struct Letter {
     /// Its own id.
     pub id: EntryId,
     /// What the fleet wrote about it; none where the entry is not of the fleet's making.
-    pub head: Option<Head>,
+    pub(crate) head: Option<Head>,
     /// The original pairs, in order; all pairs where there is no head.
-    pub original: Fields,
+    pub(crate) original: Fields,
 }
 
 /// What the fleet wrote about an entry: the values as they are in the stream, also where another program wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head([Bytes; HEAD_LEN]);
+pub(crate) struct Head([Bytes; HEAD_LEN]);
 
 const HEAD_LEN: usize = HEAD_FIELDS.len() + 1;
 
 impl Head {
     /// Names and values, in wire order.
-    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &Bytes)> {
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&'static str, &Bytes)> {
         HEAD_FIELDS.into_iter().chain([OUTCOME_ID]).zip(&self.0)
     }
 
     /// One of them.
-    pub fn get(&self, name: &str) -> &[u8] {
+    pub(crate) fn get(&self, name: &str) -> &[u8] {
         self.pairs().find(|(field, _)| *field == name).map_or(b"", |(_, value)| value)
     }
 }
@@ -69,33 +69,33 @@ impl Letter {
     }
 
     /// One of the fleet's own fields; empty where the entry is not of its making.
-    pub fn head(&self, name: &str) -> &[u8] {
+    pub(crate) fn head(&self, name: &str) -> &[u8] {
         self.head.as_ref().map_or(b"", |head| head.get(name))
     }
 
     /// The last value of an original field, as a reader of the jobs stream takes it.
-    pub fn original(&self, name: &str) -> Option<&Bytes> {
+    pub(crate) fn original(&self, name: &str) -> Option<&Bytes> {
         let found = self.original.iter().rev().find(|(field, _)| field == name.as_bytes());
         found.map(|(_, value)| value)
     }
 
     /// Is this all that was sent? Otherwise it cannot be put back.
-    pub fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         says_cut(self.head("detail"), self.original.len())
     }
 }
 
 /// From a dead letter to the job it became.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
+pub(crate) struct Link {
     /// The dead letter's id.
-    pub dead_id: String,
+    pub(crate) dead_id: String,
     /// The entry it was made of.
-    pub source_ref: String,
+    pub(crate) source_ref: String,
     /// The new entry.
-    pub job_id: String,
+    pub(crate) job_id: String,
     /// When, by the server's clock, in Unix milliseconds.
-    pub at_ms: u64,
+    pub(crate) at_ms: u64,
 }
 
 /// What became of a dead letter that was to be put back.
@@ -142,17 +142,17 @@ impl DeadLetters {
     }
 
     /// How many there are.
-    pub async fn count(&self) -> Result<u64, RedisError> {
+    pub(crate) async fn count(&self) -> Result<u64, RedisError> {
         self.connection.stream_length(&self.dead).await
     }
 
     /// The server's clock, in Unix milliseconds; ids are measured against it.
-    pub async fn now_ms(&self) -> Result<u64, RedisError> {
+    pub(crate) async fn now_ms(&self) -> Result<u64, RedisError> {
         self.connection.time_ms().await
     }
 
     /// The dead letter of this id.
-    pub async fn get(&self, id: EntryId) -> Result<Option<Letter>, RedisError> {
+    pub(crate) async fn get(&self, id: EntryId) -> Result<Option<Letter>, RedisError> {
         Ok(self.page(&(id..=id), Order::OldestFirst).await?.pop())
     }
 
@@ -203,7 +203,7 @@ impl DeadLetters {
     }
 
     /// The links whose dead letter or source is one of `ids`, newest first.
-    pub async fn links_of(&self, ids: &[EntryId]) -> Result<Vec<Link>, RedisError> {
+    pub(crate) async fn links_of(&self, ids: &[EntryId]) -> Result<Vec<Link>, RedisError> {
         let wanted: Vec<String> = ids.iter().map(EntryId::to_string).collect();
         let mut found = Vec::new();
         let mut rest = ALL_IDS;
@@ -247,7 +247,7 @@ fn link_of(id: EntryId, pairs: &Fields) -> Link {
 }
 
 /// The largest id below this one.
-pub fn before(id: EntryId) -> Option<EntryId> {
+pub(crate) fn before(id: EntryId) -> Option<EntryId> {
     let EntryId { ms, seq } = id;
     match seq.checked_sub(1) {
         Some(seq) => Some(EntryId { ms, seq }),
@@ -256,7 +256,7 @@ pub fn before(id: EntryId) -> Option<EntryId> {
 }
 
 /// The smallest id above this one.
-pub fn after(id: EntryId) -> Option<EntryId> {
+pub(crate) fn after(id: EntryId) -> Option<EntryId> {
     let EntryId { ms, seq } = id;
     match seq.checked_add(1) {
         Some(seq) => Some(EntryId { ms, seq }),

@@ -10,7 +10,7 @@ pub struct Delivery {
     /// Its id in the jobs stream.
     pub id: EntryId,
     /// How it came to us.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// How often it has been delivered, this time included.
     pub deliveries: u64,
     /// How often a process died with it.
@@ -23,14 +23,14 @@ pub struct Delivery {
 
 impl Delivery {
     /// Bytes of its payload, as far as it is here.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.fields.as_deref().map_or(0, size_of)
     }
 }
 
 /// How an entry came to this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// Never delivered before.
     New,
     /// Taken over from a consumer that did not finish it.

@@ -15,14 +15,14 @@ pub struct EntryId {
 /// The text is not an entry id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a stream entry id: {0:?}")]
-pub struct NotAnEntryId(pub String);
+pub struct NotAnEntryId(pub(crate) String);
 
 /// An hour, which one bucket of the ledger is for.
-pub const HOUR_MS: u32 = 3_600_000;
+pub(crate) const HOUR_MS: u32 = 3_600_000;
 
 impl EntryId {
     /// The id before every entry.
-    pub const ZERO: Self = Self { ms: 0, seq: 0 };
+    pub(crate) const ZERO: Self = Self { ms: 0, seq: 0 };
 
     /// The ledger bucket of this id: the hour of its milliseconds.
     ///

@@ -10,11 +10,11 @@ use crate::redis::RedisError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempts {
     /// How often a process died with it.
-    pub crashes: u64,
+    pub(crate) crashes: u64,
     /// How often the start service failed with it.
     pub failures: u64,
     /// How long processes have had it in hand since its first failure, by their own clocks.
-    pub failing_for: Duration,
+    pub(crate) failing_for: Duration,
 }
 
 impl Member {

@@ -56,9 +56,9 @@ pub struct Fetched {
     /// Of the first ones, in order.
     pub payloads: Vec<Payload>,
     /// The one behind those does not arrive although Redis answers; the others are better off without it.
-    pub is_next_stuck: bool,
+    pub(crate) is_next_stuck: bool,
     /// Why the others were not read, if not because there were many bytes already.
-    pub failed: Option<RedisError>,
+    pub(crate) failed: Option<RedisError>,
 }
 
 /// Reads payloads for one consumer.
@@ -145,7 +145,7 @@ impl Fetcher {
     }
 
     /// Reads an entry that did not arrive, with more and more patience; at last the fields of a job alone.
-    pub async fn fetch_stuck(&self, (id, want): (EntryId, Want)) -> Fetched {
+    pub(crate) async fn fetch_stuck(&self, (id, want): (EntryId, Want)) -> Fetched {
         let payload = match want {
             Want::Whole => self.whole_at_last(id).await,
             Want::JobFields => self.job_fields_alone(id).await,

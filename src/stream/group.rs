@@ -48,7 +48,7 @@ impl Group {
 
     /// The same, for outcomes with these fields.
     #[must_use]
-    pub fn publishing(mut self, outcome_fields: &'static [&'static str]) -> Self {
+    pub(crate) fn publishing(mut self, outcome_fields: &'static [&'static str]) -> Self {
         self.outcome_fields = outcome_fields;
         self
     }
@@ -64,7 +64,7 @@ impl Group {
     }
 
     /// The connection the scripts run on.
-    pub fn commands(&self) -> &Arc<Connection> {
+    pub(crate) fn commands(&self) -> &Arc<Connection> {
         &self.commands
     }
 
@@ -113,7 +113,7 @@ impl Member {
     }
 
     /// Its name in the group.
-    pub fn consumer(&self) -> &str {
+    pub(crate) fn consumer(&self) -> &str {
         &self.consumer
     }
 

@@ -11,7 +11,7 @@ pub struct History {
     /// It is settled: acknowledge, and nothing else.
     pub is_settled: bool,
     /// How often a process died with it.
-    pub crashes: u64,
+    pub(crate) crashes: u64,
     /// How often the start service failed with it.
     pub failures: u64,
 }

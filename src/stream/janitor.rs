@@ -19,7 +19,7 @@ pub struct Tidied {
     /// Ledger buckets dropped.
     pub buckets: u64,
     /// The orphan walk has not reached the end yet.
-    pub has_more: bool,
+    pub(crate) has_more: bool,
 }
 
 impl Member {

@@ -8,7 +8,7 @@ pub struct Keys {
     /// The jobs stream.
     pub jobs: String,
     /// The results stream.
-    pub results: String,
+    pub(crate) results: String,
     /// The dead-letter stream.
     pub dead: String,
     /// The legacy offset, kept as the mirror: the exact low watermark.
@@ -16,9 +16,9 @@ pub struct Keys {
     /// What we last wrote to the mirror; a difference says that another program moved it.
     pub shadow: String,
     /// Prefix of the ledger's hourly SETs: the ids that are settled.
-    pub ledger_prefix: String,
+    pub(crate) ledger_prefix: String,
     /// ZSET of the ledger's buckets by the time something was last added, so that old ones can be dropped.
-    pub ledgers: String,
+    pub(crate) ledgers: String,
     /// HASH of crash and failure counts by entry id.
     pub attempts: String,
     /// HASH of the fleet's claim sweep: when the next may run, and from which id.
@@ -26,17 +26,17 @@ pub struct Keys {
     /// HASH of replicas by consumer name: when last seen, state, who they are.
     pub replicas: String,
     /// The id up to which every entry is known to be answered.
-    pub verified: String,
+    pub(crate) verified: String,
     /// HASH while an operator has paused the fleet: by whom, when and why.
-    pub paused: String,
+    pub(crate) paused: String,
 }
 
 /// How scripts name the keys that they take first.
-pub const LISTED: [&str; 10] =
+pub(crate) const LISTED: [&str; 10] =
     ["JOBS", "RESULTS", "DEAD", "MIRROR", "SHADOW", "ATTEMPTS", "LEDGERS", "SWEEP", "REPLICAS", "VERIFIED"];
 
 /// What the ledger's buckets are named behind the jobs stream; the hour follows.
-pub const LEDGER_SUFFIX: &str = ":ledger:";
+pub(crate) const LEDGER_SUFFIX: &str = ":ledger:";
 
 impl Keys {
     /// The keys of these settings.

@@ -8,7 +8,7 @@ use crate::contract::job_result::ORIGINAL_FIELDS;
 use crate::redis::{Script, Source};
 
 /// From so many crashes on an entry is a suspect: it runs in a process that holds nothing else.
-pub const SUSPECT_CRASHES: u64 = 2;
+pub(crate) const SUSPECT_CRASHES: u64 = 2;
 
 /// How a script asks for the ledger buckets of further hours before it writes anything; the hours follow.
 pub(super) const NEED_KEYS: &str = "NEEDKEYS ";

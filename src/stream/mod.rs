@@ -4,11 +4,11 @@
 // the id of an entry, and its order
 pub mod entry_id;
 // the names of streams and group, and how what they hold is kept
-pub mod config;
+pub(crate) mod config;
 // every key, from one place
 pub mod keys;
 // the scripts, put together
-pub mod lua;
+pub(crate) mod lua;
 // the group and its consumers: how a script is called
 mod group;
 // an entry as Redis hands it over
@@ -16,30 +16,30 @@ mod delivery;
 // creating the group, and taking over from the legacy worker
 pub mod adopt;
 // new entries
-pub mod read;
+pub(crate) mod read;
 // entries of replicas that died, left or gave them back
 pub mod claim;
 // the payloads of entries that came by their ids
 pub mod fetch;
 // what is known about an entry before it is started
-pub mod history;
+pub(crate) mod history;
 // what a replica says about itself
 pub mod presence;
 // keeping what we hold
 pub mod renew;
 // counting service failures
-pub mod failures;
+pub(crate) mod failures;
 // outcome, dead letter, ledger, acknowledgement and mirror in one step
 pub mod settle;
 // tidying
-pub mod janitor;
+pub(crate) mod janitor;
 // giving back what we will not start, and leaving
-pub mod hand_back;
+pub(crate) mod hand_back;
 // the operator's side of the dead letters
 pub mod dead_letters;
 // an operator holds the whole fleet
-pub mod pause;
+pub(crate) mod pause;
 
 pub use config::{Config, OutcomeFields};
-pub use delivery::{Delivery, Origin};
+pub(crate) use delivery::{Delivery, Origin};
 pub use group::{Group, Member};

@@ -7,18 +7,18 @@ use crate::redis::{Kind, RedisError};
 
 /// Who has paused the fleet, when, and why; empty and 0 if the key does not say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Pause {
+pub(crate) struct Pause {
     /// Since when, by the server's clock, in Unix milliseconds.
-    pub at_ms: u64,
+    pub(crate) at_ms: u64,
     /// `user@host`
-    pub by: String,
+    pub(crate) by: String,
     /// For people.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 impl Pause {
     /// From the fields of the key. Every other content of the key is a pause too, of which nothing is known.
-    pub fn of_fields(fields: &HashMap<String, String>) -> Self {
+    pub(crate) fn of_fields(fields: &HashMap<String, String>) -> Self {
         let text = |name: &str| fields.get(name).cloned().unwrap_or_default();
         Self { at_ms: text("at_ms").parse().unwrap_or_default(), by: text("by"), reason: text("reason") }
     }
@@ -26,12 +26,12 @@ impl Pause {
 
 impl Group {
     /// Does an operator hold the fleet? Where so, a replica neither reads nor claims.
-    pub async fn is_paused(&self) -> Result<bool, RedisError> {
+    pub(crate) async fn is_paused(&self) -> Result<bool, RedisError> {
         self.commands.exists(&self.keys.paused).await
     }
 
     /// The pause there is.
-    pub async fn paused(&self) -> Result<Option<Pause>, RedisError> {
+    pub(crate) async fn paused(&self) -> Result<Option<Pause>, RedisError> {
         if !self.is_paused().await? {
             return Ok(None);
         }
@@ -44,7 +44,7 @@ impl Group {
     }
 
     /// Pauses the fleet; answers the pause that was there before, which stays as it is.
-    pub async fn pause(&self, by: &str, reason: &str) -> Result<Option<Pause>, RedisError> {
+    pub(crate) async fn pause(&self, by: &str, reason: &str) -> Result<Option<Pause>, RedisError> {
         if let Some(before) = self.paused().await? {
             return Ok(Some(before));
         }
@@ -54,7 +54,7 @@ impl Group {
     }
 
     /// Ends the pause; answers the one there was.
-    pub async fn resume(&self) -> Result<Option<Pause>, RedisError> {
+    pub(crate) async fn resume(&self) -> Result<Option<Pause>, RedisError> {
         let before = self.paused().await?;
         self.commands.remove(&self.keys.paused).await.map(|()| before)
     }

@@ -53,7 +53,7 @@ pub struct About {
 
 /// What a replica was up to when it was last seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PresenceState {
+pub(crate) enum PresenceState {
     /// It took work.
     Running,
     /// It finished what it had.
@@ -66,13 +66,13 @@ pub enum PresenceState {
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Presence {
+pub(crate) struct Presence {
     /// When it was last seen, Unix milliseconds of the server's clock.
-    pub seen_ms: u64,
+    pub(crate) seen_ms: u64,
     /// What it was up to.
-    pub state: PresenceState,
+    pub(crate) state: PresenceState,
     /// What it says about itself.
-    pub about: About,
+    pub(crate) about: About,
 }
 
 impl About {
@@ -85,7 +85,7 @@ impl About {
 impl Presence {
     /// Reads a record; nothing where it does not begin with a time. JSON that cannot be read says nothing, and neither does
     /// a member of another type.
-    pub fn parse(record: &str) -> Option<Self> {
+    pub(crate) fn parse(record: &str) -> Option<Self> {
         let mut parts = record.splitn(3, ' ');
         let seen_ms = parts.next()?.parse().ok()?;
         let state = match parts.next().unwrap_or_default() {
@@ -100,7 +100,7 @@ impl Presence {
     }
 
     /// How long the presence lasts: its own claim idle, or this one where it does not say.
-    pub fn lasts_ms(&self, claim_idle: Duration) -> u64 {
+    pub(crate) fn lasts_ms(&self, claim_idle: Duration) -> u64 {
         let ours = || u64::try_from(claim_idle.as_millis()).unwrap_or(u64::MAX);
         self.about.claim_idle_ms.unwrap_or_else(ours)
     }

@@ -13,7 +13,7 @@ use crate::redis::{Connection, RedisError};
 
 /// How a read ended.
 #[derive(Debug)]
-pub enum Read {
+pub(crate) enum Read {
     /// With these entries; none when BLOCK expired.
     Returned(Vec<Delivery>),
     /// It was made to end. Entries that Redis had already sent are pending for this consumer, and nothing here has them.
@@ -22,11 +22,11 @@ pub enum Read {
 
 /// One read's right to be interrupted.
 #[derive(Debug)]
-pub struct Turn(watch::Receiver<u64>);
+pub(crate) struct Turn(watch::Receiver<u64>);
 
 /// Reads new entries for one consumer.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     connection: Connection,
     jobs: String,
     group: String,
@@ -42,7 +42,7 @@ const GRACE: Duration = Duration::from_millis(25);
 
 impl Reader {
     /// A reader for this consumer, blocking for at most `block`.
-    pub fn new(connection: Connection, member: &Member, block: Duration) -> Self {
+    pub(crate) fn new(connection: Connection, member: &Member, block: Duration) -> Self {
         Self {
             connection,
             jobs: member.group.keys.jobs.clone(),
@@ -54,14 +54,14 @@ impl Reader {
     }
 
     /// What the next read is given: it is interrupted from now on, also before it has been sent.
-    pub fn turn(&self) -> Turn {
+    pub(crate) fn turn(&self) -> Turn {
         Turn(self.interruptions.subscribe())
     }
 
     /// Waits for at most `count` new entries; returns as soon as there is one, and with none when BLOCK expired.
     ///
     /// The future must be awaited to its end: a dropped one leaves entries delivered to no consumer until they are claimed.
-    pub async fn read(&self, count: usize, Turn(mut interruptions): Turn) -> Result<Read, RedisError> {
+    pub(crate) async fn read(&self, count: usize, Turn(mut interruptions): Turn) -> Result<Read, RedisError> {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         // Rounded up: BLOCK 0 would wait for ever.
         let block = u64::try_from(self.block.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -86,12 +86,12 @@ impl Reader {
 
     /// Makes the read that has its turn return now: it closes its socket. CLIENT UNBLOCK is no way: it ends servers up to
     /// 7.0 whose clients are paused, and a refusal of it would leave the read waiting.
-    pub fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         self.interruptions.send_modify(|times| *times += 1);
     }
 
     /// Drops the connection: a read that is under way fails, and the next has a new one.
-    pub fn replace_connection(&self) {
+    pub(crate) fn replace_connection(&self) {
         self.connection.replace();
     }
 }

@@ -24,7 +24,7 @@ pub enum Renewal {
 
 impl Renewal {
     /// The word the script answers, and the metric's label.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Mine => "mine",
             Self::Trimmed => "trimmed",
@@ -58,7 +58,7 @@ impl ReplicaState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewed {
     /// The group's last-delivered id; nothing where there is no group.
-    pub delivered: Option<EntryId>,
+    pub(crate) delivered: Option<EntryId>,
     /// What became of each entry, in order.
     pub entries: Vec<(EntryId, Renewal)>,
     /// Entries that are pending for this consumer although it does not hold them: the reply that brought them was lost, or

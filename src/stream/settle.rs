@@ -14,7 +14,7 @@ use crate::redis::RedisError;
 use crate::redis::packed::Strings;
 
 /// Entries in one settle call. More gain nothing, and Redis serves no other client meanwhile.
-pub const BATCH_MAX: usize = 64;
+pub(crate) const BATCH_MAX: usize = 64;
 
 /// How an entry ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Terms {
 
 impl Ending {
     /// Bytes of a payload that goes into the dead letters.
-    pub fn kept_bytes(&self) -> usize {
+    pub(crate) fn kept_bytes(&self) -> usize {
         match self {
             Self::Known | Self::Outcome(_) => 0,
             Self::Dead(letter) | Self::Both(_, letter) => letter.original.bytes(),
@@ -85,7 +85,7 @@ pub enum Settled {
 
 /// Which way the mirror went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MirrorMove {
+pub(crate) enum MirrorMove {
     /// Not at all.
     Same,
     /// Forward.
@@ -98,19 +98,19 @@ pub enum MirrorMove {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettleReply {
     /// Which way the mirror went.
-    pub mirror_move: MirrorMove,
+    pub(crate) mirror_move: MirrorMove,
     /// Its value.
-    pub mirror: String,
+    pub(crate) mirror: String,
     /// What it held, where another program had written it.
-    pub foreign: Option<String>,
+    pub(crate) foreign: Option<String>,
     /// The group's last-delivered id.
-    pub delivered: Option<EntryId>,
+    pub(crate) delivered: Option<EntryId>,
     /// One per entry, in order.
     pub settled: Vec<Settled>,
 }
 
 /// How long a bucket counts as written in the ledger's index; the janitor waits for so much longer.
-pub fn index_within(ledger_ttl: Duration) -> Duration {
+pub(crate) fn index_within(ledger_ttl: Duration) -> Duration {
     ledger_ttl / 64
 }
 

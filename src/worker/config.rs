@@ -9,37 +9,37 @@ use crate::stream;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `slots`: starts under way at once, and entries held that are to be started.
-    pub slots: usize,
+    pub(crate) slots: usize,
     /// `claim-idle`: how long an entry must lie untouched before another replica takes it; the lease lasts as long.
     pub claim_idle: Duration,
     /// `sweep-interval`: one claim sweep in the fleet per interval.
-    pub sweep_interval: Duration,
+    pub(crate) sweep_interval: Duration,
     /// `block`: how long one blocking read waits.
     pub block: Duration,
     /// `drain-timeout`
     pub drain_timeout: Duration,
     /// `max-run`: renewal of one entry ends after this long.
-    pub max_run: Duration,
+    pub(crate) max_run: Duration,
     /// `retry-min`
-    pub retry_min: Duration,
+    pub(crate) retry_min: Duration,
     /// `retry-max`
-    pub retry_max: Duration,
+    pub(crate) retry_max: Duration,
     /// `retry-attempts`: service failures until the budget is spent.
-    pub retry_attempts: u32,
+    pub(crate) retry_attempts: u32,
     /// `retry-max-age`: time since the first failure until the budget is spent.
-    pub retry_max_age: Duration,
+    pub(crate) retry_max_age: Duration,
     /// `crash-budget`
-    pub crash_budget: u32,
+    pub(crate) crash_budget: u32,
     /// `max-backing-off`
     pub max_backing_off: usize,
     /// `max-held-bytes`
-    pub max_held_bytes: usize,
+    pub(crate) max_held_bytes: usize,
     /// `start-deadline`; none: off.
-    pub start_deadline: Option<Duration>,
+    pub(crate) start_deadline: Option<Duration>,
     /// `janitor-interval`
-    pub janitor_interval: Duration,
+    pub(crate) janitor_interval: Duration,
     /// `consumer-idle`
-    pub consumer_idle: Duration,
+    pub(crate) consumer_idle: Duration,
 }
 
 impl Config {

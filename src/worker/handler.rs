@@ -75,7 +75,7 @@ pub struct Attempt {
     /// The entry.
     pub id: EntryId,
     /// How often it has been delivered.
-    pub deliveries: u64,
+    pub(crate) deliveries: u64,
 }
 
 /// Why a job is not tried again.

@@ -37,11 +37,11 @@ pub(crate) mod journal;
 // troubles are logged when they begin, at a slow pace, and when they end
 pub mod troubles;
 // signs of life
-pub mod vitals;
+pub(crate) mod vitals;
 // the server's clock
 pub(crate) mod clock;
 // why a worker cannot run
-pub mod error;
+pub(crate) mod error;
 // random histories of a whole replica
 #[cfg(test)]
 mod histories;

@@ -57,9 +57,9 @@ pub struct Site<'a> {
     /// The name of the replica in its group, new with every process.
     pub consumer: &'a str,
     /// Crash hooks.
-    pub faults: &'a Arc<Faults>,
+    pub(crate) faults: &'a Arc<Faults>,
     /// What is counted.
-    pub metrics: &'a Arc<Metrics>,
+    pub(crate) metrics: &'a Arc<Metrics>,
 }
 
 /// Runs one replica until `stop` is cancelled.

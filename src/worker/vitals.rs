@@ -28,16 +28,16 @@ struct Signs {
 
 /// The answer to a readiness probe.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// Takes work, as far as it knows.
-    pub ready: bool,
+    pub(crate) ready: bool,
     /// What keeps it from it, by name; empty when ready.
-    pub failing: BTreeMap<&'static str, String>,
+    pub(crate) failing: BTreeMap<&'static str, String>,
 }
 
 impl Vitals {
     /// A process that is about to start.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let signs = Signs {
             has_started: false,
             is_draining: false,
@@ -58,7 +58,7 @@ impl Vitals {
     }
 
     /// The replica finishes what it has.
-    pub fn draining(&self) {
+    pub(crate) fn draining(&self) {
         self.lock().is_draining = true;
     }
 
@@ -83,12 +83,12 @@ impl Vitals {
     }
 
     /// Do our loops move? Never a question about Redis or the engine: restarting us would not help them.
-    pub fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         self.liveness().is_ok()
     }
 
     /// The same; the error is what a restart would mend.
-    pub fn liveness(&self) -> Result<(), &'static str> {
+    pub(crate) fn liveness(&self) -> Result<(), &'static str> {
         let signs = self.lock();
         // Before the replica runs there is no loop, only waiting.
         if !signs.has_started {
@@ -104,12 +104,12 @@ impl Vitals {
     }
 
     /// Has the replica come up once?
-    pub fn has_started(&self) -> bool {
+    pub(crate) fn has_started(&self) -> bool {
         self.lock().has_started
     }
 
     /// Would work that arrives now be taken and finished here?
-    pub fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> Readiness {
         let signs = self.lock();
         let mut failing = signs.troubles.clone();
         if !signs.has_started {
