@@ -40,6 +40,11 @@ impl Outcome {
         write(&mut |value| strings.push(value));
         Self(strings)
     }
+
+    /// How many values there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// What holds for a whole batch.

@@ -43,10 +43,10 @@ pub(crate) enum Event {
     Read(Result<Read, RedisError>),
     /// What is known of these entries was looked up.
     LookedUp(Vec<Held>, Result<Vec<History>, RedisError>),
-    /// Payloads were read, as far as they were.
-    Fetched(Vec<Held>, Fetched),
+    /// Payloads were read, as far as they were; nothing where the reading was ended.
+    Fetched(Vec<Held>, Option<Fetched>),
     /// The same of one that had not arrived before.
-    FetchedStuck(Held, Fetched),
+    FetchedStuck(Held, Option<Fetched>),
     /// An attempt has ended.
     Concluded(EntryKey, Conclusion),
     /// A batch was settled, or not.
@@ -222,7 +222,7 @@ impl Calls {
         self.measure(RedisOperation::Fetch, async move {
             let wanted: Vec<_> = entries.iter().map(|(held, want)| (held.id(), *want)).collect();
             let fetched = end.run_until_cancelled(fetcher.fetch(&wanted)).await;
-            Event::Fetched(entries.into_iter().map(|(held, _)| held).collect(), fetched.unwrap_or_default())
+            Event::Fetched(entries.into_iter().map(|(held, _)| held).collect(), fetched)
         });
     }
 
@@ -230,7 +230,7 @@ impl Calls {
         let (fetcher, end) = (self.fetcher.clone(), self.end_fetches.clone());
         self.measure(RedisOperation::Fetch, async move {
             let fetched = end.run_until_cancelled(fetcher.fetch_stuck((held.id(), want))).await;
-            Event::FetchedStuck(held, fetched.unwrap_or_default())
+            Event::FetchedStuck(held, fetched)
         });
     }
 

@@ -117,7 +117,7 @@ pub struct Condemned {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// Another attempt in this lane is under way. Never counts against the job's budget.
-    #[error("another attempt for this game is under way")]
+    #[error("another attempt for this game is in progress")]
     InProgress {
         /// When it is worth asking again, at the latest.
         retry_after: Option<Duration>,

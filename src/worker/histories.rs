@@ -198,11 +198,12 @@ impl World {
             }
             Command::Fetch(entries) => {
                 let entries: Vec<Held> = entries.into_iter().map(|(held, _)| held).collect();
-                let fetched = fetched(&entries, dice, goes_well);
+                let fetched = (goes_well || dice % 6 != 5).then(|| fetched(&entries, dice, goes_well));
                 Event::Fetched(entries, fetched)
             }
             Command::FetchStuck(held, _) => {
-                let fetched = fetched(std::slice::from_ref(&held), dice, goes_well);
+                let fetched =
+                    (goes_well || dice % 6 != 5).then(|| fetched(std::slice::from_ref(&held), dice, goes_well));
                 Event::FetchedStuck(held, fetched)
             }
             Command::Start(ticket) => Event::Concluded(EntryKey::of(ticket.id), conclusion(&ticket, dice, goes_well)),

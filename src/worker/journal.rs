@@ -133,6 +133,8 @@ impl Journal {
             self.metrics.settled(SettleResult::Done, done);
             self.metrics.last_outcome.set(unix_seconds());
         }
+        let skipped = reply.settled.iter().filter(|&settled| *settled == Settled::Skipped).count();
+        self.metrics.settled(SettleResult::Skipped, skipped);
         if reply.mirror_move == MirrorMove::Lowered {
             self.metrics.mirror_lowered.inc();
             tracing::warn!(worker = WORKER, stream, mirror, "offset mirror went back with its group");
@@ -207,7 +209,8 @@ impl Journal {
     /// Redis refused an entry's outcome, so often since the refusals began.
     pub(crate) fn refused(&self, finished: &Finished, err: &str, times: u64) {
         self.metrics.settled(SettleResult::Refused, 1);
-        let Some(summary) = finished.summary.as_ref().filter(|_| times == 1) else { return };
+        let is_plain = matches!(finished.ending, Ending::Outcome(_));
+        let Some(summary) = finished.summary.as_ref().filter(|_| is_plain && times == 1) else { return };
         let (stream, stream_entry_id) = (&self.stream, finished.held.id().to_string());
         let (game_id, outcome) = (summary.request.lane(), summary.kind.as_str());
         let error_code = &*summary.error_code;
@@ -274,7 +277,7 @@ impl Journal {
         }
     }
 
-    /// Renewals fail although fresh connections work, or work again.
+    /// Renewals fail although fresh connections work.
     pub(crate) fn wedged(&self, err: &str, reason: &str) {
         let stream = &self.stream;
         tracing::error!(worker = WORKER, stream, err, reason, "not live: this process cannot recover by itself");

@@ -1,13 +1,14 @@
 //! The way of an entry through this process, step by step: read or claimed, looked up, accepted, decoded, attempted, ended,
 //! settled, gone. Each step takes an entry from one stage and hands it to the next.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::clock::now_ms;
-use super::handler::{Answer, Failure, Request};
+use super::handler::{Answer, Failure, Handler, Request};
 use super::stages::backoff::CALLS;
 use super::stages::batch::{Batch, Summary};
 use super::stages::held::{EntryKey, Held, HoldStage};
@@ -150,23 +151,25 @@ impl State {
     }
 
     /// Payloads were read, as far as they were.
-    pub(super) fn fetched(&mut self, entries: Vec<Held>, mut fetched: Fetched, turn: &Turn) {
-        let retry = self.fetch_retry(&mut fetched, turn);
+    pub(super) fn fetched(&mut self, entries: Vec<Held>, fetched: Option<Fetched>, turn: &Turn) {
+        let (fetched, retry) = self.fetch_result(fetched, turn);
         let unpacked = self.stages.payloads.fetched(entries, fetched, retry);
         self.unpack(unpacked);
     }
 
     /// The same of one that had not arrived before.
-    pub(super) fn fetched_stuck(&mut self, held: Held, mut fetched: Fetched, turn: &Turn) {
-        let retry = self.fetch_retry(&mut fetched, turn);
+    pub(super) fn fetched_stuck(&mut self, held: Held, fetched: Option<Fetched>, turn: &Turn) {
+        let (fetched, retry) = self.fetch_result(fetched, turn);
         let unpacked = self.stages.payloads.fetched_stuck(held, fetched, retry);
         self.unpack(unpacked);
     }
 
-    /// When payloads may be read again, if that has failed.
-    fn fetch_retry(&mut self, fetched: &mut Fetched, turn: &Turn) -> Option<Instant> {
+    /// What was read, and when to read on, if that has failed. A reading that was ended says nothing about Redis.
+    fn fetch_result(&mut self, fetched: Option<Fetched>, turn: &Turn) -> (Fetched, Option<Instant>) {
+        let Some(mut fetched) = fetched else { return (Fetched::default(), None) };
         let result = fetched.failed.take().map_or(Ok(()), Err);
-        self.judge(Trouble::Fetch, result, turn).err()
+        let retry = self.judge(Trouble::Fetch, result, turn).err();
+        (fetched, retry)
     }
 
     fn unpack(&mut self, unpacked: Unpacked) {
@@ -181,7 +184,7 @@ impl State {
             match payload {
                 Payload::Whole(fields) => self.decode(held, fields),
                 Payload::JobFields(fields) => {
-                    let request = self.handler.decode(&fields);
+                    let request = decode(self.handler.as_ref(), &fields);
                     held.kept = Kept::job_fields(fields);
                     self.decoded(held, request, true);
                 }
@@ -196,7 +199,7 @@ impl State {
     }
 
     fn decode(&mut self, mut held: Held, fields: Fields) {
-        let request = self.handler.decode(&fields);
+        let request = decode(self.handler.as_ref(), &fields);
         held.kept = Kept::of(fields);
         self.decoded(held, request, false);
     }
@@ -316,4 +319,10 @@ impl State {
             self.let_go(held, turn);
         }
     }
+}
+
+/// An entry that makes the handler panic is no job. Without this it would end every replica that reads it.
+fn decode(handler: &dyn Handler, fields: &Fields) -> Result<Arc<dyn Request>, String> {
+    let decoded = catch_unwind(AssertUnwindSafe(|| handler.decode(fields)));
+    decoded.unwrap_or_else(|_| Err("the handler panicked while it decoded the entry".to_owned()))
 }

@@ -120,7 +120,10 @@ impl Work {
         }
         let attempt = ticket.attempt();
         match ticket.request.handle(&attempt).await {
-            Ok(answer) => answered(ticket, answer, None),
+            Ok(answer) => match self.misshapen(&answer) {
+                None => answered(ticket, answer, None),
+                Some(message) => Box::pin(self.failed(ticket, ErrorCode::InternalError, message)).await,
+            },
             Err(Failure::InProgress { retry_after }) => {
                 // Never doubled: it must not wait for a dead replica's lease much longer than for its entry.
                 let after = retry_after.map_or(self.retry.min, |left| left.min(self.retry.min)).max(CALLS.min);
@@ -167,11 +170,22 @@ impl Work {
     async fn give_up(&self, ticket: &Ticket, why: GiveUp, attempts: Option<Attempts>) -> Conclusion {
         let (attempt, is_late) = (ticket.attempt(), why.reason.is_none());
         match ticket.request.give_up(&attempt, why).await {
-            Ok(answer) => answered(ticket, answer, attempts),
+            Ok(answer) => match self.misshapen(&answer) {
+                None => answered(ticket, answer, attempts),
+                Some(message) => {
+                    Self::again(ticket, Failure::Failed { code: ErrorCode::InternalError, message }, self.retry)
+                }
+            },
             // A job that came too late has no budget to wait for.
             Err(failure) if is_late => Self::again(ticket, failure, CALLS),
             Err(failure) => self.uncounted(ticket, failure),
         }
+    }
+
+    /// Why an answer cannot be published: settling it would fail, and everything in its batch with it.
+    fn misshapen(&self, answer: &Answer) -> Option<String> {
+        let (values, fields) = (answer.outcome.len(), self.handler.outcome_fields().len());
+        (values != fields).then(|| format!("the handler answered with {values} values for {fields} fields"))
     }
 
     fn uncounted(&self, ticket: &Ticket, why: Failure) -> Conclusion {

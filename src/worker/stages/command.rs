@@ -1,4 +1,4 @@
-//! What a stage wants done. Each command becomes one call, and each call ends with one event.
+//! What a stage wants done. A command becomes one call, which ends with one event, or takes effect at once.
 
 use super::batch::Batch;
 use super::held::Held;

@@ -2,7 +2,7 @@
 //!
 //! A stage answers three questions. `next` gives the next command, if one can begin now. `wake` tells when `next` may
 //! give one without anything else having happened. `returned` takes what a command came to, and answers what the loop has
-//! to hand on. Commands become calls in [`super::calls`]; who hands what to whom is decided in [`super::replica`] alone.
+//! to hand on. Commands become calls in [`super::calls`]; [`super::passage`] and its neighbours hand entries from stage to stage.
 
 // the moment a stage decides in
 pub(crate) mod turn;

@@ -1,4 +1,4 @@
-//! One operation that repeats: when it may begin next, and whether it is under way. The only place that joins the two.
+//! One operation that repeats and is under way once at a time: when it may begin next, and whether it is under way.
 
 use tokio::time::Instant;
 

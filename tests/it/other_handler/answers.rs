@@ -2,6 +2,7 @@
 
 use startjobs::lobby::accounting::Sent;
 
+use super::greeter::UNREADABLE;
 use super::hall::Hall;
 use crate::support::servers;
 
@@ -28,10 +29,11 @@ async fn what_is_no_job_of_this_kind_becomes_a_dead_letter() {
     let mut hall = Hall::new(&[]).await;
     hall.working_replica().await;
     hall.send_many("before", 5, "hello").await;
-    let cases: [(&[(&str, &str)], &str); 4] = [
+    let cases: [(&[(&str, &str)], &str); 5] = [
         (&[("wish", "hello")], "no name"),
         (&[("name", "Ada"), ("wish", "gold")], "unknown wish \"gold\""),
         (&[("name", "Ada"), ("wish", "hello"), ("requested_at_ms", "soon")], "requested_at_ms is no number"),
+        (&[("name", "Ada"), ("wish", UNREADABLE)], "the handler panicked while it decoded the entry"),
         // A job of the kind that the worker was made for.
         (&[("game_id", "g"), ("image_ref", "galaxy/engine:1"), ("requested_at_ms", "17")], "no name"),
     ];

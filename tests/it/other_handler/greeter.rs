@@ -115,6 +115,9 @@ impl Drop for Presence<'_> {
     }
 }
 
+/// A wish on which decoding panics.
+pub(super) const UNREADABLE: &str = "unreadable";
+
 impl Handler for Greeter {
     fn decode(&self, fields: &Fields) -> Result<Arc<dyn Request>, String> {
         let text = |name: &str| {
@@ -124,6 +127,7 @@ impl Handler for Greeter {
         };
         let name = text("name")?.filter(|name| !name.is_empty()).ok_or("no name")?;
         let wish = text("wish")?.ok_or("no wish")?;
+        assert_ne!(wish, UNREADABLE, "a handler with a bug");
         let wish = Wish::of(&wish).ok_or_else(|| format!("unknown wish {wish:?}"))?;
         let requested_at_ms = text("requested_at_ms")?.map_or(Ok(0), |ms| ms.parse());
         let requested_at_ms = requested_at_ms.map_err(|_| "requested_at_ms is no number")?;
