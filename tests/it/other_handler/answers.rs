@@ -50,7 +50,7 @@ async fn what_is_no_job_of_this_kind_becomes_a_dead_letter() {
             letter.pairs[letter.pairs.len() - fields.len()..].iter().map(|(name, value)| (&**name, &**value)).collect();
         assert_eq!(original, fields);
     }
-    assert_eq!(hall.all_dead().await, 4);
+    assert_eq!(hall.all_dead().await, 5);
 }
 
 #[tokio::test]
