@@ -48,7 +48,7 @@ impl fmt::Debug for Sources {
 }
 
 impl Sources {
-    /// Flags as [`given`](super::flags::given) reads them, and an environment.
+    /// Flags that were given, and an environment.
     pub fn new<K, V>(flags: Values, environment: impl IntoIterator<Item = (K, V)>) -> Self
     where
         K: Into<OsString>,

@@ -38,6 +38,7 @@ use crate::stream::entry_id::EntryId;
 use crate::stream::failures::Attempts;
 use crate::stream::fetch::{Fetched, Payload};
 use crate::stream::history::History;
+use crate::stream::lua::SUSPECT_CRASHES;
 use crate::stream::read::Read;
 use crate::stream::renew::{Renewal, Renewed, Stray};
 use crate::stream::settle::{Ending, MirrorMove, Outcome, SettleReply, Settled};
@@ -167,6 +168,8 @@ impl World {
                 let lane = ticket.request.lane();
                 let runs = |one: &Command| matches!(one, Command::Start(other) if other.request.lane() == lane);
                 prop_assert!(!self.under_way.iter().any(runs), "two of one lane");
+                let runs_alone = self.state.stages.intake.runs_alone(EntryKey::of(ticket.id));
+                prop_assert!(ticket.crashes < SUSPECT_CRASHES || runs_alone, "a suspect beside others");
                 self.under_way.push(Command::Start(ticket));
             }
             other => {

@@ -37,7 +37,7 @@ pub(crate) struct Summary {
 /// Endings that are settled in one step.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// At most [`BATCH_MAX`], of one ledger hour, never empty.
+    /// At most [`BATCH_MAX`](crate::stream::settle::BATCH_MAX), of one ledger hour, never empty.
     pub(crate) entries: Vec<Finished>,
     /// The ledger's index is told of the hour's bucket.
     pub(crate) marks_index: bool,
