@@ -3,7 +3,7 @@
 # one static binary, target/startjobs, and runs `startjobs demo` with the arguments given here. A Docker Engine is used
 # where one answers; none is installed.
 #
-# The build takes about two minutes on two idle cores. Its profile compiles quickly and runs slower than
+# The build takes about two and a half minutes on two idle cores. Its profile compiles quickly and runs slower than
 # `cargo build --release`, which is the one for production and for figures.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -273,6 +273,17 @@ mod tests {
                 let here = starts.waiting.waiting() + starts.running() + starts.backing_off() + left.len();
                 prop_assert_eq!(here, usize::try_from(pushed).expect("few"));
             }
+            // With an open gate every job gets its turn.
+            let gate = Gate::default();
+            for _ in 0..=pushed {
+                now += Duration::from_secs(1);
+                left.extend(starts.wake_up(&Turn { now, random: 0.0 }, &gate).suspects.iter().map(Held::key));
+                while let Some(Command::Start(ticket)) = starts.next(&gate) {
+                    running.push((EntryKey::of(ticket.id), String::new()));
+                }
+                left.extend(running.drain(..).map(|(key, _)| starts.ended(key).held.key()));
+            }
+            prop_assert_eq!(left.len(), usize::try_from(pushed).expect("few"));
         }
     }
 }
