@@ -289,7 +289,7 @@ async fn an_offset_moved_by_somebody_else_is_not_taken_over_while_a_replica_live
     world.redis(&["SET", OFFSET, &last]).await;
     let b = world.replica(&[]);
     world
-        .logged(b, "somebody else moved the offset", |log| log.count("another client moved the offset mirror") == 1)
+        .logged(b, "another client moved the offset", |log| log.count("another client moved the offset mirror") == 1)
         .await;
     let line = world.log(b);
     let line = line.with("another client moved the offset mirror").next().expect("it was just there");

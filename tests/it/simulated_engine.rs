@@ -67,7 +67,7 @@ async fn a_name_is_unique_creating_and_starting_are_two_steps_and_the_log_shows_
     assert_eq!((ours.find("rtm-g").await, ours.list("").await.expect("a page").containers), (Ok(None), vec![]));
     let next = ours.create(&spec).await.expect("created");
     assert_ne!(next, id);
-    // It was removed by somebody else between the two steps of ours.
+    // Another client removed it between the two steps of ours.
     theirs.remove(&next).await.expect("removed");
     assert_eq!(ours.start(&next).await, Err(EngineError::NoSuchContainer));
 

@@ -117,7 +117,7 @@ async fn what_redis_holds_is_held_against_the_limits_of_the_alerts() {
     assert!(pointer.starts_with("OldestWaitingTooOld, DeadLettersGrowing, EntriesLost in "), "{pointer}");
     assert!(pointer.ends_with(": see `startjobs alerts`"), "{pointer}");
 
-    // What an operator holds back is left alone; what somebody else does is not.
+    // What an operator holds back is left alone; what another client does is not.
     run(&world, &["pause"]);
     world.redis(&["SET", &world.settings.stream.offset_key.clone(), "5-0"]).await;
     world.redis(&["XDEL", &jobs, &id(300_000, 70)]).await;
