@@ -17,9 +17,6 @@ use tree::{Needs, Tree, circles};
 
 use crate::tidy::files;
 
-/// Folders in which circles remain. Remove an entry when its folder has none.
-const CIRCLES_REMAIN: &[&str] = &[];
-
 /// The files here decide without I/O: time and randomness are handed to them.
 const STAGES: &str = "src/worker/stages/";
 
@@ -29,13 +26,7 @@ fn no_files_need_each_other() {
     assert!(needs.len() > 100, "the files and what they need are found");
     let mut told = String::new();
     for circle in circles(&needs) {
-        let remains = CIRCLES_REMAIN.iter().any(|folder| circle.iter().all(|file| file.starts_with(folder)));
-        let text = told_of(&needs, &circle.into_iter().collect::<Vec<_>>());
-        if remains {
-            println!("remains: {text}");
-        } else {
-            told += &text;
-        }
+        told += &told_of(&needs, &circle.into_iter().collect::<Vec<_>>());
     }
     assert!(told.is_empty(), "files that need each other:\n{told}");
 }
