@@ -58,12 +58,14 @@ async fn provoke(world: &mut World, right: &str) {
         }
         // Two jobs next to each other whose owner is not there any more: they are claimed as a run.
         "+xautoclaim" => {
-            for number in 0..4 {
-                world.send(&format!("run-{number}"), "sim/slow:2s").await;
-            }
-            world.eventually("several are in hand", async |world: &World| pending(world).await.len() > 3).await;
-            let ids = pending(world).await;
-            let claim = ["XCLAIM", "runtime:start_jobs", "rtmanager.startjobs", "gone", "0", &ids[0], &ids[1]];
+            let pair = [world.send("run-0", "sim/slow:2s").await, world.send("run-1", "sim/slow:2s").await];
+            let pair = pair.map(|id| id.to_string());
+            let are_in_hand = async |world: &World| {
+                let pending = pending(world).await;
+                pair.iter().all(|id| pending.contains(id))
+            };
+            world.eventually("both are in hand", are_in_hand).await;
+            let claim = ["XCLAIM", "runtime:start_jobs", "rtmanager.startjobs", "gone", "0", &pair[0], &pair[1]];
             world.redis(&claim.into_iter().chain(["IDLE", "3600000", "JUSTID"]).collect::<Vec<_>>()).await;
         }
         right if CONNECTING.contains(&right) => {
