@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -15,6 +15,7 @@ use crate::start::reconcile::Reconciler;
 use crate::start::{Answered, OP_SOURCE, StartError, StartInput, StartService};
 use crate::stream::settle::Outcome;
 use crate::worker::WORKER;
+use crate::worker::clock::now_ms;
 use crate::worker::handler::{Answer, Attempt, Condemned, Failure, GiveUp, Handler, Request};
 
 /// The handler of start jobs.
@@ -191,10 +192,4 @@ impl From<StartError> for Failure {
             StartError::Engine { code, message } => Self::Failed { code, message },
         }
     }
-}
-
-/// The worker's own clock, Unix milliseconds.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -141,8 +141,7 @@ impl State {
     pub(super) fn give_back_unstarted(&mut self, turn: &Turn) {
         let unstarted = self.stages.payloads.give_up(turn).into_iter().chain(self.stages.starts.give_up());
         for held in unstarted {
-            self.stages.holdings.enter(&held, HoldStage::GoingBack);
-            self.stages.returns.push(held);
+            self.give_back(held);
         }
     }
 }

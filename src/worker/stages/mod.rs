@@ -128,8 +128,8 @@ impl Stages {
 
     /// The next command of any stage, in the order in which they matter.
     pub(crate) fn next(&mut self, turn: &Turn) -> Option<Command> {
-        let gate = &self.gate;
-        if let Some(start) = self.starts.next(gate) {
+        let gate = self.gate;
+        if let Some(start) = self.starts.next(&gate) {
             if let Command::Start(ticket) = &start {
                 self.holdings.enter_key(EntryKey::of(ticket.id), HoldStage::Running);
             }
@@ -141,11 +141,11 @@ impl Stages {
             .or_else(|| self.returns.next(turn))
             .or_else(|| self.lookups.next(turn))
             .or_else(|| self.keeper.next(turn, &self.holdings))
-            .or_else(|| self.doubt.next(turn, gate, self.keeper.renewed_at(), &self.holdings))
-            .or_else(|| self.upkeep.next(turn, gate))
+            .or_else(|| self.doubt.next(turn, &gate, self.keeper.renewed_at(), &self.holdings))
+            .or_else(|| self.upkeep.next(turn, &gate))
             .or_else(|| {
-                let load = Load::of(&self.holdings, self.settler.calls(), self.returns.calls());
-                self.intake.next(turn, gate, &load)
+                let load = self.load();
+                self.intake.next(turn, &gate, &load)
             })
     }
 
