@@ -6,6 +6,7 @@
 #   deploy/search.sh kills [FIRST [COUNT]]     kill storms over whole fleets; 200 seeds, about ten minutes
 #   deploy/search.sh mixed [FIRST [COUNT]]     all at once: network, kills and stops of replicas, faults of Redis, large
 #                                              entries; three seeds of ten minutes side by side
+#   deploy/search.sh flaps [SECONDS]           subscriptions that are cut every 200 ms, for a minute or as long as it says
 # Prints each seed before it runs. `deploy/search.sh network 17 1` runs seed 17 alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -17,13 +18,18 @@ case "$search" in
     network) tests=network:: ;;
     mixed) tests=mixed:: ;;
     kills) tests=claims::storms::no_innocent ;;
+    flaps) tests=liveness::cuts:: ;;
     *)
-        say "usage: deploy/search.sh network|kills|mixed [FIRST [COUNT]]"
+        say "usage: deploy/search.sh network|kills|mixed [FIRST [COUNT]], or deploy/search.sh flaps [SECONDS]"
         exit 64
         ;;
 esac
 export STARTJOBS_SEARCH=$search
-if [ -n "${2:-}" ]; then export STARTJOBS_SEED=$2; fi
+if [ "$search" = flaps ]; then
+    export STARTJOBS_FLAP_SECONDS=${2:-60}
+elif [ -n "${2:-}" ]; then
+    export STARTJOBS_SEED=$2
+fi
 if [ -n "${3:-}" ]; then export STARTJOBS_SEEDS=$3; fi
 install_missing redis-server cc
 # Without the time limit that the ordinary runner sets.

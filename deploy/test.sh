@@ -27,11 +27,13 @@ step() {
 }
 
 prepare() {
-    if install_missing cc redis-server dockerd docker-compose socat ip openssl promtool \
+    if install_missing cc redis-server dockerd docker-compose haproxy nft iptables ip openssl promtool \
         shellcheck systemd-analyze python3-venv; then
         # Their tests say what is missing where this fails.
         deploy/ci/tools.sh || true
         deploy/ci/servers.sh || true
+        # Servers of which tests make ordinary images.
+        install_missing nginx lighttpd haproxy memcached dropbear busybox freeciv-server node || true
         return 0
     fi
     # Without Docker the rest can still be tested.
@@ -45,7 +47,8 @@ document() {
 # Everything goes to the terminal and into $log.
 run_tests() {
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --locked --config-file deploy/ci/nextest.toml "$@"
+        # Most tests wait more than they work: half as many again as there are processors.
+        cargo nextest run --locked --config-file deploy/ci/nextest.toml --test-threads $(($(nproc) * 3 / 2)) "$@"
     else
         say "cargo-nextest is missing: using cargo test"
         cargo test --locked -- "$@" 2> >(tee "$log" >&2)

@@ -11,6 +11,14 @@ pub(crate) fn read_text(path: &str, bytes_max: u64) -> Result<String, String> {
     })
 }
 
+/// The same of a file that is read again while the process works: a pipe would be waited for, for ever.
+pub(crate) fn read_regular(path: &str, bytes_max: u64) -> Result<String, String> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err("is not a regular file".to_owned()),
+        _ => read_text(path, bytes_max),
+    }
+}
+
 /// The whole file, or why not.
 pub(crate) fn read_bytes(path: &str, bytes_max: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();

@@ -21,8 +21,14 @@ pub mod contract;
 pub(crate) mod tls;
 // texts that are never printed, and what may be shown of a text that could hold one
 pub mod secret;
+// sizes and durations as people write them
+pub(crate) mod quantity;
+// the known name that is nearest to a mistyped one
+pub(crate) mod nearest;
 // files that settings name, read whole
 pub(crate) mod files;
+// one of a replica's slots, in the hands of an attempt
+pub mod slot;
 // places where a process can be made to die or stop, for tests
 pub mod faults;
 // the only place that knows the Redis client
@@ -31,6 +37,8 @@ pub mod redis;
 pub mod stream;
 // containers: Docker, or simulated
 pub mod engine;
+// which images may run, and what their containers get
+pub mod policy;
 // one game's engine container, started exactly once in effect
 pub mod start;
 // everything an operator decides, put together from the `config` of each module

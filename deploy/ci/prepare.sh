@@ -18,7 +18,7 @@ patiently() {
 }
 
 # Is there such a program, be it where only administrators look?
-has() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
+has() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ] || [ -x "/usr/games/$1" ]; }
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
@@ -54,7 +54,12 @@ install_missing() {
         case $program in
             cc) packages+=(gcc libc6-dev) ;;
             dockerd) packages+=(docker.io) ;;
+            dropbear) packages+=(dropbear-bin) ;;
+            busybox) packages+=(busybox-static) ;;
             ip) packages+=(iproute2) ;;
+            nft) packages+=(nftables) ;;
+            nginx) packages+=(nginx-light) ;;
+            node) packages+=(nodejs) ;;
             promtool) packages+=(prometheus) ;;
             systemd-analyze) packages+=(systemd) ;;
             *) packages+=("$program") ;;

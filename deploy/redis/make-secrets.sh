@@ -1,35 +1,51 @@
 #!/usr/bin/env bash
 # Makes passwords for the users of Redis, and the file of their rights that redis-server takes as `aclfile`:
 #
-#   deploy/redis/make-secrets.sh [--redis VERSION] deploy/secrets
+#   deploy/redis/make-secrets.sh [--redis VERSION] [--game-events STREAM] deploy/secrets
 #
 # writes users.acl, startjobs-password, operator-password and lobby-password. What is there already is kept, so a second
 # run changes no password; it makes users.acl anew from deploy/redis/users.acl.in, with the SHA-256 of each password. A
 # folder that is made is closed to others; one that is there keeps its mode. The files are not closed, because programs
 # in containers read them under users of their own.
 #
-# With `--redis 6.2` the rights have the form that servers before 7.0 take. It cannot forbid Lobby to write outcomes.
+# With `--redis 6.2` the rights have the form that servers before 7.0 take. It cannot forbid Lobby to write outcomes. With
+# `--game-events STREAM` the replicas may also write to the stream of the setting game-events, and Lobby may read it.
 set -euo pipefail
 usage() {
-    echo 'usage: deploy/redis/make-secrets.sh [--redis VERSION] FOLDER' >&2
+    echo 'usage: deploy/redis/make-secrets.sh [--redis VERSION] [--game-events STREAM] FOLDER' >&2
     exit 2
 }
-version=7.0
-if [ "${1-}" = --redis ]; then
-    version=${2-}
+version=7.0 events=''
+while :; do
+    case ${1-} in
+    --redis) version=${2-} ;;
+    --game-events) events=${2:-/} ;;
+    *) break ;;
+    esac
     shift 2 || usage
-fi
+done
 [ $# -eq 1 ] || usage
 case $version in
 6.2 | 6.2.*) has_selectors='' ;;
 [789] | [789].* | [1-9][0-9]*) has_selectors=yes ;;
 *) usage ;;
 esac
+# A pattern would give more than the stream.
+case $events in
+*[!A-Za-z0-9:._-]*) usage ;;
+esac
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 [ -d "$1" ] || install -d -m 700 "$1"
 cd "$1"
 
 rights=$(sed -e '/^#/d' -e ':more' -e '/\\$/{N;s/ *\\\n */ /;b more' -e '}' "$here/users.acl.in" | sed '/^$/d')
+if [ -n "$events" ]; then
+    while read -r user more; do
+        # A line in the middle of a text: bash cannot replace that by itself.
+        # shellcheck disable=SC2001
+        rights=$(sed "s|^user $user .*|& ${more//runtime:game_events/"$events"}|" <<<"$rights")
+    done < <(sed -n 's/^#game-events //p' "$here/users.acl.in")
+fi
 if [ -z "$has_selectors" ]; then
     rights=$(sed -e 's/[()]//g' -e 's/%R~/~/g' <<<"$rights")
     echo 'note: before Redis 7.0 rights cannot keep the user lobby from writing outcomes' >&2

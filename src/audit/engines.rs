@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bollard::Docker;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures_util::future::try_join_all;
 use tokio::time::{sleep, timeout};
@@ -24,7 +25,7 @@ use crate::start::config::Config as StartConfig;
 use crate::tls::docker_client;
 
 /// How long a Docker Engine may take to list its containers.
-const DOCKER_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const DOCKER_WITHIN: Duration = Duration::from_secs(10);
 /// A container that is on its way out may still be listed.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(400);
 /// How many failures of games that have a container are looked at: two questions each.
@@ -32,27 +33,28 @@ const FAILURES_MAX: usize = 20_000;
 
 /// A container that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Running {
-    id: String,
-    game: String,
+pub(super) struct Running {
+    pub(super) id: String,
+    pub(super) game: String,
     /// The entry whose job created it.
-    source: Option<Id>,
+    pub(super) source: Option<Id>,
 }
 
 /// Looks at the containers; answers what was seen of them and which entries they contradict.
 pub(super) async fn containers(
     reader: &mut Reader<'_>,
     notes: &mut Vec<String>,
-) -> Result<(Containers, Vec<Finding>), RedisError> {
+) -> Result<(Seen, Vec<Finding>), RedisError> {
     if reader.settings.engine.kind == EngineKind::Simulated {
-        return simulated(reader, notes).await;
+        let (containers, found) = simulated(reader, notes).await?;
+        return Ok((Seen { containers, running: Vec::new() }, found));
     }
-    let engine = &reader.settings.engine;
-    let running = match docker_running(reader.settings).await {
+    let (engine, fleet) = (&reader.settings.engine, reader.fleet().await?);
+    let running = match docker_running(reader.settings, fleet.as_deref()).await {
         Ok(running) => running,
         Err(why) => {
             notes.push(format!("containers were not checked: {} does not answer ({why})", engine.docker_host));
-            return Ok((Containers::NotLookedAt, Vec::new()));
+            return Ok((Seen { containers: Containers::NotLookedAt, running: Vec::new() }, Vec::new()));
         }
     };
     let games = |running: &[Running]| more_than_one(running.iter().map(|container| container.game.clone()));
@@ -60,14 +62,21 @@ pub(super) async fn containers(
     let mut found = reader.contradicted(&running).await?;
     if !breaches.is_empty() || !found.is_empty() {
         sleep(LOOK_AGAIN_AFTER).await;
-        let again = docker_running(reader.settings).await.unwrap_or_default();
+        let again = docker_running(reader.settings, fleet.as_deref()).await.unwrap_or_default();
         let games_again = games(&again);
         breaches.retain(|breach| games_again.iter().any(|other| other.game == breach.game));
         let found_again = reader.contradicted(&again).await?;
         found.retain(|finding| found_again.contains(finding));
     }
     reader.facts.breaches = breaches;
-    Ok((Containers::Docker { live }, found))
+    Ok((Seen { containers: Containers::Docker { live }, running }, found))
+}
+
+/// What was seen of the containers.
+pub(super) struct Seen {
+    pub(super) containers: Containers,
+    /// Those that run on a Docker Engine.
+    pub(super) running: Vec<Running>,
 }
 
 async fn simulated(reader: &mut Reader<'_>, notes: &mut Vec<String>) -> Result<(Containers, Vec<Finding>), RedisError> {
@@ -190,7 +199,7 @@ impl Reader<'_> {
         Ok(now_ms.saturating_sub(entry.outcome.0) > goes_within)
     }
 
-    async fn record(&self, game: &str) -> Result<Option<serde_json::Value>, RedisError> {
+    pub(super) async fn record(&self, game: &str) -> Result<Option<serde_json::Value>, RedisError> {
         let key = format!("{}{{{game}}}:rec", self.settings.start.record_prefix);
         let text = reply::bytes(self.ask(&["GET", &key]).await?);
         Ok(serde_json::from_slice(&text).ok())
@@ -212,32 +221,42 @@ impl Reader<'_> {
     }
 }
 
-/// The running containers that carry our labels.
-async fn docker_running(settings: &Settings) -> Result<Vec<Running>, String> {
+/// A connection to the engine, in a version of its API that it has.
+pub(super) async fn docker_to(settings: &Settings) -> Result<Docker, String> {
+    let engine = &settings.engine;
+    let tls = engine.docker_tls.as_ref();
+    let docker = docker_client(&engine.docker_host, tls, DOCKER_WITHIN.as_secs()).map_err(|error| error.to_string())?;
+    let negotiated = timeout(DOCKER_WITHIN, docker.negotiate_version()).await;
+    negotiated.map_err(|_| format!("nothing within {DOCKER_WITHIN:?}"))?.map_err(|error| explained(settings, &error))
+}
+
+fn explained(settings: &Settings, error: &bollard::errors::Error) -> String {
+    let tls = settings.engine.docker_tls.as_ref();
+    tls.and_then(|tls| tls.explain_causes(error)).unwrap_or_else(|| error.to_string())
+}
+
+/// The running containers that carry our labels, and not the name of another fleet than this one.
+pub(super) async fn docker_running(settings: &Settings, fleet: Option<&str>) -> Result<Vec<Running>, String> {
     const GAME_LABEL: &str = "rtm.game_id";
     const SOURCE_LABEL: &str = "rtm.source_ref";
     const HOST_LABEL: &str = "rtm.host";
-    let (engine, host_id) = (&settings.engine, &settings.start.host_id);
-    let tls = engine.docker_tls.as_ref();
-    let made = docker_client(&engine.docker_host, tls, DOCKER_WITHIN.as_secs());
-    let docker = made.map_err(|error| error.to_string())?;
+    const FLEET_LABEL: &str = "rtm.fleet";
+    let of_host = settings.start.host_id.iter().map(|host_id| format!("{HOST_LABEL}={host_id}"));
     let filters: HashMap<String, Vec<String>> = HashMap::from([
-        ("label".to_owned(), vec![GAME_LABEL.to_owned(), format!("{HOST_LABEL}={host_id}")]),
+        ("label".to_owned(), std::iter::once(GAME_LABEL.to_owned()).chain(of_host).collect()),
         ("status".to_owned(), vec!["running".to_owned()]),
     ]);
-    let listing = async {
-        let docker = docker.negotiate_version().await?;
-        docker.list_containers(Some(ListContainersOptionsBuilder::new().filters(&filters).build())).await
-    };
-    let listed = timeout(DOCKER_WITHIN, listing).await.map_err(|_| format!("nothing within {DOCKER_WITHIN:?}"))?;
-    let explained = |error: bollard::errors::Error| {
-        tls.and_then(|tls| tls.explain_causes(&error)).unwrap_or_else(|| error.to_string())
-    };
-    let listed = listed.map_err(explained)?;
+    let docker = docker_to(settings).await?;
+    let options = ListContainersOptionsBuilder::new().filters(&filters).build();
+    let listing = timeout(DOCKER_WITHIN, docker.list_containers(Some(options)));
+    let listed = listing.await.map_err(|_| format!("nothing within {DOCKER_WITHIN:?}"))?;
+    let listed = listed.map_err(|error| explained(settings, &error))?;
     let running = listed.into_iter().filter_map(|container| {
         let mut labels = container.labels?;
+        let is_of_fleet = labels.get(FLEET_LABEL).zip(fleet).is_none_or(|(of, fleet)| of == fleet);
         let source = labels.remove(SOURCE_LABEL).and_then(|source| Id::parse(&source));
-        Some(Running { id: container.id?, game: labels.remove(GAME_LABEL)?, source })
+        let game = labels.remove(GAME_LABEL).filter(|_| is_of_fleet)?;
+        Some(Running { id: container.id?, game, source })
     });
     Ok(running.collect())
 }

@@ -57,6 +57,8 @@ pub enum Kind {
     SuccessWithoutContainer,
     /// A failure whose own container runs.
     FailureWithContainer,
+    /// A record says that its game runs and its container does not, or the other way round.
+    RecordDiffers,
     /// More dead letters are missing than were ever removed.
     DeadLettersUnaccounted,
 }
@@ -91,6 +93,7 @@ impl Kind {
             Self::FailureWithoutCode => "failure_without_code",
             Self::SuccessWithoutContainer => "success_without_container",
             Self::FailureWithContainer => "failure_with_container",
+            Self::RecordDiffers => "record_differs",
             Self::DeadLettersUnaccounted => "dead_letters_unaccounted",
         }
     }
@@ -126,6 +129,7 @@ impl Kind {
             Self::FailureWithoutCode => "a failure without an error code",
             Self::SuccessWithoutContainer => "a success, but its container was never started",
             Self::FailureWithContainer => "a failure, but the container of this job runs",
+            Self::RecordDiffers => "for 10 seconds its game's record and its container have said different things",
             Self::DeadLettersUnaccounted => {
                 "more dead letters are missing than were ever removed: trimming does not explain it"
             }

@@ -29,6 +29,8 @@ mod answers;
 mod read;
 // containers, and what they contradict
 mod engines;
+// records and containers beside each other
+mod records;
 // looking again before reporting
 pub(crate) mod run;
 // what is told

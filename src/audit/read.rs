@@ -172,11 +172,11 @@ impl<'a> Reader<'a> {
         for pair in flat.chunks_exact(2) {
             let mut words = pair[1].splitn(3, ' ');
             let seen: u64 = words.next().and_then(|seen| seen.parse().ok()).unwrap_or(0);
-            let has_left = words.next() == Some("left");
+            let has_ended = matches!(words.next(), Some("left" | "dead"));
             // A replica's own setting, where its record says it: ours may be another.
             let about = words.next().and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok());
             let own = about.and_then(|about| about["claim_idle_ms"].as_u64());
-            if !has_left && seen.saturating_add(own.unwrap_or(ours)) >= now_ms {
+            if !has_ended && seen.saturating_add(own.unwrap_or(ours)) >= now_ms {
                 self.live.insert(pair[0].clone());
                 claim_idle_ms = claim_idle_ms.max(own);
             }

@@ -6,13 +6,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::containers::Breach;
-use super::engines::containers;
+use super::engines::{Seen, containers};
 use super::finding::{Finding, Kind};
 use super::id::Id;
 use super::judge::{Verdict, judge, of_breaches};
 use super::moment::Moment;
 use super::read::{Reader, entries_of};
-use super::report::{AuditReport, Listed, Scope};
+use super::records::differing;
+use super::report::{AuditReport, Containers, Listed, Scope};
 use crate::redis::{Connection, RedisError, Role};
 use crate::settings::Settings;
 
@@ -72,11 +73,16 @@ pub async fn audit(settings: &Settings, options: &Options) -> Result<AuditReport
     }
     reader.everything().await?;
     let Looked { verdict, mut confirmed, unconfirmed, looks } = look_again(settings, &mut reader).await?;
-    let (containers, contradicted) = containers(&mut reader, &mut notes).await?;
+    let (Seen { containers, running }, contradicted) = containers(&mut reader, &mut notes).await?;
+    let differing = match containers {
+        Containers::Docker { .. } => differing(&reader, &running, &mut notes).await?,
+        Containers::Simulated { .. } | Containers::NotLookedAt => Vec::new(),
+    };
     confirmed.extend(of_breaches(&reader.facts));
     // An entry gets one finding: what is wrong with its answers comes first.
     let known: HashSet<Id> = entries_of(&confirmed).into_iter().collect();
-    confirmed.extend(contradicted.into_iter().filter(|finding| !known.contains(&finding.entry)));
+    let is_new = |finding: &Finding| finding.entry == Id::ZERO || !known.contains(&finding.entry);
+    confirmed.extend(contradicted.into_iter().chain(differing).filter(is_new));
     confirmed.sort_unstable();
     say_limits(&reader, &verdict, &mut notes);
     if unconfirmed > 0 {

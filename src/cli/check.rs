@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use tokio::time::{Instant, sleep};
 
 use super::session::{FleetArgs, Session};
-use super::{exit, output, process};
+use super::{exit, output, policy, process};
 use crate::ops::overview::Overview;
 use crate::ops::printable::{json, printable};
 use crate::ops::thresholds::{Checked, Measured, Thresholds, number};
@@ -77,6 +77,9 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
+    if let Some(problem) = policy::problem(&settings) {
+        eprintln!("warning: {problem}");
+    }
     let thresholds = Thresholds {
         max_waiting: args.max_waiting,
         max_oldest: args.max_oldest,

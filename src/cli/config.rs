@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::output;
+use super::policy::{self, PolicyArgs};
 use super::setting_flags::All;
 use crate::ops::printable::json_pretty;
 use crate::settings::flags::SettingFlags;
@@ -17,11 +18,12 @@ const SCHEMA_VERSION: u32 = 1;
 const EXAMPLES: &str = "Examples:
   startjobs config show
   startjobs config show --origin
-  startjobs config show --config /etc/startjobs.toml --json | jq -r '.settings[].name'";
+  startjobs config show --config /etc/startjobs.toml --json | jq -r '.settings[].name'
+  startjobs config policy check /etc/startjobs/policy.toml";
 
 const NOTES: &str = "Exit codes: 0 shown; 2 usage; 78 a setting is wrong, and every problem is named.";
 
-/// Look at the settings
+/// Look at the settings, and check a policy file
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES, arg_required_else_help = true)]
 pub(super) struct ConfigArgs {
@@ -32,6 +34,7 @@ pub(super) struct ConfigArgs {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     Show(ShowArgs),
+    Policy(PolicyArgs),
 }
 
 /// Show every setting as it would be used, secrets starred
@@ -50,8 +53,14 @@ struct ShowArgs {
 
 /// Runs the subcommand.
 pub(super) fn run(args: ConfigArgs) -> ExitCode {
-    let ConfigCommand::Show(args) = args.command;
-    let Loaded { resolved, warnings, .. } = match Settings::load(&args.settings.sources()) {
+    match args.command {
+        ConfigCommand::Show(args) => show(args),
+        ConfigCommand::Policy(args) => policy::run(args),
+    }
+}
+
+fn show(args: ShowArgs) -> ExitCode {
+    let Loaded { settings, resolved, warnings } = match Settings::load(&args.settings.sources()) {
         Ok(loaded) => loaded,
         Err(report) => {
             eprintln!("{report}");
@@ -60,6 +69,10 @@ pub(super) fn run(args: ConfigArgs) -> ExitCode {
     };
     for warning in warnings {
         eprintln!("warning: {warning}");
+    }
+    if let Some(problem) = policy::problem(&settings) {
+        eprintln!("{problem}");
+        return ExitCode::from(Report::EXIT_CODE);
     }
     output::print(&if args.json { json(&resolved) } else { table(&resolved, args.origin) });
     ExitCode::SUCCESS

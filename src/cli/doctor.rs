@@ -5,15 +5,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::time::timeout;
 
 use super::output::{self, Colour, paint};
 use super::session::{LimitArgs, Session};
 use super::setting_flags::All;
 use super::{exit, process};
-use crate::ops::doctor::{self, DoctorReport, Finding, Level};
+use crate::ops::doctor::{self, Compared, DoctorReport, EngineSeen, Finding, Fleets, Level};
 use crate::ops::printable::{json, printable};
 use crate::settings::flags::SettingFlags;
 use crate::settings::{Loaded, Settings};
+use crate::start::host::HostError;
+use crate::starter::survey::{FleetsSeen, Survey, SurveyError, Surveyor};
 
 const EXAMPLES: &str = "Examples:
   startjobs doctor
@@ -52,6 +55,7 @@ pub(super) fn run(args: DoctorArgs) -> ExitCode {
     process::block_on(async move {
         let mut findings = doctor::settings(&warnings);
         findings.extend(doctor::secrets(&resolved));
+        findings.extend(doctor::policy(&settings));
         findings.extend(examine(&settings, args.image.as_deref(), args.limit.timeout).await);
         let report = DoctorReport::new(findings);
         output::print(&if args.json { json(&report) } else { text(&report) });
@@ -62,11 +66,47 @@ pub(super) fn run(args: DoctorArgs) -> ExitCode {
 async fn examine(settings: &Settings, image: Option<&str>, limit: Duration) -> Vec<Finding> {
     let mut findings = vec![doctor::encryption(&settings.redis)];
     match Session::open(settings, limit).await {
-        Ok(session) => findings.extend(doctor::redis(&session.view, limit).await),
-        Err(error) => findings.push(doctor::no_redis(&settings.redis.display_url, &error.text)),
+        Ok(session) => {
+            findings.extend(doctor::redis(&session.view, limit).await);
+            findings.extend(doctor::engine(settings, image, limit).await);
+            findings.extend(beside_records(settings, &session, limit).await);
+        }
+        Err(error) => {
+            findings.push(doctor::no_redis(&settings.redis.display_url, &error.text));
+            findings.extend(doctor::engine(settings, image, limit).await);
+        }
     }
-    findings.extend(doctor::engine(settings, image, limit).await);
     findings
+}
+
+/// The engine beside the records, as its replicas see it. Nothing of an engine that does not answer, which is told already.
+async fn beside_records(settings: &Settings, session: &Session, limit: Duration) -> Vec<Finding> {
+    let surveyors = Surveyor::all(settings, &session.view.shared_connection()).unwrap_or_default();
+    let mut findings = Vec::new();
+    for surveyor in surveyors {
+        findings.extend(one_beside_records(&surveyor, limit).await);
+    }
+    findings
+}
+
+async fn one_beside_records(surveyor: &Surveyor, limit: Duration) -> Vec<Finding> {
+    let fleets = match timeout(limit, surveyor.fleets()).await {
+        Ok(Ok(FleetsSeen::Known(names))) => Fleets::Known(names.into_iter().collect()),
+        Ok(Ok(FleetsSeen::Refused(words))) => Fleets::Refused(words),
+        Ok(Err(_)) | Err(_) => Fleets::Silent,
+    };
+    if fleets == Fleets::Silent {
+        return Vec::new();
+    }
+    let compared = match timeout(limit, surveyor.dry_run()).await {
+        Ok(Ok(Survey { host, found, fleet: _ })) => {
+            Compared::Seen { host, containers: found.containers, differing: found.changes.len() }
+        }
+        Ok(Err(SurveyError::Host(HostError::Unsettled))) => Compared::Unsettled,
+        Ok(Err(error)) => Compared::Failed(error.to_string()),
+        Err(_) => Compared::Failed(format!("no answer within {}", humantime::format_duration(limit))),
+    };
+    doctor::engine_seen(&EngineSeen { has_id: surveyor.has_id(), fleets, compared })
 }
 
 fn text(report: &DoctorReport) -> String {

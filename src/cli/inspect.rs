@@ -105,10 +105,19 @@ fn entry_text(story: &EntryStory) -> String {
     text
 }
 
-fn game_text(story: &GameStory) -> String {
+/// The story of a game, for people.
+pub(super) fn game_text(story: &GameStory) -> String {
     let mut text = format!("game {}: {}\n", printable(&story.game_id), printable(&story.sentence));
     if let Some(record) = &story.record {
         _ = write!(text, "\nrecord\n{}", record_text(record));
+        let heard = story.host_heard_ago_ms.map_or_else(String::new, |ago| format!(", heard of {} ago", span(ago)));
+        if !record.host.is_empty() {
+            let standing = story.host_standing.unwrap_or("unknown");
+            _ = writeln!(text, "  host {}: {standing}{heard}", printable(&record.host));
+        }
+    }
+    if let Some(pull) = &story.pull {
+        _ = writeln!(text, "  image: {}", printable(&pull.sentence()));
     }
     if !story.jobs.is_empty() {
         let rows: Vec<[String; 4]> = story.jobs.iter().map(job_row).collect();
@@ -138,10 +147,17 @@ fn record_text(record: &Record) -> String {
         ("  fence", printable(&record.fence)),
         ("  owner", printable(&record.owner)),
         ("  lease", lease),
-        ("  engine", format!("{} on {}", printable(&record.engine), printable(&record.host))),
+        // No attempt has come to an engine yet where there is no host.
+        (
+            "  engine",
+            [printable(&record.engine), printable(&record.host)].join(" on ").trim_end_matches(" on ").to_owned(),
+        ),
         ("  container", printable(&record.container_id)),
         ("  endpoint", printable(&record.engine_endpoint)),
         ("  condemned", printable(&record.condemned)),
+        ("  exit code", record.exit_code.map_or_else(String::new, |code| code.to_string())),
+        ("  ended", record.ended_at_ms.map_or_else(String::new, time)),
+        ("  stopped by", printable(&record.stopped_by)),
     ];
     let told: Vec<_> = lines.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     output::aligned(&told)

@@ -21,6 +21,8 @@ mod inspect;
 mod pending;
 mod replicas;
 mod status;
+// games and hosts
+mod runtime;
 // an operator holds the fleet
 mod pause;
 // a fleet on this machine
@@ -30,6 +32,8 @@ mod dev;
 mod bench;
 // the settings as they apply
 mod config;
+// which images may run
+mod policy;
 // the demonstration's game engine
 mod engine;
 // for shells and readers
@@ -38,6 +42,8 @@ pub mod man;
 // settings as flags, and those of replicas on this machine
 mod fleet_settings;
 mod setting_flags;
+// a question on a terminal
+mod confirm;
 // a connection to a fleet, with a limit for every answer
 mod session;
 // the user's Docker Engine

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::session::{FleetArgs, Session};
+use super::session::{FleetArgs, Session, who};
 use super::{exit, output};
 use crate::ops::printable::{printable, time};
 use crate::stream::pause::Pause;
@@ -71,12 +71,6 @@ pub(super) fn resume(args: ResumeArgs) -> ExitCode {
         }
         Err(error) => session.failed(&error),
     })
-}
-
-/// `user@host`, as far as the surroundings say.
-fn who() -> String {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
-    format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy())
 }
 
 fn said(pause: &Pause) -> String {

@@ -17,14 +17,37 @@ const EXAMPLES: &str = "Examples:
 const NOTES: &str = "States:
   running
   draining  it finishes what it holds, then ends
-  lost      not heard of for claim-idle: other replicas take over what it held
+  dead      its connection closed: the others took over at once what it held
+  lost      silent for claim-idle: the others take over what it held
   left      it ended as it should
   unknown   a consumer of the group that is no replica
 
+Host is the replica's machine or container, engine host the host whose games it starts (`startjobs runtime hosts`).
+
+Notice, of a replica that is alive: would the others notice its death at once?
+  on        yes, by its closed connection, after disconnect-grace
+  down      not now: the connection that shows that it lives is not there; it is being made again
+  refused   no, only after claim-idle: the server refuses PUBSUB NUMSUB; `startjobs doctor` names missing rights
+  off       no, only after claim-idle: disconnect-grace is off
+  -         no, only after claim-idle: it is of an older version
+Notice, of a dead or lost replica: how its death was noticed (disconnect or silence), and how long ago.
+
 Exit codes: 0 shown; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
 
-const HEADINGS: [&str; 10] =
-    ["name", "host", "pid", "version", "up", "state", "slots", "in use", "pending", "last seen"];
+const HEADINGS: [&str; 12] = [
+    "name",
+    "host",
+    "pid",
+    "version",
+    "engine host",
+    "up",
+    "state",
+    "slots",
+    "in use",
+    "pending",
+    "last seen",
+    "notice",
+];
 
 /// List the replicas and their states
 #[derive(Debug, Args)]
@@ -53,7 +76,7 @@ pub(super) fn run(args: ReplicasArgs) -> ExitCode {
     })
 }
 
-fn row(replica: &Replica) -> [String; 10] {
+fn row(replica: &Replica) -> [String; 12] {
     let text = |text: &Option<String>| or_dash(text.as_deref().map(printable));
     let number = |number: Option<u64>| or_dash(number.map(|number| number.to_string()));
     [
@@ -61,11 +84,20 @@ fn row(replica: &Replica) -> [String; 10] {
         text(&replica.host),
         number(replica.pid),
         text(&replica.version),
+        text(&replica.engine_host),
         or_dash(replica.up_ms.map(span)),
         replica.state.as_str().to_owned(),
         number(replica.slots),
         number(replica.in_flight),
         replica.pending.to_string(),
         or_dash(replica.last_seen_ago_ms.map(|ago| format!("{} ago", span(ago)))),
+        or_dash(notice(replica)),
     ]
+}
+
+/// Of the living whether their death would be noticed at once, of the dead how it was.
+fn notice(replica: &Replica) -> Option<String> {
+    let Some(noticed) = replica.noticed else { return Some(replica.disconnect_notice?.as_str().to_owned()) };
+    let ago = replica.noticed_ago_ms.map_or_else(String::new, |ago| format!(", {} ago", span(ago)));
+    Some(format!("{}{ago}", noticed.as_str()))
 }

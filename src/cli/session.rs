@@ -58,9 +58,14 @@ impl Session {
         process::block_on(async move {
             match Self::open(&settings, limit).await {
                 Ok(session) => command(&session).await,
-                Err(error) => unavailable(&settings.redis.display_url, &error),
+                Err(error) => Self::no_connection(&settings, &error),
             }
         })
+    }
+
+    /// Says that there is no connection; the exit code that follows.
+    pub(super) fn no_connection(settings: &Settings, error: &RedisError) -> u8 {
+        unavailable(&settings.redis.display_url, error)
     }
 
     /// Connects.
@@ -87,6 +92,12 @@ impl Session {
     pub(super) fn failed(&self, error: &RedisError) -> u8 {
         unavailable(&self.url, error)
     }
+}
+
+/// `user@host`, as far as the surroundings say.
+pub(super) fn who() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
+    format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy())
 }
 
 fn unavailable(url: &str, error: &RedisError) -> u8 {

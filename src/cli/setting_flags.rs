@@ -53,6 +53,15 @@ impl Takes for Fleet {
     }
 }
 
+/// Where the policy is.
+pub(super) enum PolicyFile {}
+
+impl Takes for PolicyFile {
+    fn takes(row: &Row) -> bool {
+        row.group == Group::File || row.name == "policy-file"
+    }
+}
+
 /// Where a worker's probes answer.
 pub(super) enum Probe {}
 

@@ -12,6 +12,7 @@ use super::output::{self, Colour, paint};
 use super::session::{FleetArgs, Session};
 use crate::ops::alerts::Raised;
 use crate::ops::backlog::COUNTED_MAX;
+use crate::ops::hosts::{FleetHosts, HostView};
 use crate::ops::overview::Overview;
 use crate::ops::printable::{self, printable, span};
 use crate::ops::snapshot::Snapshot;
@@ -107,6 +108,7 @@ fn text(overview: &Overview) -> String {
         ("in flight", in_flight(snapshot)),
         ("dead letters", snapshot.dead_letters.to_string()),
         ("replicas", replicas(snapshot)),
+        ("hosts", snapshot.hosts.counted().unwrap_or_else(|| "-".to_owned())),
         ("lag", lag(snapshot)),
         ("mirror", mirror(snapshot)),
         ("engine", listed(&snapshot.engines)),
@@ -117,7 +119,27 @@ fn text(overview: &Overview) -> String {
     if let Some(alerts) = alerts(overview) {
         lines.push(("alerts", alerts));
     }
-    format!("{}\n\n{}", paint(&verdict.sentence, colour), output::aligned(&lines))
+    format!("{}\n\n{}{}", paint(&verdict.sentence, colour), output::aligned(&lines), hosts(&snapshot.hosts))
+}
+
+/// Each host, where there is more than one or something is wrong with it.
+fn hosts(hosts: &FleetHosts) -> String {
+    if hosts.listed.len() < 2 && hosts.dead == 0 && hosts.full().next().is_none() {
+        return String::new();
+    }
+    let row = |host: &HostView| {
+        let heard = host.last_heard_ago_ms.map(|ago| format!("{} ago", span(ago)));
+        let numbers = [host.replicas, host.slots, host.in_flight].map(|number| number.to_string());
+        let [replicas, slots, in_flight] = numbers;
+        let games = output::or_dash(host.games_text());
+        [printable(&host.host), host.standing.to_owned(), output::or_dash(heard), replicas, slots, in_flight, games]
+    };
+    let rows: Vec<[String; 7]> = hosts.listed.iter().map(row).collect();
+    let mut text = output::table(["host", "standing", "last heard", "replicas", "slots", "in use", "games"], &rows);
+    if hosts.more > 0 {
+        _ = writeln!(text, "and {} more", hosts.more);
+    }
+    format!("\n{text}")
 }
 
 /// Said only when there is something to say.
@@ -144,7 +166,7 @@ fn in_flight(snapshot: &Snapshot) -> String {
 fn replicas(snapshot: &Snapshot) -> String {
     let counts = snapshot.replicas;
     let mut text = format!("{} alive", counts.alive);
-    for (count, what) in [(counts.draining, "draining"), (counts.lost, "lost")] {
+    for (count, what) in [(counts.draining, "draining"), (counts.dead, "dead"), (counts.lost, "lost")] {
         if count > 0 {
             _ = write!(text, ", {count} {what}");
         }

@@ -14,7 +14,7 @@ use super::completions::{self, CompletionsArgs};
 use super::config::{self, ConfigArgs};
 use super::dead::command::{self as dead, DeadArgs};
 use super::demo::run::{self as demo, DemoArgs};
-use super::dev::{self, DevArgs};
+use super::dev::command::{self as dev, DevArgs};
 use super::doctor::{self, DoctorArgs};
 use super::engine::{self, EngineArgs};
 use super::exit;
@@ -24,6 +24,7 @@ use super::pause::{self, PauseArgs, ResumeArgs};
 use super::pending::{self, PendingArgs};
 use super::probe::{self, HealthcheckArgs};
 use super::replicas::{self, ReplicasArgs};
+use super::runtime::command::{self as runtime, RuntimeArgs};
 use super::send::{self, SendArgs};
 use super::status::{self, StatusArgs};
 use super::worker::{self, WorkerArgs};
@@ -65,6 +66,7 @@ enum Commands {
     Replicas(ReplicasArgs),
     Pending(PendingArgs),
     Inspect(InspectArgs),
+    Runtime(RuntimeArgs),
     Dead(DeadArgs),
     Audit(AuditArgs),
     Dev(DevArgs),
@@ -120,6 +122,7 @@ fn start(command: Commands) -> ExitCode {
         Commands::Replicas(args) => replicas::run(args),
         Commands::Pending(args) => pending::run(args),
         Commands::Inspect(args) => inspect::run(args),
+        Commands::Runtime(args) => runtime::run(args),
         Commands::Dead(args) => dead::run(args),
         Commands::Audit(args) => audit::run(args),
         Commands::Dev(args) => dev::run(args),

@@ -95,7 +95,7 @@ async fn worker(settings: Settings, instruments: Instruments, log: &Log) -> u8 {
             log.say_last(format!("startjobs: {}", RunError::BadOffset(printable(&found))));
             exit::CONFIG
         }
-        Err(error @ (RunError::Strict(_) | RunError::Unusable(_))) => {
+        Err(error @ (RunError::Strict(_) | RunError::BadFile(_) | RunError::Unusable(_))) => {
             log.say_last(format!("startjobs: {error}"));
             exit::CONFIG
         }

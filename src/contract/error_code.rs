@@ -11,6 +11,8 @@ pub enum ErrorCode {
     InvalidImageRef,
     /// The game already runs another image.
     ImageConflict,
+    /// The policy does not allow the image.
+    ImageNotAllowed,
     /// The registry does not have the image.
     ImageNotFound,
     /// The registry refuses us the image.
@@ -29,10 +31,12 @@ pub enum ErrorCode {
     ContainerNameStuck,
     /// The container was created but its entry point cannot be started.
     ContainerStartFailed,
-    /// The engine does not know the network.
+    /// The engine does not know the network that the policy names: the host's fault, not the job's.
     NetworkNotFound,
     /// The published port is taken.
     HostPortUnavailable,
+    /// The host runs as many games as its policy allows. Never published: the job waits for room.
+    HostFull,
     /// The game engine exited before it was ready.
     EngineExited,
     /// The game engine runs but did not become ready in time.
@@ -45,6 +49,8 @@ pub enum ErrorCode {
     StartInProgress,
     /// Redis did not answer or refused.
     StateStoreUnavailable,
+    /// An operator stopped the game after the job had been appended.
+    GameStopped,
     /// The job was older than its limit before it could be started.
     StartDeadlineExceeded,
     /// The entry is too large to be read within its limits; only the fields of the job were.
@@ -70,10 +76,11 @@ pub enum Class {
 
 impl ErrorCode {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidGameId,
         Self::InvalidImageRef,
         Self::ImageConflict,
+        Self::ImageNotAllowed,
         Self::ImageNotFound,
         Self::ImageAccessDenied,
         Self::ImagePullRateLimited,
@@ -85,12 +92,14 @@ impl ErrorCode {
         Self::ContainerStartFailed,
         Self::NetworkNotFound,
         Self::HostPortUnavailable,
+        Self::HostFull,
         Self::EngineExited,
         Self::EngineNotReady,
         Self::EngineUnavailable,
         Self::HostUnavailable,
         Self::StartInProgress,
         Self::StateStoreUnavailable,
+        Self::GameStopped,
         Self::StartDeadlineExceeded,
         Self::JobTooLarge,
         Self::Poison,
@@ -105,6 +114,7 @@ impl ErrorCode {
             Self::InvalidGameId => "invalid_game_id",
             Self::InvalidImageRef => "invalid_image_ref",
             Self::ImageConflict => "image_conflict",
+            Self::ImageNotAllowed => "image_not_allowed",
             Self::ImageNotFound => "image_not_found",
             Self::ImageAccessDenied => "image_access_denied",
             Self::ImagePullRateLimited => "image_pull_rate_limited",
@@ -116,12 +126,14 @@ impl ErrorCode {
             Self::ContainerStartFailed => "container_start_failed",
             Self::NetworkNotFound => "network_not_found",
             Self::HostPortUnavailable => "host_port_unavailable",
+            Self::HostFull => "host_full",
             Self::EngineExited => "engine_exited",
             Self::EngineNotReady => "engine_not_ready",
             Self::EngineUnavailable => "engine_unavailable",
             Self::HostUnavailable => "host_unavailable",
             Self::StartInProgress => "start_in_progress",
             Self::StateStoreUnavailable => "state_store_unavailable",
+            Self::GameStopped => "game_stopped",
             Self::StartDeadlineExceeded => "start_deadline_exceeded",
             Self::JobTooLarge => "job_too_large",
             Self::Poison => "poison",
@@ -137,14 +149,15 @@ impl ErrorCode {
             Self::InvalidGameId
             | Self::InvalidImageRef
             | Self::ImageConflict
+            | Self::ImageNotAllowed
             | Self::ImageNotFound
             | Self::ImageAccessDenied
             | Self::ContainerConfigInvalid
             | Self::ContainerNameConflict
             | Self::ContainerStartFailed
-            | Self::NetworkNotFound
             | Self::EngineExited
             | Self::EngineNotReady
+            | Self::GameStopped
             | Self::StartDeadlineExceeded
             | Self::JobTooLarge
             | Self::Poison
@@ -153,7 +166,9 @@ impl ErrorCode {
             | Self::ImagePullFailed
             | Self::ImagePullTimeout
             | Self::ContainerNameStuck
+            | Self::NetworkNotFound
             | Self::HostPortUnavailable
+            | Self::HostFull
             | Self::EngineUnavailable
             | Self::HostUnavailable
             | Self::StartInProgress

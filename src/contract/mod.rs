@@ -4,6 +4,11 @@
 
 // in: what Lobby appends
 pub mod start_job;
+pub(crate) mod trace;
+// what may name an image
+pub mod image_ref;
+// its parts
+pub(crate) mod reference;
 // out: what Lobby reads back
 pub mod error_code;
 pub mod job_result;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Fields;
+use super::trace::Trace;
 
 /// A well-formed start job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,17 +14,8 @@ pub struct StartJob {
     pub(crate) image_ref: String,
     /// When Lobby asked, in Unix milliseconds; 0 where it did not say. Echoed, and measured against `start-deadline`.
     pub(crate) requested_at_ms: i64,
-    /// W3C trace context, passed on to the game engine unchanged; empty if absent or not text.
+    /// W3C trace context, passed on to the game engine unchanged; what is not of the W3C's form is dropped.
     pub(crate) trace: Trace,
-}
-
-/// W3C trace context as the entry carried it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Trace {
-    /// `traceparent`
-    pub(crate) parent: Option<String>,
-    /// `tracestate`
-    pub(crate) state: Option<String>,
 }
 
 /// Why an entry is not a start job. The text goes into the log and into the dead letter's `detail`.
@@ -77,7 +69,7 @@ impl StartJob {
             game_id: required(text(game_id, GAME_ID)?, GAME_ID)?,
             image_ref: required(text(image_ref, IMAGE_REF)?, IMAGE_REF)?,
             requested_at_ms: requested_at(text(requested_at_ms, REQUESTED_AT_MS)?)?,
-            trace: Trace { parent: opaque(parent, max_field_bytes), state: opaque(state, max_field_bytes) },
+            trace: Trace::of(parent, state),
         })
     }
 }
@@ -100,11 +92,6 @@ fn requested_at(text: &str) -> Result<i64, Malformed> {
         return Ok(0);
     }
     text.parse().map_err(|_| Malformed::RequestedAt(text.chars().take(64).collect()))
-}
-
-fn opaque(value: Option<&Bytes>, limit: usize) -> Option<String> {
-    let value = value.filter(|value| value.len() <= limit)?;
-    std::str::from_utf8(value).ok().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -169,11 +156,15 @@ mod tests {
     }
 
     #[test]
-    fn trace_context_passes_through_and_is_dropped_where_it_is_not_text() {
-        let job =
-            decode(&[("game_id", b"g"), ("image_ref", b"i"), ("traceparent", b"00-a-b-01"), ("tracestate", b"\xfe")])
-                .expect("well-formed");
-        assert_eq!(job.trace, Trace { parent: Some("00-a-b-01".into()), state: None });
+    fn trace_context_of_another_form_is_dropped_and_the_job_is_valid() {
+        let decode = |parent: &[u8]| {
+            decode(&[("game_id", b"g"), ("image_ref", b"i"), ("traceparent", parent), ("tracestate", b"a=1")])
+        };
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let job = decode(parent.as_bytes()).expect("well-formed");
+        assert_eq!(job.trace, Trace { parent: Some(parent.into()), state: Some("a=1".into()) });
+        let job = decode(b"00-a-b-01\nPATH=/nowhere").expect("well-formed");
+        assert_eq!(job.trace, Trace::default());
     }
 
     fn arbitrary_entry() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
+    CreateImageOptionsBuilder, ImportImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions,
 };
 use futures_util::StreamExt;
 
 use super::image;
 use crate::engine::label;
-use crate::tls::{Tls, docker_client};
+use crate::tls::{Budget, Tls, docker_client};
 
 /// How long the engine may take to say that it is there.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
@@ -68,6 +69,27 @@ impl DockerAdmin {
         .await
     }
 
+    /// Brings an image of this engine to another one.
+    pub(crate) async fn copy_image(&self, name: &str, to: &Self) -> Result<(), String> {
+        let options = ImportImageOptionsBuilder::new().quiet(true).build();
+        // It passes through in parts, so it may be of any size.
+        let budget = Budget::endless();
+        let carried = budget.clone();
+        let source = self.docker.clone().with_request_modifier(move |mut request| {
+            request.extensions_mut().insert(carried.clone());
+            request
+        });
+        let image = source.export_image(name).inspect(move |_| budget.item_taken());
+        let mut steps = to.docker.import_image_stream(options, image, None);
+        within(DONE_WITHIN, async {
+            while let Some(step) = steps.next().await {
+                step?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Removes an image; false if there is none.
     pub(crate) async fn remove_image(&self, name: &str) -> Result<bool, String> {
         let removed = self.docker.remove_image(name, None::<RemoveImageOptions>, None);
@@ -80,6 +102,33 @@ impl DockerAdmin {
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let listed = within(DONE_WITHIN, self.docker.list_containers(Some(options))).await?;
         Ok(listed.into_iter().filter_map(|container| container.id).collect())
+    }
+
+    /// What a container of the strict policy is not kept from, although it should be, by the engine's own description.
+    pub(crate) async fn unconfined(&self, id: &str) -> Result<Vec<String>, String> {
+        let seen = within(DONE_WITHIN, self.docker.inspect_container(id, None::<InspectContainerOptions>)).await?;
+        let host = seen.host_config.unwrap_or_default();
+        let log = host.log_config.clone().unwrap_or_default();
+        let rotates = matches!(log.typ.as_deref(), Some("json-file" | "local"));
+        let says = |list: &Option<Vec<String>>, word: &str| list.iter().flatten().any(|one| one.starts_with(word));
+        let is_positive = |number: Option<i64>| number.is_some_and(|number| number > 0);
+        let checks = [
+            (says(&host.cap_drop, "ALL") && host.cap_add.as_ref().is_none_or(Vec::is_empty), "it has capabilities"),
+            (host.privileged != Some(true), "it is privileged"),
+            (says(&host.security_opt, "no-new-privileges"), "it can gain privileges"),
+            (host.readonly_rootfs == Some(true), "it can write to its image"),
+            (is_positive(host.memory), "its memory is not bounded"),
+            (is_positive(host.pids_limit), "its pids are not bounded"),
+            (!rotates || log.config.is_some_and(|config| config.contains_key("max-size")), "its log is not bounded"),
+        ];
+        Ok(checks.into_iter().filter(|(holds, _)| !holds).map(|(_, what)| what.to_owned()).collect())
+    }
+
+    /// Removes the mark of a fleet that has no containers any more; false if there is none.
+    pub(crate) async fn remove_fleet_mark(&self, fleet: &str) -> Result<bool, String> {
+        let name = format!("{}{fleet}", label::FLEET_VOLUME);
+        let removed = self.docker.remove_volume(&name, None::<RemoveVolumeOptions>);
+        within(DONE_WITHIN, async { unless_missing(removed.await) }).await
     }
 
     /// Removes a container by force; false if there is none.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::docker::DockerAdmin;
+use super::engine_remains::EngineRemains;
 use crate::tls::Tls;
 
 /// Directories of other names are never removed.
@@ -63,7 +64,7 @@ impl Leftovers {
 pub(crate) struct OnEngine {
     /// Where the engine answers.
     pub(crate) docker_host: String,
-    /// The `engine-host-id` that every container of this run carries as a label, and no other.
+    /// The `engine-host-id` that every container of this run carries as a label, and no other; also its `fleet-id`.
     pub(crate) host_id: String,
     /// The image that this run brought.
     pub(crate) image: Option<String>,
@@ -105,8 +106,7 @@ impl Guard {
 
 /// Waits until the parent ends or lets go, then removes; `tls` is of the engine. Answers what stayed behind.
 pub(crate) async fn remove_after_parent(leftovers: &Leftovers, tls: Option<&Tls>) -> Result<(), String> {
-    // Nothing is ever written: this returns when the other end is closed.
-    drop(io::stdin().read_to_end(&mut Vec::new()));
+    await_parents_end();
     let engine = match &leftovers.engine {
         Some(engine) => remove_from(engine, tls).await,
         None => Ok(()),
@@ -116,6 +116,24 @@ pub(crate) async fn remove_after_parent(leftovers: &Leftovers, tls: Option<&Tls>
         None => Ok(()),
     };
     engine.and(directory)
+}
+
+/// The same for a private engine and its directory.
+pub(crate) async fn remove_engine_after_parent(remains: &EngineRemains) -> Result<(), String> {
+    await_parents_end();
+    let removed = remains.remove().await;
+    let mut directory = remove_directory(&remains.directory).await;
+    // A process that the kernel has not ended yet may have written there once more.
+    tokio::time::sleep(LOOK_INTERVAL).await;
+    if directory.is_ok() {
+        directory = remove_directory(&remains.directory).await;
+    }
+    removed.and(directory)
+}
+
+fn await_parents_end() {
+    // Nothing is ever written: this returns when the other end is closed.
+    drop(io::stdin().read_to_end(&mut Vec::new()));
 }
 
 async fn remove_from(engine: &OnEngine, tls: Option<&Tls>) -> Result<(), String> {
@@ -135,6 +153,8 @@ async fn remove_from(engine: &OnEngine, tls: Option<&Tls>) -> Result<(), String>
         empty_looks = if ids.is_empty() { empty_looks + 1 } else { 0 };
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
+    let fleet = docker.remove_fleet_mark(&engine.host_id).await;
+    fleet.map_err(|error| format!("the volume of fleet {} is left over: {error}", engine.host_id))?;
     if let Some(image) = &engine.image {
         docker.remove_image(image).await.map_err(|error| format!("image {image} is left over: {error}"))?;
     }

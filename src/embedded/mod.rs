@@ -13,6 +13,10 @@ pub mod fleet;
 pub(crate) mod image;
 // a Docker Engine, for bringing that image and taking everything away again
 pub(crate) mod docker;
+// what a private Docker Engine leaves behind, and its removal
+pub(crate) mod engine_remains;
+// a Docker Engine of one's own
+pub(crate) mod dockerd;
 // what is removed when the process ends, however it ends
 pub(crate) mod leftovers;
 // the place where all of this lives: a directory, a redis-server, and the guard of both

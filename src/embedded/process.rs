@@ -36,6 +36,21 @@ impl Process {
         environment: &[(String, String)],
         log: &Path,
     ) -> io::Result<Self> {
+        Self::start_bound(program, arguments, environment, log, "KILL")
+    }
+
+    /// The same, but the kernel only asks it to stop when the starting thread ends: for a program with children of its own.
+    pub(crate) fn start_stopped_with_parent(program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
+        Self::start_bound(program, arguments, &[], log, "TERM")
+    }
+
+    fn start_bound(
+        program: &Path,
+        arguments: &[String],
+        environment: &[(String, String)],
+        log: &Path,
+        at_parents_end: &str,
+    ) -> io::Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
         let mut command = Command::new("setpriv");
         // Settings in the user's environment are meant for other processes.
@@ -43,7 +58,7 @@ impl Process {
             command.env_remove(variable);
         }
         let child = command
-            .args(["--pdeathsig", "KILL", "--"])
+            .args(["--pdeathsig", at_parents_end, "--"])
             .arg(program)
             .args(arguments)
             .envs(environment.iter().map(|(name, value)| (name, value)))

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::table::{Fraction, Table};
+use super::labels::{HostStanding, Labelled};
+use super::table::{Family, Fraction, Table};
 
 /// How long a look is exported, so that a few samples may fail before the gauges disappear.
 pub(crate) const FRESH_FOR: Duration = Duration::from_secs(20);
@@ -36,6 +37,8 @@ pub struct GroupGauges {
     pub(crate) replicas: Gauge,
     /// Replicas that ended without signing off.
     pub(crate) replicas_lost: Gauge,
+    /// Hosts by what is known about them.
+    hosts: Family<Labelled<HostStanding>, Gauge>,
     /// 1 while XINFO's own lag is known.
     pub(crate) lag_known: Gauge,
     /// XINFO's own lag, 0 where it is not known.
@@ -68,7 +71,11 @@ impl Default for GroupGauges {
             replicas: table.add("replicas", "Replicas that are present, running or draining"),
             replicas_lost: table.add(
                 "replicas_lost",
-                "Replicas that ended without signing off, until they are forgotten (consumer-idle)",
+                "Replicas that ended without signing off (dead or lost), until they are forgotten (consumer-idle)",
+            ),
+            hosts: table.add(
+                "hosts",
+                "Hosts of the fleet by whether they have been heard of within their host-heartbeat, until they are evicted",
             ),
             lag_known: table.add("stream_lag_known", "1 while XINFO GROUPS knows its lag, 0 while it returns null"),
             lag: table.add(
@@ -86,6 +93,11 @@ impl Default for GroupGauges {
 }
 
 impl GroupGauges {
+    /// So many hosts have this standing.
+    pub(crate) fn hosts(&self, standing: HostStanding, count: i64) {
+        self.hosts.get_or_create(&Labelled(standing)).set(count);
+    }
+
     /// The gauges hold what was seen just now.
     pub fn looked(&self) {
         *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());

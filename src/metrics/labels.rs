@@ -10,6 +10,7 @@ use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::{Answer, REPLAY_NO_OP};
 use crate::stream::Origin;
 use crate::stream::adopt::AdoptionState;
+use crate::stream::presence::Noticed;
 use crate::stream::renew::Renewal;
 use crate::stream::settle::Settled;
 use crate::version::{REVISION, RUSTC, VERSION};
@@ -95,6 +96,34 @@ impl From<&Settled> for SettleResult {
             Settled::Refused(_) => Self::Refused,
             Settled::Skipped => Self::Skipped,
         }
+    }
+}
+
+label! {
+    /// What keeping the records of a host true has changed.
+    RecordChange = "change" {
+        /// A game had ended.
+        Ended = "ended",
+        /// A game answers elsewhere on its host.
+        Moved = "moved",
+        /// A game that had ended runs again.
+        Revived = "revived",
+        /// A running game had no record.
+        Rebuilt = "rebuilt",
+        /// A container that no record names is removed.
+        Removed = "removed",
+        /// The engine did not remove such a container.
+        NotRemoved = "not_removed",
+    }
+}
+
+label! {
+    /// What is known about a host.
+    HostStanding = "standing" {
+        /// It has been heard of within its heartbeat.
+        Alive = "alive",
+        /// It has not.
+        Dead = "dead",
     }
 }
 
@@ -218,8 +247,12 @@ label! {
         Tidy = "tidy",
         /// The group or its stream is gone.
         Group = "group",
-        /// The container engine does not answer.
+        /// The container engine does not answer, or its host is sick.
         Engine = "engine",
+        /// The host has as many games as its policy allows.
+        HostFull = "host_full",
+        /// The policy file is gone or broken; the policy that holds stays.
+        Policy = "policy",
     }
 }
 
@@ -238,6 +271,8 @@ label! {
         Fetch = "fetch",
         /// Give unstarted entries back.
         HandBack = "hand_back",
+        /// Hand entries over to replicas of other hosts.
+        HandOver = "hand_over",
         /// Run the janitor.
         Janitor = "janitor",
         /// Make the group usable.
@@ -250,8 +285,10 @@ label! {
     EngineOperation = "operation" {
         /// Ask whether it answers.
         Ping = "ping",
-        /// Look for an image and pull it where it is missing.
-        EnsureImage = "ensure_image",
+        /// Look for an image.
+        HasImage = "has_image",
+        /// Bring an image from its registry.
+        Pull = "pull",
         /// Look at one container.
         Find = "find",
         /// Create a container.
@@ -260,6 +297,8 @@ label! {
         Start = "start",
         /// Thaw a paused container.
         Unpause = "unpause",
+        /// Ask a container to end.
+        Stop = "stop",
         /// Remove a container.
         Remove = "remove",
         /// List containers.
@@ -325,7 +364,7 @@ impl Label for Origin {
     const NAME: &'static str = "origin";
 
     fn all() -> Vec<Self> {
-        vec![Self::New, Self::Claimed, Self::Found]
+        vec![Self::New, Self::Claimed, Self::Found, Self::Handed]
     }
 
     fn text(self) -> &'static str {
@@ -333,12 +372,14 @@ impl Label for Origin {
             Self::New => "new",
             Self::Claimed => "claimed",
             Self::Found => "found",
+            Self::Handed => "handed",
         }
     }
 }
 
 label_elsewhere!(Reason = "reason" { Malformed, Poison, RetriesExhausted, EntryLost, TooLarge });
 label_elsewhere!(Renewal = "result" { Mine, Trimmed, Restored, Other, Settled, Absent });
+label_elsewhere!(Noticed = "by" { Disconnect, Silence });
 label_elsewhere!(AdoptionState = "state" { Created, Adopted, Foreign, Existed });
 
 /// A label's name and its values.
@@ -354,10 +395,13 @@ pub fn of(metric: &str) -> Vec<Listed> {
         "startjobs_retries_total" => vec![listed::<Counted>()],
         "startjobs_claim_sweeps_total" => vec![listed::<SweepResult>()],
         "startjobs_renewals_total" => vec![listed::<Renewal>()],
+        "startjobs_records_changed_total" => vec![listed::<RecordChange>()],
         "startjobs_conditions_total" | "startjobs_condition" => vec![listed::<Trouble>()],
+        "startjobs_deaths_noticed_total" => vec![listed::<Noticed>()],
         "startjobs_adoptions_total" => vec![listed::<AdoptionState>()],
         "startjobs_redis_request_duration_seconds" => vec![listed::<RedisOperation>()],
         "startjobs_engine_request_duration_seconds" => vec![listed::<EngineOperation>(), listed::<EngineResult>()],
+        "startjobs_hosts" => vec![listed::<HostStanding>()],
         "startjobs_group_samples_total" => vec![listed::<SampleResult>()],
         "startjobs_build_info" => {
             vec![("version", vec![VERSION]), ("revision", vec![REVISION]), ("rustc", vec![RUSTC])]

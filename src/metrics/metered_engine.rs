@@ -1,7 +1,9 @@
 //! An engine whose calls are timed.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -10,9 +12,10 @@ use tokio::time::Instant;
 
 use super::Metrics;
 use super::labels::{EngineOperation, EngineResult};
-use crate::engine::{Container, ContainerSpec, Engine, EngineError, Page, PullStep, Readiness, Reply};
+use crate::engine::{Container, ContainerSpec, Engine, EngineError, Events, Page, PullStep, Readiness, Ready, Reply};
 
-/// Any engine, with every call in `engine_request_duration_seconds`.
+/// Any engine, with every call that belongs to a start or to a look at all containers in
+/// `engine_request_duration_seconds`.
 #[derive(Debug)]
 pub(crate) struct MeteredEngine {
     engine: Arc<dyn Engine>,
@@ -43,7 +46,9 @@ impl MeteredEngine {
 fn result_of<T>(reply: &Result<T, EngineError>) -> EngineResult {
     match reply {
         Ok(_) => EngineResult::Ok,
-        Err(EngineError::NameTaken | EngineError::NoSuchContainer | EngineError::ImageMissing) => EngineResult::Refused,
+        Err(
+            EngineError::NameTaken | EngineError::NoSuchContainer | EngineError::ImageMissing | EngineError::Refused(_),
+        ) => EngineResult::Refused,
         Err(EngineError::Failed { code, .. }) => EngineResult::Failed(*code),
     }
 }
@@ -57,8 +62,16 @@ impl Engine for MeteredEngine {
         self.timed(EngineOperation::Ping, self.engine.ping())
     }
 
-    fn ensure_image<'a>(&'a self, image: &'a str, progress: &'a (dyn Fn(PullStep) + Send + Sync)) -> Reply<'a, ()> {
-        self.timed(EngineOperation::EnsureImage, self.engine.ensure_image(image, progress))
+    fn has_image<'a>(&'a self, image: &'a str) -> Reply<'a, bool> {
+        self.timed(EngineOperation::HasImage, self.engine.has_image(image))
+    }
+
+    fn pull<'a>(&'a self, image: &'a str, progress: &'a (dyn Fn(PullStep) + Send + Sync)) -> Reply<'a, ()> {
+        self.timed(EngineOperation::Pull, self.engine.pull(image, progress))
+    }
+
+    fn registry_wait<'a>(&'a self, image: &'a str, words: &'a str) -> BoxFuture<'a, Option<Duration>> {
+        self.engine.registry_wait(image, words)
     }
 
     fn find<'a>(&'a self, name_or_id: &'a str) -> Reply<'a, Option<Container>> {
@@ -77,11 +90,19 @@ impl Engine for MeteredEngine {
         self.timed(EngineOperation::Unpause, self.engine.unpause(id))
     }
 
+    fn keeps_containers(&self) -> bool {
+        self.engine.keeps_containers()
+    }
+
+    fn stop<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
+        self.timed(EngineOperation::Stop, self.engine.stop(id))
+    }
+
     fn remove<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
         self.timed(EngineOperation::Remove, self.engine.remove(id))
     }
 
-    fn is_ready<'a>(&'a self, container: &'a Container, readiness: &'a Readiness) -> BoxFuture<'a, bool> {
+    fn is_ready<'a>(&'a self, container: &'a Container, readiness: &'a Readiness) -> BoxFuture<'a, Ready> {
         self.engine.is_ready(container, readiness)
     }
 
@@ -91,6 +112,18 @@ impl Engine for MeteredEngine {
 
     fn list<'a>(&'a self, from: &'a str) -> Reply<'a, Page> {
         self.timed(EngineOperation::List, self.engine.list(from))
+    }
+
+    fn events(&self) -> Reply<'_, Events> {
+        self.engine.events()
+    }
+
+    fn mark<'a>(&'a self, name: &'a str, labels: &'a BTreeMap<String, String>) -> Reply<'a, BTreeMap<String, String>> {
+        self.engine.mark(name, labels)
+    }
+
+    fn marks<'a>(&'a self, label: &'a str) -> Reply<'a, Vec<BTreeMap<String, String>>> {
+        self.engine.marks(label)
     }
 
     fn permit(&self) -> BoxFuture<'_, OwnedSemaphorePermit> {

@@ -22,13 +22,14 @@ use prometheus_client::registry::Registry;
 
 use self::group::GroupGauges;
 use self::labels::{
-    Counted, EngineOperation, EngineResult, Label, Labelled, OutcomeCode, OutcomeKind, OutcomeLabels, RedisOperation,
-    SampleResult, SettleResult, SweepResult, Trouble,
+    Counted, EngineOperation, EngineResult, Label, Labelled, OutcomeCode, OutcomeKind, OutcomeLabels, RecordChange,
+    RedisOperation, SampleResult, SettleResult, SweepResult, Trouble,
 };
 use self::table::{CALL_SECONDS, Family, Fraction, SECONDS, Table};
 use crate::contract::dead_letter::Reason;
 use crate::stream::Origin;
 use crate::stream::adopt::AdoptionState;
+use crate::stream::presence::Noticed;
 use crate::stream::renew::Renewal;
 
 /// Entries in one settle call.
@@ -48,11 +49,20 @@ pub struct Metrics {
     retries: Family<Labelled<Counted>, Counter>,
     /// Entries given back to the other replicas.
     pub(crate) handed_back: Counter,
+    /// Entries handed over to replicas of other hosts.
+    pub(crate) handed_over: Counter,
     sweeps: Family<Labelled<SweepResult>, Counter>,
     /// Pending entries whose payload was gone.
     pub(crate) entries_lost: Counter,
     /// Crashes that claims of this process counted against entries.
     pub(crate) crashes_counted: Counter,
+    /// Crashes that were counted and taken back.
+    pub(crate) crashes_withdrawn: Counter,
+    deaths_noticed: Family<Labelled<Noticed>, Counter>,
+    /// Times this process was declared dead although it lived.
+    pub(crate) declared_dead: Counter,
+    /// 1 while the last renewal heard this process's subscription.
+    pub(crate) disconnect_notice: Gauge,
     /// Suspects run alone.
     pub(crate) suspects: Counter,
     renewals: Family<Labelled<Renewal>, Counter>,
@@ -65,6 +75,11 @@ pub struct Metrics {
     pub(crate) consumers_removed: Counter,
     /// Removed containers to which no record referred.
     pub(crate) strays_removed: Counter,
+    records_changed: Family<Labelled<RecordChange>, Counter>,
+    /// Images on their way.
+    pub(crate) pulls_in_progress: Gauge,
+    /// What pulls have received.
+    pub(crate) pulled_bytes: Counter,
     /// Times the mirror went back.
     pub(crate) mirror_lowered: Counter,
     /// Times the mirror held a value that the fleet had not written.
@@ -77,6 +92,8 @@ pub struct Metrics {
     engine_calls: Family<(Labelled<EngineOperation>, Labelled<EngineResult>), Histogram>,
     /// Starts under way.
     pub(crate) in_flight: Gauge,
+    /// Starts under way that wait for an image and have given up their slots.
+    pub(crate) outside_slots: Gauge,
     /// `slots`.
     pub(crate) slots: Gauge,
     /// Entries held in all.
@@ -117,10 +134,25 @@ impl Metrics {
             retries: table
                 .add("retries", "Failed attempts that will be retried, by whether they counted against the budget"),
             handed_back: table.add("entries_handed_back", "Entries given back unstarted for other replicas"),
+            handed_over: table.add("handed_over", "Entries handed over to replicas of the host on which their job is"),
             sweeps: table.add("claim_sweeps", "Claim sweeps requested by this process, by result"),
             entries_lost: table.add("entries_lost", "Pending entries whose payload had been deleted from the stream"),
             crashes_counted: table
                 .add("crashes_counted", "Entries against which a claim of this process counted a crash"),
+            crashes_withdrawn: table
+                .add("crashes_withdrawn", "Crashes that had been counted against entries and were taken back"),
+            deaths_noticed: table.add(
+                "deaths_noticed",
+                "Replicas that this process found dead, by how: their connection had closed, or claim-idle had passed",
+            ),
+            declared_dead: table.add(
+                "declared_dead",
+                "Times this process was declared dead although it lived, and went on under a fresh consumer name",
+            ),
+            disconnect_notice: table.add(
+                "disconnect_notice",
+                "1 while the others would notice the death of this process at once, 0 while they need claim-idle",
+            ),
             suspects: table.add("suspects", "Entries run alone because processes had died with them"),
             renewals: table.add("renewals", "Renewals of held entries, by result; other and absent mean a lost entry"),
             conditions: table.add("conditions", "Conditions that began, by condition"),
@@ -129,7 +161,13 @@ impl Metrics {
             orphans: table
                 .add("orphans", "Unanswered entries that were missing from the pending list and were restored"),
             consumers_removed: table.add("consumers_removed", "Dead consumers removed from the group"),
+            records_changed: table.add(
+                "records_changed",
+                "Differences between containers of this host and their records that this process has settled, by change",
+            ),
             strays_removed: table.add("stray_containers_removed", "Removed containers to which no record referred"),
+            pulls_in_progress: table.add("pulls_in_progress", "Images that this process is pulling"),
+            pulled_bytes: table.add("pulled_bytes", "Bytes of image layers that pulls of this process have received"),
             mirror_lowered: table.add("mirror_lowered", "Times the offset mirror went back with its group"),
             mirror_foreign: table
                 .add("mirror_foreign", "Times the offset mirror held a value that the fleet had not written"),
@@ -154,6 +192,8 @@ impl Metrics {
                 || Histogram::new(SECONDS),
             ),
             in_flight: table.add("in_flight", "Starts in progress in this process"),
+            outside_slots: table
+                .add("outside_slots", "Starts in progress in this process that wait for an image and take no slot"),
             slots: table.add("slots", "Maximum number of starts in progress in this process"),
             held: table.add("held", "Entries this process holds in all"),
             backing_off: table.add("backing_off", "Entries of this process that wait for their next attempt"),
@@ -187,6 +227,8 @@ impl Metrics {
         begin_each(&self.conditions);
         begin_each(&self.condition);
         begin_each(&self.adoptions);
+        begin_each(&self.records_changed);
+        begin_each(&self.deaths_noticed);
         begin_each(&self.redis_calls);
         begin_each(&self.samples);
         for labels in labels::outcomes() {
@@ -253,6 +295,16 @@ impl Metrics {
     /// A trouble ended.
     pub(crate) fn condition_ended(&self, trouble: Trouble) {
         self.condition.get_or_create(&Labelled(trouble)).set(0);
+    }
+
+    /// This process found replicas dead.
+    pub(crate) fn deaths_noticed(&self, by: Noticed, replicas: u64) {
+        self.deaths_noticed.get_or_create(&Labelled(by)).inc_by(replicas);
+    }
+
+    /// A record, or what no record names, was put right.
+    pub(crate) fn record_changed(&self, change: RecordChange) {
+        self.records_changed.get_or_create(&Labelled(change)).inc();
     }
 
     /// The group was made usable.

@@ -11,6 +11,7 @@ use crate::ops::View;
 use crate::ops::alerts::Alerts;
 use crate::ops::backlog::{COUNTED_MAX, Waiting};
 use crate::ops::connect::{connect, within};
+use crate::ops::hosts::FleetHosts;
 use crate::ops::look::Look;
 use crate::ops::overview::Overview;
 use crate::ops::pending::Pending;
@@ -42,6 +43,8 @@ pub(crate) struct Sample {
     pub(crate) waiting: Waiting,
     /// Who is there.
     pub(crate) replicas: Replicas,
+    /// Where games are started.
+    pub(crate) hosts: FleetHosts,
 }
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, RedisError>>;
@@ -78,7 +81,9 @@ impl Outlook {
             async {
                 let look = view.look().await?;
                 let waiting = view.waiting(&look, SAMPLE_COUNTED_MAX).await?;
-                Ok(Sample { replicas: view.replicas(&look), waiting, look })
+                let replicas = view.replicas(&look);
+                let hosts = view.hosts(&look, &replicas.replicas).await?;
+                Ok(Sample { look, waiting, replicas, hosts })
             }
             .boxed()
         })

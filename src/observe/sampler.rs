@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::outlook::{Outlook, Sample};
 use crate::metrics::Metrics;
-use crate::ops::replicas::State;
+use crate::metrics::labels::HostStanding;
 
 /// Between two looks.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ pub(crate) async fn run(outlook: Arc<Outlook>, metrics: Arc<Metrics>) {
 }
 
 fn show(sample: &Sample, metrics: &Metrics, mirror: &mut MirrorWatch) {
-    let Sample { look, waiting, replicas } = sample;
+    let Sample { look, waiting, replicas, hosts } = sample;
     let (group, number) = (&metrics.group, |count: u64| i64::try_from(count).unwrap_or(i64::MAX));
     let age = |id: Option<&String>| id.and_then(|id| look.age_ms(id)).map_or(0.0, seconds);
     group.backlog.set(number(waiting.count));
@@ -45,9 +45,11 @@ fn show(sample: &Sample, metrics: &Metrics, mirror: &mut MirrorWatch) {
     group.dead_letters.set(number(look.dead));
     group.exhausted.set(size(look.exhausted.len()));
     let replicas = &replicas.replicas;
-    let lost = replicas.iter().filter(|replica| replica.state == State::Lost);
+    let gone = replicas.iter().filter(|replica| replica.is_gone());
     group.replicas.set(size(replicas.iter().filter(|replica| replica.is_alive()).count()));
-    group.replicas_lost.set(size(lost.count()));
+    group.replicas_lost.set(size(gone.count()));
+    group.hosts(HostStanding::Alive, number(hosts.alive));
+    group.hosts(HostStanding::Dead, number(hosts.dead));
     let lag = look.group.as_ref().and_then(|group| group.lag);
     group.lag_known.set(i64::from(lag.is_some()));
     group.lag.set(number(lag.unwrap_or_default()));

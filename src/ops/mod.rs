@@ -11,6 +11,12 @@ pub(crate) mod look;
 pub mod backlog;
 // who is there
 pub(crate) mod replicas;
+// the hosts on which games are started
+pub(crate) mod hosts;
+// images on their way to them
+pub(crate) mod pulls;
+// which games are where
+pub(crate) mod games;
 // what they hold
 pub(crate) mod pending;
 // what Redis says of itself
@@ -37,6 +43,7 @@ use std::time::Duration;
 
 use crate::redis::{Connection, RedisError, Script, Source, Value};
 use crate::settings::Settings;
+use crate::start::record::Records;
 use crate::stream::Group;
 use crate::stream::keys::{Keys, LISTED};
 
@@ -50,7 +57,13 @@ pub struct View {
     keys: Arc<Keys>,
     group: String,
     record_prefix: String,
+    /// The games' records and the hosts.
+    records: Records,
+    /// Where the ends of games are written; none where that is off.
+    game_events: Option<String>,
     claim_idle: Duration,
+    /// `disconnect-grace` is on.
+    notices_disconnects: bool,
     max_run: Duration,
     max_field_bytes: usize,
     scripts: Arc<Scripts>,
@@ -84,7 +97,10 @@ impl View {
             keys: Arc::new(Keys::new(&settings.stream)),
             group: settings.stream.group.clone(),
             record_prefix: settings.start.record_prefix.clone(),
+            records: records(&connection, settings),
+            game_events: settings.start.game_events.clone(),
             claim_idle: settings.worker.claim_idle,
+            notices_disconnects: settings.worker.disconnect_grace.is_some(),
             max_run: settings.worker.max_run,
             max_field_bytes: settings.stream.max_field_bytes,
             scripts: Arc::new(Scripts::new()),
@@ -98,9 +114,24 @@ impl View {
         &self.connection
     }
 
+    /// The same, for what makes calls of its own.
+    pub(crate) fn shared_connection(&self) -> Arc<Connection> {
+        Arc::clone(&self.connection)
+    }
+
     /// The group, for pausing and resuming.
     pub(crate) fn group(&self) -> &Group {
         &self.as_group
+    }
+
+    /// The games' records, for operators who stop games.
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// The stream to which the ends of games are written; none where that is off.
+    pub(crate) fn game_events(&self) -> Option<String> {
+        self.game_events.clone()
     }
 
     async fn raw(&self, words: &[&str]) -> Result<Value, RedisError> {
@@ -110,4 +141,10 @@ impl View {
     async fn hash(&self, key: &str) -> Result<Vec<(String, String)>, RedisError> {
         self.connection.hash(key).await
     }
+}
+
+fn records(connection: &Arc<Connection>, settings: &Settings) -> Records {
+    let stream = (settings.stream.jobs.as_str(), settings.stream.group.as_str());
+    // No lease is ever taken from here.
+    Records::new(Arc::clone(connection), &settings.start.record_prefix, stream, "", settings.worker.claim_idle)
 }

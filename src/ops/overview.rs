@@ -50,7 +50,8 @@ impl View {
         let dead = self.lately_dead(&look).await?;
         let server = self.server().await?;
         let replicas = self.replicas(&look).replicas;
-        let snapshot = self.snapshot_of(&look, waiting, server, &replicas);
+        let hosts = self.hosts(&look, &replicas).await?;
+        let snapshot = self.snapshot_of(&look, waiting, server, (&replicas, hosts));
         let alerts = Alerts::new(look.now_ms, alerts::judge(&snapshot, &replicas, &dead));
         Ok((snapshot, alerts))
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::View;
 use super::backlog::Waiting;
+use super::hosts::FleetHosts;
 use super::look::{Look, Watermark};
 use super::replicas::{Replica, State};
 use super::server::Server;
@@ -34,6 +35,8 @@ pub(crate) struct Snapshot {
     pub(crate) outcomes: u64,
     /// How many replicas there are.
     pub(crate) replicas: Counts,
+    /// The hosts on which they start games.
+    pub(crate) hosts: FleetHosts,
     /// The server's own count of what waits.
     pub(crate) lag: Lag,
     /// The legacy offset.
@@ -84,9 +87,11 @@ pub(crate) struct Counts {
     pub(crate) running: u64,
     /// Finishing.
     pub(crate) draining: u64,
-    /// Not heard of, without having left.
+    /// Their connections closed without their having left.
+    pub(crate) dead: u64,
+    /// Silent for claim idle, without having left.
     pub(crate) lost: u64,
-    /// Entries that lost or unknown consumers still hold.
+    /// Entries that dead, lost or unknown consumers still hold.
     pub(crate) stranded: u64,
     /// Slots of those that run.
     pub(crate) slots: u64,
@@ -117,14 +122,20 @@ pub(crate) struct Mirror {
 }
 
 impl View {
-    pub(super) fn snapshot_of(&self, look: &Look, waiting: Waiting, redis: Server, listed: &[Replica]) -> Snapshot {
+    pub(super) fn snapshot_of(
+        &self,
+        look: &Look,
+        waiting: Waiting,
+        redis: Server,
+        (listed, hosts): (&[Replica], FleetHosts),
+    ) -> Snapshot {
         let alive = |replica: &&Replica| replica.is_alive();
         // The fleet's own limit where it says so, whatever this process's settings are.
         let max_run = listed.iter().filter(alive).filter_map(|replica| replica.max_run_ms).max();
         let waiting_id = look.oldest_waiting.clone().filter(|_| waiting.count > 0);
         Snapshot {
             at_ms: look.now_ms,
-            wrong_types: self.wrong_types(look),
+            wrong_types: self.wrong_types(look).into_iter().chain(self.wrong_hosts(&hosts)).collect(),
             max_run: max_run.map_or(self.max_run, Duration::from_millis),
             waiting: WaitingView {
                 waiting,
@@ -139,6 +150,7 @@ impl View {
             dead_letters: look.dead,
             outcomes: look.results,
             replicas: counts(listed),
+            hosts,
             lag: lag(look, waiting),
             mirror: mirror(look),
             has_group: look.group.is_some(),
@@ -148,6 +160,11 @@ impl View {
             redis,
             paused: look.pause(),
         }
+    }
+
+    fn wrong_hosts(&self, hosts: &FleetHosts) -> Option<String> {
+        let wrong = || format!("the key {}hosts does not hold the hash of the hosts", self.record_prefix);
+        hosts.is_wrong_type.then(wrong)
     }
 
     /// Keys that hold something else than they should, as sentences.
@@ -185,6 +202,10 @@ fn counts(listed: &[Replica]) -> Counts {
                 counts.slots += replica.slots.unwrap_or_default();
             }
             State::Draining => counts.draining += 1,
+            State::Dead => {
+                counts.dead += 1;
+                counts.stranded += replica.pending;
+            }
             State::Lost => {
                 counts.lost += 1;
                 counts.stranded += replica.pending;

@@ -43,6 +43,8 @@ pub(super) fn judge(snapshot: &Snapshot) -> Verdict {
     problems.extend(unread(snapshot));
     problems.extend(slow(snapshot));
     problems.extend(stranded(snapshot));
+    problems.extend(dead_hosts(snapshot));
+    problems.extend(full_hosts(snapshot));
     problems.extend(mirror(snapshot));
     let (health, sentence) = match (problems.is_empty(), pause(snapshot)) {
         (true, None) => (Health::Healthy, "healthy".to_owned()),
@@ -87,12 +89,29 @@ fn slow(snapshot: &Snapshot) -> Vec<String> {
 }
 
 fn stranded(snapshot: &Snapshot) -> Option<String> {
-    let (lost, stranded) = (snapshot.replicas.lost, snapshot.replicas.stranded);
-    (stranded > 0).then(|| match lost {
-        0 => format!("{stranded} in flight with a consumer that is no replica"),
-        1 => format!("1 replica lost, {stranded} in flight with it"),
-        lost => format!("{lost} replicas lost, {stranded} in flight with them"),
+    let (dead, lost, stranded) = (snapshot.replicas.dead, snapshot.replicas.lost, snapshot.replicas.stranded);
+    let replicas = |count: u64| if count == 1 { "1 replica".to_owned() } else { format!("{count} replicas") };
+    let them = if dead + lost == 1 { "it" } else { "them" };
+    (stranded > 0).then(|| match (dead, lost) {
+        (0, 0) => format!("{stranded} in flight with a consumer that is no replica"),
+        (0, lost) => format!("{} lost, {stranded} in flight with {them}", replicas(lost)),
+        (dead, 0) => format!("{} dead, {stranded} in flight with {them}", replicas(dead)),
+        (dead, lost) => format!("{} dead, {lost} lost, {stranded} in flight with {them}", replicas(dead)),
     })
+}
+
+/// Where no replica runs at all, no host can be alive.
+fn dead_hosts(snapshot: &Snapshot) -> Option<String> {
+    let hosts = &snapshot.hosts;
+    let them = if hosts.dead == 1 { "1 host is dead" } else { &format!("{} hosts are dead", hosts.dead) };
+    (hosts.dead > 0 && snapshot.replicas.running > 0).then(|| format!("{them}: {}", printable(&hosts.dead_named())))
+}
+
+/// New games wait then. A full host beside others is no problem: they take its jobs.
+fn full_hosts(snapshot: &Snapshot) -> Option<String> {
+    let hosts = &snapshot.hosts;
+    let has_jobs = snapshot.waiting.waiting.count + snapshot.in_flight.count > 0;
+    (has_jobs && hosts.all_are_full()).then(|| format!("every host is full: {}", printable(&hosts.full_named())))
 }
 
 fn mirror(snapshot: &Snapshot) -> Option<String> {

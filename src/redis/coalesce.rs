@@ -14,7 +14,7 @@ use super::{Connection, RedisError, Script, Source, Value};
 const HEAD: &str = include_str!("scripts/coalesced_head.lua");
 const TAIL: &str = include_str!("scripts/coalesced_tail.lua");
 /// Words of one call, its verb among them.
-const WORDS_MAX: usize = 6;
+const WORDS_MAX: usize = 8;
 /// Calls in one run. Beyond this nothing is gained, and Redis serves no other client meanwhile.
 const BATCH_MAX: usize = 64;
 /// What an ordinary call packs to, roughly.
@@ -67,11 +67,12 @@ impl Coalescer {
         &self.0.connection
     }
 
-    /// Calls a verb (the first word) for a key, and for another one that it may touch. An error may leave it executed.
+    /// Calls a verb (the first word) for a key, and for others that it may touch, the ones that all calls share first. An error may
+    /// leave it executed.
     pub(crate) async fn call(
         &self,
         key: String,
-        further: Option<String>,
+        further: impl IntoIterator<Item = String>,
         words: &[&str],
     ) -> Result<Vec<String>, RedisError> {
         debug_assert!(words.len() <= WORDS_MAX, "the tail of the script hands over no more");
@@ -80,8 +81,11 @@ impl Coalescer {
             let mut waiting = self.0.lock();
             waiting.batch.keys.push(key);
             // One that all calls share is named once.
-            if further.is_some() && waiting.batch.further.last() != further.as_ref() {
-                waiting.batch.further.extend(further);
+            for key in further {
+                let named = &waiting.batch.further;
+                if named.first() != Some(&key) && named.last() != Some(&key) {
+                    waiting.batch.further.push(key);
+                }
             }
             waiting.batch.calls.push_counted(words);
             waiting.batch.answers.push(sender);

@@ -121,6 +121,19 @@ impl Connection {
         self.raw(&["XADD", stream, "*"].into_iter().chain(fields).collect::<Vec<_>>()).await?.convert()
     }
 
+    /// `XADD` to a stream that keeps about so many entries.
+    pub(crate) async fn append_capped(
+        &self,
+        stream: &str,
+        max: u64,
+        fields: &[(&str, &str)],
+    ) -> Result<(), RedisError> {
+        let max = max.to_string();
+        let fields = fields.iter().flat_map(|&(name, value)| [name, value]);
+        let words = ["XADD", stream, "MAXLEN", "~", &max, "*"].into_iter().chain(fields).collect::<Vec<_>>();
+        self.raw(&words).await.map(drop)
+    }
+
     /// `XLEN`
     pub(crate) async fn stream_length(&self, stream: &str) -> Result<u64, RedisError> {
         self.raw(&["XLEN", stream]).await?.convert()
@@ -173,6 +186,27 @@ impl Connection {
     /// `SADD`
     pub(crate) async fn add_member(&self, set: &str, member: &str) -> Result<(), RedisError> {
         self.raw(&["SADD", set, member]).await.map(drop)
+    }
+
+    /// `ZADD` of one member.
+    pub(crate) async fn add_scored(&self, set: &str, member: &str, score: u64) -> Result<(), RedisError> {
+        self.raw(&["ZADD", set, &score.to_string(), member]).await.map(drop)
+    }
+
+    /// `ZREM` of one member.
+    pub(crate) async fn remove_scored(&self, set: &str, member: &str) -> Result<(), RedisError> {
+        self.raw(&["ZREM", set, member]).await.map(drop)
+    }
+
+    /// `ZRANGEBYSCORE`: members by rising score, at most `count` behind the first `from`.
+    pub(crate) async fn scored(&self, set: &str, from: u64, count: u64) -> Result<Vec<String>, RedisError> {
+        let (from, count) = (from.to_string(), count.to_string());
+        self.raw(&["ZRANGEBYSCORE", set, "-inf", "+inf", "LIMIT", &from, &count]).await?.convert()
+    }
+
+    /// `ZCARD`
+    pub(crate) async fn scored_count(&self, set: &str) -> Result<u64, RedisError> {
+        self.raw(&["ZCARD", set]).await?.convert()
     }
 
     /// `TIME`: the server's clock in Unix microseconds.

@@ -1,4 +1,4 @@
-//! Connections. One process has two: one that blocks in XREADGROUP and one for everything else.
+//! Connections: one that blocks in XREADGROUP, one that is subscribed, and one for everything else.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub enum Role {
     Reader(Duration),
     /// Every other command.
     Commands,
+    /// Keeps a subscription and does nothing else: RESP2 allows a subscribed client no other command.
+    Subscriber,
     /// Replies of any size, which may take this long.
     Bulk(Duration),
 }
@@ -46,7 +48,7 @@ impl Role {
     pub(super) fn timeout(self) -> Duration {
         match self {
             Self::Reader(block) => block + BLOCK_GRACE,
-            Self::Commands => COMMAND_TIMEOUT,
+            Self::Commands | Self::Subscriber => COMMAND_TIMEOUT,
             Self::Bulk(patience) => patience,
         }
     }
@@ -71,6 +73,8 @@ pub(super) struct Shared {
     refusals: Mutex<Refusals>,
     /// How often a connection has been established, by whichever client.
     established: watch::Sender<u64>,
+    /// The number, in that count, of the last connection that is known to be gone.
+    lost: watch::Sender<u64>,
     errors: broadcast::Sender<RedisError>,
 }
 
@@ -83,21 +87,8 @@ impl Connection {
         name: &str,
         mut on_error: impl FnMut(&RedisError),
     ) -> Result<Self, RedisError> {
-        let client = build(settings, role.timeout(), settings.password.as_ref())?;
-        let (errors, mut failed) = broadcast::channel(ERRORS_KEPT);
-        let (established, mut connected) = watch::channel(0);
-        let connection = Self(Arc::new_cyclic(|this: &Weak<Shared>| Shared {
-            settings: settings.clone(),
-            role,
-            name: client_name(name),
-            this: Weak::clone(this),
-            live: Mutex::new(Live::start(client, Weak::clone(this))),
-            answered_at: Mutex::new(Instant::now()),
-            password: Mutex::new(settings.password.clone()),
-            refusals: Mutex::new(Refusals::default()),
-            established,
-            errors,
-        }));
+        let connection = Self::start(settings, role, name)?;
+        let (mut failed, mut connected) = (connection.0.errors.subscribe(), connection.reconnections());
         loop {
             tokio::select! {
                 Ok(error) = failed.recv() => {
@@ -106,9 +97,27 @@ impl Connection {
                     }
                     on_error(&error);
                 }
-                Ok(()) = connected.changed() => return Ok(connection),
+                Ok(_) = connected.wait_for(|&times| times > 0) => return Ok(connection),
             }
         }
+    }
+
+    /// Begins to connect, and goes on for ever.
+    pub(super) fn start(settings: &Config, role: Role, name: &str) -> Result<Self, RedisError> {
+        let client = build(settings, role.timeout(), settings.password.as_ref())?;
+        Ok(Self(Arc::new_cyclic(|this: &Weak<Shared>| Shared {
+            settings: settings.clone(),
+            role,
+            name: client_name(name),
+            this: Weak::clone(this),
+            live: Mutex::new(Live::start(client, Weak::clone(this))),
+            answered_at: Mutex::new(Instant::now()),
+            password: Mutex::new(settings.password.clone()),
+            refusals: Mutex::new(Refusals::default()),
+            established: watch::Sender::new(0),
+            lost: watch::Sender::new(0),
+            errors: broadcast::Sender::new(ERRORS_KEPT),
+        })))
     }
 
     /// Another connection like this one, within `limit`: tells whether it is only this one that fails.
@@ -128,6 +137,38 @@ impl Connection {
     /// Counts the connections that have been established; changes with each one after this call.
     pub(crate) fn reconnections(&self) -> watch::Receiver<u64> {
         self.0.established.subscribe()
+    }
+
+    /// Waits for a connection; answers its number.
+    pub(super) async fn up(&self) -> u64 {
+        let mut established = self.0.established.subscribe();
+        loop {
+            let number = *established.borrow_and_update();
+            if number > *self.0.lost.borrow() {
+                return number;
+            }
+            established.changed().await.expect("the sender is part of this connection");
+        }
+    }
+
+    /// Waits until the connection of this number is gone.
+    pub(super) async fn gone(&self, number: u64) {
+        let (mut established, mut lost) = (self.0.established.subscribe(), self.0.lost.subscribe());
+        tokio::select! {
+            _ = established.wait_for(|&newest| newest != number) => {}
+            _ = lost.wait_for(|&gone| gone >= number) => {}
+        }
+    }
+
+    /// Replaces a client whose task has ended. Where calls are made they notice it; a subscriber makes none.
+    pub(super) fn replace_ended(&self) {
+        self.0.replace(Live::is_finished);
+    }
+
+    /// Gives the connection its name in CLIENT LIST: a courtesy to operators. A server that refuses it changes nothing.
+    /// The name belongs to the connection of the server, so each new one is given it.
+    pub(super) fn set_name(&self, client: &Client) -> impl Future<Output = ()> + Send + use<> {
+        self.0.set_name(client)
     }
 
     /// Turns a client error into ours, and replaces the client where the error means that it will not answer again.
@@ -191,7 +232,11 @@ impl Shared {
                 return;
             }
             match build(&self.settings, self.role.timeout(), password.as_ref()) {
-                Ok(client) => std::mem::replace(&mut *live, Live::start(client, Weak::clone(&self.this))),
+                Ok(client) => {
+                    // Before the new one begins: its connection must not be taken for lost.
+                    self.note_loss();
+                    std::mem::replace(&mut *live, Live::start(client, Weak::clone(&self.this)))
+                }
                 Err(error) => {
                     // The same settings made the first one.
                     tracing::error!(err = %error, "no new client for Redis");
@@ -200,6 +245,20 @@ impl Shared {
             }
         };
         drop(old);
+    }
+
+    /// The newest connection is gone.
+    fn note_loss(&self) {
+        let newest = *self.established.borrow();
+        self.lost.send_if_modified(|lost| std::mem::replace(lost, newest) != newest);
+    }
+
+    fn set_name(&self, client: &Client) -> impl Future<Output = ()> + Send + use<> {
+        let (client, name) = (client.clone(), self.name.clone());
+        async move {
+            let command = CustomCommand::new_static("CLIENT", None::<u16>, false);
+            drop(client.custom::<String, _>(command, vec!["SETNAME", &name]).await);
+        }
     }
 
     /// Whether the file holds another password than the one that was refused.
@@ -257,11 +316,18 @@ impl Owner for Shared {
     fn established(&self, client: &Client) {
         self.lock_refusals().is_over();
         self.established.send_modify(|times| *times += 1);
-        // A name in CLIENT LIST is a courtesy to operators; a server that refuses it changes nothing. The name is the
-        // connection's, so each has to be told.
-        let (client, name) = (client.clone(), self.name.clone());
-        let command = CustomCommand::new_static("CLIENT", None::<u16>, false);
-        drop(tokio::spawn(async move { client.custom::<String, _>(command, vec!["SETNAME", &name]).await }));
+        // A subscribed client can no longer send it, so the subscription does so first.
+        if self.role != Role::Subscriber {
+            drop(tokio::spawn(self.set_name(client)));
+        }
+    }
+
+    fn lost(&self, client: &Client) {
+        let live = self.lock_live();
+        // A client that has been replaced says nothing about the present one.
+        if live.client().id() == client.id() {
+            self.note_loss();
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use fred::types::ConnectHandle;
 use fred::types::config::{Config as ClientConfig, Server, ServerConfig, TcpConfig, TlsConnector};
 use socket2::TcpKeepalive;
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -21,13 +21,12 @@ use crate::secret::Secret;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Commands waiting in the client while the server does not answer; beyond this they fail at once.
 const WAITING_COMMANDS_MAX: usize = 1_024;
-/// The wait before connecting grows between these, by a factor: the first try is nearly immediate, because a new client
-/// often follows one that was dropped on purpose.
-const RECONNECT_MIN_MS: u32 = 5;
+/// The wait before connecting grows by a step: the first try is nearly immediate, because a new client often follows one that
+/// was dropped on purpose, and there are several within the 300 ms after which a replica without connections is declared dead.
+const RECONNECT_STEP_MS: u32 = 15;
 const RECONNECT_MAX_MS: u32 = 1_000;
-const RECONNECT_FACTOR: u32 = 4;
 /// Replicas that lost a server at the same moment do not come back at the same moment.
-const RECONNECT_JITTER_MS: u32 = 25;
+const RECONNECT_JITTER_MS: u32 = 10;
 
 /// A client that connects, and reconnects, until this is dropped; then its socket is closed and its calls fail.
 #[derive(Debug)]
@@ -45,6 +44,9 @@ pub(super) trait Owner: Send + Sync + 'static {
 
     /// The client has a connection.
     fn established(&self, client: &Client);
+
+    /// The client has lost its connection; it tries to get another.
+    fn lost(&self, client: &Client);
 }
 
 impl Live {
@@ -95,23 +97,43 @@ async fn watch(
 ) {
     loop {
         tokio::select! {
+            biased;
             error = errors.recv() => match error {
-                // Without a server: a try failed. With one: a connection was lost, and a try follows.
-                Ok((error, None)) => {
+                Ok(error) => {
                     let Some(owner) = owner.upgrade() else { return };
-                    owner.try_failed(error).await;
+                    tell(&*owner, &client, error).await;
                 }
-                Ok((_, Some(_))) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Lagged(_)) => {
+                    let Some(owner) = owner.upgrade() else { return };
+                    owner.lost(&client);
+                }
                 Err(RecvError::Closed) => return,
             },
             connected = connects.recv() => match connected {
                 Ok(_) | Err(RecvError::Lagged(_)) => {
                     let Some(owner) = owner.upgrade() else { return };
+                    // What came before this connection is told before it: a loss that is told late would be taken for
+                    // the loss of this one, and nothing would correct that.
+                    loop {
+                        match errors.try_recv() {
+                            Ok(error) => tell(&*owner, &client, error).await,
+                            Err(TryRecvError::Lagged(_)) => owner.lost(&client),
+                            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                        }
+                    }
                     owner.established(&client);
                 }
                 Err(RecvError::Closed) => return,
             },
         }
+    }
+}
+
+/// Without a server: a try failed. With one: a connection was lost, and a try follows.
+async fn tell(owner: &impl Owner, client: &Client, (error, server): (Error, Option<Server>)) {
+    match server {
+        None => owner.try_failed(error).await,
+        Some(_) => owner.lost(client),
     }
 }
 
@@ -152,7 +174,7 @@ pub(super) fn build(settings: &Config, timeout: Duration, password: Option<&Secr
     });
     builder.with_performance_config(|performance| performance.default_command_timeout = timeout);
     // 0 attempts: for ever.
-    let mut policy = ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, RECONNECT_FACTOR);
+    let mut policy = ReconnectPolicy::new_linear(0, RECONNECT_MAX_MS, RECONNECT_STEP_MS);
     policy.set_jitter(RECONNECT_JITTER_MS);
     builder.set_policy(policy);
     builder.build().map_err(|error| RedisError::from(&error))

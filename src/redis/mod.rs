@@ -7,6 +7,8 @@
 pub(crate) mod config;
 // one connection for as long as the process lives
 pub(crate) mod connection;
+// one that stays subscribed to a channel
+pub(crate) mod subscription;
 // one client of the library: how it is configured, opened and closed
 mod live;
 // why no connection comes about
@@ -36,4 +38,5 @@ pub use config::{Address, Config};
 pub use connection::{Connection, Role};
 pub use error::{Kind, RedisError};
 pub(crate) use script::{Script, Source};
+pub use subscription::{Standing, Subscription, SubscriptionState};
 pub use value::{FromValue, Key, Value};

@@ -89,14 +89,6 @@ impl Value {
             other => Err(unexpected("a list", &other)),
         }
     }
-
-    /// The first element of a list.
-    pub(crate) fn first(&self) -> Option<Self> {
-        match &self.0 {
-            client::Value::Array(values) => values.first().cloned().map(Self),
-            _ => None,
-        }
-    }
 }
 
 impl From<&str> for Value {

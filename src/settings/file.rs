@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use toml::{Spanned, Value};
 
-use super::nearest::nearest;
 use super::raw::{Origin, Raw};
 use super::report::Problem;
 use super::table::{self, TABLE};
 use crate::files::{count_lines, read_text};
+use crate::nearest::nearest;
 use crate::secret::without_credentials;
 
 /// Larger is no settings file, but a mistake in the path.

@@ -6,7 +6,6 @@ pub mod table;
 // where their texts come from
 mod file;
 pub mod flags;
-mod nearest;
 mod raw;
 mod source;
 // what the texts mean
@@ -21,6 +20,7 @@ use std::net::SocketAddr;
 use crate::engine::config as engine;
 use crate::faults;
 use crate::observe::config::LogFormat;
+use crate::policy::config as policy;
 use crate::redis::config as redis;
 use crate::start::config as start;
 use crate::stream::config as stream;
@@ -44,6 +44,8 @@ pub struct Settings {
     pub engine: engine::Config,
     /// What a start is: where its record is, and what shows that it is ready.
     pub start: start::Config,
+    /// Where the policy is: which images may run, and what their containers get.
+    pub policy: policy::Config,
     /// What is refused or allowed beyond production use.
     pub faults: faults::Config,
     /// How log lines look.

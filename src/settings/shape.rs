@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// No duration may be longer: adding a larger one to a clock could overflow, and it can only be a mistake.
-pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+use crate::quantity::size_text;
 
 /// The form of one setting's text, with its limits.
 #[derive(Debug, Clone, Copy)]
@@ -91,15 +90,4 @@ impl Shape {
             Self::Form { sentence, .. } => sentence.to_owned(),
         }
     }
-}
-
-/// A number of bytes in the largest unit that divides it.
-pub(crate) fn size_text(bytes: u64) -> String {
-    const UNITS: [(u32, &str); 3] = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    for (shift, unit) in UNITS {
-        if bytes != 0 && bytes.trailing_zeros() >= shift {
-            return format!("{}{unit}", bytes >> shift);
-        }
-    }
-    bytes.to_string()
 }

@@ -6,10 +6,10 @@ use std::fmt;
 use std::path::Path;
 
 use super::file;
-use super::nearest::nearest;
 use super::raw::{Origin, Raw};
 use super::report::Problem;
 use super::table::{DefaultValue, TABLE};
+use crate::nearest::nearest;
 
 /// Values by setting name.
 pub type Values = BTreeMap<&'static str, String>;
@@ -100,10 +100,10 @@ impl Sources {
     }
 
     /// An environment variable; one that is set but empty counts as not set, because that is how one is cleared in
-    /// a compose or unit file.
+    /// a compose or unit file. Not that of the policy: without one every image may run.
     fn variable(&self, setting: &str, variable: String, problems: &mut Vec<Problem>) -> Option<Raw> {
         let value = self.environment.get(&OsString::from(&variable))?;
-        if value.is_empty() {
+        if value.is_empty() && setting != "policy-file" {
             return None;
         }
         let origin = Origin::Environment(variable);

@@ -199,6 +199,8 @@ table! {
             "Maximum number of starts that one replica has in progress at once.";
         "claim-idle" = Text("5s"), at_least(300, "an entry is renewed every third of it, and one slow reply must not cost a live replica its entries"),
             "How long a replica must be silent before others take over its entries.";
+        "disconnect-grace" = Text("300ms"), Shape::OptionalDuration,
+            "How long the connection of a replica must be closed before others take over its entries, without waiting for claim-idle; off: always wait.";
         "sweep-interval" = Text("500ms"), at_least(10, "a sweep is a script that every other command waits for"),
             "How often the fleet looks for entries to take over.";
         "block" = Text("2s"), at_least(1, "0 would make Redis wait for ever"),
@@ -241,22 +243,52 @@ table! {
             "The client certificate for the Docker Engine.";
         "docker-tls-key-file" = Computed("likewise key.pem"), form("FILE", "PEM, without a passphrase."),
             "The private key of the client certificate for the Docker Engine.";
-        "engine-host-id" = Text("default"), Shape::Text,
-            "The name of the engine in records and labels.";
+        "engines" = Text("none"), form("URL,...|none", "Addresses as in `docker-host`, with commas between them, or `none`."),
+            "Further Docker Engines that this process drives, each a host of its own.";
+        "advertise-host" = Computed("the host of docker-host; 127.0.0.1 for a socket"), Shape::Text,
+            "The name or address of this host in the endpoints of outcomes.";
+        "publish-address" = Computed("127.0.0.1 for a socket; else 0.0.0.0"), form("ADDRESS", "An IPv4 or IPv6 address of this host."),
+            "The address on which the ports of games are published.";
+        "port-range" = Computed("the engine's own choice"), form("FIRST-LAST", "Two port numbers, such as `30000-30999`."),
+            "The ports on which games are published.";
+        "engine-host-id" = Computed("kept in Redis for the engine; the first is `default`"), Shape::Text,
+            "The name of this host in records and labels.";
+        "fleet-id" = Computed("kept in Redis and on the engines"), Shape::Text,
+            "The name of the fleet; containers of other fleets are left alone.";
+        "host-heartbeat" = Text("30s"), at_least(1_000, "a slow answer of Redis is no dead host"),
+            "How long a host may be silent before the games that start there are started on other hosts.";
+        "on-isolation" = Text("keep"), Shape::Choice(&["keep", "stop"]),
+            "What becomes of the games of a host that is cut off from Redis for two thirds of its heartbeat.";
+        "game-events" = Text("off"), form("STREAM|off", "`off` or the name of a stream."),
+            "The stream to which the end of each game is written.";
         "engine-port" = Text("8080"), count(1, 65_535),
             "The port on which a game engine listens inside its container.";
         "start-concurrency" = Computed("4; with the simulated engine: slots"), count(1, 10_000),
             "Maximum number of containers that one process creates and starts at once.";
+        "pull-policy" = Text("missing"), Shape::Choice(&["missing", "always", "never"]),
+            "When the registry of an image is asked: when the image is missing on the host, at every start, or never.";
+        "pull-timeout" = Text("10m"), Shape::DURATION,
+            "Maximum time of one pull, without the time that it waits for its turn; at most two thirds of max-run, unless it is set.";
+        "pull-silence" = Text("2m"), Shape::DURATION,
+            "How long a pull may go without receiving or unpacking anything; at most pull-timeout, unless it is set.";
+        "pull-concurrency" = Text("8"), count(1, 1_000),
+            "Maximum number of images that one process pulls at once.";
+        "docker-config" = Text("none"), form("FILE", "JSON, as `docker login` writes it, or the folder of a `config.json`."),
+            "The credentials for registries in the form of Docker's configuration file, with its credential helpers.";
+        "registry-credentials-dir" = Text("none"), form("FOLDER", ""),
+            "A folder with a file for each registry, named after it, which holds `user:password` or JSON.";
         "record-prefix" = Text("rtm:"), Shape::Text,
             "The prefix of the keys of game records.";
         "readiness" = Text("tcp"), form("tcp|http:/PATH|health", "`tcp`, `http:/PATH` or `health`."),
             "The check that a game engine is ready.";
         "ready-timeout" = Text("30s"), Shape::DURATION,
             "How long a game engine may take to become ready.";
-        "reconcile-interval" = Text("1m"), at_least(10, "it lists every container"),
-            "How often the fleet looks for containers to which no record refers.";
+        "policy-file" = Text("none"), form("FILE", "TOML; docs/policy.md lists its keys."),
+            "The policy: which images may run, and what their containers get.";
+        "reconcile-interval" = Computed("5s; with the simulated engine: 1m"), at_least(10, "it lists every container"),
+            "How often the containers of a host are compared with their records.";
         "reconcile-grace" = Text("5m"), Shape::DURATION,
-            "Minimum age of such a container before it is removed.";
+            "Minimum age of a container to which no record refers before it is removed.";
     }
     Simulated {
         "simulated-latency" = Text("40ms"), form("DURATION[..DURATION]", "A duration, or two with `..` between them: `20ms..80ms`."),

@@ -12,25 +12,20 @@ use tokio::time::{Instant, sleep};
 
 use super::engine_failure::{answer_or_try_again, try_again};
 use super::game_id::GameId;
-use super::image_ref::ImageRef;
-use super::record::{AttemptResult, FenceToken, Records};
-use super::step::{Broken, Step, has_image, is_ours, next_step};
+use super::host::Identity;
+use super::launch::Launch;
+use super::ours::is_ours;
+use super::place::Place;
+use super::pulls::{PullError, Wanted};
+use super::record::{AttemptResult, FenceToken, RecordJob, Records};
+use super::step::{Broken, Step, has_image, image_conflict, next_step};
 use super::{StartError, StartInput};
 use crate::contract::error_code::ErrorCode;
+use crate::contract::image_ref::ImageRef;
 use crate::contract::job_result::{Answer, SuccessKind};
-use crate::engine::{Container, ContainerSpec, ContainerState, Engine, EngineError, PullStep, Readiness, label};
+use crate::engine::{Container, ContainerSpec, ContainerState, Engine, EngineError, PullStep, Ready, label};
 use crate::faults::{Faults, Point};
-
-/// How the game engine is reached and awaited.
-#[derive(Debug, Clone)]
-pub(crate) struct Launch {
-    /// `engine-port`
-    pub(crate) port: u16,
-    /// `readiness`
-    pub(crate) readiness: Readiness,
-    /// `ready-timeout`
-    pub(crate) ready_timeout: Duration,
-}
+use crate::policy::{Refusal, Terms};
 
 /// Between two looks at a container that is coming up, or at a taken name whose container is not visible yet.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
@@ -52,6 +47,7 @@ pub(super) struct Attempt<'a> {
     pub(super) game: &'a GameId,
     pub(super) image: &'a ImageRef,
     pub(super) token: &'a FenceToken,
+    pub(super) identity: &'a Identity,
 }
 
 /// What an attempt knows of the game's container without asking the engine.
@@ -89,8 +85,11 @@ enum Started {
     Yes(Option<Container>),
     /// Another container has the name.
     NameTaken,
-    /// The engine refuses it for good.
-    Refused(Answer),
+    /// The engine refuses to create or to start it, for good; the container, where there is one.
+    Refused(Option<String>, Answer),
+    /// Its host port is not free; the container, and the engine's words. Another container gets another port, while some
+    /// engines keep that of this one.
+    PortTaken(String, String),
 }
 
 /// What became of the wait for a game engine.
@@ -111,7 +110,16 @@ impl Attempt<'_> {
             self.check_fence().await?;
             self.engine.remove(condemned).await.map_err(try_again)?;
         }
-        if let Err(error) = self.bring_image().await {
+        if let Err(refusal) = self.launch.policy.now().admit(self.image) {
+            // It may have been allowed when the game was started.
+            return self.look_again(not_allowed(&refusal)).await;
+        }
+        let pulled = match self.bring_image().await? {
+            Err(PullError::Engine(error)) => Err(error),
+            Err(limited) => return Err(limited.into()),
+            Ok(()) => Ok(()),
+        };
+        if let Err(error) = pulled {
             let failure = answer_or_try_again(error)?;
             // An earlier attempt may have started the container all the same: look before answering that it failed.
             return self.look_again(failure).await;
@@ -120,21 +128,37 @@ impl Attempt<'_> {
         self.bring_container().await
     }
 
-    async fn bring_image(&self) -> Result<(), EngineError> {
+    async fn bring_image(&self) -> Result<Result<(), PullError>, StartError> {
         let faults = self.faults;
         let progress = move |step| match step {
             PullStep::Starting => faults.reach(Point::BeforePull),
             PullStep::Receiving => faults.reach(Point::InPull),
+            PullStep::Received(_) => {}
         };
-        self.engine.ensure_image(self.image.as_str(), &progress).await
+        let wanted = Wanted {
+            image: self.image.as_str(),
+            host: self.identity.here.host(),
+            dead_owner: self.input.dead_owner.as_ref(),
+            place: Place {
+                records: self.records,
+                game: self.game,
+                fence: &self.token.fence,
+                here: &self.identity.here,
+                slot: &self.input.slot,
+                games_max: self.launch.policy.now().containers_max(),
+            },
+            progress: &progress,
+        };
+        self.launch.images.ensure(wanted).await
     }
 
     /// The result of an attempt that cannot create a container: this failure, unless the game runs already.
     async fn look_again(&self, failure: Answer) -> Result<AttemptResult, StartError> {
-        let found = self.find().await?.filter(|found| is_ours(found, self.game) && has_image(found, self.image));
+        let found =
+            self.find().await?.filter(|found| is_ours(found, self.game, self.identity) && has_image(found, self.image));
         let Some(container) = found else { return Ok(failure.into()) };
         if container.state != ContainerState::Running {
-            return self.fail(Broken { container_id: container.id, failure }).await;
+            return self.fail(Broken { container_id: container.id, failure, is_decided: true }).await;
         }
         match self.await_ready(container, SuccessKind::Replayed).await? {
             Awaited::Over(result) => Ok(result),
@@ -159,7 +183,7 @@ impl Attempt<'_> {
                     self.find().await?
                 }
             };
-            let step = next_step(found, self.game, self.image);
+            let step = next_step(found, self.game, self.image, self.identity, &self.token.fence);
             if let ControlFlow::Break(result) = self.take(step, &mut progress).await? {
                 return Ok(result);
             }
@@ -190,6 +214,7 @@ impl Attempt<'_> {
                     format!("container {id} has the name {} and is not the fleet's", self.game.container_name());
                 return Ok(Flow::Break(Answer::failure(ErrorCode::ContainerNameConflict, message).into()));
             }
+            Step::Unrecorded(container) => return self.yield_to(&container).await.map(Flow::Break),
         }
         Ok(Flow::Continue(()))
     }
@@ -198,7 +223,9 @@ impl Attempt<'_> {
         match self.create_and_start().await? {
             Started::Yes(shown) => progress.started(shown),
             Started::NameTaken => self.await_name(progress).await?,
-            Started::Refused(failure) => return self.look_again(failure).await.map(Flow::Break),
+            Started::Refused(None, failure) => return self.look_again(failure).await.map(Flow::Break),
+            Started::Refused(Some(id), failure) => return self.refused(id, failure).await.map(Flow::Break),
+            Started::PortTaken(id, message) => self.replace_for_port(&id, message, progress).await?,
         }
         Ok(Flow::Continue(()))
     }
@@ -211,11 +238,19 @@ impl Attempt<'_> {
         match started {
             Started::Yes(shown) => progress.started(shown),
             Started::NameTaken => {}
-            Started::Refused(failure) => {
-                return self.fail(Broken { container_id: id, failure }).await.map(Flow::Break);
-            }
+            Started::Refused(_, failure) => return self.refused(id, failure).await.map(Flow::Break),
+            Started::PortTaken(id, message) => self.replace_for_port(&id, message, progress).await?,
         }
         Ok(Flow::Continue(()))
+    }
+
+    /// Removes a container whose host port is not free, once. After that the port's absence is the host's trouble.
+    async fn replace_for_port(&self, id: &str, message: String, progress: &mut Progress) -> Result<(), StartError> {
+        if progress.replacements >= REPLACEMENTS_MAX {
+            return Err(StartError::Engine { code: ErrorCode::HostPortUnavailable, message });
+        }
+        progress.replacements += 1;
+        self.condemn_and_remove(id).await
     }
 
     /// After a refused name: the engine reserves a name before it shows the container.
@@ -235,22 +270,27 @@ impl Attempt<'_> {
     async fn create_and_start(&self) -> Result<Started, StartError> {
         let _permit = self.engine.permit().await;
         self.check_fence().await?;
-        let id = match self.engine.create(&self.spec()).await {
+        // As the policy is now: the wait for the image may have been long.
+        let spec = match self.launch.policy.now().terms(self.image) {
+            Ok(terms) => self.spec(terms),
+            Err(refusal) => return Ok(Started::Refused(None, not_allowed(&refusal))),
+        };
+        let id = match self.engine.create(&spec).await {
             Ok(id) => id,
             Err(EngineError::NameTaken) => return Ok(Started::NameTaken),
             Err(EngineError::ImageMissing) => {
                 let message = "the image disappeared between pull and create".to_owned();
                 return Err(StartError::Engine { code: ErrorCode::ImagePullFailed, message });
             }
-            Err(error) => return answer_or_try_again(error).map(Started::Refused),
+            Err(error) => return answer_or_try_again(error).map(|failure| Started::Refused(None, failure)),
         };
         self.faults.reach(Point::AfterCreate);
-        let started = self.start_created(&id).await?;
-        if matches!(started, Started::Refused(_)) {
-            // Nothing may be left behind by a failure.
-            self.condemn_and_remove(&id).await?;
-        }
-        Ok(started)
+        self.start_created(&id).await
+    }
+
+    /// The result of a start that was refused for good. Nothing may be left behind by a failure.
+    async fn refused(&self, container_id: String, failure: Answer) -> Result<AttemptResult, StartError> {
+        self.fail(Broken { container_id, failure, is_decided: true }).await
     }
 
     async fn start_created(&self, id: &str) -> Result<Started, StartError> {
@@ -262,29 +302,50 @@ impl Attempt<'_> {
             }
             // The next look finds out what became of it.
             Err(EngineError::NoSuchContainer) => Ok(Started::Yes(None)),
-            Err(error) => answer_or_try_again(error).map(Started::Refused),
+            Err(EngineError::Failed { code: ErrorCode::HostPortUnavailable, message }) => {
+                Ok(Started::PortTaken(id.to_owned(), message))
+            }
+            Err(error) => answer_or_try_again(error).map(|failure| Started::Refused(Some(id.to_owned()), failure)),
         }
     }
 
     async fn await_ready(&self, mut container: Container, kind: SuccessKind) -> Result<Awaited, StartError> {
         let deadline = Instant::now() + self.launch.ready_timeout;
+        let mut seen_at = Instant::now();
         if container.state != ContainerState::Running {
             return Ok(Awaited::Broken(self.exited(container).await));
         }
-        while container.endpoint.is_none() || !self.engine.is_ready(&container, &self.launch.readiness).await {
+        loop {
+            let ready = match container.endpoint {
+                Some(_) => self.engine.is_ready(&container, &self.launch.readiness).await,
+                None => Ready::NotYet,
+            };
+            if let Ready::Never(why) = ready {
+                let never = Broken::new(container.id, ErrorCode::EngineNotReady, why);
+                return self.fail(never).await.map(Awaited::Over);
+            }
+            // A look takes time, and the game engine may have accepted a connection and ended in it.
+            if ready == Ready::Yes && seen_at.elapsed() < LOOK_INTERVAL {
+                break;
+            }
             let Some(again) = self.engine.find(&container.id).await.map_err(try_again)? else {
                 let gone = Broken::new(container.id, ErrorCode::EngineExited, "the container disappeared");
                 return Ok(Awaited::Broken(gone));
             };
-            if again.state != ContainerState::Running {
+            if again.state == ContainerState::Paused {
+                // An operator froze it while it came up.
+                self.check_fence().await?;
+                self.engine.unpause(&again.id).await.map_err(try_again)?;
+            } else if again.state != ContainerState::Running {
                 return Ok(Awaited::Broken(self.exited(again).await));
             }
             container = again;
-            if Instant::now() >= deadline {
-                let endpoint = container.endpoint.as_deref().unwrap_or("any published port");
-                let message = format!("no answer on {endpoint} within {:?}", self.launch.ready_timeout);
-                let late = Broken::new(container.id, ErrorCode::EngineNotReady, message);
-                return self.fail(late).await.map(Awaited::Over);
+            seen_at = Instant::now();
+            if ready == Ready::Yes && container.endpoint.is_some() {
+                break;
+            }
+            if seen_at >= deadline {
+                return self.fail(self.late(container)).await.map(Awaited::Over);
             }
             sleep(LOOK_INTERVAL).await;
         }
@@ -292,6 +353,19 @@ impl Attempt<'_> {
         let engine_endpoint = container.endpoint.unwrap_or_default();
         let answer = Answer::Success { container_id: container.id, engine_endpoint, kind };
         Ok(Awaited::Over(answer.into()))
+    }
+
+    fn late(&self, container: Container) -> Broken {
+        let timeout = self.launch.ready_timeout;
+        let message = match container.endpoint.as_deref() {
+            Some(endpoint) => format!("no answer on {endpoint} within {timeout:?}"),
+            None => format!(
+                "the engine has not published port {} of the container within {timeout:?}; check that its containers \
+                 have a network with published ports",
+                self.launch.port
+            ),
+        };
+        Broken::new(container.id, ErrorCode::EngineNotReady, message)
     }
 
     async fn exited(&self, container: Container) -> Broken {
@@ -311,23 +385,46 @@ impl Attempt<'_> {
             return self.fail(broken).await.map(Flow::Break);
         }
         progress.replacements += 1;
-        self.condemn_and_remove(&broken.container_id).await?;
-        Ok(Flow::Continue(()))
+        self.condemn(&broken.container_id).await?;
+        let Err(error) = self.engine.remove(&broken.container_id).await else { return Ok(Flow::Continue(())) };
+        if !broken.is_decided || self.engine.ping().await.is_err() {
+            return Err(try_again(error));
+        }
+        // The engine answers and does not remove it: no other can be created, and the job need not wait for that.
+        Ok(Flow::Break(self.not_removed(broken.container_id, &error, broken.failure)))
+    }
+
+    /// The result of a failed attempt whose container the engine does not remove: the record keeps its id, and the reconciler
+    /// goes on with it.
+    fn not_removed(&self, container_id: String, error: &EngineError, failure: Answer) -> AttemptResult {
+        let game_id = self.game.as_str();
+        tracing::warn!(container_id, game_id, err = %error, "failed to remove condemned container");
+        AttemptResult { answer: failure, still_condemned: Some(container_id), is_recorded: false }
+    }
+
+    /// The game runs another image, and the record did not know of it: it is written again.
+    async fn yield_to(&self, container: &Container) -> Result<AttemptResult, StartError> {
+        let failure = image_conflict(container.label(label::IMAGE_REF), self.image);
+        let job = RecordJob {
+            game: self.game,
+            image: self.image,
+            source: &self.input.source_ref,
+            engine: self.engine.kind(),
+        };
+        if !self.records.yield_to(&job, self.token, container, &failure).await? {
+            return Err(StartError::Fenced);
+        }
+        Ok(AttemptResult { answer: failure, still_condemned: None, is_recorded: true })
     }
 
     /// A decided failure: the container goes first. Where the engine does not remove it, the record keeps its id.
     async fn fail(&self, broken: Broken) -> Result<AttemptResult, StartError> {
-        let Broken { container_id, failure } = broken;
+        let Broken { container_id, failure, .. } = broken;
         self.condemn(&container_id).await?;
-        let still_condemned = match self.engine.remove(&container_id).await {
-            Ok(()) => None,
-            Err(error) => {
-                let game_id = self.game.as_str();
-                tracing::warn!(container_id, game_id, err = %error, "failed to remove condemned container");
-                Some(container_id)
-            }
-        };
-        Ok(AttemptResult { answer: failure, still_condemned })
+        match self.engine.remove(&container_id).await {
+            Ok(()) => Ok(failure.into()),
+            Err(error) => Ok(self.not_removed(container_id, &error, failure)),
+        }
     }
 
     async fn condemn_and_remove(&self, container_id: &str) -> Result<(), StartError> {
@@ -356,7 +453,7 @@ impl Attempt<'_> {
         self.engine.find(&self.game.container_name()).await.map_err(try_again)
     }
 
-    fn spec(&self) -> ContainerSpec {
+    fn spec(&self, terms: Terms) -> ContainerSpec {
         let pairs = [
             (label::GAME_ID, self.game.as_str()),
             (label::IMAGE_REF, self.image.as_str()),
@@ -364,10 +461,13 @@ impl Attempt<'_> {
             (label::FENCE, &self.token.fence),
             (label::OWNER, self.records.owner()),
             (label::HOST, &self.token.host),
+            (label::FLEET, &self.identity.fleet),
         ];
-        let labels: BTreeMap<String, String> =
-            pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let mut env = vec![format!("GAME_ID={}", self.game.as_str()), format!("PORT={}", self.launch.port)];
+        // Ours come last: no policy can replace them.
+        let mut labels: BTreeMap<String, String> = terms.labels.into_iter().collect();
+        labels.extend(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let mut env: Vec<String> = terms.env.iter().map(|(name, value)| format!("{name}={}", value.expose())).collect();
+        env.extend([format!("GAME_ID={}", self.game.as_str()), format!("PORT={}", self.launch.port)]);
         let trace = &self.input.trace;
         env.extend(trace.parent.iter().map(|parent| format!("TRACEPARENT={parent}")));
         env.extend(trace.state.iter().map(|state| format!("TRACESTATE={state}")));
@@ -377,6 +477,11 @@ impl Attempt<'_> {
             port: self.launch.port,
             env,
             labels,
+            sandbox: terms.sandbox,
         }
     }
+}
+
+fn not_allowed(refusal: &Refusal) -> Answer {
+    Answer::failure(ErrorCode::ImageNotAllowed, refusal.to_string())
 }

@@ -7,32 +7,53 @@
 pub(crate) mod config;
 // what may name a game
 pub mod game_id;
-// what may name an image
-pub mod image_ref;
 // the game's record, lease and stored answers in Redis
 pub mod record;
 // their texts
 mod text;
+// which host this is, and for which fleet
+pub(crate) mod host;
+// which other hosts are alive, as far as this process can tell
+mod outlook;
+// which containers are the fleet's
+mod ours;
 // what an attempt does next
 mod step;
 // what a failed engine call means for the job
 mod engine_failure;
+// images, brought where they are missing
+pub(crate) mod pulls;
+// what an attempt gives up while it waits for an image
+mod place;
+// how games are started here
+pub(crate) mod launch;
 // one attempt on the engine
-pub(crate) mod attempt;
+mod attempt;
 // the service: record and attempt together
 pub(crate) mod service;
-// removes containers that no record names
+// several engines of one process
+pub(crate) mod several;
+// whether what runs is what the records say
+mod compare;
+// what was changed so that it is
+pub(crate) mod change;
+// keeps the records true, and removes containers that no record names
 pub(crate) mod reconcile;
+// tells that at once, from what the engine says
+pub(crate) mod watch;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::Answer;
-use crate::contract::start_job::Trace;
+use crate::contract::trace::Trace;
 use crate::redis::RedisError;
+use crate::slot::{Dismissed, Slot};
 
 /// What asks for a start, as it is written in the record.
 pub(crate) const OP_SOURCE: &str = "lobby_stream";
@@ -48,8 +69,12 @@ pub(crate) struct StartInput {
     pub(crate) op_source: &'static str,
     /// The job's bare stream entry id.
     pub(crate) source_ref: String,
+    /// The dead replica that the entry was taken from: its lease on the game is not waited for.
+    pub(crate) dead_owner: Option<Arc<str>>,
     /// Passed on to the game engine.
     pub(crate) trace: Trace,
+    /// Given up while the attempt waits for an image.
+    pub(crate) slot: Slot,
 }
 
 /// Why nothing was decided about the job: its entry stays pending.
@@ -61,9 +86,24 @@ pub(crate) enum StartError {
         /// When it is worth asking again, at the latest.
         retry_after: Option<Duration>,
     },
+    /// The replica has dismissed the attempt while it waited for its image. Never counts.
+    #[error(transparent)]
+    Dismissed(#[from] Dismissed),
     /// A newer attempt has taken over. Never counts.
     #[error("a newer attempt has taken over")]
     Fenced,
+    /// The game is placed on another host, which is alive: the job is for a replica there. Never counts.
+    #[error("the game is placed on host {host}")]
+    Elsewhere {
+        /// That host.
+        host: Arc<str>,
+    },
+    /// The host has as many games as its policy allows. Never counts.
+    #[error("{message}")]
+    NoRoom {
+        /// How many it has.
+        message: String,
+    },
     /// Redis did not answer, or refused. Never counts.
     #[error("state store: {0}")]
     Store(#[from] RedisError),
@@ -74,6 +114,18 @@ pub(crate) enum StartError {
         code: ErrorCode,
         /// The engine's words.
         message: String,
+    },
+    /// A service asks to be left alone for a while.
+    #[error("{code}: {message}; not again for {after:?}")]
+    NotBefore {
+        /// Published once the budget is spent.
+        code: ErrorCode,
+        /// Its words.
+        message: String,
+        /// For how long.
+        after: Duration,
+        /// It said so to this attempt. Else it was not asked again, and nothing counts.
+        is_counted: bool,
     },
 }
 
@@ -107,4 +159,9 @@ pub(crate) trait StartService: Send + Sync + std::fmt::Debug {
 
     /// Checks that the store takes what a start writes. The replica asks this while it waits for one that does not.
     fn store_answers(&self) -> BoxFuture<'_, Result<(), StartError>>;
+
+    /// Whether there is room for one more game. The replica asks this while its host is full.
+    fn has_room(&self) -> BoxFuture<'_, Result<bool, StartError>> {
+        std::future::ready(Ok(true)).boxed()
+    }
 }

@@ -1,16 +1,22 @@
 //! Start jobs for the worker: what an entry asks of the start service, and what its answer looks like as an outcome.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::blame::blame_of;
 use crate::contract::Fields;
+use crate::contract::error_code::ErrorCode;
+use crate::contract::image_ref::ImageRef;
 use crate::contract::job_result::{Answer as StartAnswer, JobResult, REPLAY_NO_OP, SuccessKind};
 use crate::contract::start_job::{FIELDS, StartJob};
-use crate::metrics::Metrics;
+use crate::policy::Current;
+use crate::slot::Slot;
+use crate::start::host::{Host, HostError};
 use crate::start::reconcile::Reconciler;
 use crate::start::{Answered, OP_SOURCE, StartError, StartInput, StartService};
 use crate::stream::settle::Outcome;
@@ -23,20 +29,22 @@ use crate::worker::handler::{Answer, Attempt, Condemned, Failure, GiveUp, Handle
 pub(super) struct StartJobs {
     /// Starts games.
     pub(super) service: Arc<dyn StartService>,
-    /// Removes stray containers.
-    pub(super) reconciler: Reconciler,
+    /// The hosts, each with what keeps its records true; at least one.
+    pub(super) hosts: Vec<(Arc<Host>, Arc<Reconciler>)>,
     /// How often.
     pub(super) reconcile_interval: Duration,
     /// `docker` or `simulated`.
     pub(super) engine: &'static str,
     /// `max-field-bytes`
     pub(super) max_field_bytes: usize,
+    /// Which images may run.
+    pub(super) policy: Current,
     /// The fields that an outcome carries.
     pub(super) outcome_fields: &'static [&'static str],
-    /// What is counted.
-    pub(super) metrics: Arc<Metrics>,
     /// The jobs stream; in log lines.
     pub(super) stream: String,
+    /// What goes on beside the jobs.
+    pub(super) tasks: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Handler for StartJobs {
@@ -44,8 +52,18 @@ impl Handler for StartJobs {
         let StartJob { game_id, image_ref, requested_at_ms, trace } =
             StartJob::decode(fields, self.max_field_bytes).map_err(|malformed| malformed.to_string())?;
         let service = Arc::clone(&self.service);
-        let input = StartInput { game_id, image_ref, op_source: OP_SOURCE, source_ref: String::new(), trace };
-        Ok(Arc::new(Start { service, input, requested_at_ms, outcome_fields: self.outcome_fields.len() }))
+        let (source_ref, dead_owner) = (String::new(), None);
+        let input = StartInput {
+            game_id,
+            image_ref,
+            op_source: OP_SOURCE,
+            source_ref,
+            dead_owner,
+            trace,
+            slot: Slot::default(),
+        };
+        let (outcome_fields, variety) = (self.outcome_fields.len(), OnceLock::new());
+        Ok(Arc::new(Start { service, input, requested_at_ms, outcome_fields, variety }))
     }
 
     fn job_fields(&self) -> (&'static [&'static str], usize) {
@@ -60,12 +78,42 @@ impl Handler for StartJobs {
         self.engine
     }
 
+    fn host(&self) -> Option<String> {
+        let settled = self.hosts.iter().filter_map(|(host, _)| host.settled());
+        let names: Vec<String> = settled.map(|identity| identity.here.host().to_owned()).collect();
+        (!names.is_empty()).then(|| names.join(" "))
+    }
+
+    fn policy(&self) -> Option<String> {
+        self.policy.now().digest().map(str::to_owned)
+    }
+
+    /// An engine on which host and fleet cannot be settled starts nothing: its jobs are for other hosts, and wait where there
+    /// are none.
     fn is_up(&self) -> BoxFuture<'_, Result<(), String>> {
-        self.service.engine_answers().map(|answer| answer.map_err(|error| error.to_string())).boxed()
+        async {
+            self.service.engine_answers().await.map_err(|error| error.to_string())?;
+            // A service that starts nothing on an engine has no host.
+            let hosts = if self.tasks.is_empty() { [].as_slice() } else { &self.hosts };
+            let mut answer = Ok(());
+            for (host, _) in hosts {
+                answer = match host.identity().await {
+                    // A trouble of Redis is met by entries.
+                    Ok(_) | Err(HostError::Store(_)) => return Ok(()),
+                    Err(error) => Err(error.to_string()),
+                };
+            }
+            answer
+        }
+        .boxed()
     }
 
     fn store_is_up(&self) -> BoxFuture<'_, Result<(), Failure>> {
         self.service.store_answers().map(|answer| answer.map_err(Failure::from)).boxed()
+    }
+
+    fn has_room(&self) -> BoxFuture<'_, Result<bool, Failure>> {
+        self.service.has_room().map(|answer| answer.map_err(Failure::from)).boxed()
     }
 
     fn reconcile_interval(&self) -> Option<Duration> {
@@ -75,19 +123,12 @@ impl Handler for StartJobs {
     fn reconcile(&self) -> BoxFuture<'_, ()> {
         async {
             let stream = &self.stream;
-            match self.reconciler.run_if_due(self.reconcile_interval).await {
-                Ok(None) => {}
-                Ok(Some(found)) => {
-                    for container_id in &found.stray {
-                        self.metrics.strays_removed.inc();
-                        tracing::warn!(worker = WORKER, stream, container_id, "removed an unknown container");
-                    }
-                    for err in &found.failed {
-                        tracing::warn!(worker = WORKER, stream, err, "left an unknown container alone");
-                    }
+            // What it changes it tells itself. Troubles of engine and Redis are logged where entries meet them; the next
+            // interval tries again.
+            for (_, reconciler) in &self.hosts {
+                if let Err(error) = reconciler.run_if_due(self.reconcile_interval).await {
+                    tracing::debug!(worker = WORKER, stream, err = %error, "reconciliation failed");
                 }
-                // Troubles of engine and Redis are logged where entries meet them; the next interval tries again.
-                Err(error) => tracing::debug!(worker = WORKER, stream, err = %error, "reconciliation failed"),
             }
         }
         .boxed()
@@ -98,16 +139,25 @@ impl Handler for StartJobs {
 #[derive(Debug)]
 struct Start {
     service: Arc<dyn StartService>,
-    /// Without the entry's id, which an attempt has.
+    /// Without the entry's id and its dead owner, which an attempt has.
     input: StartInput,
     requested_at_ms: i64,
     /// How many of an outcome's fields are published.
     outcome_fields: usize,
+    /// The normalised image reference, from when it is first asked for.
+    variety: OnceLock<String>,
 }
 
 impl Request for Start {
     fn lane(&self) -> &str {
         &self.input.game_id
+    }
+
+    fn variety(&self) -> &str {
+        self.variety.get_or_init(|| {
+            let image = &self.input.image_ref;
+            ImageRef::parse(image).map_or_else(|_| image.clone(), |parsed| parsed.as_str().to_owned())
+        })
     }
 
     fn requested_at_ms(&self) -> i64 {
@@ -136,7 +186,8 @@ impl Request for Start {
 
 impl Start {
     fn input_of(&self, attempt: &Attempt) -> StartInput {
-        StartInput { source_ref: attempt.id.to_string(), ..self.input.clone() }
+        let (source_ref, dead_owner) = (attempt.id.to_string(), attempt.dead_owner.clone());
+        StartInput { source_ref, dead_owner, slot: attempt.slot.clone(), ..self.input.clone() }
     }
 
     fn answer(&self, answered: Answered, source_ref: String, attempt: &Attempt) -> Answer {
@@ -188,8 +239,82 @@ impl From<StartError> for Failure {
         match error {
             StartError::InProgress { retry_after } => Self::InProgress { retry_after },
             StartError::Fenced => Self::TakenOver,
+            StartError::Dismissed(dismissed) => Self::Dismissed(dismissed),
+            StartError::Elsewhere { host } => Self::Elsewhere { host },
+            StartError::NoRoom { message } => Self::NoRoom { code: ErrorCode::HostFull, message },
             StartError::Store(error) => Self::Store(error),
-            StartError::Engine { code, message } => Self::Failed { code, message },
+            StartError::NotBefore { code, message, after, is_counted } => {
+                Self::NotBefore { code, message, after, is_counted }
+            }
+            StartError::Engine { code, message } => Self::Failed { blame: blame_of(code, &message), code, message },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::trace::Trace;
+    use crate::stream::entry_id::EntryId;
+    use std::sync::{Mutex, PoisonError};
+
+    /// Keeps what it is asked.
+    #[derive(Debug, Default)]
+    struct Asked(Mutex<Vec<StartInput>>);
+
+    impl Asked {
+        fn answer(&self, input: &StartInput, answered: Answered) -> BoxFuture<'_, Result<Answered, StartError>> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(input.clone());
+            std::future::ready(Ok(answered)).boxed()
+        }
+    }
+
+    impl StartService for Asked {
+        fn handle<'a>(&'a self, input: &'a StartInput) -> BoxFuture<'a, Result<Answered, StartError>> {
+            self.answer(input, StartAnswer::failure(ErrorCode::InternalError, "no".to_owned()).into())
+        }
+
+        fn give_up<'a>(
+            &'a self,
+            input: &'a StartInput,
+            failure: Answered,
+        ) -> BoxFuture<'a, Result<Answered, StartError>> {
+            self.answer(input, failure)
+        }
+
+        fn engine_answers(&self) -> BoxFuture<'_, Result<(), StartError>> {
+            std::future::ready(Ok(())).boxed()
+        }
+
+        fn store_answers(&self) -> BoxFuture<'_, Result<(), StartError>> {
+            std::future::ready(Ok(())).boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_service_is_told_from_whom_the_entry_was_taken() {
+        let asked = Arc::new(Asked::default());
+        let input = StartInput {
+            game_id: "game".to_owned(),
+            image_ref: "image".to_owned(),
+            op_source: OP_SOURCE,
+            source_ref: String::new(),
+            dead_owner: None,
+            trace: Trace::default(),
+            slot: Slot::default(),
+        };
+        let service: Arc<dyn StartService> = Arc::<Asked>::clone(&asked);
+        let start =
+            Start { service, input: input.clone(), requested_at_ms: 0, outcome_fields: 10, variety: OnceLock::new() };
+        let id = EntryId { ms: 5, seq: 1 };
+        for dead_owner in [None, Some(Arc::from("a"))] {
+            let attempt = Attempt { id, dead_owner: dead_owner.clone(), deliveries: 2, slot: Slot::default() };
+            let why = GiveUp { code: ErrorCode::Poison, message: String::new(), reason: None };
+            start.handle(&attempt).await.expect("it answers");
+            start.give_up(&attempt, why).await.expect("it answers");
+            let expected = StartInput { source_ref: "5-1".to_owned(), dead_owner, ..input.clone() };
+            let inputs = std::mem::take(&mut *asked.0.lock().unwrap_or_else(PoisonError::into_inner));
+            assert_eq!(inputs, [expected.clone(), expected]);
         }
     }
 }

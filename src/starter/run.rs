@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::handler::StartJobs;
-use crate::engine::docker::DockerEngine;
-use crate::engine::simulated::SimulatedEngine;
-use crate::engine::{Engine, EngineKind};
+use super::policy_watch::PolicyWatch;
+use super::sides::sides;
 use crate::faults::Faults;
-use crate::metrics::metered_engine::MeteredEngine;
+use crate::policy::Current;
 use crate::settings::Settings;
 use crate::start::StartService;
-use crate::start::attempt::Launch;
-use crate::start::reconcile::Reconciler;
-use crate::start::record::Records;
 use crate::start::service::Service;
+use crate::start::several::Several;
 use crate::worker::config::ReplicaConfig;
 use crate::worker::error::RunError;
 use crate::worker::handler::Handler;
@@ -54,64 +52,41 @@ async fn run_as(
         strict: settings.strict,
     };
     let faults = Faults::new(settings.faults.clone());
-    run_worker(config, faults, instruments, stop, |site| handler(&settings, service, site)).await
+    let policy = Current::default();
+    let _watched = match &settings.policy.file {
+        Some(file) => {
+            let metrics = Arc::clone(&instruments.metrics);
+            let watch = PolicyWatch::begin(file, &policy, &settings.stream.jobs, metrics)?;
+            Some(AbortOnDropHandle::new(tokio::spawn(watch.run())))
+        }
+        None => None,
+    };
+    run_worker(config, faults, instruments, stop, |site| handler(&settings, &policy, service.clone(), site)).await
 }
 
 fn handler(
     settings: &Settings,
+    policy: &Current,
     other: Option<Arc<dyn StartService>>,
     site: &Site<'_>,
 ) -> Result<Arc<dyn Handler>, RunError> {
-    let engine: Arc<dyn Engine> = Arc::new(MeteredEngine::new(engine(settings, site)?, Arc::clone(site.metrics)));
-    let kind = engine.kind();
-    let records = records(settings, site);
-    let (host_id, grace) = (settings.start.host_id.clone(), settings.start.reconcile_grace);
-    let reconciler = Reconciler::new(records.clone(), Arc::clone(&engine), host_id, grace);
-    Ok(Arc::new(StartJobs {
-        service: other.unwrap_or_else(|| Arc::new(service(settings, records, engine, site))),
-        reconciler,
-        reconcile_interval: settings.start.reconcile_interval,
-        engine: kind,
-        max_field_bytes: settings.stream.max_field_bytes,
-        outcome_fields: settings.stream.outcome_fields.names(),
-        metrics: Arc::clone(site.metrics),
-        stream: settings.stream.jobs.clone(),
-    }))
-}
-
-fn engine(settings: &Settings, site: &Site<'_>) -> Result<Arc<dyn Engine>, RunError> {
-    let engine = &settings.engine;
-    Ok(match engine.kind {
-        EngineKind::Docker => Arc::new(
-            DockerEngine::connect_with(
-                &engine.docker_host,
-                engine.docker_tls.clone(),
-                engine.port,
-                engine.start_concurrency,
-            )
-            .map_err(|error| RunError::Unusable(error.to_string()))?,
-        ),
-        EngineKind::Simulated => Arc::new(SimulatedEngine::new(
-            Arc::clone(site.commands),
-            &settings.start.record_prefix,
-            engine.simulated.clone(),
-            engine.start_concurrency,
-        )),
-    })
-}
-
-fn records(settings: &Settings, site: &Site<'_>) -> Records {
-    let stream = (settings.stream.jobs.as_str(), settings.stream.group.as_str());
-    let prefix = &settings.start.record_prefix;
-    Records::new(Arc::clone(site.commands), prefix, stream, site.consumer, settings.worker.claim_idle)
-}
-
-fn service(settings: &Settings, records: Records, engine: Arc<dyn Engine>, site: &Site<'_>) -> Service {
-    let launch = Launch {
-        port: settings.engine.port,
-        readiness: settings.start.readiness.clone(),
-        ready_timeout: settings.start.ready_timeout,
+    let sides = sides(settings, policy, site)?;
+    // A service that starts nothing on the engine has no host either.
+    let tasks = if other.is_some() { Vec::new() } else { sides.iter().flat_map(|side| side.tend(settings)).collect() };
+    let services = sides.iter().map(|side| (Arc::clone(&side.host), Arc::clone(&side.service)));
+    let own: Arc<dyn StartService> = match sides.as_slice() {
+        [only] => Arc::<Service>::clone(&only.service),
+        _ => Arc::new(Several::new(services.collect())),
     };
-    let host_id = settings.start.host_id.clone();
-    Service::new(records, engine, Arc::clone(site.faults), launch, host_id, settings.worker.max_run)
+    Ok(Arc::new(StartJobs {
+        service: other.unwrap_or(own),
+        engine: sides[0].engine.kind(),
+        hosts: sides.into_iter().map(|side| (side.host, side.reconciler)).collect(),
+        reconcile_interval: settings.start.reconcile_interval,
+        max_field_bytes: settings.stream.max_field_bytes,
+        policy: policy.clone(),
+        outcome_fields: settings.stream.outcome_fields.names(),
+        stream: settings.stream.jobs.clone(),
+        tasks,
+    }))
 }

@@ -1,5 +1,7 @@
 //! An entry as Redis hands it to this process.
 
+use std::sync::Arc;
+
 use super::entry_id::EntryId;
 use crate::contract::Fields;
 use crate::contract::dead_letter::size_of;
@@ -11,6 +13,8 @@ pub struct Delivery {
     pub id: EntryId,
     /// How it came to us.
     pub(crate) origin: Origin,
+    /// The dead replica it was taken from; none where it was read, given back or left.
+    pub dead_owner: Option<Arc<str>>,
     /// How often it has been delivered, this time included.
     pub deliveries: u64,
     /// How often a process died with it.
@@ -37,4 +41,6 @@ pub(crate) enum Origin {
     Claimed,
     /// Delivered to this process by a reply that was lost.
     Found,
+    /// Handed over by a replica of another host.
+    Handed,
 }

@@ -1,10 +1,11 @@
-//! Counting service failures of an entry, outside the pending list.
+//! Counting service failures of an entry, outside the pending list, and withdrawing what was the host's fault.
 
 use std::time::Duration;
 
 use super::entry_id::EntryId;
 use super::group::{Member, millis};
-use crate::redis::RedisError;
+use crate::redis::packed::Strings;
+use crate::redis::{RedisError, Value};
 
 /// What an entry has behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,5 +28,19 @@ impl Member {
         }
         let (crashes, failures, failing_ms): (u64, u64, u64) = reply.convert()?;
         Ok(Some(Attempts { crashes, failures, failing_for: Duration::from_millis(failing_ms) }))
+    }
+
+    /// Withdraws so many counted failures of each of these entries, as far as they are pending and have so many. Answers how
+    /// many were withdrawn in all.
+    pub async fn withdraw_failures(&self, counts: &[(EntryId, u64)]) -> Result<u64, RedisError> {
+        if counts.is_empty() {
+            return Ok(0);
+        }
+        let mut strings = Strings::expecting(counts.len() * 24);
+        for (id, times) in counts {
+            strings.push(id.to_string().as_bytes());
+            strings.push(times.to_string().as_bytes());
+        }
+        self.call(&self.group.scripts.withdraw_failures, &[], [Value::from(strings.into_array()?)]).await?.convert()
     }
 }

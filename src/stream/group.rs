@@ -159,6 +159,11 @@ pub(super) fn count(number: usize) -> Value {
     i64::try_from(number).unwrap_or(i64::MAX).into()
 }
 
+/// The generation of a subscription as the scripts take it.
+pub(super) fn generation_of(generation: Option<u64>) -> Value {
+    i64::try_from(generation.unwrap_or(0)).unwrap_or(i64::MAX).into()
+}
+
 /// The group's last-delivered id as the scripts answer it: empty where there is no group.
 pub(super) fn delivered_of(text: &str) -> Result<Option<EntryId>, RedisError> {
     if text.is_empty() { Ok(None) } else { id_of(text).map(Some) }

@@ -38,6 +38,9 @@ pub(crate) const LISTED: [&str; 10] =
 /// What the ledger's buckets are named behind the jobs stream; the hour follows.
 pub(crate) const LEDGER_SUFFIX: &str = ":ledger:";
 
+/// What a replica's channel is named behind the jobs stream; its consumer name follows.
+pub(super) const ALIVE_SUFFIX: &str = ":alive:";
+
 impl Keys {
     /// The keys of these settings.
     pub fn new(settings: &Config) -> Self {
@@ -61,6 +64,11 @@ impl Keys {
     /// The ledger's bucket of one hour.
     pub fn ledger_bucket(&self, hour: u64) -> String {
         format!("{}{hour}", self.ledger_prefix)
+    }
+
+    /// The channel that this consumer subscribes to for as long as it lives. No key.
+    pub(crate) fn alive_channel(&self, consumer: &str) -> String {
+        format!("{}{ALIVE_SUFFIX}{consumer}", self.jobs)
     }
 
     /// The keys that scripts take first, in the order of [`LISTED`].

@@ -2,7 +2,7 @@
 
 use super::config::PROBE_GROUP;
 use super::entry_id::HOUR_MS;
-use super::keys::{LEDGER_SUFFIX, LISTED};
+use super::keys::{ALIVE_SUFFIX, LEDGER_SUFFIX, LISTED};
 use crate::contract::dead_letter::{HEAD_FIELDS, OUTCOME_ID};
 use crate::contract::job_result::ORIGINAL_FIELDS;
 use crate::redis::{Script, Source};
@@ -19,14 +19,19 @@ pub(super) const SETTLE_KEYS: usize = 7;
 /// What a packed batch begins with, before the ids.
 pub(super) const PACKED_HEAD: usize = 7;
 
+/// Entries that are pending for a replica and not in its hands: as many as one renewal tells of.
+pub(crate) const STRAYS_MAX: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct Scripts {
     pub(super) adopt: Script,
     pub(super) claim: Script,
     pub(super) renew: Script,
     pub(super) record_failure: Script,
+    pub(super) withdraw_failures: Script,
     pub(super) settle: Script,
     pub(super) hand_back: Script,
+    pub(super) hand_over: Script,
     pub(super) leave: Script,
     pub(super) janitor: Script,
     pub(super) history: Script,
@@ -37,13 +42,19 @@ impl Scripts {
         let shared = shared();
         let of_member = shared.clone().part(include_str!("scripts/member.lua"));
         let script = |own: &str| of_member.clone().part(own).script();
+        let handed = of_member.clone().text("ALIVE_SUFFIX", ALIVE_SUFFIX).part(include_str!("scripts/handed.lua"));
+        let liveness = handed.clone().part(include_str!("scripts/liveness.lua"));
+        let watch = [include_str!("scripts/deaths.lua"), include_str!("scripts/watch.lua")];
+        let of_watch = watch.into_iter().fold(liveness.clone(), Source::part);
         Self {
             adopt: script(include_str!("scripts/adopt.lua")),
-            claim: script(include_str!("scripts/claim.lua")),
-            renew: script(include_str!("scripts/renew.lua")),
+            claim: of_watch.part(include_str!("scripts/claim.lua")).script(),
+            renew: liveness.number("STRAYS_MAX", STRAYS_MAX).part(include_str!("scripts/renew.lua")).script(),
             record_failure: script(include_str!("scripts/record_failure.lua")),
+            withdraw_failures: script(include_str!("scripts/withdraw_failures.lua")),
             settle: settle().script(),
             hand_back: script(include_str!("scripts/hand_back.lua")),
+            hand_over: handed.part(include_str!("scripts/hand_over.lua")).script(),
             leave: script(include_str!("scripts/leave.lua")),
             janitor: script(include_str!("scripts/janitor.lua")),
             history: shared.part(include_str!("scripts/history.lua")).script(),

@@ -35,6 +35,8 @@ pub mod settle;
 pub(crate) mod janitor;
 // giving back what we will not start, and leaving
 pub(crate) mod hand_back;
+// handing over what replicas of another host must do
+pub mod hand_over;
 // the operator's side of the dead letters
 pub mod dead_letters;
 // an operator holds the whole fleet

@@ -97,5 +97,13 @@ impl Reader {
 }
 
 fn delivery_of(Entry { id, fields }: Entry) -> Result<Delivery, RedisError> {
-    Ok(Delivery { id: id_of(&id)?, origin: Origin::New, deliveries: 1, crashes: 0, failures: 0, fields: Some(fields) })
+    Ok(Delivery {
+        id: id_of(&id)?,
+        origin: Origin::New,
+        dead_owner: None,
+        deliveries: 1,
+        crashes: 0,
+        failures: 0,
+        fields: Some(fields),
+    })
 }

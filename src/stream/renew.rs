@@ -1,7 +1,9 @@
 //! Keeping what we hold: idle times back to zero, and our presence refreshed, in one owner-checked step.
 
+use std::sync::Arc;
+
 use super::entry_id::EntryId;
-use super::group::{Member, delivered_of, id_of, packed};
+use super::group::{Member, delivered_of, generation_of, id_of, packed};
 use super::presence::About;
 use crate::redis::RedisError;
 
@@ -64,38 +66,76 @@ pub struct Renewed {
     /// Entries that are pending for this consumer although it does not hold them: the reply that brought them was lost, or
     /// is on its way. Not all of them where there are many.
     pub strays: Vec<Stray>,
+    /// What the server says of this replica.
+    pub hearing: Hearing,
+}
+
+/// What the server says of a replica and its subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hearing {
+    /// It is subscribed: its death is noticed at once.
+    Heard,
+    /// It is not subscribed.
+    Unheard,
+    /// The server does not tell this user.
+    Refused,
+    /// It has been declared dead. Nothing was renewed.
+    DeclaredDead,
 }
 
 /// An entry that is pending for this consumer and not in its hands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stray {
     /// Which.
     pub id: EntryId,
     /// How often it has been delivered.
     pub deliveries: u64,
+    /// Another replica has handed it over: no reply brings it.
+    pub was_handed: bool,
+    /// The dead replica that the other one had taken it from.
+    pub dead_owner: Option<Arc<str>>,
 }
 
 impl Member {
-    /// Renews the presence of this replica and the entries it holds.
-    pub async fn renew(&self, state: ReplicaState, about: &About, held: &[EntryId]) -> Result<Renewed, RedisError> {
-        let args = [state.as_str().into(), about.to_json().into(), packed(held)?];
+    /// Renews the presence of this replica and the entries it holds. `generation`: of its subscription; none while it has none.
+    pub async fn renew(
+        &self,
+        state: ReplicaState,
+        about: &About,
+        generation: Option<u64>,
+        held: &[EntryId],
+    ) -> Result<Renewed, RedisError> {
+        let args = [state.as_str().into(), about.to_json().into(), generation_of(generation), packed(held)?];
         let reply = self.call(&self.group.scripts.renew, held, args).await?;
-        let (delivered, words, strays): (String, Vec<String>, Vec<String>) = reply.convert()?;
-        if words.len() != held.len() {
+        let (delivered, words, strays, hearing): (String, Vec<String>, Vec<String>, String) = reply.convert()?;
+        let hearing = hearing_of(&hearing)?;
+        if words.len() != held.len() && hearing != Hearing::DeclaredDead {
             return Err(RedisError::unexpected("renewal count"));
         }
         let entries = held.iter().zip(&words).map(|(&id, word)| Ok((id, renewal_of(word)?)));
         Ok(Renewed {
             delivered: delivered_of(&delivered)?,
             entries: entries.collect::<Result<_, RedisError>>()?,
-            strays: strays.chunks_exact(2).map(stray_of).collect::<Result<_, _>>()?,
+            strays: strays.chunks_exact(4).map(stray_of).collect::<Result<_, _>>()?,
+            hearing,
         })
     }
 }
 
-fn stray_of(pair: &[String]) -> Result<Stray, RedisError> {
-    let deliveries = pair[1].parse().map_err(|_| RedisError::unexpected("a number of deliveries"))?;
-    Ok(Stray { id: id_of(&pair[0])?, deliveries })
+fn stray_of(words: &[String]) -> Result<Stray, RedisError> {
+    let deliveries = words[1].parse().map_err(|_| RedisError::unexpected("a number of deliveries"))?;
+    let dead_owner = (!words[3].is_empty()).then(|| words[3].as_str().into());
+    Ok(Stray { id: id_of(&words[0])?, deliveries, was_handed: words[2] == "handed", dead_owner })
+}
+
+fn hearing_of(word: &str) -> Result<Hearing, RedisError> {
+    Ok(match word {
+        "heard" => Hearing::Heard,
+        "unheard" => Hearing::Unheard,
+        "refused" => Hearing::Refused,
+        "dead" => Hearing::DeclaredDead,
+        _ => return Err(RedisError::unexpected(word)),
+    })
 }
 
 fn renewal_of(word: &str) -> Result<Renewal, RedisError> {

@@ -8,8 +8,11 @@
 mod files;
 // what a failed handshake means
 mod handshake;
-// a Docker Engine, encrypted or not
+// a Docker Engine, encrypted or not, and how much it may answer
+mod budget;
 mod docker;
+// a web server
+pub(crate) mod web;
 // without a runtime, for the bench
 pub(crate) mod blocking;
 
@@ -18,6 +21,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 
+pub(crate) use budget::Budget;
 pub(crate) use docker::docker_client;
 pub(crate) use files::{FileError, Identity, Roots, certificates, private_key};
 pub(crate) use handshake::variant;

@@ -12,6 +12,8 @@ use crate::redis::server::{self, Danger};
 use crate::redis::{Connection, Kind, RedisError, Role};
 use crate::stream::Member;
 use crate::stream::adopt::{Adoption, AdoptionState};
+use crate::stream::hand_back::Left;
+use crate::stream::presence::About;
 
 /// A connection; waits until there is one.
 pub(super) async fn connect(
@@ -95,6 +97,30 @@ pub(super) async fn adopt(
             }
         }
     }
+}
+
+/// Leaving a name that is spent is not tried more often than this where Redis answers and refuses: nothing depends on it.
+const LEAVE_TRIES: u32 = 10;
+
+/// Leaves the group under a name that is spent; nothing where Redis refuses.
+pub(super) async fn leave(member: &Member, about: &About, troubles: &mut Troubles) -> Option<Left> {
+    let mut refused = 0;
+    while refused < LEAVE_TRIES {
+        match member.leave(about).await {
+            Ok(left) => {
+                troubles.over(Trouble::Redis, Instant::now());
+                troubles.over(Trouble::Group, Instant::now());
+                return Some(left);
+            }
+            Err(error) => {
+                let is_away = error.kind == Kind::Unreachable;
+                refused += u32::from(!is_away);
+                let trouble = if is_away { Trouble::Redis } else { Trouble::Group };
+                wait_out(trouble, &error.text, troubles).await;
+            }
+        }
+    }
+    None
 }
 
 async fn wait_out(trouble: Trouble, err: &str, troubles: &mut Troubles) {

@@ -3,10 +3,12 @@
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -14,20 +16,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::Config;
 use super::clock::Clock;
+use super::config::ReplicaConfig;
 use super::handler::Failure;
 use super::stages::batch::Batch;
 use super::stages::command::Command;
 use super::stages::doubt::FRESH_WITHIN;
 use super::stages::held::{EntryKey, Held};
+use super::stages::job::Away;
 use super::work::{Conclusion, Ticket, Work};
 use crate::faults::{Faults, Point};
 use crate::metrics::Metrics;
 use crate::metrics::labels::RedisOperation;
 use crate::redis::RedisError;
+use crate::redis::subscription::{Standing, Subscription, SubscriptionState};
+use crate::slot::{Slot, SlotRequest};
 use crate::stream::adopt::Adoption;
-use crate::stream::claim::{Aim, Swept};
+use crate::stream::claim::{Aim, SweepReply, SweepTerms, Watch};
 use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::{Fetched, Fetcher, Want};
+use crate::stream::hand_over::{HandOverTerms, HandedOver, Order};
 use crate::stream::history::History;
 use crate::stream::janitor::Tidied;
 use crate::stream::presence::About;
@@ -47,6 +54,8 @@ pub(crate) enum Event {
     Fetched(Vec<Held>, Option<Fetched>),
     /// The same of one that had not arrived before.
     FetchedStuck(Held, Option<Fetched>),
+    /// An attempt gives up its slot, or wants one again.
+    SlotRequested(EntryKey, SlotRequest),
     /// An attempt has ended.
     Concluded(EntryKey, Conclusion),
     /// A batch was settled, or not.
@@ -54,19 +63,25 @@ pub(crate) enum Event {
     /// What we hold was renewed, or not; and whether an operator pauses the fleet.
     Renewed(Result<Renewed, RedisError>, Result<bool, RedisError>),
     /// A look for claimable entries, or a claim sweep.
-    Swept(Result<Swept, RedisError>),
+    Swept(Result<SweepReply, RedisError>),
     /// A janitor's run.
     Tidied(Result<Option<Tidied>, RedisError>),
     /// A reconciler's run.
     Reconciled,
     /// Entries were given back, or not.
     HandedBack(Vec<Held>, Result<u64, RedisError>),
+    /// Counted failures of these entries were withdrawn, or not.
+    FailuresWithdrawn(Vec<(EntryId, u64)>, Result<u64, RedisError>),
+    /// Jobs were handed over, or not.
+    HandedOver(Vec<Away>, Result<Vec<HandedOver>, RedisError>),
     /// A renewal was tried over a fresh connection: whether it went through.
     RenewedFresh(bool),
     /// The engine was asked whether it answers.
     EngineProbed(Result<(), String>),
     /// The handler's store was asked whether it takes writes.
     StoreProbed(Result<(), Failure>),
+    /// [`Command::ProbeRoom`]
+    RoomProbed(Result<bool, Failure>),
     /// The group was made usable, or not.
     Adopted(Result<Adoption, RedisError>),
 }
@@ -80,10 +95,61 @@ pub(crate) struct Presence {
     pub(crate) about: About,
 }
 
+/// This replica's subscription, by which others notice its death.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    /// None where deaths are noticed by silence alone.
+    subscription: Option<(Subscription, Duration)>,
+    /// Generations of earlier lives.
+    before: u64,
+}
+
+impl Listening {
+    /// Subscribes to the channel of this consumer, if `disconnect-grace` is on. Earlier lives had so many generations.
+    pub(crate) fn begin(config: &ReplicaConfig, member: &Member, before: u64) -> Result<Self, RedisError> {
+        let Some(grace) = config.worker.disconnect_grace else { return Ok(Self { subscription: None, before }) };
+        let name = format!("startjobs:{}", member.consumer());
+        let channel = member.group().keys().alive_channel(member.consumer());
+        Ok(Self { subscription: Some((Subscription::keep(&config.redis, &name, &channel)?, grace)), before })
+    }
+
+    fn changes(&self) -> watch::Receiver<Standing> {
+        // Without a sender it never changes.
+        self.subscription.as_ref().map_or_else(
+            || watch::channel(Standing { generation: 0, state: SubscriptionState::Down }).1,
+            |(subscription, _)| subscription.changes(),
+        )
+    }
+
+    fn messages(&self) -> watch::Receiver<u64> {
+        self.subscription.as_ref().map_or_else(|| watch::channel(0).1, |(subscription, _)| subscription.messages())
+    }
+
+    /// None while there is no subscription: the server may not have noticed that yet, and must not be believed.
+    fn generation(&self) -> Option<u64> {
+        let standing = self.subscription.as_ref()?.0.standing();
+        (standing.state == SubscriptionState::Subscribed).then_some(self.before + standing.generation)
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        let (_, grace) = self.subscription.as_ref()?;
+        Some(Watch { grace: *grace, generation: self.generation() })
+    }
+
+    fn generations(&self) -> u64 {
+        let standing = self.subscription.as_ref().map(|(subscription, _)| subscription.standing());
+        self.before + standing.map_or(0, |standing| standing.generation)
+    }
+}
+
+/// What the attempt at this entry wants.
+type SlotRequested = (EntryKey, SlotRequest);
+
 /// What calls are made with.
 #[derive(Debug)]
 pub(crate) struct Calls {
     member: Member,
+    listening: Listening,
     reader: Arc<Reader>,
     fetcher: Fetcher,
     work: Arc<Work>,
@@ -96,6 +162,8 @@ pub(crate) struct Calls {
     end_fetches: CancellationToken,
     under_way: FuturesUnordered<BoxFuture<'static, Event>>,
     attempts: JoinSet<(EntryKey, Conclusion)>,
+    /// What attempts want of the loop: each has at most one request under way.
+    slot_requests: (UnboundedSender<SlotRequested>, UnboundedReceiver<SlotRequested>),
 }
 
 /// Who makes the calls.
@@ -103,6 +171,8 @@ pub(crate) struct Calls {
 pub(crate) struct Callers {
     /// The group, as this replica sees it.
     pub(crate) member: Member,
+    /// Its subscription.
+    pub(crate) listening: Listening,
     /// Its blocking connection.
     pub(crate) reader: Reader,
     /// Reads payloads by their ids.
@@ -120,6 +190,7 @@ impl Calls {
     pub(crate) fn new(callers: Callers, worker: Config, stream: stream::Config) -> Self {
         Self {
             member: callers.member,
+            listening: callers.listening,
             reader: Arc::new(callers.reader),
             fetcher: callers.fetcher,
             clock: Arc::clone(&callers.work.clock),
@@ -131,7 +202,18 @@ impl Calls {
             end_fetches: CancellationToken::new(),
             under_way: FuturesUnordered::new(),
             attempts: JoinSet::new(),
+            slot_requests: unbounded_channel(),
         }
+    }
+
+    /// Changes when this replica's subscription is lost, and when it is there again. Never, where it keeps none.
+    pub(crate) fn subscription(&self) -> watch::Receiver<Standing> {
+        self.listening.changes()
+    }
+
+    /// Changes when others may have handed something over. Never, where this replica keeps no subscription.
+    pub(crate) fn messages(&self) -> watch::Receiver<u64> {
+        self.listening.messages()
     }
 
     /// Changes with every reconnection of the connection that commands go over.
@@ -151,8 +233,18 @@ impl Calls {
             Command::FetchStuck(held, want) => self.fetch_stuck(held, want),
             Command::EndFetches => std::mem::take(&mut self.end_fetches).cancel(),
             Command::Start(ticket) => self.start(ticket),
+            Command::Resume(_, grant) => grant.give(),
+            Command::Dismiss(dismissal) => dismissal.tell(),
             Command::Settle(batch) => self.settle(batch, held),
             Command::HandBack(entries) => self.hand_back(entries),
+            Command::WithdrawFailures(counts) => {
+                let member = self.member.clone();
+                self.push(async move {
+                    let reply = member.withdraw_failures(&counts).await;
+                    Event::FailuresWithdrawn(counts, reply)
+                });
+            }
+            Command::HandOver(jobs) => self.hand_over(jobs),
             Command::Renew(ids) => self.renew(ids, presence()),
             Command::RenewFresh(ids) => self.renew_fresh(ids, presence()),
             Command::ReplaceCommands => self.member.group().commands().replace(),
@@ -163,6 +255,10 @@ impl Calls {
             Command::ProbeStore => {
                 let work = Arc::clone(&self.work);
                 self.push(async move { Event::StoreProbed(work.handler.store_is_up().await) });
+            }
+            Command::ProbeRoom => {
+                let work = Arc::clone(&self.work);
+                self.push(async move { Event::RoomProbed(work.handler.has_room().await) });
             }
             Command::Adopt => {
                 let (member, claim_idle) = (self.member.clone(), self.worker.claim_idle);
@@ -203,10 +299,16 @@ impl Calls {
     }
 
     fn sweep(&self, aim: Aim, want: usize, holds_nothing: bool) {
-        let (member, claim_idle, interval) = (self.member.clone(), self.worker.claim_idle, self.worker.sweep_interval);
-        self.measure(RedisOperation::Claim, async move {
-            Event::Swept(member.sweep(aim, claim_idle, interval, want, holds_nothing).await)
-        });
+        let member = self.member.clone();
+        let terms = SweepTerms {
+            claim_idle: self.worker.claim_idle,
+            interval: self.worker.sweep_interval,
+            want,
+            holds_nothing,
+            watch: self.listening.watch(),
+            crash_budget: u64::from(self.worker.crash_budget),
+        };
+        self.measure(RedisOperation::Claim, async move { Event::Swept(member.sweep(aim, terms).await) });
     }
 
     fn look_up(&self, entries: Vec<Held>) {
@@ -235,8 +337,11 @@ impl Calls {
     }
 
     /// An attempt is a task of its own.
-    fn start(&mut self, ticket: Ticket) {
+    fn start(&mut self, mut ticket: Ticket) {
         let (work, key) = (Arc::clone(&self.work), EntryKey::of(ticket.id));
+        let slot_requests = self.slot_requests.0.clone();
+        // A loop that has ended grants nothing any more, and ends its attempts.
+        ticket.slot = Slot::new(move |request| drop(slot_requests.send((key, request))));
         self.attempts.spawn(async move {
             let attempt = std::panic::AssertUnwindSafe(work.run(ticket)).catch_unwind();
             (key, attempt.await.unwrap_or_else(|_| Conclusion::of_panic()))
@@ -260,13 +365,32 @@ impl Calls {
     fn hand_back(&self, entries: Vec<Held>) {
         let member = self.member.clone();
         self.measure(RedisOperation::HandBack, async move {
-            let reply = member.hand_back(&ids_of(&entries)).await;
+            let ids = ids_of(&entries);
+            // A sick or full host that asks again is given another entry: this one may be at fault itself, or another may be here.
+            let is_canary = entries.iter().all(|held| held.is_canary);
+            let reply = if is_canary { member.pass_on(&ids).await } else { member.hand_back(&ids).await };
             Event::HandedBack(entries, reply)
+        });
+    }
+
+    fn hand_over(&self, jobs: Vec<Away>) {
+        let member = self.member.clone();
+        let terms = HandOverTerms { claim_idle: self.worker.claim_idle, extra: self.worker.max_backing_off };
+        self.measure(RedisOperation::HandOver, async move {
+            let order = |Away { job, host, .. }: &Away| Order {
+                id: job.held.id(),
+                host: Arc::clone(host),
+                dead_owner: job.held.dead_owner.clone(),
+            };
+            let orders: Vec<Order> = jobs.iter().map(order).collect();
+            let reply = member.hand_over(&orders, terms).await;
+            Event::HandedOver(jobs, reply)
         });
     }
 
     fn renew(&self, ids: Vec<EntryId>, presence: Presence) {
         let (member, clock) = (self.member.clone(), Arc::clone(&self.clock));
+        let generation = self.listening.generation();
         self.measure(RedisOperation::Renew, async move {
             let time = async {
                 let asked = Instant::now();
@@ -275,7 +399,7 @@ impl Calls {
                 }
             };
             // All go out at once.
-            let renewal = member.renew(presence.state, &presence.about, &ids);
+            let renewal = member.renew(presence.state, &presence.about, generation, &ids);
             let (renewed, paused, ()) = tokio::join!(renewal, member.group().is_paused(), time);
             Event::Renewed(renewed, paused)
         });
@@ -283,11 +407,11 @@ impl Calls {
 
     fn renew_fresh(&self, ids: Vec<EntryId>, presence: Presence) {
         let (commands, stream) = (Arc::clone(self.member.group().commands()), self.stream.clone());
-        let consumer = self.member.consumer().to_owned();
+        let (consumer, generation) = (self.member.consumer().to_owned(), self.listening.generation());
         self.push(async move {
             let Ok(fresh) = commands.fresh(FRESH_WITHIN).await else { return Event::RenewedFresh(false) };
             let member = Group::new(&stream, fresh.into()).member(&consumer);
-            Event::RenewedFresh(member.renew(presence.state, &presence.about, &ids).await.is_ok())
+            Event::RenewedFresh(member.renew(presence.state, &presence.about, generation, &ids).await.is_ok())
         });
     }
 
@@ -312,6 +436,8 @@ impl Calls {
         }
         tokio::select! {
             biased;
+            // Before an attempt's end: no request of it is taken for one of the entry's next attempt.
+            Some((key, request)) = self.slot_requests.1.recv() => Event::SlotRequested(key, request),
             Some(ended) = self.attempts.join_next(), if !self.attempts.is_empty() => concluded(ended),
             Some(event) = self.under_way.next(), if !self.under_way.is_empty() => event,
         }
@@ -319,6 +445,9 @@ impl Calls {
 
     /// A call that has ended by now.
     pub(crate) fn try_ended(&mut self) -> Option<Event> {
+        if let Ok((key, request)) = self.slot_requests.1.try_recv() {
+            return Some(Event::SlotRequested(key, request));
+        }
         if let Some(ended) = self.attempts.try_join_next() {
             return Some(concluded(ended));
         }
@@ -326,19 +455,19 @@ impl Calls {
         self.under_way.next().now_or_never().flatten()
     }
 
+    /// Ends everything that is under way, and the subscription; answers under which name, and how many generations it had.
+    pub(crate) fn end(self) -> (Member, u64) {
+        (self.member, self.listening.generations())
+    }
+
     /// Gives back what is in hand, and leaves the group; answers how many more entries were still pending for us.
-    pub(crate) async fn leave(
-        &mut self,
-        in_hand: &[EntryId],
-        presence: &Presence,
-        limit: std::time::Duration,
-    ) -> Option<u64> {
+    pub(crate) async fn leave(&mut self, in_hand: &[EntryId], presence: &Presence, limit: Duration) -> Option<u64> {
         self.attempts.abort_all();
         if !in_hand.is_empty() {
             drop(tokio::time::timeout(limit, self.member.hand_back(in_hand)).await);
         }
         match tokio::time::timeout(limit, self.member.leave(&presence.about)).await {
-            Ok(Ok(entries)) => Some(entries),
+            Ok(Ok(left)) => Some(left.entries),
             Ok(Err(_)) | Err(_) => None,
         }
     }

@@ -12,6 +12,8 @@ pub struct Config {
     pub(crate) slots: usize,
     /// `claim-idle`: how long an entry must lie untouched before another replica takes it; the lease lasts as long.
     pub claim_idle: Duration,
+    /// `disconnect-grace`: how long the subscription of a replica must be missing before it is declared dead; none: off.
+    pub disconnect_grace: Option<Duration>,
     /// `sweep-interval`: one claim sweep in the fleet per interval.
     pub(crate) sweep_interval: Duration,
     /// `block`: how long one blocking read waits.

@@ -11,6 +11,9 @@ pub enum RunError {
     /// `strict` is on, and the server may lose data.
     #[error("strict is on, and this Redis may lose data:\n  {0}")]
     Strict(String),
+    /// A file that the settings name is wrong.
+    #[error("{0}")]
+    BadFile(String),
     /// The settings do not make a connection.
     #[error("cannot connect: {0}")]
     Unusable(String),

@@ -13,6 +13,7 @@ use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
 use crate::metrics::labels::{OutcomeCode, OutcomeKind};
 use crate::redis::RedisError;
+use crate::slot::{Dismissed, Slot};
 use crate::stream::entry_id::EntryId;
 use crate::stream::settle::Outcome;
 
@@ -31,6 +32,19 @@ pub trait Handler: Send + Sync + std::fmt::Debug {
     /// What does the work: the `engine` of log lines and presence records.
     fn engine(&self) -> &'static str;
 
+    /// The host whose jobs this replica does, or several with spaces between them; nothing where it is not known yet, or where
+    /// any replica can do any job. The name of a host has no spaces and no quotation marks. It is told with every renewal. Replicas of other hosts hand over to this one what they answer [`Failure::Elsewhere`] to with the
+    /// same name. At most 256 characters.
+    fn host(&self) -> Option<String> {
+        None
+    }
+
+    /// A short text that tells the rules of this replica apart from those of another one; nothing where there are none. It is
+    /// told with every renewal.
+    fn policy(&self) -> Option<String> {
+        None
+    }
+
     /// Does the engine answer? Asked while the replica waits for one that does not.
     fn is_up(&self) -> BoxFuture<'_, Result<(), String>>;
 
@@ -38,6 +52,12 @@ pub trait Handler: Send + Sync + std::fmt::Debug {
     /// need not say.
     fn store_is_up(&self) -> BoxFuture<'_, Result<(), Failure>> {
         std::future::ready(Ok(())).boxed()
+    }
+
+    /// Has the host room for another job? Asked once a second after an attempt was answered [`Failure::NoRoom`]. A handler that
+    /// answers no attempt so need not say.
+    fn has_room(&self) -> BoxFuture<'_, Result<bool, Failure>> {
+        std::future::ready(Ok(true)).boxed()
     }
 
     /// How often [`Handler::reconcile`] is called; never, where there is nothing to reconcile.
@@ -57,6 +77,12 @@ pub trait Request: Send + Sync + std::fmt::Debug {
     /// game, which is also what log lines call it.
     fn lane(&self) -> &str;
 
+    /// What the job is made of, as far as a failure may come from that alone: jobs of one variety may all fail on a healthy
+    /// host. For start jobs the image. The lane, where a handler does not say.
+    fn variety(&self) -> &str {
+        self.lane()
+    }
+
     /// When the job was requested, in Unix milliseconds; 0 where it does not say.
     fn requested_at_ms(&self) -> i64;
 
@@ -70,12 +96,17 @@ pub trait Request: Send + Sync + std::fmt::Debug {
 }
 
 /// One attempt at a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// The entry.
     pub id: EntryId,
+    /// The consumer name of the dead replica that the entry was taken from; no later replica has this name. A lease of that
+    /// replica need not be waited for. The replica may live after all, so what it still writes must be refused by other means.
+    pub dead_owner: Option<Arc<str>>,
     /// How often it has been delivered.
     pub(crate) deliveries: u64,
+    /// Its slot, to be given up while it waits for what takes nothing from this replica.
+    pub slot: Slot,
 }
 
 /// Why a job is not tried again.
@@ -122,21 +153,66 @@ pub enum Failure {
         /// When it is worth asking again, at the latest.
         retry_after: Option<Duration>,
     },
+    /// The replica has dismissed the attempt while it waited without its slot ([`Slot::without`]): the entry goes back. Never
+    /// counts.
+    #[error(transparent)]
+    Dismissed(#[from] Dismissed),
     /// A newer attempt has taken over. Never counts.
     #[error("a newer attempt has taken over")]
     TakenOver,
+    /// The job is placed on another host: a replica of that host must do it. Never counts.
+    #[error("the job is placed on host {host}")]
+    Elsewhere {
+        /// What [`Handler::host`] of its replicas answers.
+        host: Arc<str>,
+    },
+    /// This host has no room for the job, which is a fact and says nothing about the job. Another host may have it; else the job
+    /// waits, however long. Never counts, and is never published.
+    #[error("{code}: {message}")]
+    NoRoom {
+        /// For the log.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
     /// The store did not answer, or refused. Never counts.
     #[error("state store: {0}")]
     Store(RedisError),
     /// It failed for a reason that may pass. Counts, unless it is [`ErrorCode::EngineUnavailable`] and the engine answers to no
-    /// one.
+    /// one, or the host is sick and may be to blame.
     #[error("{code}: {message}")]
     Failed {
         /// Published once the budget is spent.
         code: ErrorCode,
         /// For people.
         message: String,
+        /// Whose fault it may be.
+        blame: Blame,
     },
+    /// A service that the job needs asks to be left alone for a while.
+    #[error("{code}: {message}; not again for {after:?}")]
+    NotBefore {
+        /// Published once the budget is spent.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+        /// For how long.
+        after: Duration,
+        /// The service said so to this attempt, which counts as one that failed. Else it was not asked.
+        is_counted: bool,
+    },
+}
+
+/// Whose fault a failure may be. By failures that are not the job's own a replica notices that its host is sick; what was
+/// counted for them is given back then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The job's own: it fails in the same way on every host.
+    Job,
+    /// The job's own or that of the host.
+    Unclear,
+    /// The host's, for sure: it has no space or no port left, or its engine hangs.
+    Engine,
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What the other events change: renewals, an operator's pause, the group, the janitor.
 
+use std::time::Duration;
+
 use super::stages::held::{EntryKey, HoldStage};
 use super::stages::starts::Lost;
 use super::stages::turn::Turn;
@@ -8,17 +10,32 @@ use super::troubles::Trouble;
 use crate::redis::{Kind, RedisError};
 use crate::stream::adopt::Adoption;
 use crate::stream::janitor::Tidied;
-use crate::stream::renew::{Renewal, Renewed};
+use crate::stream::renew::{Hearing, Renewal, Renewed};
+
+/// That Redis does not tell who is subscribed is logged again after this long: as often as it is asked.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(300);
 
 impl State {
     /// What we hold was renewed, or not.
     pub(super) fn renewed(&mut self, result: Result<Renewed, RedisError>, turn: &Turn) {
         self.look_for_wedge(result.as_ref().err());
-        let Renewed { delivered, entries, strays } = match self.judge(Trouble::Renew, result, turn) {
+        let was_refused = result.as_ref().is_err_and(|error| error.kind != Kind::Unreachable);
+        let Renewed { delivered, entries, strays, hearing } = match self.judge(Trouble::Renew, result, turn) {
             Ok(renewed) => renewed,
-            Err(retry_at) => return self.stages.keeper.failed(turn, retry_at),
+            Err(retry_at) => return self.stages.keeper.failed(turn, retry_at, was_refused),
         };
         self.stages.keeper.renewed(turn);
+        if std::mem::replace(&mut self.hearing, hearing) != hearing {
+            self.journal.hearing(hearing);
+            let is_due = self.refusal_logged.is_none_or(|logged| turn.now >= logged + REFUSAL_LOG_INTERVAL);
+            if hearing == Hearing::Refused && is_due {
+                self.refusal_logged = Some(turn.now);
+                self.journal.not_told();
+            }
+        }
+        if hearing == Hearing::DeclaredDead {
+            return self.stages.gate.declare_dead();
+        }
         self.stages.intake.saw_delivered(delivered);
         for (id, renewal) in entries {
             self.journal.renewed(id, renewal);
@@ -33,7 +50,7 @@ impl State {
     /// The entry is not ours any more: what has not started is dropped, what runs cannot settle.
     fn lost(&mut self, key: EntryKey, turn: &Turn) {
         match self.stages.holdings.stage(key) {
-            Some(HoldStage::Waiting | HoldStage::Running | HoldStage::BackingOff) => {
+            Some(HoldStage::Waiting | HoldStage::Running | HoldStage::Outside | HoldStage::BackingOff) => {
                 let unread = self.stages.payloads.lost(key);
                 let held = unread.or_else(|| match self.stages.starts.lost(key) {
                     Lost::Leaves(held) => Some(held),
@@ -68,7 +85,7 @@ impl State {
 
     /// Whether an operator pauses the fleet.
     pub(super) fn paused(&mut self, result: Result<bool, RedisError>, turn: &Turn) {
-        let Ok(is_paused) = self.judge(Trouble::Renew, result, turn) else { return };
+        let Ok(is_paused) = self.judge_idle(Trouble::Renew, result, turn) else { return };
         let before = self.stages.gate.set_paused(is_paused);
         if before == Some(is_paused) || (before.is_none() && !is_paused) {
             return;
@@ -83,7 +100,7 @@ impl State {
 
     /// The janitor has run, or could not.
     pub(super) fn tidied(&mut self, result: Result<Option<Tidied>, RedisError>, turn: &Turn) {
-        match self.judge(Trouble::Tidy, result, turn) {
+        match self.judge_idle(Trouble::Tidy, result, turn) {
             Ok(tidied) => {
                 self.stages.upkeep.tidied(turn, tidied.as_ref().is_some_and(|tidied| tidied.has_more));
                 if let Some(tidied) = tidied {

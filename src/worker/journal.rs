@@ -8,16 +8,17 @@ use super::clock::Clock;
 use super::handler::Failure;
 use super::stages::batch::Finished;
 use super::stages::held::Held;
-use super::stages::starts::Job;
+use super::stages::job::Job;
 use crate::contract::dead_letter::Reason;
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Counted, SettleResult, SweepResult};
 use crate::redis::{Kind, RedisError};
 use crate::stream::adopt::{Adoption, AdoptionState};
-use crate::stream::claim::{Sweep, Swept};
+use crate::stream::claim::{Deaths, Sweep, Swept};
 use crate::stream::entry_id::EntryId;
 use crate::stream::janitor::Tidied;
-use crate::stream::renew::Renewal;
+use crate::stream::presence::Noticed;
+use crate::stream::renew::{Hearing, Renewal};
 use crate::stream::settle::{Ending, MirrorMove, SettleReply, Settled};
 use crate::stream::{Delivery, Origin};
 
@@ -44,7 +45,7 @@ impl Journal {
     /// A sweep has ended.
     pub(crate) fn swept(&self, result: Result<&Swept, &RedisError>) {
         self.metrics.sweep(match result {
-            Ok(Swept::NotDue) => SweepResult::NotDue,
+            Ok(Swept::NotDue | Swept::DeclaredDead) => SweepResult::NotDue,
             Ok(Swept::Found) => SweepResult::Found,
             Ok(Swept::Suspects) => SweepResult::Suspects,
             Ok(Swept::Done(sweep)) if sweep.claimed.is_empty() => SweepResult::Nothing,
@@ -69,6 +70,36 @@ impl Journal {
         }
     }
 
+    /// What a sweep has learned of deaths.
+    pub(crate) fn deaths(&self, deaths: &Deaths) {
+        let stream = &self.stream;
+        for replica in &deaths.declared {
+            tracing::warn!(worker = WORKER, stream, replica, "replica declared dead: its connections are closed");
+        }
+        self.metrics.deaths_noticed(Noticed::Disconnect, u64::try_from(deaths.declared.len()).unwrap_or(u64::MAX));
+        self.metrics.deaths_noticed(Noticed::Silence, deaths.silent);
+        self.metrics.crashes_withdrawn.inc_by(deaths.withdrawn);
+    }
+
+    /// The server says something else than before of this replica's subscription.
+    pub(crate) fn hearing(&self, hearing: Hearing) {
+        self.metrics.disconnect_notice.set(i64::from(hearing == Hearing::Heard));
+    }
+
+    /// Redis does not tell who is subscribed.
+    pub(crate) fn not_told(&self) {
+        let stream = &self.stream;
+        let hint = "give the user +info and +pubsub|numsub; until then a dead replica is noticed after claim-idle";
+        tracing::warn!(worker = WORKER, stream, hint, "Redis does not tell who is subscribed");
+    }
+
+    /// SUBSCRIBE was refused.
+    pub(crate) fn subscription_refused(&self, err: &str) {
+        let stream = &self.stream;
+        let hint = "give the user +subscribe and the channels; until then the death of this replica is noticed after claim-idle";
+        tracing::warn!(worker = WORKER, stream, err, hint, "Redis refuses the subscription of this replica");
+    }
+
     /// A suspect runs alone in this process.
     pub(crate) fn runs_alone(&self, suspect: &Delivery) {
         let (stream, stream_entry_id, crashes) = (&self.stream, suspect.id.to_string(), suspect.crashes);
@@ -81,6 +112,20 @@ impl Journal {
         let (stream, stream_entry_id) = (&self.stream, first.to_string());
         self.metrics.received(Origin::Found, entries);
         tracing::warn!(worker = WORKER, stream, stream_entry_id, entries, "found entries whose delivery was lost");
+    }
+
+    /// A job was handed over to this consumer of its host.
+    pub(crate) fn handed_over(&self, job: &Job, host: &str, consumer: &str) {
+        self.metrics.handed_over.inc();
+        let (stream, stream_entry_id, game_id) = (&self.stream, job.held.id().to_string(), job.request.lane());
+        tracing::info!(worker = WORKER, stream, stream_entry_id, game_id, host, consumer, "handed over");
+    }
+
+    /// Others have handed entries over to this replica.
+    pub(crate) fn was_handed(&self, first: EntryId, entries: usize) {
+        let (stream, stream_entry_id) = (&self.stream, first.to_string());
+        self.metrics.received(Origin::Handed, entries);
+        tracing::debug!(worker = WORKER, stream, stream_entry_id, entries, "got entries that were handed over");
     }
 
     /// The payload of an entry was deleted while it was pending.
@@ -122,6 +167,14 @@ impl Journal {
             );
         } else {
             tracing::debug!(worker = WORKER, stream, stream_entry_id, game_id, err, retry_in_s, "start waits");
+        }
+    }
+
+    /// Failures that were counted are withdrawn: the host was sick.
+    pub(crate) fn failures_withdrawn(&self, failures: u64) {
+        let stream = &self.stream;
+        if failures > 0 {
+            tracing::info!(worker = WORKER, stream, failures, "withdrew failures that were counted on a sick host");
         }
     }
 

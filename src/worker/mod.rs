@@ -1,7 +1,7 @@
 //! One replica: it takes entries from the jobs stream to their outcomes, whatever kind of job they ask for.
 //!
 //! One task owns the [`state`]. It waits for a call to end ([`calls`]), hands what came of it from stage to stage
-//! ([`replica`], [`passage`], [`housekeeping`], [`breakers`]), and begins what the [`stages`] want next. What a job asks for,
+//! ([`replica`], [`passage`], [`handovers`], [`housekeeping`], [`breakers`]), and begins what the [`stages`] want next. What a job asks for,
 //! and how that is done, a [`handler`] knows.
 //!
 //! ```text
@@ -9,7 +9,7 @@
 //!   calls ─────────────► replica::route ─► passage, housekeeping, breakers          ┌───────────► calls
 //!                                           │  hand entries on                      │
 //!                                           └─► stages: intake  lookups  payloads  starts  settler
-//!                                                       returns  keeper  doubt  upkeep
+//!                                                       health  returns  keeper  doubt  upkeep
 //! ```
 
 // limits and rhythms
@@ -28,6 +28,8 @@ pub(crate) mod state;
 mod breakers;
 // an entry's way through the stages
 mod passage;
+// what is handed over to replicas of other hosts, and by them
+mod handovers;
 // what the other events change
 mod housekeeping;
 // the loop, and the table of which event goes where

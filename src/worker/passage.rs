@@ -8,12 +8,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::clock::now_ms;
-use super::handler::{Answer, Failure, Handler, Request};
+use super::handler::{Answer, Blame, Failure, Handler, Request};
 use super::stages::backoff::CALLS;
 use super::stages::batch::{Batch, Summary};
+use super::stages::gate::Host;
 use super::stages::held::{EntryKey, Held, HoldStage};
+use super::stages::job::{Away, Job};
 use super::stages::payloads::Unpacked;
-use super::stages::starts::Job;
 use super::stages::turn::Turn;
 use super::state::State;
 use super::troubles::Trouble;
@@ -22,12 +23,12 @@ use crate::contract::Fields;
 use crate::contract::dead_letter::{DeadLetter, Kept, Reason};
 use crate::faults::Point;
 use crate::redis::RedisError;
-use crate::stream::claim::{Aim, Sweep, Swept};
+use crate::slot::SlotRequest;
+use crate::stream::claim::{Aim, Sweep, SweepReply, Swept};
 use crate::stream::failures::Attempts;
 use crate::stream::fetch::{Fetched, Payload};
 use crate::stream::history::History;
 use crate::stream::read::Read;
-use crate::stream::renew::Stray;
 use crate::stream::settle::{Ending, SettleReply};
 use crate::stream::{Delivery, Origin};
 
@@ -56,17 +57,26 @@ impl State {
     }
 
     /// A sweep has returned.
-    pub(super) fn swept(&mut self, result: Result<Swept, RedisError>, turn: &Turn) {
-        self.journal.swept(result.as_ref());
-        match self.judge(Trouble::Claim, result, turn) {
-            Ok(Swept::NotDue) => self.stages.intake.sweep_ended(),
-            Ok(Swept::Found) => self.stages.intake.follow_up(turn, Aim::Take),
-            Ok(Swept::Suspects) => {
+    pub(super) fn swept(&mut self, result: Result<SweepReply, RedisError>, turn: &Turn) {
+        self.journal.swept(result.as_ref().map(|reply| &reply.swept));
+        let SweepReply { swept, next_in, deaths } = match self.judge_idle(Trouble::Claim, result, turn) {
+            Ok(reply) => reply,
+            Err(retry_at) => return self.stages.intake.sweep_failed(retry_at),
+        };
+        self.journal.deaths(&deaths);
+        self.stages.intake.next_sweep_in(turn, next_in);
+        match swept {
+            Swept::NotDue => self.stages.intake.sweep_ended(),
+            Swept::Found => self.stages.intake.follow_up(turn, Aim::Take),
+            Swept::Suspects => {
                 self.stages.intake.follow_up(turn, Aim::Alone);
                 self.give_back_unstarted(turn);
             }
-            Ok(Swept::Done(sweep)) => self.claimed(sweep, turn),
-            Err(retry_at) => self.stages.intake.sweep_failed(retry_at),
+            Swept::Done(sweep) => self.claimed(sweep, turn),
+            Swept::DeclaredDead => {
+                self.stages.intake.sweep_ended();
+                self.stages.gate.declare_dead();
+            }
         }
     }
 
@@ -78,34 +88,18 @@ impl State {
         self.receive(sweep.claimed, turn);
     }
 
-    /// Entries that are pending for us and that we do not hold: where the reply that brought them is lost, they come into our
-    /// hands by their ids.
-    pub(super) fn receive_strays(&mut self, mut strays: Vec<Stray>, turn: &Turn) {
-        strays.retain(|stray| self.stages.holdings.stage(EntryKey::of(stray.id)).is_none());
-        let lost = self.stages.intake.lost_deliveries(strays);
-        let Some(first) = lost.first() else { return };
-        self.journal.found(first.id, lost.len());
-        let delivery = |stray: Stray| Delivery {
-            id: stray.id,
-            origin: Origin::Found,
-            deliveries: stray.deliveries,
-            crashes: 0,
-            failures: 0,
-            fields: None,
-        };
-        self.receive(lost.into_iter().map(delivery).collect(), turn);
-    }
-
     /// Entries come into our hands. About those that may have been delivered before, what is known is looked up first.
     /// Nothing is known of what a read brought from above all that had ever been delivered.
-    fn receive(&mut self, deliveries: Vec<Delivery>, turn: &Turn) {
+    pub(super) fn receive(&mut self, deliveries: Vec<Delivery>, turn: &Turn) {
         if deliveries.is_empty() {
             return;
         }
         self.faults.reach(Point::AfterRead);
         let (mut fresh, mut known) = (Vec::with_capacity(deliveries.len()), Vec::new());
+        let is_canary = self.stages.gate.tries_one() && self.stages.holdings.at_hand() == 0 && deliveries.len() == 1;
         for delivery in deliveries {
-            let Some(held) = self.stages.holdings.take(delivery, turn.now) else { continue };
+            let Some(mut held) = self.stages.holdings.take(delivery, turn.now) else { continue };
+            held.is_canary = is_canary;
             let is_fresh = held.origin == Origin::New && !self.stages.intake.may_be_known(held.id());
             if is_fresh { fresh.push(held) } else { known.push(held) }
         }
@@ -141,7 +135,7 @@ impl State {
         let waits_for_empty_replica = held.is_suspect() && !self.stages.intake.runs_alone(held.key());
         if history.is_settled {
             self.end(held, Ending::Known, None);
-        } else if !self.stages.gate.keeps_entries() || waits_for_empty_replica {
+        } else if !self.keeps(&held) || waits_for_empty_replica {
             self.give_back(held);
         } else if let Some(fields) = held.fields.take() {
             self.decode(held, fields);
@@ -177,7 +171,7 @@ impl State {
             self.give_back(held);
         }
         for (mut held, payload) in unpacked.payloads {
-            if !self.stages.gate.keeps_entries() {
+            if !self.keeps(&held) {
                 self.give_back(held);
                 continue;
             }
@@ -216,7 +210,7 @@ impl State {
         }
     }
 
-    fn letter(&self, held: &Held, reason: Reason, detail: String, attempts: Option<Attempts>) -> DeadLetter {
+    pub(super) fn letter(&self, held: &Held, reason: Reason, detail: String, attempts: Option<Attempts>) -> DeadLetter {
         DeadLetter {
             source_ref: held.id().to_string(),
             reason,
@@ -242,22 +236,68 @@ impl State {
         }
     }
 
+    /// An attempt gives up its slot, or wants one again.
+    pub(super) fn slot_requested(&mut self, key: EntryKey, request: SlotRequest, turn: &Turn) {
+        match request {
+            SlotRequest::GiveUp(dismissal) => {
+                if self.stages.starts.gave_up_slot(key, dismissal) {
+                    self.stages.holdings.enter_key(key, HoldStage::Outside);
+                }
+                // It has begun nothing on the engine, and need not be waited for.
+                if !self.stages.gate.is_running() {
+                    self.stages.starts.dismiss_outside();
+                }
+            }
+            SlotRequest::Return(grant) => self.stages.starts.wants_slot(key, grant, turn),
+        }
+    }
+
     /// An attempt has ended.
     pub(super) fn concluded(&mut self, key: EntryKey, conclusion: Conclusion, turn: &Turn) {
         let job = self.stages.starts.ended(key);
-        if job.is_lost && !matches!(conclusion, Conclusion::Answered(..)) {
+        self.judge_host(&job, &conclusion, turn);
+        if job.is_lost && !matches!(conclusion, Conclusion::Answered(..) | Conclusion::Exhausted { .. }) {
             return self.let_go(job.held, turn);
         }
         self.update_store_breaker(&conclusion, turn);
         match conclusion {
-            Conclusion::Answered(answer, attempts) => self.answered(job, answer, attempts),
+            Conclusion::Answered(answer, attempts) | Conclusion::Exhausted { answer, attempts, .. } => {
+                self.answered(job, answer, attempts);
+            }
+            Conclusion::Again { after, is_counted, why } if self.may_go_elsewhere(&why, is_counted) => {
+                self.stages.holdings.enter(&job.held, HoldStage::Waiting);
+                self.stages.returns.push_away(Away::failed(job, why, after, is_counted));
+            }
             Conclusion::Again { after, is_counted, why } => self.back_off(job, after, is_counted, &why, turn),
             Conclusion::EngineDown(err) => {
                 self.give_back(job.held);
                 self.engine_went_down(&err, turn);
             }
+            Conclusion::Elsewhere(host) => {
+                self.stages.holdings.enter(&job.held, HoldStage::Waiting);
+                self.stages.returns.push_away(Away::placed(job, host));
+            }
+            Conclusion::Dismissed => self.give_back(job.held),
             Conclusion::NotOurs => self.let_go(job.held, turn),
         }
+    }
+
+    /// Whether a job that failed so is tried on another host, if there is one that takes it: this one is to blame, or full. Else a
+    /// host that fails few jobs, too few to be judged sick, would spend their budgets.
+    fn may_go_elsewhere(&self, why: &Failure, is_counted: bool) -> bool {
+        let gate = &self.stages.gate;
+        let may_go = match why {
+            Failure::NoRoom { .. } => true,
+            Failure::Failed { blame: Blame::Engine, .. } => is_counted && gate.host() != Host::Sick,
+            Failure::Failed { .. }
+            | Failure::NotBefore { .. }
+            | Failure::InProgress { .. }
+            | Failure::TakenOver
+            | Failure::Dismissed(_)
+            | Failure::Elsewhere { .. }
+            | Failure::Store(_) => false,
+        };
+        may_go && gate.is_running() && gate.engine_is_up() && self.handler.host().is_some()
     }
 
     fn answered(&mut self, mut job: Job, answer: Answer, attempts: Attempts) {
@@ -272,7 +312,7 @@ impl State {
         self.end(job.held, ending, Some(Summary { request: job.request, kind, error_code, label }));
     }
 
-    fn back_off(&mut self, mut job: Job, after: Duration, is_counted: bool, why: &Failure, turn: &Turn) {
+    pub(super) fn back_off(&mut self, mut job: Job, after: Duration, is_counted: bool, why: &Failure, turn: &Turn) {
         self.journal.backs_off(&job, after, is_counted, why);
         job.held.was_counted = true;
         if is_counted {
@@ -280,7 +320,7 @@ impl State {
         } else {
             job.uncounted += 1;
         }
-        if !self.stages.gate.is_running() || !self.stages.gate.engine_is_up() {
+        if !self.stages.gate.is_running() || !self.stages.gate.engine_is_up() || self.stages.gate.tries_one() {
             return self.give_back(job.held);
         }
         self.stages.intake.backs_off(job.held.key());

@@ -12,6 +12,9 @@ use super::WORKER;
 use super::calls::{Calls, Event, Presence, next_turn};
 use super::stages::turn::Turn;
 use super::state::State;
+use super::troubles::Troubles;
+use crate::redis::subscription::SubscriptionState;
+use crate::stream::Member;
 use crate::stream::presence::About;
 use crate::stream::renew::ReplicaState;
 
@@ -25,6 +28,28 @@ pub enum Exit {
     Drained,
     /// The drain deadline passed with this many entries in hand; they were given back where Redis answered.
     DeadlinePassed(usize),
+}
+
+/// How a replica's life under one name ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The process ends.
+    Exit(Exit),
+    /// Others declared it dead although it lives: it goes on under another name.
+    DeclaredDead(Box<Former>),
+}
+
+/// What a life leaves to the next.
+#[derive(Debug)]
+pub(crate) struct Former {
+    /// The group under the name that is spent.
+    pub(super) member: Member,
+    /// What its presence record said.
+    pub(super) about: About,
+    /// How many generations of subscriptions there were. The next life counts on: it has lost one too.
+    pub(super) generations: u64,
+    /// What was wrong, and may still be.
+    pub(super) troubles: Troubles,
 }
 
 /// One replica.
@@ -47,13 +72,29 @@ fn turn() -> Turn {
 }
 
 impl Replica {
-    /// Runs until `stop` is cancelled and everything in hand is finished, or the drain deadline passes.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> Exit {
+    /// Runs until `stop` is cancelled and everything in hand is finished, until the drain deadline passes, or until it learns
+    /// that it was declared dead.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> End {
         let mut reconnections = self.calls.reconnections();
+        let mut subscription = self.calls.subscription();
+        let mut messages = self.calls.messages();
+        // It may have been made, or refused, before the first turn.
+        subscription.mark_changed();
         // One timer, set anew only when the time changes.
         let mut timer = pin!(sleep_until(Instant::now()));
         loop {
             let turn = turn();
+            // Not only in the wait below: while calls end all the time it gets no further than them.
+            if subscription.has_changed().unwrap_or(false) {
+                self.subscription_changed(&subscription.borrow_and_update().state, &turn);
+            }
+            if messages.has_changed().unwrap_or(false) {
+                messages.mark_unchanged();
+                self.state.stages.keeper.was_told(&turn);
+            }
+            if self.state.stages.gate.is_declared_dead() {
+                return if stop.is_cancelled() { self.leave(Exit::Drained).await } else { self.end_life() };
+            }
             self.begin_all(&turn);
             if let Some(exit) = self.has_ended(&turn) {
                 return self.leave(exit).await;
@@ -68,6 +109,8 @@ impl Replica {
                 () = stop.cancelled(), if self.state.stages.gate.is_running() => { self.begin_drain(); None }
                 event = self.calls.ended() => Some(event),
                 Ok(()) = reconnections.changed() => { self.reconnected(); None }
+                Ok(()) = subscription.changed() => { subscription.mark_changed(); None }
+                Ok(()) = messages.changed() => { messages.mark_changed(); None }
                 () = next_turn(), if self.state.stages.is_deferring() => None,
                 () = timer.as_mut() => None,
             };
@@ -110,6 +153,14 @@ impl Replica {
         self.state.stages.settler.forget_index_mark();
     }
 
+    /// Lost, or there again: the others, who judge by it, are told at once.
+    fn subscription_changed(&mut self, state: &SubscriptionState, turn: &Turn) {
+        if let SubscriptionState::Refused(words) = state {
+            self.state.journal.subscription_refused(words);
+        }
+        self.state.stages.keeper.hurry(turn);
+    }
+
     fn begin_drain(&mut self) {
         let turn = turn();
         // What is left after the attempts' deadline is for giving back and leaving.
@@ -120,14 +171,14 @@ impl Replica {
     fn has_ended(&self, turn: &Turn) -> Option<Exit> {
         let stages = &self.state.stages;
         let is_over = turn.now >= stages.gate.drains_until()?;
-        let has_nothing = stages.holdings.is_empty();
+        let has_nothing = stages.holdings.is_empty() && !stages.health.owes();
         if has_nothing && (is_over || !stages.may_receive(turn)) {
             return Some(Exit::Drained);
         }
         is_over.then(|| Exit::DeadlinePassed(stages.holdings.len()))
     }
 
-    async fn leave(mut self, exit: Exit) -> Exit {
+    async fn leave(mut self, exit: Exit) -> End {
         let limit = (self.drain_timeout / 5).min(Duration::from_secs(1)) / 2;
         let in_hand = match exit {
             Exit::Drained => Vec::new(),
@@ -138,7 +189,20 @@ impl Replica {
             let stream = &self.state.journal.stream;
             tracing::info!(worker = WORKER, stream, entries, "gave back what was still pending");
         }
-        exit
+        End::Exit(exit)
+    }
+
+    /// What is in hand is dropped, as if it had been claimed already: starts under way end where they are, and those who claim
+    /// the entries find what they have begun. The rest is given back under the name that is spent.
+    fn end_life(self) -> End {
+        let Self { calls, mut state, about, .. } = self;
+        state.troubles.carry_over(turn().now);
+        state.vitals.wedged(None);
+        // Both are found out anew.
+        state.journal.metrics.paused.set(0);
+        state.journal.metrics.disconnect_notice.set(0);
+        let (member, generations) = calls.end();
+        End::DeclaredDead(Box::new(Former { member, about, generations, troubles: state.troubles }))
     }
 }
 
@@ -152,9 +216,12 @@ impl State {
             Event::LookedUp(entries, result) => self.looked_up(entries, result, turn),
             Event::Fetched(entries, fetched) => self.fetched(entries, fetched, turn),
             Event::FetchedStuck(held, fetched) => self.fetched_stuck(held, fetched, turn),
+            Event::SlotRequested(key, request) => self.slot_requested(key, request, turn),
             Event::Concluded(key, conclusion) => self.concluded(key, conclusion, turn),
             Event::Settled(batch, result) => self.settled(batch, result, turn),
             Event::HandedBack(entries, result) => self.handed_back(entries, result, turn),
+            Event::FailuresWithdrawn(counts, result) => self.failures_withdrawn(counts, result, turn),
+            Event::HandedOver(jobs, result) => self.handed_over(jobs, result, turn),
             // What keeps it.
             Event::Renewed(result, paused) => {
                 self.renewed(result, turn);
@@ -164,6 +231,7 @@ impl State {
             // The rest.
             Event::EngineProbed(result) => self.engine_probed(result, turn),
             Event::StoreProbed(result) => self.store_probed(result, turn),
+            Event::RoomProbed(result) => self.room_probed(&result, turn),
             Event::Adopted(result) => self.adopted(result, turn),
             Event::Tidied(result) => self.tidied(result, turn),
             Event::Reconciled => self.stages.upkeep.reconciled(),
@@ -177,7 +245,10 @@ fn presence(about: &About, slots: usize, state: &State) -> Presence {
     let (serves, held, in_flight) = (stages.gate.takes_entries(), stages.holdings.len(), stages.starts.running());
     let number = |count: usize| u64::try_from(count).ok();
     let about = About {
+        engine_host: state.handler.host(),
+        policy: state.handler.policy(),
         serves: Some(serves),
+        sick: (!serves && stages.gate.tries_entries()).then_some(true),
         slots: number(slots),
         in_flight: number(in_flight),
         held: number(held),

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::WORKER;
 use super::boot;
-use super::calls::{Callers, Calls};
+use super::calls::{Callers, Calls, Listening};
 use super::clock::{Clock, now_ms};
 use super::config::{Config, ReplicaConfig};
 use super::error::RunError;
 use super::handler::Handler;
 use super::journal::Journal;
-use super::replica::{Exit, Replica};
-use super::stages::backoff::Backoff;
+use super::replica::{End, Exit, Former, Replica};
+use super::stages::backoff::{Backoff, CALLS};
 use super::stages::{Facts, Stages};
 use super::state::State;
 use super::troubles::Troubles;
@@ -26,8 +26,10 @@ use crate::faults::Faults;
 use crate::metrics::Metrics;
 use crate::redis::{Connection, Role};
 use crate::stream::fetch::Fetcher;
+use crate::stream::hand_back::Left;
 use crate::stream::presence::About;
 use crate::stream::read::Reader;
+use crate::stream::renew::Hearing;
 use crate::stream::settle::index_within;
 use crate::stream::{Group, Member};
 
@@ -68,62 +70,154 @@ pub async fn run(
     faults: Faults,
     instruments: Instruments,
     stop: CancellationToken,
-    handler: impl FnOnce(&Site<'_>) -> Result<Arc<dyn Handler>, RunError>,
+    handler: impl Fn(&Site<'_>) -> Result<Arc<dyn Handler>, RunError>,
 ) -> Result<Exit, RunError> {
-    let vitals = Arc::clone(&instruments.vitals);
-    let (replica, mirror) = tokio::select! {
-        biased;
-        () = stop.cancelled() => return Ok(Exit::Drained),
-        started = start(&config, Arc::new(faults), instruments, handler) => started?,
-    };
-    let (stream, start_entry_id) = (config.stream.jobs, mirror);
+    let (stream, faults) = (&config.stream.jobs, Arc::new(faults));
     let block_timeout = humantime::format_duration(config.worker.block).to_string();
-    tracing::info!(worker = WORKER, stream, block_timeout, start_entry_id, "start jobs consumer started");
-    vitals.started();
-    // A task among the others: what it waits for wakes it in its turn. The future that a runtime blocks on is polled
-    // only when every task has run and the sockets have been looked at, twice or three times an entry.
-    let exit = match AbortOnDropHandle::new(tokio::spawn(replica.run(stop))).await {
-        Ok(exit) => exit,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    let Instruments { metrics, vitals } = &instruments;
+    let mut troubles = Troubles::new(stream, Arc::clone(metrics), Arc::clone(vitals));
+    let mut lives = Lives::default();
+    loop {
+        let started = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(stopped(Exit::Drained, stream)),
+            started = start(&config, &faults, &instruments, &mut troubles, &lives, &handler) => started,
+        };
+        let (replica, start_entry_id) = match started {
+            Ok(started) => started,
+            Err(error) if lives.ended == 0 => return Err(error),
+            Err(error) => {
+                // What ends a process at its start must not end one that has worked.
+                tracing::error!(worker = WORKER, stream, err = %error, "replica cannot come up again, retrying");
+                drop(timeout(CALLS.max, stop.cancelled()).await);
+                continue;
+            }
+        };
+        tracing::info!(worker = WORKER, stream, block_timeout, start_entry_id, "start jobs consumer started");
+        vitals.started();
+        let began = Instant::now();
+        // A task among the others: what it waits for wakes it in its turn. The future that a runtime blocks on is polled
+        // only when every task has run and the sockets have been looked at, twice or three times an entry.
+        let end = match AbortOnDropHandle::new(tokio::spawn(replica.run(stop.clone()))).await {
+            Ok(end) => end,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        let former = match end {
+            End::Exit(exit) => return Ok(stopped(exit, stream)),
+            End::DeclaredDead(former) => former,
+        };
+        vitals.starting();
+        lives.ended(began.elapsed(), former.generations);
+        troubles = end_life(*former, &instruments, stream, &stop).await;
+        drop(timeout(lives.pause(), stop.cancelled()).await);
+    }
+}
+
+/// The lives of this process that have ended because others declared it dead.
+#[derive(Debug, Default)]
+struct Lives {
+    /// How many.
+    ended: u64,
+    /// Of these, the last ones that were short.
+    short: u64,
+    /// Generations of their subscriptions.
+    generations: u64,
+}
+
+/// A life that is shorter than this is short.
+const SHORT_LIFE: Duration = Duration::from_secs(60);
+
+impl Lives {
+    fn ended(&mut self, lasted: Duration, generations: u64) {
+        self.ended += 1;
+        self.short = if lasted < SHORT_LIFE { self.short + 1 } else { 0 };
+        self.generations = generations;
+    }
+
+    /// Before the next one. Where the network fails again and again, the fleet is not kept busy with names that do not last.
+    fn pause(&self) -> Duration {
+        match self.short.saturating_sub(1) {
+            0 => Duration::ZERO,
+            times => CALLS.delay(times, fastrand::f64()),
+        }
+    }
+}
+
+/// A process that stops waits this long for the end of a life that others have declared over.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
+
+/// Leaves the group under the name that is spent; answers what was wrong, and may still be.
+async fn end_life(
+    former: Former,
+    Instruments { metrics, .. }: &Instruments,
+    stream: &str,
+    stop: &CancellationToken,
+) -> Troubles {
+    let Former { member, about, mut troubles, .. } = former;
+    let (consumer, hint) = (member.consumer(), "its connections were closed for longer than disconnect-grace");
+    metrics.declared_dead.inc();
+    tracing::warn!(worker = WORKER, stream, consumer, hint, "declared dead while alive; goes on under another name");
+    let is_stopping = async {
+        stop.cancelled().await;
+        sleep(LEAVE_MAX).await;
     };
+    let left = tokio::select! {
+        biased;
+        left = boot::leave(&member, &about, &mut troubles) => left,
+        () = is_stopping => None,
+    };
+    if let Some(Left { entries, taken_back }) = left {
+        metrics.crashes_withdrawn.inc_by(taken_back);
+        tracing::info!(worker = WORKER, stream, consumer, entries, taken_back, "gave back what was still pending");
+    }
+    troubles
+}
+
+fn stopped(exit: Exit, stream: &str) -> Exit {
     match exit {
         Exit::Drained => tracing::info!(worker = WORKER, stream, "start jobs consumer stopped"),
         Exit::DeadlinePassed(entries) => {
             tracing::error!(worker = WORKER, stream, entries, "start jobs consumer stopped with entries in hand");
         }
     }
-    Ok(exit)
+    exit
 }
 
 async fn start(
     config: &ReplicaConfig,
-    faults: Arc<Faults>,
-    Instruments { metrics, vitals }: Instruments,
-    handler: impl FnOnce(&Site<'_>) -> Result<Arc<dyn Handler>, RunError>,
+    faults: &Arc<Faults>,
+    Instruments { metrics, vitals }: &Instruments,
+    troubles: &mut Troubles,
+    lives: &Lives,
+    handler: impl Fn(&Site<'_>) -> Result<Arc<dyn Handler>, RunError>,
 ) -> Result<(Replica, String), RunError> {
-    let mut troubles = Troubles::new(&config.stream.jobs, Arc::clone(&metrics), Arc::clone(&vitals));
     let host = host_name();
-    // Fresh per process start: "still pending for this name" then proves that the newest attempt is speaking.
+    // Fresh each time: "still pending for this name" then proves that the newest attempt is speaking.
     let consumer = format!("{host}-{}", uuid::Uuid::new_v4());
-    let commands = Arc::new(boot::connect(config, Role::Commands, &consumer, &mut troubles).await?);
-    boot::check_server(config, &commands, &mut troubles).await?;
-    let site = Site { commands: &commands, consumer: &consumer, faults: &faults, metrics: &metrics };
+    let commands = Arc::new(boot::connect(config, Role::Commands, &consumer, troubles).await?);
+    if lives.ended == 0 {
+        boot::check_server(config, &commands, troubles).await?;
+    }
+    let site = Site { commands: &commands, consumer: &consumer, faults, metrics };
     let handler = handler(&site)?;
     let (stream, redis, engine) = (&config.stream.jobs, &config.redis.display_url, handler.engine());
     tracing::info!(worker = WORKER, stream, consumer, engine, redis, "worker process");
-    boot::await_engine(handler.as_ref(), &mut troubles).await;
+    boot::await_engine(handler.as_ref(), troubles).await;
     let group = Group::new(&config.stream, commands).publishing(handler.outcome_fields());
     let member = group.member(&consumer);
-    let adoption = boot::adopt(&member, config, &mut troubles).await?;
+    let adoption = boot::adopt(&member, config, troubles).await?;
     let clock = Arc::new(Clock::new(config.worker.start_deadline));
-    let journal = Journal { metrics: Arc::clone(&metrics), stream: stream.clone(), engine, clock: Arc::clone(&clock) };
+    let journal = Journal { metrics: Arc::clone(metrics), stream: stream.clone(), engine, clock: Arc::clone(&clock) };
     journal.adopted(&adoption);
     // Only now: what waits above may last, and a connection that has died meanwhile would be noticed by its first read.
-    let reader = boot::connect(config, Role::Reader(config.worker.block), &consumer, &mut troubles).await?;
+    let reader = boot::connect(config, Role::Reader(config.worker.block), &consumer, troubles).await?;
     let reader = Reader::new(reader, &member, config.worker.block);
     let fetcher = Fetcher::new(&config.redis, &member, config.worker.claim_idle, handler.job_fields());
-    let work = work(&config.worker, &handler, member.clone(), Arc::clone(&metrics), clock);
-    let callers = Callers { member, reader, fetcher, work, faults: Arc::clone(&faults), metrics };
+    let listening = Listening::begin(config, &member, lives.generations)
+        .map_err(|error| RunError::Unusable(format!("redis-url {}: {error}", config.redis.display_url)))?;
+    let work = work(&config.worker, &handler, member.clone(), Arc::clone(metrics), clock);
+    let (faults, metrics, vitals) = (Arc::clone(faults), Arc::clone(metrics), Arc::clone(vitals));
+    let callers = Callers { member, listening, reader, fetcher, work, faults: Arc::clone(&faults), metrics };
     let facts = Facts {
         delivered: adoption.delivered,
         index_within: index_within(config.stream.ledger_ttl),
@@ -134,7 +228,9 @@ async fn start(
         handler,
         consumer,
         journal,
-        troubles,
+        hearing: Hearing::Unheard,
+        refusal_logged: None,
+        troubles: troubles.hand_over(),
         vitals,
         faults,
     };
@@ -174,6 +270,7 @@ fn about(config: &Config, engine: &str, host: &str) -> About {
         engine: Some(engine.to_owned()),
         claim_idle_ms: millis(config.claim_idle),
         max_run_ms: millis(config.max_run),
+        disconnect_grace_ms: millis(config.disconnect_grace.unwrap_or_default()),
         ..About::default()
     }
 }

@@ -16,6 +16,7 @@ use super::troubles::{Trouble, Troubles};
 use super::vitals::Vitals;
 use crate::faults::Faults;
 use crate::redis::{Kind, RedisError};
+use crate::stream::renew::Hearing;
 use crate::stream::settle::Ending;
 
 /// The state of one replica.
@@ -29,6 +30,10 @@ pub(crate) struct State {
     pub(crate) consumer: String,
     /// Lines and figures of an entry's way.
     pub(crate) journal: Journal,
+    /// What the server last said of its subscription.
+    pub(crate) hearing: Hearing,
+    /// When it was logged last that Redis does not tell.
+    pub(crate) refusal_logged: Option<Instant>,
     /// What is wrong.
     pub(crate) troubles: Troubles,
     /// Signs of life.
@@ -45,9 +50,30 @@ impl State {
         result: Result<T, RedisError>,
         turn: &Turn,
     ) -> Result<T, Instant> {
+        let value = self.note_error(trouble, result, turn)?;
+        self.troubles.over(trouble, turn.now);
+        Ok(value)
+    }
+
+    /// The same of a call that may have had nothing to write: a Redis that refuses writes answers it all the same. While
+    /// renewals are refused, which always write, its answer ends no trouble.
+    pub(super) fn judge_idle<T>(
+        &mut self,
+        trouble: Trouble,
+        result: Result<T, RedisError>,
+        turn: &Turn,
+    ) -> Result<T, Instant> {
+        let value = self.note_error(trouble, result, turn)?;
+        if !self.troubles.lasts(Trouble::Renew) {
+            self.troubles.over(trouble, turn.now);
+        }
+        Ok(value)
+    }
+
+    /// Notes a trouble when it begins; answers when to try again after an error.
+    fn note_error<T>(&mut self, trouble: Trouble, result: Result<T, RedisError>, turn: &Turn) -> Result<T, Instant> {
         let error = match result {
             Ok(value) => {
-                self.troubles.over(trouble, turn.now);
                 if self.troubles.over(Trouble::Redis, turn.now) {
                     self.redis_answers_again(turn);
                 }
@@ -86,6 +112,7 @@ impl State {
         self.stages.payloads.hurry(soon);
         self.stages.settler.hurry(soon);
         self.stages.returns.hurry(soon);
+        self.stages.health.hurry(soon);
         self.stages.upkeep.adoption.hurry(soon);
         self.stages.intake.redis_answers_again(soon);
     }
@@ -115,6 +142,7 @@ impl State {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let metrics = &self.journal.metrics;
         metrics.in_flight.set(number(self.stages.starts.running()));
+        metrics.outside_slots.set(number(self.stages.starts.outside()));
         metrics.held.set(number(self.stages.holdings.len()));
         metrics.backing_off.set(number(self.stages.starts.backing_off()));
     }
@@ -129,6 +157,11 @@ impl State {
     pub(super) fn let_go(&mut self, held: Held, turn: &Turn) {
         self.stages.intake.left(turn, held.key());
         self.stages.holdings.let_go(held);
+    }
+
+    /// Is an entry that comes now kept, to be started here? While the host is sick or full only the canary is.
+    pub(super) fn keeps(&self, held: &Held) -> bool {
+        self.stages.gate.keeps_entries() && (!self.stages.gate.tries_one() || held.is_canary)
     }
 
     /// One entry goes back.

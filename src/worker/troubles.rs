@@ -26,7 +26,9 @@ fn what(trouble: Trouble) -> &'static str {
         Trouble::Claim => "Redis refuses claims, retrying",
         Trouble::Tidy => "Redis refuses the janitor, retrying",
         Trouble::Group => "consumer group lost, making it again",
-        Trouble::Engine => "container engine unreachable, nothing is started",
+        Trouble::Engine => "container engine unreachable or its host sick, nothing is started",
+        Trouble::HostFull => "the host has as many games as it may, other hosts start the others",
+        Trouble::Policy => "policy file gone or broken, the old policy stays",
     }
 }
 
@@ -35,7 +37,8 @@ fn what(trouble: Trouble) -> &'static str {
 pub(crate) struct Troubles {
     stream: String,
     metrics: Arc<Metrics>,
-    vitals: Arc<Vitals>,
+    /// None: what is met keeps the replica from no work.
+    vitals: Option<Arc<Vitals>>,
     met: HashMap<Trouble, Met>,
 }
 
@@ -60,7 +63,12 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 impl Troubles {
     /// No troubles yet, for the worker of this stream.
     pub(crate) fn new(stream: &str, metrics: Arc<Metrics>, vitals: Arc<Vitals>) -> Self {
-        Self { stream: stream.to_owned(), metrics, vitals, met: HashMap::new() }
+        Self { stream: stream.to_owned(), metrics, vitals: Some(vitals), met: HashMap::new() }
+    }
+
+    /// The same for troubles that keep the replica from no work: it stays ready.
+    pub(crate) fn harmless(stream: &str, metrics: Arc<Metrics>) -> Self {
+        Self { stream: stream.to_owned(), metrics, vitals: None, met: HashMap::new() }
     }
 
     /// The trouble is met; logged the first time and then at a slow pace. Answers how often it has been met since it began.
@@ -76,7 +84,7 @@ impl Troubles {
         met.quiet = None;
         if met.times == 1 {
             self.metrics.condition_began(trouble);
-            self.vitals.trouble_began(trouble.as_str(), err);
+            tell(self.vitals.as_deref(), trouble, err);
             let (stream, condition, what) = (&self.stream, trouble.as_str(), what(trouble));
             tracing::warn!(worker = WORKER, stream, condition, what, err, "degraded");
             return met.times;
@@ -84,7 +92,7 @@ impl Troubles {
         // The first words are often only that the connection is gone; why no other comes about is known later.
         if met.err != err {
             err.clone_into(&mut met.err);
-            self.vitals.trouble_began(trouble.as_str(), err);
+            tell(self.vitals.as_deref(), trouble, err);
         }
         if now >= met.logged + LOG_INTERVAL {
             met.logged = now;
@@ -104,6 +112,11 @@ impl Troubles {
         true
     }
 
+    /// Does the trouble last, as far as is known?
+    pub(crate) fn lasts(&self, trouble: Trouble) -> bool {
+        self.met.get(&trouble).is_some_and(|met| met.quiet.is_none())
+    }
+
     /// Logs which troubles have ended by now.
     pub(crate) fn report_recovered(&mut self, now: Instant) {
         let ended: Vec<Trouble> = self
@@ -115,14 +128,38 @@ impl Troubles {
         for trouble in ended {
             let Some(Met { since, times, quiet: Some(quiet), .. }) = self.met.remove(&trouble) else { continue };
             self.metrics.condition_ended(trouble);
-            self.vitals.trouble_ended(trouble.as_str());
+            if let Some(vitals) = &self.vitals {
+                vitals.trouble_ended(trouble.as_str());
+            }
             let (stream, condition, lasted_s) = (&self.stream, trouble.as_str(), (quiet - since).as_secs_f64());
             tracing::info!(worker = WORKER, stream, condition, lasted_s, times, "recovered");
+        }
+    }
+
+    /// All of them, for the one that goes on with them; none are left here.
+    pub(crate) fn hand_over(&mut self) -> Self {
+        let met = std::mem::take(&mut self.met);
+        Self { stream: self.stream.clone(), metrics: Arc::clone(&self.metrics), vitals: self.vitals.clone(), met }
+    }
+
+    /// The replica goes on under another name. What made it wait before it runs is found out anew there; of the rest only the
+    /// next call that fails tells whether it lasts.
+    pub(crate) fn carry_over(&mut self, now: Instant) {
+        for (trouble, met) in &mut self.met {
+            if !matches!(trouble, Trouble::Redis | Trouble::Group | Trouble::Engine) {
+                met.quiet = met.quiet.or(Some(now));
+            }
         }
     }
 
     /// When the next one has ended.
     pub(crate) fn wake(&self) -> Option<Instant> {
         self.met.values().filter_map(|met| met.quiet).min().map(|quiet| quiet + QUIET)
+    }
+}
+
+fn tell(vitals: Option<&Vitals>, trouble: Trouble, err: &str) {
+    if let Some(vitals) = vitals {
+        vitals.trouble_began(trouble.as_str(), err);
     }
 }

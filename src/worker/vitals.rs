@@ -57,6 +57,11 @@ impl Vitals {
         self.lock().has_started = true;
     }
 
+    /// The replica comes up anew: there is no loop, only waiting.
+    pub(super) fn starting(&self) {
+        self.lock().has_started = false;
+    }
+
     /// The replica finishes what it has.
     pub(crate) fn draining(&self) {
         self.lock().is_draining = true;

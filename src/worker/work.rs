@@ -8,12 +8,13 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::clock::Clock;
-use super::handler::{Answer, Attempt, Failure, GiveUp, Handler, Request};
+use super::handler::{Answer, Attempt, Blame, Failure, GiveUp, Handler, Request};
 use super::stages::backoff::{Backoff, CALLS};
 use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
 use crate::metrics::Metrics;
 use crate::redis::Kind;
+use crate::slot::Slot;
 use crate::stream::Member;
 use crate::stream::entry_id::EntryId;
 use crate::stream::failures::Attempts;
@@ -48,8 +49,12 @@ pub(crate) struct Ticket {
     pub(crate) id: EntryId,
     /// What it asks for.
     pub(crate) request: Arc<dyn Request>,
+    /// The dead replica that the entry was taken from.
+    pub(crate) dead_owner: Option<Arc<str>>,
     /// How often it has been delivered.
     pub(crate) deliveries: u64,
+    /// The slot it runs in.
+    pub(crate) slot: Slot,
     /// How often a process died with it.
     pub(crate) crashes: u64,
     /// How often the handler failed with it.
@@ -60,11 +65,18 @@ pub(crate) struct Ticket {
     pub(crate) since: Instant,
     /// Only the job's fields could be read.
     pub(crate) is_too_large: bool,
+    /// The host is sick or full, and this attempt finds out whether it still is.
+    pub(crate) is_canary: bool,
 }
 
 impl Ticket {
     fn attempt(&self) -> Attempt {
-        Attempt { id: self.id, deliveries: self.deliveries }
+        Attempt {
+            id: self.id,
+            dead_owner: self.dead_owner.clone(),
+            deliveries: self.deliveries,
+            slot: self.slot.clone(),
+        }
     }
 }
 
@@ -73,6 +85,17 @@ impl Ticket {
 pub(crate) enum Conclusion {
     /// Answered. What it has behind it matters where it goes to the dead letters too.
     Answered(Answer, Attempts),
+    /// The same, because a failure has spent the budget that was not the job's own for sure.
+    Exhausted {
+        /// The answer.
+        answer: Answer,
+        /// What it has behind it.
+        attempts: Attempts,
+        /// Whose fault the failure may be.
+        blame: Blame,
+        /// Its words, for the log.
+        err: String,
+    },
     /// To be tried again.
     Again {
         /// When.
@@ -84,15 +107,20 @@ pub(crate) enum Conclusion {
     },
     /// The engine does not answer anyone: the entry is better off with another replica.
     EngineDown(String),
+    /// A replica of this host must do it.
+    Elsewhere(Arc<str>),
+    /// It waited without its slot, and the replica has given it up.
+    Dismissed,
     /// The entry is not ours any more.
     NotOurs,
 }
 
 impl Conclusion {
-    /// An attempt that panicked outside the handler is a bug, and no answer about the job.
+    /// An attempt that panicked outside the handler is a bug, and no answer about the job. Neither about the host: it would
+    /// happen on every host.
     pub(crate) fn of_panic() -> Self {
         let message = "the attempt panicked".to_owned();
-        let why = Failure::Failed { code: ErrorCode::InternalError, message };
+        let why = Failure::Failed { code: ErrorCode::InternalError, message, blame: Blame::Job };
         Self::Again { after: CALLS.max, is_counted: false, why }
     }
 }
@@ -107,7 +135,7 @@ impl Work {
             conclusion
         } else {
             let message = "the start panicked".to_owned();
-            Box::pin(self.failed(&ticket, ErrorCode::InternalError, message)).await
+            Box::pin(self.failed(&ticket, ErrorCode::InternalError, message, Blame::Job)).await
         };
         self.metrics.attempt_ended(began.elapsed());
         conclusion
@@ -122,14 +150,31 @@ impl Work {
         match ticket.request.handle(&attempt).await {
             Ok(answer) => match self.misshapen(&answer) {
                 None => answered(ticket, answer, None),
-                Some(message) => Box::pin(self.failed(ticket, ErrorCode::InternalError, message)).await,
+                Some(message) => Box::pin(self.failed(ticket, ErrorCode::InternalError, message, Blame::Job)).await,
             },
             Err(Failure::InProgress { retry_after }) => {
                 // Never doubled: it must not wait for a dead replica's lease much longer than for its entry.
                 let after = retry_after.map_or(self.retry.min, |left| left.min(self.retry.min)).max(CALLS.min);
                 Conclusion::Again { after, is_counted: false, why: Failure::InProgress { retry_after } }
             }
-            Err(Failure::Failed { code, message }) => Box::pin(self.failed(ticket, code, message)).await,
+            Err(Failure::Elsewhere { host }) => Conclusion::Elsewhere(host),
+            Err(why @ Failure::NoRoom { .. }) => Self::again(ticket, why, self.retry),
+            Err(Failure::Failed { code, message, blame }) => Box::pin(self.failed(ticket, code, message, blame)).await,
+            // A service that asks for one pause after the other must not keep the job for ever.
+            Err(why @ Failure::NotBefore { after, is_counted: false, .. })
+                if ticket.since.elapsed() <= self.retry_max_age =>
+            {
+                Conclusion::Again { after: after.max(CALLS.min), is_counted: false, why }
+            }
+            Err(Failure::NotBefore { code, message, after: asked, .. }) => {
+                match Box::pin(self.failed(ticket, code, message, Blame::Job)).await {
+                    Conclusion::Again { after, is_counted, why } => {
+                        Conclusion::Again { after: after.max(asked), is_counted, why }
+                    }
+                    other => other,
+                }
+            }
+            Err(Failure::Dismissed(_)) => Conclusion::Dismissed,
             Err(why @ (Failure::TakenOver | Failure::Store(_))) => self.uncounted(ticket, why),
         }
     }
@@ -148,11 +193,15 @@ impl Work {
         Some(GiveUp { code: ErrorCode::StartDeadlineExceeded, message, reason: None })
     }
 
-    async fn failed(&self, ticket: &Ticket, code: ErrorCode, message: String) -> Conclusion {
+    async fn failed(&self, ticket: &Ticket, code: ErrorCode, message: String, blame: Blame) -> Conclusion {
         if code == ErrorCode::EngineUnavailable
             && let Err(error) = self.handler.is_up().await
         {
             return Conclusion::EngineDown(error);
+        }
+        let is_of_host = blame != Blame::Job;
+        if is_of_host && ticket.is_canary {
+            return Self::again(ticket, Failure::Failed { code, message, blame }, self.retry);
         }
         let attempts = match self.member.record_failure(ticket.id, ticket.since.elapsed()).await {
             Ok(Some(attempts)) => attempts,
@@ -160,11 +209,17 @@ impl Work {
             Err(error) => return Self::again(ticket, Failure::Store(error), self.retry),
         };
         if attempts.failures >= self.retry_attempts || attempts.failing_for > self.retry_max_age {
+            let err = format!("{code}: {message}");
             let why = GiveUp { code, message, reason: Some(Reason::RetriesExhausted) };
-            return self.give_up(ticket, why, Some(attempts)).await;
+            return match self.give_up(ticket, why, Some(attempts)).await {
+                Conclusion::Answered(answer, attempts) if is_of_host => {
+                    Conclusion::Exhausted { answer, attempts, blame, err }
+                }
+                other => other,
+            };
         }
         let after = self.retry.delay(attempts.failures, fastrand::f64());
-        Conclusion::Again { after, is_counted: true, why: Failure::Failed { code, message } }
+        Conclusion::Again { after, is_counted: true, why: Failure::Failed { code, message, blame } }
     }
 
     async fn give_up(&self, ticket: &Ticket, why: GiveUp, attempts: Option<Attempts>) -> Conclusion {
@@ -173,9 +228,11 @@ impl Work {
             Ok(answer) => match self.misshapen(&answer) {
                 None => answered(ticket, answer, attempts),
                 Some(message) => {
-                    Self::again(ticket, Failure::Failed { code: ErrorCode::InternalError, message }, self.retry)
+                    let (code, blame) = (ErrorCode::InternalError, Blame::Job);
+                    Self::again(ticket, Failure::Failed { code, message, blame }, self.retry)
                 }
             },
+            Err(Failure::Elsewhere { host }) => Conclusion::Elsewhere(host),
             // A job that came too late has no budget to wait for.
             Err(failure) if is_late => Self::again(ticket, failure, CALLS),
             Err(failure) => self.uncounted(ticket, failure),

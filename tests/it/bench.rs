@@ -238,6 +238,65 @@ fn scale_out_has_a_line_for_every_number_of_replicas() {
     }
 }
 
+/// Runs a few kills; answers what was printed. How long they took depends on what else the machine does, so a limit may
+/// be missed.
+fn recovery(arguments: &[&str]) -> String {
+    let directory = directory();
+    let mut all = vec!["recovery", "--slots", "4", "--set", "claim-idle=600ms", "--set", "sweep-interval=100ms"];
+    all.extend(arguments);
+    let output = bench(directory.path(), &all);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{output:?}");
+    assert!(said.contains("lost 0, answered twice 0, condemned 0"), "{output:?}");
+    said
+}
+
+#[test]
+fn killed_and_aborted_replicas_are_measured_beyond_the_start() {
+    for (by, signal) in [("kill", "SIGKILL"), ("abort", "SIGABRT")] {
+        let said = recovery(&["--kills", "2", "--by", by]);
+        assert!(said.starts_with(&format!("{signal} of one replica of 3, 2 times, with all 4 slots")), "{said}");
+        assert!(said.contains("beyond the start's own 100 ms") && said.contains("p99: 1000 ms"), "{said}");
+    }
+}
+
+#[test]
+fn a_stopped_replica_is_promised_claim_idle() {
+    let said = recovery(&["--kills", "1", "--by", "stop", "--replicas", "2", "--pause-after-kill"]);
+    assert!(said.starts_with("SIGSTOP of one replica of 2, 1 times"), "{said}");
+    assert!(said.contains("promised at p99: 1500 ms"), "{said}");
+}
+
+#[test]
+fn a_drain_runs_beside_the_kills() {
+    let said = recovery(&["--kills", "2", "--replicas", "2", "--drain-beside=2000"]);
+    let line = said.lines().find(|line| line.starts_with("beside it ")).unwrap_or_else(|| panic!("{said}"));
+    let drained: u64 = line.split(' ').nth(2).and_then(|jobs| jobs.parse().ok()).unwrap_or_else(|| panic!("{line}"));
+    assert!(drained > 0 && line.ends_with("lost or answered twice 0"), "{line}");
+}
+
+#[test]
+fn two_idle_fleets_are_compared_at_the_same_time() {
+    let directory = directory();
+    let program = env!("CARGO_BIN_EXE_startjobs");
+    let mut arguments = vec!["idle", "--replicas", "1,2", "--rounds", "2", "--lasts", "500ms", "--json"];
+    arguments.extend(["--old", program]);
+    let output = bench(directory.path(), &arguments);
+    // A moment's difference says nothing.
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{output:?}");
+    let run = json(&output);
+    assert_eq!((run["kind"].as_str(), run["compared_with"].as_str()), (Some("idle"), Some(program)));
+    let fleets = run["fleets"].as_array().expect("a list");
+    assert_eq!(fleets.iter().map(|one| one["replicas"].as_u64()).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    for fleet in fleets {
+        for side in ["before_percent", "percent"] {
+            let rounds = fleet[side].as_array().expect("a list");
+            assert!(rounds.len() == 2 && rounds.iter().all(|one| one.as_f64() > Some(0.0)), "{fleet:#}");
+        }
+        assert!(fleet["more_percent"].is_f64(), "{fleet:#}");
+    }
+}
+
 #[test]
 fn real_containers_are_started_by_both_and_all_are_removed() {
     const IMAGE: &str = "startjobs.test/game:1";
@@ -259,6 +318,34 @@ fn real_containers_are_started_by_both_and_all_are_removed() {
     assert_eq!(dockerd.containers(), Vec::<String>::new());
     let created = dockerd.events().iter().filter(|event| event["Action"] == "create").count();
     assert_eq!(created, 2 * 2 * 6);
+}
+
+#[test]
+fn several_hosts_are_compared_with_one_in_the_same_rounds() {
+    const IMAGE: &str = "startjobs.test/game:1";
+    let Some(dockerd) = Dockerd::start() else { return };
+    dockerd.import_image(IMAGE, Path::new(env!("CARGO_BIN_EXE_startjobs")), &["engine"], &[]);
+    let directory = directory();
+    let host = dockerd.host();
+    let mut arguments = vec!["containers", "--hosts", "2", "--docker-host", &host, "--image", IMAGE, "--json"];
+    arguments.extend(["--starts", "4", "--slots", "2", "--rounds", "2"]);
+    let output = bench(directory.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let run = json(&output);
+    assert_eq!((run["hosts"].as_u64(), run["in_flight"].as_u64()), (Some(2), Some(2)));
+    let subjects: Vec<(&str, usize)> = run["subjects"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| (one["subject"].as_str().unwrap_or_default(), one["rounds"].as_array().map_or(0, Vec::len)))
+        .collect();
+    assert_eq!(subjects, [("worker", 2), ("bare", 2), ("worker-one-host", 2), ("bare-one-host", 2)]);
+    assert!(run["ratio_to_bare"].as_f64() > Some(0.0), "{run:#}");
+    for ratio in ["ratio_to_bare", "worker_gain", "bare_gain"] {
+        assert!(run["one_host"][ratio].as_f64() > Some(0.0), "{run:#}");
+    }
+    // Only the image was taken from there.
+    assert!(dockerd.events().is_empty(), "{:?}", dockerd.events());
 }
 
 #[test]
@@ -342,6 +429,9 @@ fn what_cannot_be_run_is_said_before_anything_starts() {
         (vec!["--slo", "p99=1s"], "p99<500ms"),
         (vec!["--slo", "rss-growth<2"], "rss-growth<2MiB"),
         (vec!["latency", "--warmup", "10s"], "nothing to measure"),
+        (vec!["recovery"], "--kills, --poison and --rolling"),
+        (vec!["recovery", "--poison", "3", "--by", "stop"], "cannot be used with"),
+        (vec!["recovery", "--rolling", "5s", "--drain-beside"], "cannot be used with"),
         (vec!["scale", "--replicas", "0"], "0 is not in 1..=64"),
         (vec!["--poison", "60%", "--huge", "60%"], "more than 100 %"),
         (vec!["--subject", "floor", "--poison", "1%"], "plain jobs alone"),

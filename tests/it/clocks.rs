@@ -136,7 +136,7 @@ async fn answers_across_steps(version: Option<&str>) {
         },
     };
     let clock = Clock::new();
-    let settings = [("simulated-latency", "20ms..60ms"), ("slots", "8"), ("janitor-interval", "200ms")];
+    let settings = [("simulated-latency", "200ms..400ms"), ("slots", "8"), ("janitor-interval", "200ms")];
     let mut world = World::on(clock.redis(&program), &settings).await;
     for _ in 0..2 {
         let replica = world.replica(&[]);

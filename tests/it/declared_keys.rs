@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use startjobs::audit::{Options, Since, audit};
 use startjobs::redis::{Connection, Role};
 use startjobs::start::game_id::GameId;
-use startjobs::start::record::{Action, Records};
+use startjobs::start::record::{Action, Here, Records};
 
 use crate::support::world::{PATIENCE, World};
 
@@ -163,7 +163,7 @@ async fn what_starts_games_names_every_key_it_touches() {
     let game = GameId::parse("game").expect("an id");
     let lease = Duration::from_secs(1);
     let records = Records::new(connection_of(&world).await, "rtm:", ("jobs", "group"), "another", lease);
-    records.reap(&game, "stray", ("1", "another"), Action::Remove).await.expect("asked");
+    records.reap(&game, "stray", ("1", "another"), &Here::new("default", []), Action::Condemn).await.expect("asked");
     records.probe().await.expect("asked");
 
     let seen = watch.end(connection).await;
@@ -211,6 +211,8 @@ async fn what_takes_entries_over_and_tidies_names_every_key_it_touches() {
         assert!(seen.touched.contains(&format!("{jobs}{key}")), "nothing touched {jobs}{key}: {:?}", seen.touched);
     }
     assert!(seen.touched.iter().any(|key| key.starts_with(&format!("{jobs}:ledger:"))), "{:?}", seen.touched);
+    // The killed one was declared dead.
+    assert!(seen.commands.iter().any(|words| words.iter().any(|word| word.contains(" dead {\"died_ms\":"))));
 }
 
 #[tokio::test]

@@ -1,8 +1,6 @@
 //! The Docker engine against a real `dockerd` of the test's own.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,13 +10,16 @@ use tokio::net::{TcpListener, UnixStream};
 
 use startjobs::contract::error_code::ErrorCode;
 use startjobs::engine::docker::{DockerEngine, Limits};
-use startjobs::engine::{Container, ContainerSpec, ContainerState, Engine, EngineError, PullStep, Readiness, label};
+use startjobs::engine::{
+    Container, ContainerSpec, ContainerState, Engine, EngineError, PullStep, Readiness, Ready, Sandbox, label,
+};
 
+use crate::support::c_program::compile;
 use crate::support::dockerd::Dockerd;
 use crate::support::registry::FakeRegistry;
 
 /// The port a game engine listens on inside its container.
-const PORT: u16 = 8080;
+pub const PORT: u16 = 8080;
 
 /// How long a state may take to come about.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -57,16 +58,16 @@ int main(int argc, char **argv) {
 "#;
 
 /// An engine of the test's own that has the image [`Bench::IMAGE`].
-struct Bench {
-    dockerd: Dockerd,
-    engine: DockerEngine,
+pub struct Bench {
+    pub dockerd: Dockerd,
+    pub engine: DockerEngine,
 }
 
 impl Bench {
-    const IMAGE: &str = "startjobs.test/game:1";
+    pub const IMAGE: &str = "startjobs.test/game:1";
 
     /// None where there is no Docker.
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let dockerd = Dockerd::start()?;
         let (_dir, program) = game_engine();
         // An image may carry labels of ours, and containers inherit an image's labels.
@@ -76,19 +77,19 @@ impl Bench {
         Some(Self { dockerd, engine })
     }
 
-    async fn find(&self, name_or_id: &str) -> Option<Container> {
+    pub async fn find(&self, name_or_id: &str) -> Option<Container> {
         self.engine.find(name_or_id).await.expect("the engine answers")
     }
 
     /// Creates and starts a container; its id.
-    async fn run(&self, spec: &ContainerSpec) -> String {
+    pub async fn run(&self, spec: &ContainerSpec) -> String {
         let id = self.engine.create(spec).await.expect("the name is free");
         self.engine.start(&id).await.expect("the image has an entry point");
         id
     }
 
     /// Looks again and again until the container is as wanted.
-    async fn wait_for(&self, id: &str, wanted: impl Fn(&Container) -> bool) -> Container {
+    pub async fn wait_for(&self, id: &str, wanted: impl Fn(&Container) -> bool) -> Container {
         let patience = Instant::now() + PATIENCE;
         loop {
             let container = self.find(id).await.expect("the container exists");
@@ -101,29 +102,43 @@ impl Bench {
     }
 
     async fn wait_until_ready(&self, container: &Container, readiness: &Readiness) {
-        let patience = Instant::now() + PATIENCE;
-        while !self.engine.is_ready(container, readiness).await {
-            assert!(Instant::now() < patience, "not {readiness:?}: {container:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        wait_until_ready(&self.engine, container, readiness).await;
+    }
+}
+
+pub async fn wait_until_ready(engine: &DockerEngine, container: &Container, readiness: &Readiness) {
+    let patience = Instant::now() + PATIENCE;
+    while engine.is_ready(container, readiness).await != Ready::Yes {
+        assert!(Instant::now() < patience, "not {readiness:?}: {container:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Creates and starts a container. Engines of other tests publish on the same address, and each knows only its own ports: where
+/// one is taken, another container gets another.
+pub async fn create_and_start(engine: &DockerEngine, spec: &ContainerSpec) -> Result<String, EngineError> {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let id = engine.create(spec).await?;
+        match engine.start(&id).await {
+            Err(EngineError::Failed { code: ErrorCode::HostPortUnavailable, .. }) if Instant::now() < patience => {
+                engine.remove(&id).await?;
+            }
+            started => return started.map(|_| id),
         }
     }
 }
 
-fn connect(host: &str) -> DockerEngine {
+pub fn connect(host: &str) -> DockerEngine {
     DockerEngine::connect(host, PORT, 4).expect("a good URL")
 }
 
 /// The compiled game engine, in a directory that goes when the guard does.
-fn game_engine() -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let (source, program) = (dir.path().join("game_engine.c"), dir.path().join("game_engine"));
-    std::fs::write(&source, GAME_ENGINE).expect("the directory is ours");
-    let compiled = Command::new("cc").arg(&source).arg("-o").arg(&program).output().expect("a C compiler links Rust");
-    assert!(compiled.status.success(), "cc: {}", String::from_utf8_lossy(&compiled.stderr));
-    (dir, program)
+pub fn game_engine() -> (tempfile::TempDir, PathBuf) {
+    compile("game_engine", GAME_ENGINE)
 }
 
-fn spec(name: &str, env: &[&str]) -> ContainerSpec {
+pub fn spec(name: &str, env: &[&str]) -> ContainerSpec {
     let labels = [
         (label::GAME_ID, name.trim_start_matches("rtm-")),
         (label::IMAGE_REF, Bench::IMAGE),
@@ -138,10 +153,11 @@ fn spec(name: &str, env: &[&str]) -> ContainerSpec {
         port: PORT,
         env: env.iter().map(|pair| (*pair).to_owned()).collect(),
         labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        sandbox: Sandbox::default(),
     }
 }
 
-fn code<T: std::fmt::Debug>(result: &Result<T, EngineError>) -> Option<ErrorCode> {
+pub fn code<T: std::fmt::Debug>(result: &Result<T, EngineError>) -> Option<ErrorCode> {
     match result {
         Err(EngineError::Failed { code, .. }) => Some(*code),
         _ => None,
@@ -173,8 +189,9 @@ async fn a_game_engine_is_started_found_and_removed() {
     assert!(endpoint.starts_with("http://127.0.0.1:"), "{endpoint}");
     bench.wait_until_ready(&running, &Readiness::Tcp).await;
     bench.wait_until_ready(&running, &Readiness::Http("/healthz".into())).await;
-    assert!(!bench.engine.is_ready(&running, &Readiness::Http("/nowhere".into())).await);
-    assert!(!bench.engine.is_ready(&running, &Readiness::Health).await, "the image has no health check");
+    assert_eq!(bench.engine.is_ready(&running, &Readiness::Http("/nowhere".into())).await, Ready::NotYet);
+    let never = Ready::Never("the image has no health check, and readiness is `health`".to_owned());
+    assert_eq!(bench.engine.is_ready(&running, &Readiness::Health).await, never);
 
     bench.engine.unpause(&id).await.expect("one that is not paused is a success");
     bench.dockerd.request("POST", "/containers/rtm-a/pause", b"").expect("it can be paused");
@@ -258,7 +275,7 @@ async fn a_container_that_exits_leaves_its_code_and_last_words() {
     let id = bench.run(&spec("rtm-e", &["ENGINE_EXIT_CODE=7"])).await;
     let exited = bench.wait_for(&id, |container| matches!(container.state, ContainerState::Exited(_))).await;
     assert_eq!((exited.state.clone(), exited.endpoint.clone()), (ContainerState::Exited(7), None));
-    assert!(!bench.engine.is_ready(&exited, &Readiness::Tcp).await);
+    assert_eq!(bench.engine.is_ready(&exited, &Readiness::Tcp).await, Ready::NotYet);
     let tail = bench.engine.log_tail(&id).await;
     let lines: Vec<&str> = tail.lines().map(str::trim).collect();
     assert_eq!((lines.len(), lines.first(), lines.last()), (10, Some(&"line 3"), Some(&"line 12")), "{tail:?}");
@@ -273,8 +290,8 @@ async fn a_published_port_alone_is_not_readiness() {
     let running = bench.find(&id).await.expect("it runs");
     assert!(running.endpoint.is_some(), "{running:?}");
     for _ in 0..5 {
-        assert!(!bench.engine.is_ready(&running, &Readiness::Tcp).await);
-        assert!(!bench.engine.is_ready(&running, &Readiness::Http("/healthz".into())).await);
+        assert_eq!(bench.engine.is_ready(&running, &Readiness::Tcp).await, Ready::NotYet);
+        assert_eq!(bench.engine.is_ready(&running, &Readiness::Http("/healthz".into())).await, Ready::NotYet);
     }
 }
 
@@ -291,7 +308,7 @@ async fn an_images_health_check_can_decide() {
     let ill = bench.run(&with_image("rtm-ill", "startjobs.test/ill:1")).await;
     let [well, ill] = [bench.find(&well).await, bench.find(&ill).await].map(|found| found.expect("it runs"));
     bench.wait_until_ready(&well, &Readiness::Health).await;
-    assert!(!bench.engine.is_ready(&ill, &Readiness::Health).await);
+    assert_eq!(bench.engine.is_ready(&ill, &Readiness::Health).await, Ready::NotYet);
 }
 
 #[tokio::test]
@@ -323,27 +340,6 @@ async fn pulls_fail_with_a_code() {
     // Nobody listens on port 1.
     let result = engine.ensure_image("127.0.0.1:1/x:1", &ignore).await;
     assert_eq!(code(&result), Some(ErrorCode::ImagePullFailed), "{result:?}");
-}
-
-#[tokio::test]
-async fn many_who_want_an_image_pull_it_once() {
-    let Some(dockerd) = Dockerd::start() else { return };
-    let registry = FakeRegistry::start().await;
-    let engine = connect(&dockerd.host());
-    let image = registry.image("ok/x");
-    let steps = Mutex::new(BTreeMap::new());
-    let record = |step| {
-        let mut steps = steps.lock().expect("no panic while it is held");
-        *steps.entry(format!("{step:?}")).or_insert(0) += 1;
-    };
-    let results = join_all((0..8).map(|_| engine.ensure_image(&image, &record))).await;
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
-    assert_eq!(registry.manifest_requests("ok/x"), 1);
-    let begun = steps.lock().expect("no panic while it is held").get("Starting").copied();
-    assert_eq!(begun, Some(8));
-    // It stays there, and nobody asks the registry again.
-    engine.ensure_image(&image, &|step| panic!("nothing is pulled: {step:?}")).await.expect("it is there");
-    assert_eq!(registry.manifest_requests("ok/x"), 1);
 }
 
 #[tokio::test]

@@ -110,7 +110,11 @@ async fn the_terminal_tells_what_became_of_a_job_and_which_alert_its_replicas_de
     assert!(said.contains("no alert fires yet; about to fire: ReplicaLost in "), "{said}");
     let status = line(&said, "alerts  ");
     assert!(status.contains("ReplicaLost in ") && status.ends_with(": see `startjobs alerts`"), "{status}");
-    assert_eq!(said.lines().filter(|line| line.contains("  lost  ")).count(), 1, "{said}");
+    assert_eq!(
+        said.lines().filter(|line| line.contains("  dead  ") && line.contains("  disconnect, ")).count(),
+        1,
+        "{said}"
+    );
     let story = line(&said, &terminal.job);
     assert!(story.contains("in flight for ") && story.contains("; its first replica "), "{story}");
     assert!(story.contains(" died, ") && story.contains(" took over"), "{story}");
@@ -122,19 +126,19 @@ async fn the_terminal_tells_what_became_of_a_job_and_which_alert_its_replicas_de
         let all = known["replicas"].as_array().expect("a list").iter();
         all.filter(|replica| replica["state"] == state).filter_map(|replica| replica["name"].as_str()).collect()
     };
-    let lost = of_state("lost");
+    let dead = of_state("dead");
     eventually("the job is answered", || terminal.json(&["inspect", &terminal.job])["stage"] == "settled").await;
     let story = terminal.json(&["inspect", &terminal.job]);
     assert_eq!(story["outcome"]["outcome"], "success", "{story}");
-    assert_eq!(story["takeover"]["from"][0]["replica"], lost[0], "{story}");
+    assert_eq!(story["takeover"]["from"][0]["replica"], dead[0], "{story}");
     let heir = story["takeover"]["to"].as_str().expect("it is known");
     assert!(of_state("running").contains(&heir), "{story}");
     let text = String::from_utf8(terminal.command(&["inspect", &terminal.job]).stdout).expect("text");
     assert!(
-        text.contains(": answered success after ") && text.contains(&format!("its first replica {} ", lost[0])),
+        text.contains(": answered success after ") && text.contains(&format!("its first replica {} ", dead[0])),
         "{text}"
     );
-    assert!(text.contains(&format!(" died, {heir} took over\n")), "{text}");
+    assert!(text.contains(&format!(" died, {heir} took over (noticed by its closed connection)\n")), "{text}");
     eventually("everything else is answered", || {
         terminal.json(&["status"])["outcomes"].as_u64() == Some(others.len() as u64 + 1)
     })

@@ -8,6 +8,8 @@ mod support;
 mod settings;
 // a fleet on a real redis-server
 mod fleet;
+// a host that answers and starts nothing
+mod sick_host;
 // replicas that die at every point
 mod crash_points;
 // replicas that stand still and wake up
@@ -22,6 +24,8 @@ mod network;
 mod mixed;
 // connections that are refused, unanswered, or lead to a server that cannot be used
 mod connections;
+// a subscription that comes back after each loss
+mod subscription;
 // what operators read when Redis cannot be reached or refuses
 mod error_words;
 // a server that postpones what its clients ask
@@ -42,8 +46,22 @@ mod start_service;
 mod simulated_engine;
 // the Docker engine on a private dockerd
 mod docker_engine;
+// what hosts ask of a Docker engine: marks, events, addresses and ports
+mod docker_engine_hosts;
+// what a container may use and do, on a Docker engine
+mod sandbox;
+// ten ordinary images without a policy
+mod ordinary_images;
+// what a Docker engine says of images that can never start
+mod docker_engine_blame;
+// an engine that answers wrongly, for ever, or not at all
+mod engine_faults;
+// every error code, produced by what it is about
+mod error_table;
 // a fleet that starts real containers
 mod docker_fleet;
+// images that arrive from a registry
+mod pulls;
 // the document of the streams against real entries
 mod asyncapi;
 // the auditor: clean on a fleet, and every broken worker caught
@@ -54,6 +72,10 @@ mod dead;
 mod ops;
 // what a worker shows of itself: HTTP, metrics, systemd, its log
 mod observability;
+// games and hosts: shown, stopped, given up
+mod runtime;
+// which images may run: checked, explained, obeyed, read again
+mod policy;
 // rules about the tree itself
 mod tidy;
 // the words of documents, help and log lines
@@ -64,10 +86,14 @@ mod tidy_imports;
 mod recovery;
 // who is dead, what a death counts, who may claim
 mod claims;
+// deaths that are noticed at once, and living replicas that are not taken for dead
+mod liveness;
 // the commands for people
 mod commands;
 // a replica dies, and the terminal tells what happened
 mod first_night;
+// several hosts on one machine, and one of them dies
+mod dev_hosts;
 // the tutorial for a producer: its commands run, and print what it shows
 mod first_job;
 // the load generator as a command
@@ -80,6 +106,8 @@ mod declared_keys;
 mod fault_matrix;
 // the files of deploy/, and what its documents say
 mod deploy;
+// from the version before to this one and back
+mod upgrade;
 // other versions of Redis
 mod versions;
 // what ends an entry's stay: max-run, retry-max-age, ledger-ttl, another host
@@ -88,3 +116,9 @@ mod limits;
 mod truncated_aof;
 // another kind of job than start jobs, in replicas of its own
 mod other_handler;
+// one fleet over three hosts with real engines
+mod hosts;
+// jobs that belong to a host
+mod handover;
+// what a game container reaches around it
+mod surroundings;

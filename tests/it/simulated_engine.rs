@@ -5,16 +5,20 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use startjobs::contract::error_code::ErrorCode;
 use startjobs::engine::simulated::SimulatedEngine;
-use startjobs::engine::{ContainerSpec, ContainerState, Engine, EngineError, label};
+use startjobs::engine::{ContainerSpec, ContainerState, Engine, EngineError, ListedState, Sandbox, label};
 use startjobs::redis::{Connection, Role};
 
 use crate::support::world::World;
 
 /// A process's own engine on the world's server.
 async fn engine(world: &World) -> SimulatedEngine {
+    named(world, None).await
+}
+
+async fn named(world: &World, name: Option<&str>) -> SimulatedEngine {
     let opened = Connection::open(&world.settings.redis, Role::Commands, "startjobs:test", |_| {}).await;
     let connection = Arc::new(opened.expect("a connection"));
-    SimulatedEngine::new(connection, "rtm:", world.settings.engine.simulated.clone(), 64)
+    SimulatedEngine::new(connection, "rtm:", world.settings.engine.simulated.clone(), 64, name.map(str::to_owned))
 }
 
 fn spec(name: &str, game: &str, image: &str) -> ContainerSpec {
@@ -27,7 +31,8 @@ fn spec(name: &str, game: &str, image: &str) -> ContainerSpec {
         (label::HOST, "default"),
     ];
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    ContainerSpec { name: name.to_owned(), image: image.to_owned(), port: 8080, env: Vec::new(), labels }
+    let sandbox = Sandbox::default();
+    ContainerSpec { name: name.to_owned(), image: image.to_owned(), port: 8080, env: Vec::new(), labels, sandbox }
 }
 
 /// Every event of the log with its container.
@@ -95,18 +100,24 @@ async fn calls_that_are_made_at_once_are_one_entry_of_the_log_and_decide_one_aft
     let games = ["a", "b", "a", "c"];
     let specs: Vec<ContainerSpec> =
         (0..).zip(games).map(|(number, game)| spec(&format!("rtm-{number}"), game, "galaxy/engine:1")).collect();
-    let twice = specs.iter().chain(&specs);
-    let created = join_all(twice.map(|spec| engine.create(spec))).await;
-    let ids: Vec<String> = created.iter().flatten().cloned().collect();
+    let twice: Vec<&ContainerSpec> = specs.iter().chain(&specs).collect();
+    let created = join_all(twice.iter().map(|spec| engine.create(spec))).await;
+    // Which of the two of a name was the first is the engine's affair.
+    let made: Vec<(&String, &ContainerSpec)> =
+        created.iter().zip(twice).filter_map(|(one, spec)| Some((one.as_ref().ok()?, spec))).collect();
     let refused = created.iter().filter(|one| **one == Err(EngineError::NameTaken)).count();
-    assert_eq!((ids.len(), refused), (4, 4), "{created:?}");
+    assert_eq!((made.len(), refused), (4, 4), "{created:?}");
     let entries = world.entries("rtm:sim:log").await;
     assert_eq!(entries.len(), 1, "{entries:?}");
-    let whom = |ids: &[String]| ids.iter().zip(games).map(|(id, game)| format!("{id} {game}")).collect::<Vec<_>>();
-    let said: Vec<String> = entries[0].pairs.iter().map(|(_, container)| container.clone()).collect();
-    assert_eq!(said, whom(&ids), "{entries:?}");
+    let mut expected: Vec<String> =
+        made.iter().map(|(id, spec)| format!("{id} {}", spec.labels[label::GAME_ID])).collect();
+    let mut said: Vec<String> = entries[0].pairs.iter().map(|(_, container)| container.clone()).collect();
+    expected.sort();
+    said.sort();
+    assert_eq!(said, expected, "{entries:?}");
+    let (first, _) = made.iter().find(|(_, spec)| spec.name == "rtm-0").expect("each name was taken once");
     // Removed and made anew in one step: the name is taken by the second only.
-    let again = futures_util::join!(engine.remove(&ids[0]), engine.create(&specs[0]), engine.remove(&ids[0]));
+    let again = futures_util::join!(engine.remove(first), engine.create(&specs[0]), engine.remove(first));
     let next = again.1.expect("the name was free");
     assert_eq!(engine.find("rtm-0").await.map(|found| found.map(|container| container.id)), Ok(Some(next)));
 }
@@ -132,4 +143,38 @@ async fn what_is_no_container_fails_its_own_call_and_is_left_as_it_is() {
     assert_eq!(code(engine.find("rtm-text").await.expect_err("no container")).0, ErrorCode::InternalError);
     assert_eq!(world.redis(&["LRANGE", "rtm:sim:{rtm-list}", "0", "-1"]).await.convert(), Ok(vec!["x".to_owned()]));
     assert_eq!(world.redis(&["GET", "rtm:sim:{rtm-text}"]).await.as_string().as_deref(), Some("x"));
+}
+
+#[tokio::test]
+async fn engines_of_different_names_share_no_containers_and_no_marks() {
+    let world = World::with(&[("simulated-latency", "0ms")]).await;
+    let plain = engine(&world).await;
+    let (one, two, one_again) =
+        (named(&world, Some("h[1]*")).await, named(&world, Some("h1")).await, named(&world, Some("h[1]*")).await);
+    let mut spec = spec("rtm-g", "g", "galaxy/engine:1");
+    let labels = spec.labels.clone();
+    // It is not kept: the version before could not read it.
+    spec.labels.insert(label::FLEET.to_owned(), "fleet".to_owned());
+    let mut ids = Vec::new();
+    for engine in [&plain, &one, &two] {
+        let id = engine.create(&spec).await.expect("the name is free there");
+        let started = engine.start(&id).await.expect("an answer").expect("shown with the start");
+        assert_eq!((started.labels, started.ended_at_ms), (labels.clone(), None));
+        ids.push(id);
+    }
+    assert_eq!(one_again.create(&spec).await, Err(EngineError::NameTaken));
+    for (engine, id) in [(&plain, &ids[0]), (&one, &ids[1]), (&two, &ids[2]), (&one_again, &ids[1])] {
+        let page = engine.list("").await.expect("an answer");
+        let listed: Vec<_> = page.containers.iter().map(|listed| (&listed.id, listed.state)).collect();
+        assert_eq!(listed, [(id, ListedState::Running)]);
+        assert_eq!(page.containers[0].endpoint.as_deref(), Some("http://rtm-g.sim.invalid:8080"));
+    }
+
+    let labels = |host: &str| [(label::HOST.to_owned(), host.to_owned())].into();
+    assert_eq!(one.mark("rtm-host", &labels("a")).await, Ok(labels("a")));
+    assert_eq!(one_again.mark("rtm-host", &labels("b")).await, Ok(labels("a")));
+    assert_eq!(two.mark("rtm-host", &labels("b")).await, Ok(labels("b")));
+    assert_eq!(one_again.marks(label::HOST).await, Ok(vec![labels("a")]));
+    assert_eq!(one.marks(label::FLEET).await, Ok(Vec::new()));
+    assert_eq!(plain.marks(label::HOST).await, Ok(Vec::new()));
 }

@@ -15,23 +15,42 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("secret", &[]),
     ("files", &[]),
+    ("nearest", &[]),
+    ("quantity", &[]),
     // The build script and what it tells.
     ("build", &[]),
     ("version", &[]),
     ("faults", &[]),
+    ("slot", &[]),
     ("redis", &["files", "secret", "tls"]),
     ("stream", &["contract", "redis"]),
-    ("engine", &["contract", "faults", "redis", "tls"]),
-    ("start", &["contract", "engine", "faults", "redis"]),
+    ("engine", &["contract", "faults", "files", "redis", "secret", "tls"]),
+    ("policy", &["contract", "engine::sandbox", "files", "nearest", "quantity", "secret"]),
+    ("start", &["contract", "engine", "faults", "policy", "redis", "slot"]),
     // Each module owns its `Config`; what a value is parsed into may be named too.
     ("settings", &SETTINGS),
     ("metrics", &["contract", "engine", "stream", "version"]),
     // Knows no kind of job, and no engine.
     (
         "worker",
-        &["contract::Fields", "contract::dead_letter", "contract::error_code", "faults", "metrics", "redis", "stream"],
+        &[
+            "contract::Fields",
+            "contract::dead_letter",
+            "contract::error_code",
+            "faults",
+            "metrics",
+            "redis",
+            "slot",
+            "stream",
+        ],
     ),
-    ("starter", &["contract", "engine", "faults", "metrics", "settings", "start", "stream", "worker"]),
+    (
+        "starter",
+        &[
+            "contract", "engine", "faults", "metrics", "policy", "redis", "settings", "slot", "start", "stream",
+            "worker",
+        ],
+    ),
     ("observe", &["contract", "metrics", "ops", "redis", "settings", "stream", "version", "worker"]),
     ("lobby", &["contract", "ops::connect", "redis", "stream"]),
     ("embedded", &["engine::label", "tls"]),
@@ -40,18 +59,38 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "audit",
         &["contract::start_job", "engine::config", "redis", "settings", "start::config", "stream::config", "tls"],
     ),
-    ("ops", &["contract", "engine::config", "redis", "secret", "settings", "start::game_id", "stream", "tls"]),
+    (
+        "ops",
+        &[
+            "contract",
+            "engine::config",
+            "engine::docker::CredentialSources",
+            "policy",
+            "redis",
+            "secret",
+            "settings",
+            "start::game_id",
+            "start::pulls",
+            "start::record",
+            "stream",
+            "tls",
+        ],
+    ),
     ("bench", &BENCH),
     ("cli", &CLI),
 ];
 
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 16] = [
     "engine::Readiness",
     "engine::config",
+    "engine::docker::CredentialSources",
     "engine::simulated::config",
     "faults",
     "files",
+    "nearest",
     "observe::config",
+    "policy::config",
+    "quantity",
     "redis::config",
     "secret",
     "start::config",
@@ -63,9 +102,9 @@ const BENCH: [&str; 13] = [
     "contract", "embedded", "engine", "faults", "lobby", "metrics", "redis", "settings", "start", "starter", "stream",
     "tls", "worker",
 ];
-const CLI: [&str; 19] = [
-    "audit", "bench", "contract", "embedded", "engine", "faults", "lobby", "metrics", "observe", "ops", "redis",
-    "secret", "settings", "start", "starter", "stream", "tls", "version", "worker",
+const CLI: [&str; 20] = [
+    "audit", "bench", "contract", "embedded", "engine", "faults", "lobby", "metrics", "observe", "ops", "policy",
+    "redis", "secret", "settings", "start", "starter", "stream", "tls", "version", "worker",
 ];
 
 /// Files that may know less than their module: the module they are in, what only they may name, and where they are.

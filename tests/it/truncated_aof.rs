@@ -46,6 +46,13 @@ async fn surviving(world: &World) -> HashSet<String> {
     world.entries(&world.settings.stream.jobs).await.into_iter().map(|entry| entry.id).collect()
 }
 
+/// How long the part that is written to is.
+fn written(world: &World) -> (PathBuf, u64) {
+    let part = written_part(world.redis.directory());
+    let length = fs::metadata(&part).expect("the file").len();
+    (part, length)
+}
+
 async fn is_answered_exactly_once_as_far_as_it_survives(program: &Path) {
     const ROUNDS: usize = 5;
     let seed = std::env::var("STARTJOBS_TEST_SEED").ok().and_then(|text| text.parse().ok());
@@ -57,6 +64,8 @@ async fn is_answered_exactly_once_as_far_as_it_survives(program: &Path) {
     for _ in 0..2 {
         world.replica(&[]);
     }
+    // What a rewrite has left. Before 7.0 it begins with a snapshot, without the end of which Redis does not start.
+    let mut rewritten = 0;
     let mut lost = 0;
     for round in 0..ROUNDS {
         for number in 0..60 {
@@ -68,10 +77,10 @@ async fn is_answered_exactly_once_as_far_as_it_survives(program: &Path) {
         let in_hand = world.under_way(&format!("round-{round}"), None).await;
         println!("round {round}: {in_hand:?} is in hand");
         world.redis.kill();
-        let part = written_part(world.redis.directory());
-        let length = fs::metadata(&part).expect("the file").len();
+        let (part, length) = written(&world);
         // Mostly a little, sometimes much.
-        let cut = random.u64(0..if round % 2 == 0 { length / 50 } else { length / 2 });
+        let most = if round % 2 == 0 { length / 50 } else { length / 2 };
+        let cut = random.u64(0..=most.min(length - rewritten));
         let file = fs::OpenOptions::new().write(true).open(&part).expect("the file");
         file.set_len(length - cut).expect("it can be cut");
         world.redis.start_again().expect("redis-server starts again");
@@ -80,7 +89,11 @@ async fn is_answered_exactly_once_as_far_as_it_survives(program: &Path) {
         let there = surviving(&world).await;
         let before = world.sent.len();
         world.sent.retain(|id, _| there.contains(id));
-        println!("round {round}: {cut} of {length} bytes and {} entries are gone", before - world.sent.len());
+        println!(
+            "round {round}: {cut} of {length} bytes ({rewritten} of them rewritten) and {} entries are gone",
+            before - world.sent.len()
+        );
+        rewritten = written(&world).1;
         lost += before - world.sent.len();
     }
     world.send("last", "galaxy/engine:1").await;

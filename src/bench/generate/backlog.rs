@@ -2,13 +2,22 @@
 
 use std::io;
 
+use tokio::task::yield_now;
+
 use crate::bench::rig::wire::Wire;
 
 /// Entries of one write; the next is sent before the replies of this one are read.
 const CHUNK: u64 = 500;
 
-/// Appends `count` well-formed jobs, each of a game of its own.
-pub(crate) fn fill(wire: &mut Wire, stream: &str, count: u64, image: &str, requested_at_ms: u64) -> io::Result<()> {
+/// Appends `count` well-formed jobs, each of a game of its own. Other tasks of this thread run between two writes: filling
+/// takes seconds, and the kills that are measured beside it must not wait for it.
+pub(crate) async fn fill(
+    wire: &mut Wire,
+    stream: &str,
+    count: u64,
+    image: &str,
+    requested_at_ms: u64,
+) -> io::Result<()> {
     let requested = requested_at_ms.to_string();
     let (mut sent, mut taken) = (0, 0);
     while taken < count {
@@ -38,6 +47,7 @@ pub(crate) fn fill(wire: &mut Wire, stream: &str, count: u64, image: &str, reque
             taken += 1;
         }
         wire.receiver.forget();
+        yield_now().await;
     }
     Ok(())
 }

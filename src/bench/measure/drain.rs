@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio::task::yield_now;
 
 use crate::bench::Error;
 use crate::bench::generate::backlog;
@@ -73,7 +74,7 @@ pub(crate) async fn drain(
     let settings = settings_of(&pairs)?;
     let mut wire = place.wire()?;
     let jobs = settings.stream.jobs.as_str();
-    backlog::fill(&mut wire, jobs, options.jobs, IMAGE, now_ms())?;
+    backlog::fill(&mut wire, jobs, options.jobs, IMAGE, now_ms()).await?;
     if !subject.is_worker() {
         wire.run(&[b"XGROUP", b"CREATE", jobs.as_bytes(), settings.stream.group.as_bytes(), b"0"])?;
     }
@@ -85,8 +86,8 @@ pub(crate) async fn drain(
     let timed = timed(&mut wire, &mut children, &settings, options).await;
     children.stop().await;
     let mut drained = timed?;
-    drained.breaches = breaches(&mut wire, &settings, options.jobs)?;
-    place.remove_keys(Some(part))?;
+    drained.breaches = breaches(&mut wire, &settings, options.jobs).await?;
+    place.remove_keys(Some(part)).await?;
     Ok(drained)
 }
 
@@ -157,8 +158,9 @@ fn drained(from: (Standing, Used), to: (Standing, Used), rss_kib: u64, total: Du
     }
 }
 
-/// Counts entries without their one answer, and answers beyond it, by what the streams hold.
-fn breaches(wire: &mut Wire, settings: &Settings, jobs: u64) -> Result<u64, Error> {
+/// Counts entries without their one answer, and answers beyond it, by what the streams hold. Other tasks run between two
+/// pages.
+async fn breaches(wire: &mut Wire, settings: &Settings, jobs: u64) -> Result<u64, Error> {
     let mut answered: HashMap<Vec<u8>, u64> = HashMap::new();
     let mut from = b"-".to_vec();
     let mut unnamed = 0;
@@ -184,6 +186,7 @@ fn breaches(wire: &mut Wire, settings: &Settings, jobs: u64) -> Result<u64, Erro
             }
         }
         receiver.forget();
+        yield_now().await;
         if page == 0 {
             break;
         }

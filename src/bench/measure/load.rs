@@ -139,7 +139,7 @@ pub(crate) async fn run(place: &mut Place, options: &LoadOptions) -> Result<Ran,
     children.stop().await;
     let ran = ran?;
     if !options.is_real {
-        place.remove_keys(Some(PART))?;
+        place.remove_keys(Some(PART)).await?;
     }
     Ok(Ran { began_at_ms, ..ran })
 }

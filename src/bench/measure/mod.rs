@@ -11,5 +11,7 @@ pub(crate) mod slo;
 pub(crate) mod latency;
 // real containers, against a bare client of the engine
 pub(crate) mod containers;
+// what an idle fleet costs Redis
+pub(crate) mod idle;
 // kills, poison and rolling restarts, one figure each
 pub(crate) mod recovery;

@@ -128,9 +128,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 impl Children {
     /// None yet. `log_level` is what a worker logs: `info` is what it logs in production.
     pub(crate) fn new(place: &Place, subject: Subject, settings: &Pairs, log_level: &str) -> Self {
-        let variable = |name: &str| format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"));
-        let mut environment: Vec<(String, String)> =
-            settings.iter().map(|(name, value)| (variable(name), value.clone())).collect();
+        let mut environment: Vec<(String, String)> = variables(settings).collect();
         environment.push(("RUST_LOG".to_owned(), format!("{log_level},{CLIENT_LOG}=off")));
         Self {
             subject,
@@ -144,6 +142,11 @@ impl Children {
             started: 0,
             ended: ProcessCost::default(),
         }
+    }
+
+    /// Runs this program from now on, with the same arguments and settings.
+    pub(crate) fn set_program(&mut self, program: PathBuf) {
+        self.program = program;
     }
 
     /// Lets a peer take the backlog over, for at most so long.
@@ -163,9 +166,15 @@ impl Children {
 
     /// Starts one more.
     pub(crate) fn start(&mut self) -> io::Result<()> {
+        self.start_with(&[])
+    }
+
+    /// Starts one more, with these settings besides.
+    pub(crate) fn start_with(&mut self, settings: &[(String, String)]) -> io::Result<()> {
         let name = format!("{}-{}-{}.log", self.subject.as_str(), std::process::id(), self.started);
         let log = self.directory.join(name);
-        let process = Process::start(&self.program, &self.subject.arguments(), &self.environment, &log)?;
+        let environment: Vec<_> = self.environment.iter().cloned().chain(variables(settings)).collect();
+        let process = Process::start(&self.program, &self.subject.arguments(), &environment, &log)?;
         self.started += 1;
         self.living.push(Child { process, log });
         Ok(())
@@ -224,6 +233,12 @@ impl Children {
             child.process.wait_async(ENDS_WITHIN).await;
         }
     }
+}
+
+/// Settings as a process finds them in its environment.
+fn variables(settings: &[(String, String)]) -> impl Iterator<Item = (String, String)> {
+    let variable = |name: &str| format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"));
+    settings.iter().map(move |(name, value)| (variable(name), value.clone()))
 }
 
 /// The last lines of a log.

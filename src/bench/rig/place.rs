@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tempfile::TempDir;
+use tokio::task::yield_now;
 
 use super::target::Target;
 use super::wire::{Token, Wire};
@@ -140,8 +141,8 @@ impl Place {
         [self.redis.as_slice(), own.as_slice(), more].concat()
     }
 
-    /// Removes every key of this run, or of one part of it.
-    pub(crate) fn remove_keys(&self, part: Option<&str>) -> Result<(), Error> {
+    /// Removes every key of this run, or of one part of it. Other tasks run between two pages.
+    pub(crate) async fn remove_keys(&self, part: Option<&str>) -> Result<(), Error> {
         let mut wire = self.wire()?;
         let pattern = part.map_or_else(|| format!("{}*", self.tag), |part| format!("{}:{part}:*", self.tag));
         let mut cursor = "0".to_owned();
@@ -162,12 +163,13 @@ impl Place {
                 return Ok(());
             }
             cursor = next;
+            yield_now().await;
         }
     }
 
     /// Removes everything; false where something stayed behind.
     pub(crate) async fn close(self) -> bool {
-        let clean = self.own.is_some() || self.remove_keys(None).is_ok();
+        let clean = self.own.is_some() || self.remove_keys(None).await.is_ok();
         drop(self.own);
         drop(self.directory);
         self.guard.finish().await && clean

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::containers::{self, ContainersArgs};
 use super::drain::{self, DrainArgs};
+use super::idle::{self, IdleArgs};
 use super::latency::{self, LatencyArgs};
 use super::load::{self, LoadArgs};
 use super::recovery::{self, RecoveryArgs};
@@ -24,6 +25,8 @@ const EXAMPLES: &str = "Examples:
   startjobs bench latency --compare floor                 latency against a bare client
   startjobs bench scale --replicas 1,2,4                  throughput by the number of replicas
   startjobs bench containers --starts 24                  real containers against a bare client
+  startjobs bench idle --replicas 3,40                    what an idle fleet costs Redis
+  startjobs bench recovery --kills 100                    how soon killed replicas' jobs are answered
   startjobs bench report before.json after.json           runs side by side";
 
 const NOTES: &str = "Everything runs on streams of its own, by default on a private redis-server, and is removed at the end. Latency counts
@@ -49,7 +52,7 @@ enum BenchCommand {
     Latency(LatencyArgs),
     Scale(ScaleArgs),
     Containers(ContainersArgs),
-    #[command(hide = true)]
+    Idle(IdleArgs),
     Recovery(RecoveryArgs),
     Report(ReportArgs),
 }
@@ -62,6 +65,7 @@ pub(in crate::cli) fn run(args: BenchArgs) -> ExitCode {
             Some(BenchCommand::Latency(args)) => latency::run(args).await,
             Some(BenchCommand::Scale(args)) => scale::run(args).await,
             Some(BenchCommand::Containers(args)) => containers::run(args).await,
+            Some(BenchCommand::Idle(args)) => idle::run(args).await,
             Some(BenchCommand::Recovery(args)) => recovery::run(args).await,
             Some(BenchCommand::Report(args)) => Ok(report::run(&args)),
             None => load::run(args.load).await,

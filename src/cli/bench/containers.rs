@@ -1,25 +1,33 @@
 //! `startjobs bench containers`: real containers, started by the worker and by a bare client of the same engine.
 
+use std::path::Path;
+
 use clap::{Args, value_parser};
 
 use super::flags::{Level, PlaceArgs, ReplicaArgs};
 use super::outcome::{measured, open, say, show};
 use crate::bench::Error;
-use crate::bench::measure::containers::options::ContainersOptions;
+use crate::bench::measure::containers::options::{ContainersOptions, HostOptions};
 use crate::bench::measure::containers::rounds::{self, ContainersReport};
 use crate::bench::rig::place::{Aof, Pairs, Place};
 use crate::cli::exit;
 use crate::cli::users_docker::{self, UsersDocker};
 use crate::embedded::docker::DockerAdmin;
+use crate::embedded::dockerd::{Dockerd, DockerdError};
 use crate::embedded::image;
 use crate::embedded::leftovers::{Guard, Leftovers, OnEngine};
 
 const EXAMPLES: &str = "Examples:
   startjobs bench containers
-  startjobs bench containers --docker-host tcp://10.0.0.2:2375 --image galaxy/engine:1 --starts 24";
+  startjobs bench containers --docker-host tcp://10.0.0.2:2375 --image galaxy/engine:1 --starts 24
+  sudo startjobs bench containers --hosts 3";
 
 const NOTES: &str = "A Docker Engine must answer at --docker-host (or DOCKER_HOST). Without --image this program is imported there as the
-image, for which it must be linked statically. All containers are removed.";
+image, for which it must be linked statically. All containers are removed.
+
+With --hosts each host has a private dockerd, for which dockerd and root are needed, and replicas of its own. The same is
+measured on one of the hosts in the same rounds. --image is copied to them from the engine at --docker-host; without it
+that engine is not used.";
 
 /// Start real containers, with the worker and with a bare client of the engine in turn
 #[derive(Debug, Args)]
@@ -37,7 +45,10 @@ pub(super) struct ContainersArgs {
     /// Number of rounds
     #[arg(long, value_name = "COUNT", default_value = "5", value_parser = value_parser!(u16).range(1..=100))]
     rounds: u16,
-    /// Number of processes
+    /// Number of hosts, each with a private engine if there are several
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value_parser!(u16).range(1..=16))]
+    hosts: u16,
+    /// Number of processes on each host
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value_parser!(u16).range(1..=64))]
     replicas: u16,
     #[command(flatten)]
@@ -54,27 +65,16 @@ pub(super) struct ContainersArgs {
 
 /// Runs the command.
 pub(super) async fn run(args: ContainersArgs) -> Result<u8, u8> {
-    let UsersDocker { host: docker_host, tls, settings: docker } = match args.docker_host {
-        Some(host) => UsersDocker { host: host.clone(), tls: None, settings: vec![("docker-host".to_owned(), host)] },
-        None => users_docker::find().map_err(|report| say(&Error::Settings(report)))?,
-    };
-    let admin = DockerAdmin::connect(&docker_host, tls.as_ref()).await.map_err(|error| {
-        eprintln!("startjobs: no Docker Engine answers at {docker_host}: {error}");
-        exit::UNAVAILABLE
-    })?;
-    let place = open(&args.place, Aof::Everysec)?;
     // Unique, so that no container of another run is ever counted or removed.
-    let run = uuid::Uuid::new_v4().simple().to_string();
-    let host_id = format!("bench-{}", &run[..12]);
-    let own = format!("startjobs.bench/{host_id}:1");
-    let image = args.image.unwrap_or_else(|| own.clone());
+    let run = format!("bench-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+    let users = if args.hosts == 1 || args.image.is_some() { Some(find_users(&args).await?) } else { None };
+    let place = open(&args.place, Aof::Everysec)?;
+    let own = format!("startjobs.bench/{run}:1");
     let more: Pairs = args.replica.settings(None)?.into_iter().filter(|(name, _)| name != "slots").collect();
-    let options = ContainersOptions {
-        docker_host: docker_host.clone(),
-        docker_tls: tls,
-        docker,
-        host_id: host_id.clone(),
-        image: image.clone(),
+    let mut options = ContainersOptions {
+        hosts: Vec::new(),
+        run,
+        image: args.image.clone().unwrap_or_else(|| own.clone()),
         starts: args.starts.into(),
         rounds: args.rounds.into(),
         replicas: args.replicas.into(),
@@ -82,24 +82,115 @@ pub(super) async fn run(args: ContainersArgs) -> Result<u8, u8> {
         more,
         log_level: args.log_level.name(),
     };
-    let mut guard: Option<Guard> = None;
+    let mut engines = Engines::default();
     let ran = measured(place, async |place: &mut Place| {
-        let brings = image == own;
-        let on_engine = OnEngine { docker_host, host_id, image: brings.then(|| own.clone()) };
-        guard = Some(place.guard(&Leftovers { directory: None, engine: Some(on_engine) })?);
-        if brings {
-            bring(&admin, &own).await?;
-        }
+        let brings = args.image.is_none();
+        options.hosts = match users {
+            Some((users, admin)) if args.hosts == 1 => {
+                let host_id = options.run.clone();
+                let host = HostOptions {
+                    docker_host: users.host,
+                    docker_tls: users.tls,
+                    docker: users.settings,
+                    ports: None,
+                    host_id,
+                };
+                let on_engine = OnEngine {
+                    docker_host: host.docker_host.clone(),
+                    host_id: host.host_id.clone(),
+                    image: brings.then(|| own.clone()),
+                };
+                engines.guard = Some(place.guard(&Leftovers { directory: None, engine: Some(on_engine) })?);
+                if brings {
+                    bring(&admin, &own).await?;
+                }
+                vec![host]
+            }
+            users => {
+                let source = users.map(|(_, admin)| admin);
+                engines.start(place.program(), args.hosts, &options.run, &options.image, source.as_ref()).await?
+            }
+        };
         rounds::run(place, &options, say_round).await
     })
     .await;
-    if let Some(guard) = guard
-        && !guard.finish().await
-    {
+    if !engines.close().await {
         eprintln!("startjobs: something of the run may be left behind on the engine");
     }
     show(&ran?, args.json, ContainersReport::table);
     Ok(exit::DONE)
+}
+
+/// The engine that the user has.
+async fn find_users(args: &ContainersArgs) -> Result<(UsersDocker, DockerAdmin), u8> {
+    let users = match &args.docker_host {
+        Some(host) => {
+            UsersDocker { host: host.clone(), tls: None, settings: vec![("docker-host".to_owned(), host.clone())] }
+        }
+        None => users_docker::find().map_err(|report| say(&Error::Settings(report)))?,
+    };
+    let admin = DockerAdmin::connect(&users.host, users.tls.as_ref()).await.map_err(|error| {
+        eprintln!("startjobs: no Docker Engine answers at {}: {error}", users.host);
+        exit::UNAVAILABLE
+    })?;
+    Ok((users, admin))
+}
+
+/// What has to be removed from engines, and engines that have to be removed.
+#[derive(Debug, Default)]
+struct Engines {
+    /// Of the user's.
+    guard: Option<Guard>,
+    /// Private ones.
+    own: Vec<Dockerd>,
+}
+
+impl Engines {
+    /// Starts private engines that have the image: from `source`, or made of this program.
+    async fn start(
+        &mut self,
+        program: &Path,
+        count: u16,
+        run: &str,
+        image: &str,
+        source: Option<&DockerAdmin>,
+    ) -> Result<Vec<HostOptions>, Error> {
+        let refused = |error: DockerdError| Error::Subject(error.to_string());
+        for number in 1..=count {
+            self.own.push(Dockerd::start(program, &format!("host-{number}")).map_err(refused)?);
+        }
+        let mut hosts = Vec::new();
+        for (number, dockerd) in self.own.iter_mut().enumerate() {
+            let admin = dockerd.await_up().await.map_err(refused)?;
+            match source {
+                Some(source) => source.copy_image(image, &admin).await.map_err(|error| {
+                    Error::Subject(format!("{image} cannot be copied to a private engine: {error}"))
+                })?,
+                None => bring(&admin, image).await?,
+            }
+            let (docker_host, ports) = (dockerd.host(), dockerd.port_range());
+            hosts.push(HostOptions {
+                docker: [("docker-host", docker_host.clone()), ("port-range", ports.clone())]
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .into(),
+                docker_host,
+                docker_tls: None,
+                ports: Some(ports),
+                host_id: format!("{run}-{}", number + 1),
+            });
+        }
+        Ok(hosts)
+    }
+
+    /// False where something stayed behind.
+    async fn close(self) -> bool {
+        let closed = futures_util::future::join_all(self.own.into_iter().map(Dockerd::close)).await;
+        let users = match self.guard {
+            Some(guard) => guard.finish().await,
+            None => true,
+        };
+        users && closed.into_iter().all(|is_clean| is_clean)
+    }
 }
 
 /// Makes an image of this very program.
@@ -117,5 +208,5 @@ async fn bring(admin: &DockerAdmin, name: &str) -> Result<(), Error> {
 }
 
 fn say_round(round: usize, subject: &str, starts_per_s: f64) {
-    eprintln!("round {}: {subject:<8}{starts_per_s:>8.2} starts/s", round + 1);
+    eprintln!("round {}: {subject:<16}{starts_per_s:>8.2} starts/s", round + 1);
 }

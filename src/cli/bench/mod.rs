@@ -15,6 +15,8 @@ mod latency;
 mod scale;
 // real containers
 mod containers;
+// what an idle fleet costs Redis
+mod idle;
 // kills, poison, rolling restarts
 mod recovery;
 // runs side by side

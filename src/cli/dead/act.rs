@@ -1,12 +1,11 @@
 //! `dead requeue` and `dead remove`.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, IsTerminal, Write};
 
 use super::read::say;
 use super::select::{Selection, Walk, game_of, look_up};
 use super::text::{columns, escaped};
-use crate::cli::{exit, output};
+use crate::cli::{confirm, exit, output};
 use crate::redis::RedisError;
 use crate::stream::dead_letters::{DeadLetters, Letter, Order, REMOVE_BATCH_MAX, REQUEUE_BATCH_MAX, Requeued};
 use crate::stream::entry_id::EntryId;
@@ -56,7 +55,7 @@ impl Action {
     /// The action, or why it may not begin.
     pub(crate) fn new(verb: Verb, dry_run: bool, yes: bool) -> Result<Self, String> {
         let asks = !dry_run && !yes;
-        if asks && !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        if asks && !confirm::can_ask() {
             return Err(format!(
                 "dead {} asks before it changes anything, and there is no terminal to ask on; give --yes, or --dry-run to look first",
                 verb.as_str()
@@ -179,16 +178,7 @@ async fn confirmed(verb: Verb, targets: &[Target]) -> bool {
     if targets.len() > NAMED_MAX {
         _ = writeln!(question, "  and {} more", targets.len() - NAMED_MAX);
     }
-    question.push_str("Go on? [y/N] ");
-    // The connection must be able to work while the user thinks.
-    let asking = tokio::task::spawn_blocking(move || {
-        let mut answer = String::new();
-        let mut stderr = std::io::stderr();
-        let asked = stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush());
-        let read = asked.and_then(|()| std::io::stdin().lock().read_line(&mut answer));
-        read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
-    });
-    asking.await.unwrap_or(false)
+    confirm::confirmed(question).await
 }
 
 /// Says how far a run came that Redis broke off.

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use crate::cli::dev::ENGINE_IMAGE;
+use crate::cli::dev::engines::ENGINE_IMAGE;
 use crate::cli::fleet_settings;
 use crate::cli::users_docker::{self, UsersDocker};
 use crate::contract::job_result::REPLAY_NO_OP;
@@ -26,6 +26,8 @@ use super::stage::{Error, REPLICAS, Rest, Stage};
 const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_EACH: Duration = Duration::from_secs(5);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// What the deployment files have too.
+const STRICT_POLICY: &str = include_str!("../../../deploy/policy/policy.strict.toml");
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What came of it.
@@ -68,6 +70,8 @@ pub(super) struct Game {
     pub(super) http_status: Option<u16>,
     /// Where there is no container.
     pub(super) error_code: String,
+    /// What its container is not kept from, although the policy says so.
+    pub(super) unconfined: Vec<String>,
     #[serde(skip)]
     container_id: String,
 }
@@ -87,7 +91,7 @@ impl OnDocker {
         match self {
             Self::LeftOut { .. } => true,
             Self::Ran(ran) => {
-                let answers = ran.games.iter().all(|game| game.http_status == Some(200));
+                let answers = ran.games.iter().all(|game| game.http_status == Some(200) && game.unconfined.is_empty());
                 ran.rest.exact && answers && ran.replay.as_expected && ran.conflict.as_expected
             }
         }
@@ -126,18 +130,27 @@ pub(super) async fn show(site: &mut Site, count: u16, guard: &mut Option<Guard>)
     if let Err(error) = admin.import(ENGINE_IMAGE, &program).await {
         return left_out(format!("the Docker Engine does not take the image {ENGINE_IMAGE}: {error}"));
     }
+    let policy = site.directory().join("policy.toml");
+    std::fs::write(&policy, STRICT_POLICY)?;
     settings.extend(fleet_settings::pairs([
+        ("policy-file", policy.display().to_string().as_str()),
         ("engine", "docker"),
         ("engine-host-id", namespace.as_str()),
+        ("fleet-id", namespace.as_str()),
         ("readiness", "http:/"),
     ]));
     let mut stage = Stage::open(site, &namespace, settings).await?;
-    let ran = start_all(&mut stage, count, run, docker_host).await?;
+    let ran = start_all(&mut stage, count, run, (docker_host, &admin)).await?;
     stage.fleet.stop(STOPPED_WITHIN).await;
     Ok(OnDocker::Ran(Box::new(ran)))
 }
 
-async fn start_all(stage: &mut Stage, count: u16, run: Uuid, docker_host: String) -> Result<Ran, Error> {
+async fn start_all(
+    stage: &mut Stage,
+    count: u16,
+    run: Uuid,
+    (docker_host, admin): (String, &DockerAdmin),
+) -> Result<Ran, Error> {
     let short = &run.simple().to_string()[..8];
     let names: Vec<String> = (1..=count).map(|number| format!("demo-{short}-{number}")).collect();
     let mut progress = Progress::new("docker", names.len());
@@ -151,7 +164,7 @@ async fn start_all(stage: &mut Stage, count: u16, run: Uuid, docker_host: String
     let outcomes = stage.answers().await?.outcomes;
     let mut games = Vec::new();
     for outcome in outcomes {
-        games.push(look_at(outcome).await);
+        games.push(look_at(outcome, admin).await);
     }
     games.sort_by_key(|game| names.iter().position(|name| *name == game.id));
     drop(progress);
@@ -174,8 +187,13 @@ async fn start_all(stage: &mut Stage, count: u16, run: Uuid, docker_host: String
     Ok(Ran { rest, docker_host, games, starts_per_second, replay, conflict })
 }
 
-async fn look_at(outcome: Outcome) -> Game {
+async fn look_at(outcome: Outcome, admin: &DockerAdmin) -> Game {
+    let unconfined = match outcome.container_id.as_str() {
+        "" => Vec::new(),
+        id => admin.unconfined(id).await.unwrap_or_else(|error| vec![error]),
+    };
     Game {
+        unconfined,
         http_status: http_status(&outcome.engine_endpoint).await,
         id: outcome.game_id,
         engine_endpoint: outcome.engine_endpoint,

@@ -1,5 +1,6 @@
 //! What came of the demonstration: a table for people, an object for programs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -8,7 +9,7 @@ use crate::cli::output;
 use crate::ops::printable::json_pretty;
 
 use super::engines::{Again, OnDocker, Ran};
-use super::simulated::Simulated;
+use super::simulated::{STARTS_TAKE, Simulated};
 use super::stage::Rest;
 
 /// The version of the JSON form.
@@ -55,12 +56,12 @@ fn simulated(part: &Simulated) -> String {
     let (held, recovery) = match &part.killed {
         Some(killed) => (
             format!("{} (pid {})", killed.held, killed.pid),
-            killed.recovery_ms.map_or_else(|| "! never".to_owned(), |ms| format!("{} after the kill", seconds(ms))),
+            killed.recovery_ms.map_or_else(|| "! never".to_owned(), after_the_kill),
         ),
         None => ("! no replica was killed".to_owned(), "! never".to_owned()),
     };
     lines.push(("entries the killed replica held".to_owned(), held));
-    lines.push(("the last of them answered".to_owned(), recovery));
+    lines.push(("answered by the other replicas".to_owned(), recovery));
     let once = part.running_at_once_max;
     lines.push(("containers of one game at once".to_owned(), marked(once == 1, format!("never more than {once}"))));
     lines.push(("time in all".to_owned(), seconds(part.total_ms)));
@@ -107,6 +108,13 @@ fn docker(ran: &Ran) -> String {
     lines.push(("asked for again".to_owned(), again(&ran.replay)));
     lines.push(("asked for with another image".to_owned(), again(&ran.conflict)));
     lines.push(("containers started per second".to_owned(), format!("{:.1}", ran.starts_per_second)));
+    let confined = ran.games.iter().filter(|game| game.unconfined.is_empty()).count();
+    let of_all = format!("{confined} of {}", ran.games.len());
+    lines.push(("confined by the strict policy".to_owned(), marked(confined == ran.games.len(), of_all)));
+    let missing: BTreeSet<&str> = ran.games.iter().flat_map(|game| &game.unconfined).map(String::as_str).collect();
+    let kept = "no capability, no new privileges, read-only; memory, pids and log bounded";
+    let kept = if missing.is_empty() { kept.to_owned() } else { Vec::from_iter(missing).join(", ") };
+    lines.push(("  each".to_owned(), marked(confined == ran.games.len(), kept)));
     let mut text = format!("docker engine at {}\n{}", ran.docker_host, indented(&lines));
     for game in &ran.games {
         let status = match (game.http_status, game.error_code.as_str()) {
@@ -131,4 +139,10 @@ fn marked(fine: bool, text: String) -> String {
 
 fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
+}
+
+/// In hundredths, because it is less than a second.
+fn after_the_kill(ms: u64) -> String {
+    let start = STARTS_TAKE.replace("..", " to ");
+    format!("all {}.{:02} s after the kill (a start takes {start})", ms / 1_000, ms % 1_000 / 10)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::report::DemoReport;
 use super::stage::Error;
 use super::{engines, simulated};
-use crate::cli::dev::say_no_redis;
+use crate::cli::dev::words::say_no_redis;
 use crate::cli::{exit, output, process, users_docker};
 use crate::embedded::leftovers::Guard;
 use crate::embedded::site::Site;

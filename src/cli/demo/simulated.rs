@@ -16,6 +16,8 @@ use super::stage::{Error, REPLICAS, Rest, Stage};
 
 /// What the plan and the simulated engine's random failures are derived from.
 const SEED: u64 = 7;
+/// What a start takes, as the setting has it.
+pub(super) const STARTS_TAKE: &str = "100ms..300ms";
 /// Sending takes about so long, so that there is something to see.
 const SENDING: Duration = Duration::from_secs(5);
 /// Jobs per second, at least and at most.
@@ -56,7 +58,7 @@ pub(super) async fn show(site: &mut Site, jobs: u32) -> Result<Simulated, Error>
     let seed = SEED.to_string();
     let settings = fleet_settings::pairs([
         ("engine", "simulated"),
-        ("simulated-latency", "100ms..300ms"),
+        ("simulated-latency", STARTS_TAKE),
         ("simulated-failures", "0.03"),
         ("simulated-seed", &seed),
     ]);

@@ -76,8 +76,6 @@ impl Stage {
             ("results-stream", &format!("{namespace}:job_results")),
             ("offset-key", &format!("{namespace}:offset:{{label}}")),
             ("record-prefix", &format!("{namespace}:")),
-            ("claim-idle", "2s"),
-            ("sweep-interval", "200ms"),
             ("retry-min", "200ms"),
             ("log-format", "json"),
         ]);

@@ -26,6 +26,12 @@ pub enum ConnectError {
     /// Nothing could ever be started.
     #[error("the start concurrency must be at least 1")]
     Concurrency,
+    /// An advertised host that no URL can have.
+    #[error("`{0}` is no host name and no IP address")]
+    AdvertisedHost(String),
+    /// A range of host ports without ports, or with port 0.
+    #[error("{0}-{1} is no range of ports")]
+    PortRange(u16, u16),
 }
 
 /// A parsed engine URL.
@@ -62,16 +68,13 @@ impl Address {
         Ok(Self::Tcp { host: host.to_owned(), port })
     }
 
-    /// The address a game engine's port is published on. Another machine's loopback cannot be reached from here.
-    pub(super) fn publish_ip(&self) -> &'static str {
-        match self {
-            Self::Unix { .. } => "127.0.0.1",
-            Self::Tcp { .. } => "0.0.0.0",
-        }
+    /// Whether the engine is behind a socket of this machine.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Self::Unix { .. })
     }
 
-    /// The host under which a published port is reached from here.
-    pub(super) fn endpoint_host(&self) -> &str {
+    /// The host of this machine, or the one that the URL names.
+    pub(super) fn host(&self) -> &str {
         match self {
             Self::Unix { .. } => "127.0.0.1",
             Self::Tcp { host, .. } => host,
@@ -95,11 +98,15 @@ fn split_port(authority: &str) -> Option<(&str, u16)> {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok().filter(|port| *port != 0)?),
         _ => (authority, DEFAULT_TCP_PORT),
     };
-    let valid = match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']')?.parse::<std::net::Ipv6Addr>().is_ok(),
+    is_host(host).then_some((host, port))
+}
+
+/// Whether a URL may name this host: a name, an IPv4 address, or an IPv6 address in brackets.
+pub(super) fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
         None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)),
-    };
-    valid.then_some((host, port))
+    }
 }
 
 #[cfg(test)]
@@ -130,13 +137,5 @@ mod tests {
         for url in ["", "/var/run/docker.sock", "http://h:1", "ssh://h", "npipe:////./pipe/x"] {
             check(url, Err(ConnectError::Scheme(url.into())));
         }
-    }
-
-    #[test]
-    fn a_local_engine_publishes_on_loopback_and_a_remote_one_everywhere() {
-        let local = Address::parse("unix:///s").expect("a socket URL");
-        assert_eq!((local.publish_ip(), local.endpoint_host()), ("127.0.0.1", "127.0.0.1"));
-        let remote = Address::parse("tcp://[fd00::7]:2375").expect("a TCP URL");
-        assert_eq!((remote.publish_ip(), remote.endpoint_host()), ("0.0.0.0", "[fd00::7]"));
     }
 }

@@ -1,14 +1,16 @@
 //! The connection: made when it is first needed and again after it broke, every call bounded in time.
 
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
 
+use super::abilities::{Abilities, Described};
 use super::address::Address;
-use super::classify::Failure;
-use crate::tls::{Tls, docker_client, variant};
+use super::classify::{Call, Failure, classify};
+use crate::engine::EngineError;
+use crate::tls::{Budget, Tls, docker_client, variant};
 
 /// How long each kind of call may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,14 +48,22 @@ const LIBRARY_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Hands out a connected client.
 ///
-/// A missing socket file already fails the making of a client; so it is made late, and anew after a lost connection,
-/// and an engine that comes up later is found.
+/// A client has agreed with the engine on an API version; so it is made late, and anew after a lost connection, and an
+/// engine that comes up later is found.
 #[derive(Debug)]
 pub(super) struct Client {
     address: Address,
     /// Only of an engine behind TCP.
     tls: Option<Tls>,
-    ready: Mutex<Option<Docker>>,
+    ready: Mutex<Option<Connected>>,
+}
+
+/// A client that has agreed with the engine on an API version.
+#[derive(Debug, Clone)]
+struct Connected {
+    docker: Docker,
+    /// Asked when it is first needed.
+    abilities: Arc<OnceLock<Abilities>>,
 }
 
 impl Client {
@@ -62,12 +72,13 @@ impl Client {
         Self { address, tls, ready: Mutex::new(None) }
     }
 
-    /// Where the engine is.
-    pub(super) fn address(&self) -> &Address {
-        &self.address
+    /// Whether the engine is on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.address.is_local()
     }
 
-    /// Runs one call within its limit. A call that failed or ran out of time may have taken effect all the same.
+    /// Runs one call about one thing within its limit. A call that failed or ran out of time may have taken effect all
+    /// the same.
     pub(super) async fn call<T, E, F>(
         &self,
         what: &str,
@@ -78,8 +89,34 @@ impl Client {
         F: Future<Output = Result<T, E>>,
         Failure: From<E>,
     {
-        let bounded = tokio::time::timeout(limit, async { run(self.docker().await?).await.map_err(Failure::from) });
+        self.call_within(&Budget::answer(), what, limit, run).await
+    }
+
+    /// The same, with another budget for each of its answers.
+    pub(super) async fn call_within<T, E, F>(
+        &self,
+        budget: &Budget,
+        what: &str,
+        limit: Duration,
+        run: impl FnOnce(Docker) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, E>>,
+        Failure: From<E>,
+    {
+        let carried = budget.clone();
+        let within = async {
+            let docker = self.connected().await?.docker.with_request_modifier(move |mut request| {
+                request.extensions_mut().insert(carried.clone());
+                request
+            });
+            run(docker).await.map_err(Failure::from)
+        };
+        let bounded = tokio::time::timeout(limit, within);
         let mut answer = bounded.await.unwrap_or_else(|_| Err(timed_out(what, limit)));
+        if let (Err(failure), Some(text)) = (&mut answer, budget.exceeded()) {
+            *failure = Failure::TooLong(text);
+        }
         if let Err(Failure::Unreachable(text)) = &mut answer
             && let Some(explained) = self.tls.as_ref().and_then(|tls| tls.explain(text))
         {
@@ -92,10 +129,24 @@ impl Client {
         answer
     }
 
-    /// A client that has agreed with the engine on an API version.
-    async fn docker(&self) -> Result<Docker, Failure> {
-        if let Some(docker) = self.ready().clone() {
-            return Ok(docker);
+    /// What the engine can do, as it said when it was first asked over this connection.
+    pub(super) async fn abilities(&self, limit: Duration) -> Result<Abilities, EngineError> {
+        let connecting = tokio::time::timeout(limit, self.connected()).await;
+        let connected = connecting.unwrap_or_else(|_| Err(timed_out("info", limit)));
+        let connected = connected.map_err(|failure| classify(Call::Other, &failure))?;
+        if let Some(known) = connected.abilities.get() {
+            return Ok(*known);
+        }
+        let answer = self.call("info", limit, |docker| async move { docker.info().await }).await;
+        Ok(match Described::of(answer)? {
+            Described::ForGood(abilities) => *connected.abilities.get_or_init(|| abilities),
+            Described::NotNow => Abilities::default(),
+        })
+    }
+
+    async fn connected(&self) -> Result<Connected, Failure> {
+        if let Some(connected) = self.ready().clone() {
+            return Ok(connected);
         }
         let seconds = LIBRARY_TIMEOUT.as_secs();
         let made = docker_client(&self.address.to_string(), self.tls.as_ref(), seconds);
@@ -105,8 +156,9 @@ impl Client {
             Failure::Status { status, text } => Failure::Unreachable(format!("no API version, but {status}: {text}")),
             failure => failure,
         })?;
-        *self.ready() = Some(docker.clone());
-        Ok(docker)
+        let connected = Connected { docker, abilities: Arc::default() };
+        *self.ready() = Some(connected.clone());
+        Ok(connected)
     }
 
     /// The next call connects anew. The engine may come back as another version.
@@ -114,7 +166,7 @@ impl Client {
         *self.ready() = None;
     }
 
-    fn ready(&self) -> std::sync::MutexGuard<'_, Option<Docker>> {
+    fn ready(&self) -> std::sync::MutexGuard<'_, Option<Connected>> {
         // What is in there is replaced whole, so a panic elsewhere cannot have left it half changed.
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,44 +6,66 @@
 // where it is, and the connection to it
 mod address;
 mod client;
+mod options;
+mod ports;
+// what it says of itself
+mod abilities;
 // what goes out
 mod request;
-// images
+mod sandbox;
+// images, and who we are to their registries
+mod credentials;
 mod pull;
-mod shared_pulls;
+mod registry;
 // containers
 mod inspect;
 mod ready;
+// what happens to them
+mod events;
+// volumes that carry labels
+mod marks;
 // what failures mean
 mod classify;
+#[cfg(test)]
+mod failure_texts;
 mod text;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StartContainerOptions,
+    RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptions,
 };
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::contract::error_code::ErrorCode;
-use crate::engine::{Container, ContainerSpec, Engine, EngineError, Listed, Page, PullStep, Readiness, Reply, label};
-use crate::tls::Tls;
+use crate::contract::reference::Reference;
+use crate::engine::{
+    Container, ContainerSpec, Engine, EngineError, Events, Listed, Page, PullStep, Readiness, Ready, Reply, label,
+};
+use crate::tls::Budget;
 
 pub(crate) use self::address::ConnectError;
 pub use self::client::Limits;
+pub use self::credentials::CredentialSources;
+pub use self::options::DockerOptions;
+pub(crate) use self::request::check_image;
 
 use self::address::Address;
 use self::classify::{Call, Failure, classify};
 use self::client::Client;
-use self::shared_pulls::SharedPulls;
+use self::credentials::{CredentialError, Login};
+use self::ports::Ports;
 
 /// Between two looks at a removal that another client has begun.
 const REMOVE_POLL: Duration = Duration::from_millis(50);
+
+/// How long a main process may take to end when it is asked to, where its container does not say.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// How many lines of a container's log an outcome shows.
 const LOG_LINES: usize = 10;
@@ -53,9 +75,8 @@ const LOG_LINES: usize = 10;
 pub struct DockerEngine {
     client: Arc<Client>,
     limits: Limits,
-    /// Where a game engine listens inside its container.
-    port: u16,
-    pulls: SharedPulls,
+    ports: Ports,
+    credentials: CredentialSources,
     permits: Arc<Semaphore>,
 }
 
@@ -63,32 +84,24 @@ impl DockerEngine {
     /// The engine behind `host` (`unix:///path` or `tcp://host[:port]`), whose containers listen on `port`. Nothing
     /// is sent yet.
     pub fn connect(host: &str, port: u16, start_concurrency: usize) -> Result<Self, ConnectError> {
-        Self::connect_with(host, None, port, start_concurrency)
+        Self::connect_with(DockerOptions::new(host, port, start_concurrency))
     }
 
-    /// An engine like that of [`Self::connect`], over TLS where `tls` is given.
-    pub fn connect_with(
-        host: &str,
-        tls: Option<Tls>,
-        port: u16,
-        start_concurrency: usize,
-    ) -> Result<Self, ConnectError> {
-        let address = Address::parse(host)?;
-        if tls.is_some() && matches!(address, Address::Unix { .. }) {
-            return Err(ConnectError::EncryptedSocket(host.to_owned()));
+    /// An engine like that of [`Self::connect`], with all of its options.
+    pub fn connect_with(options: DockerOptions) -> Result<Self, ConnectError> {
+        let address = Address::parse(&options.host)?;
+        if options.tls.is_some() && address.is_local() {
+            return Err(ConnectError::EncryptedSocket(options.host));
         }
-        if port == 0 {
-            return Err(ConnectError::EnginePort);
-        }
-        if start_concurrency == 0 {
+        if options.start_concurrency == 0 {
             return Err(ConnectError::Concurrency);
         }
         Ok(Self {
-            client: Arc::new(Client::new(address, tls)),
+            ports: Ports::new(&address, &options)?,
+            client: Arc::new(Client::new(address, options.tls)),
             limits: Limits::default(),
-            port,
-            pulls: SharedPulls::default(),
-            permits: Arc::new(Semaphore::new(start_concurrency.min(Semaphore::MAX_PERMITS))),
+            credentials: options.credentials,
+            permits: Arc::new(Semaphore::new(options.start_concurrency.min(Semaphore::MAX_PERMITS))),
         })
     }
 
@@ -108,14 +121,34 @@ impl DockerEngine {
         })
     }
 
-    async fn ensure(&self, image: &str, progress: &(dyn Fn(PullStep) + Send + Sync)) -> Result<(), EngineError> {
-        request::check_image(image)?;
-        if pull::is_present(&self.client, &self.limits, image).await? {
-            return Ok(());
-        }
-        progress(PullStep::Starting);
-        let begin = |reporter| pull::pull(Arc::clone(&self.client), self.limits, image.to_owned(), reporter);
-        self.pulls.join(image, || progress(PullStep::Receiving), begin).await
+    async fn image_is_present(&self, image: &str) -> Result<bool, EngineError> {
+        check_image(image)?;
+        pull::is_present(&self.client, &self.limits, image).await
+    }
+
+    async fn pull_once(&self, image: &str, progress: &(dyn Fn(PullStep) + Send + Sync)) -> Result<(), EngineError> {
+        check_image(image)?;
+        let login = self.login(image).await?;
+        let pulled = pull::pull(&self.client, &self.limits, image, login.as_ref(), progress).await;
+        pulled.map_err(|error| match error {
+            EngineError::Failed { code: code @ ErrorCode::ImageAccessDenied, message } => {
+                EngineError::failed(code, format!("{message} ({})", who_asked(image, login.as_ref())))
+            }
+            other => other,
+        })
+    }
+
+    /// Who we are to the registry of this image.
+    async fn login(&self, image: &str) -> Result<Option<Login>, EngineError> {
+        let Some(parts) = Reference::parse(image) else { return Ok(None) };
+        // What cannot be read may be in the middle of being written.
+        let failed = |error: CredentialError| EngineError::failed(ErrorCode::ImagePullFailed, error.to_string());
+        self.credentials.login(parts.registry, parts.path).await.map_err(failed)
+    }
+
+    async fn asked_wait(&self, image: &str, words: &str) -> Option<Duration> {
+        let login = self.login(image).await.ok()?;
+        registry::wait(image, words, login.as_ref(), self.client.is_local()).await
     }
 
     async fn inspect(
@@ -141,25 +174,27 @@ impl DockerEngine {
         if !inspect::is_called(&seen, name_or_id)? {
             return Ok(None);
         }
-        inspect::container(seen, self.port, self.client.address().endpoint_host()).map(Some)
+        inspect::container(seen, &self.ports).map(Some)
     }
 
     async fn list_ours(&self) -> Result<Vec<Listed>, EngineError> {
         let filters = HashMap::from([("label".to_owned(), vec![label::GAME_ID.to_owned()])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        let answer = self.client.call("list of containers", self.limits.look, |docker| async move {
+        let budget = Budget::list();
+        let answer = self.client.call_within(&budget, "list of containers", self.limits.look, |docker| async move {
             docker.list_containers(Some(options)).await
         });
         let seen = answer.await.map_err(|failure| classify(Call::Other, &failure))?;
-        seen.into_iter().map(inspect::listed).collect()
+        seen.into_iter().map(|seen| inspect::listed(seen, &self.ports)).collect()
     }
 
     async fn create_once(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
         // An empty name would be no error: the engine would make one up, and the container would never be found again.
         request::check_name(&spec.name)?;
-        request::check_image(&spec.image)?;
+        check_image(&spec.image)?;
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
-        let body = request::create_body(spec, self.client.address().publish_ip());
+        let abilities = self.client.abilities(self.limits.look).await?;
+        let body = request::create_body(spec, &self.ports, &abilities);
         let answer = self.client.call("create", self.limits.create, |docker| async move {
             docker.create_container(Some(options), body).await
         });
@@ -189,6 +224,21 @@ impl DockerEngine {
         }
     }
 
+    async fn stop_once(&self, id: &str) -> Result<(), EngineError> {
+        let Some(seen) = self.inspect(id).await? else { return Ok(()) };
+        // The call ends when the container has, and its own grace is what the engine gives it.
+        let limit = self.limits.remove + stop_grace(&seen);
+        let answer = self.client.call("stop", limit, |docker| async move {
+            // The client library takes 304, "already stopped", for a success.
+            docker.stop_container(id, None::<StopContainerOptions>).await
+        });
+        match answer.await {
+            Ok(()) => Ok(()),
+            Err(failure) if failure.is_no_such_container() => Ok(()),
+            Err(failure) => Err(classify(Call::Other, &failure)),
+        }
+    }
+
     async fn remove_until_gone(&self, id: &str) -> Result<(), EngineError> {
         request::check_name(id)?;
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
@@ -208,31 +258,54 @@ impl DockerEngine {
         answer.map_err(|failure| classify(Call::Other, &failure))
     }
 
-    async fn has_become_ready(&self, container: &Container, readiness: &Readiness) -> bool {
-        match (readiness, container.endpoint.as_deref()) {
+    async fn has_become_ready(&self, container: &Container, readiness: &Readiness) -> Ready {
+        let reached = container.endpoint.as_deref().map(|endpoint| self.ports.reached(endpoint));
+        let answers = match (readiness, reached) {
             (Readiness::Health, _) => {
-                let seen = self.inspect(&container.id).await;
-                seen.is_ok_and(|seen| seen.is_some_and(|seen| inspect::is_healthy(&seen)))
+                return match self.inspect(&container.id).await {
+                    Ok(Some(seen)) => inspect::health(&seen),
+                    Ok(None) | Err(_) => Ready::NotYet,
+                };
             }
             (_, None) => false,
-            (Readiness::Tcp, Some(endpoint)) => ready::accepts(endpoint).await,
-            (Readiness::Http(path), Some(endpoint)) => ready::answers(endpoint, path).await,
-        }
+            (Readiness::Tcp, Some(endpoint)) => ready::accepts(&endpoint).await,
+            (Readiness::Http(path), Some(endpoint)) => ready::answers(&endpoint, path).await,
+        };
+        if answers { Ready::Yes } else { Ready::NotYet }
     }
 
     async fn last_lines(&self, id: &str) -> Result<String, EngineError> {
         request::check_name(id)?;
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&LOG_LINES.to_string()).build();
-        let answer = self.client.call("logs", self.limits.look, |docker| async move {
+        let budget = &Budget::log();
+        let answer = self.client.call_within(budget, "logs", self.limits.look, |docker| async move {
             let mut tail = text::Tail::default();
             let mut chunks = docker.logs(id, Some(options));
             while let Some(chunk) = chunks.next().await {
                 tail.push(&chunk?.into_bytes());
+                budget.item_taken();
             }
             Ok::<_, Failure>(tail.into_text(LOG_LINES))
         });
         answer.await.map_err(|failure| classify(Call::Other, &failure))
     }
+}
+
+/// For the words of a registry that refuses a pull: whether it was told who asks, and what to set.
+fn who_asked(image: &str, login: Option<&Login>) -> String {
+    let registry = Reference::parse(image).map_or(image, |parts| parts.registry);
+    match login {
+        Some(_) => format!("with the credentials for {registry} from registry-credentials-dir or docker-config"),
+        None => {
+            format!("without credentials: neither registry-credentials-dir nor docker-config has any for {registry}")
+        }
+    }
+}
+
+/// How long the engine waits for the main process before it ends it by force.
+fn stop_grace(seen: &bollard::models::ContainerInspectResponse) -> Duration {
+    let said = seen.config.as_ref().and_then(|config| config.stop_timeout);
+    said.and_then(|seconds| u64::try_from(seconds).ok()).map_or(STOP_GRACE, Duration::from_secs)
 }
 
 impl Engine for DockerEngine {
@@ -244,8 +317,16 @@ impl Engine for DockerEngine {
         Box::pin(self.ping_once())
     }
 
-    fn ensure_image<'a>(&'a self, image: &'a str, progress: &'a (dyn Fn(PullStep) + Send + Sync)) -> Reply<'a, ()> {
-        Box::pin(self.ensure(image, progress))
+    fn has_image<'a>(&'a self, image: &'a str) -> Reply<'a, bool> {
+        Box::pin(self.image_is_present(image))
+    }
+
+    fn pull<'a>(&'a self, image: &'a str, progress: &'a (dyn Fn(PullStep) + Send + Sync)) -> Reply<'a, ()> {
+        Box::pin(self.pull_once(image, progress))
+    }
+
+    fn registry_wait<'a>(&'a self, image: &'a str, words: &'a str) -> BoxFuture<'a, Option<Duration>> {
+        Box::pin(self.asked_wait(image, words))
     }
 
     fn find<'a>(&'a self, name_or_id: &'a str) -> Reply<'a, Option<Container>> {
@@ -264,11 +345,15 @@ impl Engine for DockerEngine {
         Box::pin(self.thaw(id))
     }
 
+    fn stop<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
+        Box::pin(self.stop_once(id))
+    }
+
     fn remove<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
         Box::pin(self.remove_until_gone(id))
     }
 
-    fn is_ready<'a>(&'a self, container: &'a Container, readiness: &'a Readiness) -> BoxFuture<'a, bool> {
+    fn is_ready<'a>(&'a self, container: &'a Container, readiness: &'a Readiness) -> BoxFuture<'a, Ready> {
         Box::pin(self.has_become_ready(container, readiness))
     }
 
@@ -280,6 +365,18 @@ impl Engine for DockerEngine {
     fn list<'a>(&'a self, _from: &'a str) -> Reply<'a, Page> {
         // The engine has no pages, and no more containers than its host carries.
         Box::pin(async { Ok(Page { containers: self.list_ours().await?, next: None }) })
+    }
+
+    fn events(&self) -> Reply<'_, Events> {
+        Box::pin(events::from_now_on(&self.client, &self.limits))
+    }
+
+    fn mark<'a>(&'a self, name: &'a str, labels: &'a BTreeMap<String, String>) -> Reply<'a, BTreeMap<String, String>> {
+        Box::pin(marks::mark(&self.client, &self.limits, name, labels))
+    }
+
+    fn marks<'a>(&'a self, label: &'a str) -> Reply<'a, Vec<BTreeMap<String, String>>> {
+        Box::pin(marks::marks(&self.client, &self.limits, label))
     }
 
     fn permit(&self) -> BoxFuture<'_, OwnedSemaphorePermit> {

@@ -12,11 +12,12 @@ const CONNECT_MAX: Duration = Duration::from_millis(500);
 /// How long the answer to a request may take.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
-/// How long a connection must stay open to count.
+/// How long a silent connection must stay open to count.
 ///
 /// Published ports are mostly served by `docker-proxy`, which accepts before it has asked the container. Where nothing
-/// listens inside, it closes the connection at once.
-const STAYS_OPEN: Duration = Duration::from_millis(100);
+/// listens inside, it closes the connection at once; where the game engine ends soon after it has begun to listen, it closes
+/// the connection then. Each start of a game engine that waits for a request takes so much longer.
+const STAYS_OPEN: Duration = Duration::from_millis(400);
 
 /// `HTTP/1.1 200`: no more of an answer matters.
 const STATUS_BYTES: usize = 12;

@@ -25,6 +25,8 @@ pub(super) enum Act {
     Retry,
     /// `sim/slow`: starts slowly; the tag may name the time (`sim/slow:15s`).
     Slow(Duration),
+    /// `sim/unavailable`: never starts, for a reason that might be the host's.
+    Unavailable,
 }
 
 impl Act {
@@ -38,6 +40,7 @@ impl Act {
             "missing" => Self::Missing,
             "retry" => Self::Retry,
             "slow" => Self::Slow(humantime::parse_duration(tag).unwrap_or(SLOW)),
+            "unavailable" => Self::Unavailable,
             _ => Self::Runs,
         }
     }

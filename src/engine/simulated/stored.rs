@@ -1,10 +1,11 @@
 //! A container as it is stored in Redis: `<id> <game> <state> <created at ms> <the other labels' values, a JSON array>`.
+//! Without the fleet's label: one fleet has its own record prefix, and the version before reads an array of these five alone.
 //!
 //! Short, because Redis's Lua hashes every byte of every string it meets. Pure.
 
 use std::collections::BTreeMap;
 
-use crate::engine::{Container, ContainerState, label};
+use crate::engine::{Container, ContainerState, ListedState, label};
 
 /// The labels of which the array has the values, in this order.
 const LABELS: [&str; 5] = [label::FENCE, label::HOST, label::IMAGE_REF, label::OWNER, label::SOURCE_REF];
@@ -17,7 +18,7 @@ pub(super) struct Stored {
     pub(super) id: String,
     pub(super) state: State,
     pub(super) created_at_ms: u64,
-    /// All of [`label`], and no others.
+    /// All of [`label`] but the fleet's, and no others.
     pub(super) labels: BTreeMap<String, String>,
 }
 
@@ -77,9 +78,22 @@ impl Stored {
             State::Running => ContainerState::Running,
             State::Exited => ContainerState::Exited(EXIT_CODE),
         };
-        let endpoint = Some(format!("http://{name}.sim.invalid:8080"));
-        Container { id: self.id, state, labels: self.labels, endpoint }
+        Container { id: self.id, state, labels: self.labels, endpoint: Some(endpoint(name)), ended_at_ms: None }
     }
+
+    /// Its state as in a list.
+    pub(super) fn listed_state(&self) -> ListedState {
+        match self.state {
+            State::Created => ListedState::Other,
+            State::Running => ListedState::Running,
+            State::Exited => ListedState::Ended,
+        }
+    }
+}
+
+/// Where the game engine of this container answers: nowhere, by its name.
+pub(super) fn endpoint(name: &str) -> String {
+    format!("http://{name}.sim.invalid:8080")
 }
 
 #[cfg(test)]
@@ -116,6 +130,8 @@ mod tests {
             "id g running 17",
             &good.replace("running", "ran"),
             &good.replace(" 17 ", " x "),
+            &good.replace('[', r#"["1","#),
+            &good.replace(r#""1","default","#, ""),
             &good[..good.len() - 1],
         ];
         for text in bad {

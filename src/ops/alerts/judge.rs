@@ -6,7 +6,7 @@ use super::rules::{self, Rule};
 use super::{Alert, Dead, State, alert, millis};
 use crate::contract::dead_letter::Reason;
 use crate::ops::printable::span;
-use crate::ops::replicas::{Replica, State as Life};
+use crate::ops::replicas::{Notice, Replica, State as Life};
 use crate::ops::snapshot::Snapshot;
 
 /// What is seen of a fleet.
@@ -43,6 +43,14 @@ pub(in crate::ops) fn judge(snapshot: &Snapshot, replicas: &[Replica], dead: &[D
         seen.entries_lost(),
         seen.stream_exhausted(),
         unknown(&rules::LOG_LINES_DROPPED, "each replica counts its own: startjobs_log_lines_dropped_total"),
+        seen.disconnect_notice_off(),
+        unknown(&rules::DECLARED_DEAD_ALIVE, "each replica counts its own: startjobs_declared_dead_total"),
+        seen.host_dead(),
+        unknown(
+            &rules::POLICY_BROKEN,
+            "each replica reads its own file: its log, or `startjobs doctor` on its machine",
+        ),
+        seen.host_full(),
     ];
     let is_exported = snapshot.replicas.alive > 0;
     let others = others.into_iter().map(|alert| if is_exported { alert } else { unexported(alert) });
@@ -84,8 +92,9 @@ impl Seen<'_> {
         self.now_ms.saturating_sub(at_ms)
     }
 
-    fn lost(&self) -> Vec<&Replica> {
-        self.replicas.iter().filter(|replica| replica.state == Life::Lost).collect()
+    /// Dead or lost.
+    fn gone(&self) -> Vec<&Replica> {
+        self.replicas.iter().filter(|replica| replica.is_gone()).collect()
     }
 
     fn no_replicas(&self) -> Alert {
@@ -94,12 +103,12 @@ impl Seen<'_> {
             return quiet(rule, Some(number(alive)), format!("{alive} alive"));
         }
         // The last one to go.
-        let gone = |replica: &Replica| match replica.state {
-            Life::Lost => replica.lost_since_ms(),
+        let ended = |replica: &Replica| match replica.state {
+            Life::Dead | Life::Lost => replica.gone_since_ms(),
             Life::Left => replica.last_seen_ms,
             _ => None,
         };
-        let Some(last) = self.replicas.iter().filter_map(gone).max() else {
+        let Some(last) = self.replicas.iter().filter_map(ended).max() else {
             return raised(rule, 0.0, None, "none alive, and none is remembered");
         };
         let ago = self.since(last);
@@ -107,19 +116,19 @@ impl Seen<'_> {
     }
 
     fn replica_lost(&self) -> Alert {
-        let (rule, lost) = (&rules::REPLICA_LOST, self.lost());
-        let Some(first) = lost.iter().filter_map(|replica| replica.lost_since_ms()).min() else {
-            return quiet(rule, Some(0.0), "none lost");
+        let (rule, gone) = (&rules::REPLICA_LOST, self.gone());
+        let Some(first) = gone.iter().filter_map(|replica| replica.gone_since_ms()).min() else {
+            return quiet(rule, Some(0.0), "none dead or lost");
         };
-        let names: Vec<String> = lost.iter().take(3).map(|replica| replica.named()).collect();
+        let names: Vec<String> = gone.iter().take(3).map(|replica| replica.named()).collect();
         let more =
-            if lost.len() > names.len() { format!(" and {} more", lost.len() - names.len()) } else { String::new() };
-        let held: u64 = lost.iter().map(|replica| replica.pending).sum();
+            if gone.len() > names.len() { format!(" and {} more", gone.len() - names.len()) } else { String::new() };
+        let held: u64 = gone.iter().map(|replica| replica.pending).sum();
         let holds = match held {
             0 => "; others have taken over its entries".to_owned(),
             held => format!("; it still holds {held} entries, until others take them over"),
         };
-        let count = u64::try_from(lost.len()).unwrap_or(u64::MAX);
+        let count = u64::try_from(gone.len()).unwrap_or(u64::MAX);
         raised(rule, number(count), Some(self.since(first)), format!("{}{more}{holds}", names.join(", ")))
     }
 
@@ -147,7 +156,10 @@ impl Seen<'_> {
         }
         // Whatever was read before it had waited longer still: so long at least.
         let id = self.snapshot.waiting.oldest_id.as_deref().unwrap_or_default();
-        raised(rule, seconds(age), Some(age - limit_ms), format!("entry {id} has waited for {}", span(age)))
+        let hosts = &self.snapshot.hosts;
+        let full =
+            if hosts.all_are_full() { format!("; every host is full: {}", hosts.full_named()) } else { String::new() };
+        raised(rule, seconds(age), Some(age - limit_ms), format!("entry {id} has waited for {}{full}", span(age)))
     }
 
     fn dead_of(&self, rule: &Rule, is_one: impl Fn(&Dead) -> bool) -> Alert {
@@ -187,11 +199,11 @@ impl Seen<'_> {
     }
 
     fn redis_down(&self) -> Alert {
-        let (rule, lost) = (&rules::REDIS_DOWN, self.lost());
-        if lost.is_empty() {
+        let (rule, gone) = (&rules::REDIS_DOWN, self.gone());
+        if gone.is_empty() {
             return quiet(rule, Some(0.0), "Redis answers here, and every replica has renewed");
         }
-        let why = "Redis answers here; a lost replica whose process still runs is cut off from it: see its /readyz";
+        let why = "Redis answers here; a dead or lost replica whose process still runs may be cut off from it: see its /readyz";
         unknown(rule, why)
     }
 
@@ -214,13 +226,20 @@ impl Seen<'_> {
     fn restart_loop(&self) -> Alert {
         let rule = &rules::RESTART_LOOP;
         let from = self.now_ms.saturating_sub(millis(rule.window()));
-        let mut hosts: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        // A process that was declared dead and goes on under another name has several records and one start.
+        let mut processes: BTreeMap<(&str, Option<u64>, u64), bool> = BTreeMap::new();
         for replica in self.replicas {
             let (Some(seen), Some(up)) = (replica.last_seen_ms, replica.up_ms) else { continue };
-            let (began, ended) = hosts.entry(replica.host.as_deref().unwrap_or("-")).or_default();
             let until = if replica.is_alive() { self.now_ms } else { seen };
-            *began += u64::from(until.saturating_sub(up) >= from);
-            *ended += u64::from(!replica.is_alive() && seen >= from);
+            let process = (replica.host.as_deref().unwrap_or("-"), replica.pid, until.saturating_sub(up));
+            let has_ended = !replica.is_alive() && seen >= from;
+            processes.entry(process).and_modify(|ended| *ended &= has_ended).or_insert(has_ended);
+        }
+        let mut hosts: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        for ((host, _, started_ms), has_ended) in processes {
+            let (began, ended) = hosts.entry(host).or_default();
+            *began += u64::from(started_ms >= from);
+            *ended += u64::from(has_ended);
         }
         // A restart is an end and a begin.
         let worst = hosts.into_iter().map(|(host, (began, ended))| (began.min(ended), host)).max().unwrap_or_default();
@@ -250,6 +269,50 @@ impl Seen<'_> {
             span(oldest)
         );
         unknown(rule, why)
+    }
+
+    /// Those of older versions export nothing, and say nothing here either.
+    fn disconnect_notice_off(&self) -> Alert {
+        let rule = &rules::DISCONNECT_NOTICE_OFF;
+        let running: Vec<&Replica> = self.replicas.iter().filter(|one| one.state == Life::Running).collect();
+        let of = |notice: Notice| running.iter().filter(move |one| one.disconnect_notice == Some(notice));
+        let (off, refused) = (of(Notice::Off).count(), of(Notice::Refused).count());
+        if off + refused > 0 {
+            // A setting holds for the whole life of a process; the server may have begun to refuse at any time.
+            let held_ms = of(Notice::Off).filter_map(|one| one.up_ms).max();
+            let detail = match (off, refused) {
+                (off, 0) => format!("disconnect-grace is off in {off} running replicas"),
+                (0, refused) => format!("the server refuses it to {refused} running replicas"),
+                (off, refused) => {
+                    format!("disconnect-grace is off in {off} running replicas, the server refuses {refused}")
+                }
+            };
+            return raised(rule, 0.0, held_ms, detail);
+        }
+        let down = of(Notice::Down).count();
+        if down > 0 {
+            return unknown(rule, format!("{down} not heard at this moment; Redis does not keep for how long"));
+        }
+        quiet(rule, None, "every running replica that has it is heard")
+    }
+
+    fn host_dead(&self) -> Alert {
+        let (rule, hosts) = (&rules::HOST_DEAD, &self.snapshot.hosts);
+        let Some(&first) = hosts.dead_since_ms.first() else {
+            return quiet(rule, Some(0.0), "no host is dead");
+        };
+        raised(rule, number(hosts.dead), Some(self.since(first)), hosts.dead_named())
+    }
+
+    /// A replica finds its host full when a job comes for which there is no room: such a one may not have come yet.
+    fn host_full(&self) -> Alert {
+        let (rule, hosts) = (&rules::HOST_FULL, &self.snapshot.hosts);
+        let count = u64::try_from(hosts.full().count()).unwrap_or(u64::MAX);
+        if count == 0 {
+            return quiet(rule, Some(0.0), "no host has as many games as it may");
+        }
+        let why = format!("{}; Redis does not keep since when jobs find it so", hosts.full_named());
+        Alert { value: Some(number(count)), ..unknown(rule, why) }
     }
 
     fn foreign_offset(&self) -> Alert {

@@ -248,8 +248,58 @@ pub(crate) const LOG_LINES_DROPPED: Rule = Rule {
     windows_min: &[15],
 };
 
+/// A death would be noticed late.
+pub(crate) const DISCONNECT_NOTICE_OFF: Rule = Rule {
+    name: "DisconnectNoticeOff",
+    severity: "info",
+    summary: "The death of a replica would be noticed late",
+    held_for: minutes(15),
+    limits: &[is("startjobs_disconnect_notice", 0.0), is("startjobs_draining", 1.0), is("startjobs_condition", 1.0)],
+    windows_min: &[],
+};
+
+/// A replica lived and was taken for dead.
+pub(crate) const DECLARED_DEAD_ALIVE: Rule = Rule {
+    name: "DeclaredDeadAlive",
+    severity: "warning",
+    summary: "A living replica was declared dead",
+    held_for: minutes(1),
+    limits: &[above("startjobs_declared_dead_total", 0.0)],
+    windows_min: &[15],
+};
+
+/// A host is silent.
+pub(crate) const HOST_DEAD: Rule = Rule {
+    name: "HostDead",
+    severity: "critical",
+    summary: "A host on which games run is dead",
+    held_for: minutes(1),
+    limits: &[above("startjobs_hosts", 0.0)],
+    windows_min: &[],
+};
+
+/// A policy file that is gone or broken.
+pub(crate) const POLICY_BROKEN: Rule = Rule {
+    name: "PolicyBroken",
+    severity: "warning",
+    summary: "A replica cannot use its policy file",
+    held_for: minutes(5),
+    limits: &[is("startjobs_condition", 1.0)],
+    windows_min: &[],
+};
+
+/// A host with as many games as it may have.
+pub(crate) const HOST_FULL: Rule = Rule {
+    name: "HostFull",
+    severity: "warning",
+    summary: "A host has no room for further games",
+    held_for: minutes(10),
+    limits: &[is("startjobs_condition", 1.0)],
+    windows_min: &[],
+};
+
 /// All of them, in the order of the file.
-pub const ALL: [Rule; 17] = [
+pub const ALL: [Rule; 22] = [
     NO_REPLICAS,
     REPLICA_LOST,
     BACKLOG_GROWING,
@@ -267,4 +317,9 @@ pub const ALL: [Rule; 17] = [
     ENTRIES_LOST,
     STREAM_EXHAUSTED,
     LOG_LINES_DROPPED,
+    DISCONNECT_NOTICE_OFF,
+    DECLARED_DEAD_ALIVE,
+    HOST_DEAD,
+    POLICY_BROKEN,
+    HOST_FULL,
 ];

@@ -1,12 +1,16 @@
 //! The keys, the group, the mirror and the replicas.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::finding::Finding;
+use super::rights::LATE_NOTICE;
 use crate::ops::View;
 use crate::ops::backlog::COUNTED_MAX;
 use crate::ops::look::Look;
 use crate::ops::printable::{printable, span};
+use crate::ops::replicas::{Notice, Replica};
 use crate::ops::snapshot::Snapshot;
 use crate::redis::RedisError;
 
@@ -28,6 +32,9 @@ pub(super) async fn fleet(view: &View) -> Result<Vec<Finding>, RedisError> {
     findings.push(lag(&snapshot));
     findings.push(mirror(&snapshot));
     findings.push(replicas(&snapshot));
+    findings.extend(hosts(&snapshot));
+    findings.extend(notice(&view.replicas(&look).replicas));
+    findings.extend(policies(&view.replicas(&look).replicas));
     findings.extend(versions(&snapshot));
     if let Some(pause) = &snapshot.paused {
         let found = format!("the fleet is paused by {}", printable(&pause.by));
@@ -96,7 +103,12 @@ fn mirror(snapshot: &Snapshot) -> Finding {
 
 fn replicas(snapshot: &Snapshot) -> Finding {
     let counts = snapshot.replicas;
-    let found = format!("{} running, {} draining, {} lost", counts.running, counts.draining, counts.lost);
+    let mut found = format!("{} running, {} draining", counts.running, counts.draining);
+    for (count, what) in [(counts.dead, "dead"), (counts.lost, "lost")] {
+        if count > 0 {
+            _ = write!(found, ", {count} {what}");
+        }
+    }
     match (counts.running, counts.stranded) {
         (0, _) => Finding::warn("replicas", found, "start a replica: startjobs worker"),
         (_, 0) => Finding::ok("replicas", found),
@@ -105,6 +117,69 @@ fn replicas(snapshot: &Snapshot) -> Finding {
             Finding::warn("replicas", found, "the others take them over by themselves; look again in some seconds")
         }
     }
+}
+
+/// Nothing where no host has said anything yet.
+fn hosts(snapshot: &Snapshot) -> Option<Finding> {
+    const ABOUT: &str = "hosts";
+    let hosts = &snapshot.hosts;
+    let counted = hosts.counted()?;
+    if hosts.dead == 0 {
+        return Some(Finding::ok(ABOUT, counted));
+    }
+    let found = format!("{counted}: {}", hosts.dead_named());
+    let remedy = "start a replica there, or give the host up: startjobs runtime evict HOST";
+    Some(Finding::warn(ABOUT, found, remedy))
+}
+
+/// Would the death of each be noticed at once? Nothing where no replica says.
+fn notice(replicas: &[Replica]) -> Option<Finding> {
+    const ABOUT: &str = "death notice";
+    let alive: Vec<&Replica> = replicas.iter().filter(|replica| replica.is_alive()).collect();
+    let count = |notice: Notice| alive.iter().filter(|replica| replica.disconnect_notice == Some(notice)).count();
+    let [on, down, off, refused] = [Notice::On, Notice::Down, Notice::Off, Notice::Refused].map(count);
+    if on + down + off + refused == 0 {
+        return None;
+    }
+    let mut found = format!("the death of {on} of {} replicas would be noticed at once", alive.len());
+    let unsaid = alive.len() - on - down - off - refused;
+    for (count, why) in [
+        (down, "not heard at this moment"),
+        (off, "with disconnect-grace off"),
+        (refused, "refused by the server"),
+        (unsaid, "of an older version"),
+    ] {
+        if count > 0 {
+            _ = write!(found, ", {count} {why}");
+        }
+    }
+    Some(match (refused, down) {
+        (0, 0) => Finding::ok(ABOUT, found),
+        (0, _) => Finding::warn(ABOUT, found, "look again in some seconds; then at the logs of these replicas"),
+        (_, _) => Finding::warn(ABOUT, found, LATE_NOTICE),
+    })
+}
+
+/// Do all replicas follow the same rules? Nothing where they do.
+fn policies(replicas: &[Replica]) -> Option<Finding> {
+    let mut by_policy: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
+    for replica in replicas.iter().filter(|replica| replica.is_alive()) {
+        by_policy.entry(replica.policy.as_deref()).or_default().push(&replica.name);
+    }
+    if by_policy.len() < 2 {
+        return None;
+    }
+    let part = |(policy, names): (Option<&str>, Vec<&str>)| {
+        let policy =
+            policy.map_or_else(|| "without a policy".to_owned(), |digest| format!("with policy {}", printable(digest)));
+        format!("{} {policy} ({})", names.len(), printable(names[0]))
+    };
+    let found = format!(
+        "replicas follow different policies: {}",
+        by_policy.into_iter().map(part).collect::<Vec<_>>().join(", ")
+    );
+    let remedy = "give all replicas the same policy file; until then it depends on the host which images run";
+    Some(Finding::warn("policies", found, remedy))
 }
 
 fn versions(snapshot: &Snapshot) -> Option<Finding> {

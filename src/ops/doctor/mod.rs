@@ -6,22 +6,30 @@ mod finding;
 mod redis;
 // where its password and the keys of TLS are kept
 mod secrets;
+// which images may run
+mod policy;
 // what the user may do there
 mod rights;
 // keys, group, mirror, replicas
 mod fleet;
-// the container engine, and this machine
+// the container engine, its containers beside the records, and this machine
 mod docker;
+// what its containers are kept from
+mod containers;
+mod engine;
 mod machine;
 
 use std::time::Duration;
 
+pub(crate) use engine::{Compared, EngineSeen, Fleets, engine_seen};
 pub(crate) use finding::{DoctorReport, Finding, Level};
+pub(crate) use policy::policy;
 pub(crate) use secrets::secrets;
 
 use super::View;
 use super::connect::within;
 use crate::engine::config::EngineKind;
+use crate::policy::file::load;
 use crate::redis::Config;
 use crate::settings::Settings;
 
@@ -80,8 +88,10 @@ pub(crate) async fn redis(view: &View, limit: Duration) -> Vec<Finding> {
 
 /// The container engine and this machine; each call within `limit`.
 pub(crate) async fn engine(settings: &Settings, image: Option<&str>, limit: Duration) -> Vec<Finding> {
+    // One that cannot be read is a finding of its own.
+    let policy = settings.policy.file.as_deref().and_then(|file| load(file).ok()).map(|loaded| loaded.read.policy);
     let mut findings = match settings.engine.kind {
-        EngineKind::Docker => docker::docker(&settings.engine, image, limit).await,
+        EngineKind::Docker => docker::docker(&settings.engine, policy.as_ref(), image, limit).await,
         EngineKind::Simulated => vec![Finding::ok("engine", "simulated: containers exist only in Redis")],
     };
     findings.extend(machine::machine(settings.worker.slots));

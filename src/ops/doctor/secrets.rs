@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use super::finding::Finding;
+use super::finding::{Finding, Level};
+use crate::engine::docker::CredentialSources;
 use crate::secret::STARS;
 use crate::settings::{Origin, ResolvedSetting};
 
@@ -15,17 +16,44 @@ const ABOUT: &str = "secrets";
 /// The settings that name a file with a secret.
 const FILES: [&str; 3] = ["redis-password-file", "redis-tls-key-file", "docker-tls-key-file"];
 
+/// Files of credentials that are looked at.
+const CREDENTIALS_MAX: usize = 100;
+
 /// Looks at the files that the settings name, and at the settings that hold a password themselves.
 pub(crate) fn secrets(settings: &[ResolvedSetting]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for setting in settings {
         let (name, value) = (setting.name, setting.value.as_str());
         if FILES.contains(&name) && value != "none" {
-            findings.extend(file(name, Path::new(value)));
+            findings.extend(secret_file(name, Path::new(value)));
+        }
+        if name == "docker-config" && value != "none" {
+            findings.extend(docker_config(Path::new(value)));
+        }
+        if name == "registry-credentials-dir" && value != "none" {
+            findings.extend(credentials(Path::new(value)));
         }
         if name == "redis-url" && value.contains(STARS) {
             findings.extend(password_in_url(settings, &setting.origin));
         }
+    }
+    findings.extend(usable_credentials(settings));
+    findings
+}
+
+/// Whether what the settings name for registries can be used, before a pull needs it.
+fn usable_credentials(settings: &[ResolvedSetting]) -> Vec<Finding> {
+    let place = |name: &str| {
+        let setting = settings.iter().find(|setting| setting.name == name && setting.value != "none")?;
+        Some(PathBuf::from(&setting.value))
+    };
+    let sources =
+        CredentialSources { docker_config: place("docker-config"), folder: place("registry-credentials-dir") };
+    let complaint =
+        |found| Finding::warn(ABOUT, found, "correct it, or pulls that need it fail with image_pull_failed");
+    let findings: Vec<Finding> = sources.complaints().into_iter().map(complaint).collect();
+    if findings.is_empty() && sources != CredentialSources::default() {
+        return vec![Finding::ok(ABOUT, "the credentials for registries can be read")];
     }
     findings
 }
@@ -42,13 +70,32 @@ fn password_in_url(settings: &[ResolvedSetting], origin: &Origin) -> Option<Find
             "redis-url holds a password and is a flag: every user of this machine can see it in the list of processes",
             "write the password into a file of mode 600 and set redis-password-file",
         )),
-        Origin::File { path, .. } => file("redis-url", Path::new(path)),
+        Origin::File { path, .. } => secret_file("redis-url", Path::new(path)),
         Origin::Environment(_) | Origin::Default => None,
     }
 }
 
-/// None where the file is gone by now.
-fn file(setting: &str, path: &Path) -> Option<Finding> {
+/// A file, or the folder of one, as the pulls take it.
+fn docker_config(path: &Path) -> Option<Finding> {
+    if path.is_dir() {
+        secret_file("docker-config", &path.join("config.json"))
+    } else {
+        secret_file("docker-config", path)
+    }
+}
+
+/// The worst of what is found of the files in the folder: one finding, however many files.
+fn credentials(folder: &Path) -> Option<Finding> {
+    const SETTING: &str = "registry-credentials-dir";
+    let files = fs::read_dir(folder).ok()?.take(CREDENTIALS_MAX).filter_map(|entry| Some(entry.ok()?.path()));
+    let findings: Vec<Finding> =
+        files.filter(|path| path.is_file()).filter_map(|path| secret_file(SETTING, &path)).collect();
+    let is_warning = |finding: &&Finding| finding.level == Level::Warn;
+    findings.iter().find(is_warning).or(findings.first()).cloned()
+}
+
+/// What is found of a file with a secret; none where the file is gone by now.
+pub(super) fn secret_file(setting: &str, path: &Path) -> Option<Finding> {
     let file = fs::metadata(path).ok()?;
     let shown = path.display();
     let is_closed = fs::canonicalize(path).is_ok_and(|path| is_in_closed_folder(&path));
@@ -115,6 +162,27 @@ mod tests {
         ] {
             assert_eq!(complaint(owner, mode, 7), expected, "{owner} {mode:o}");
         }
+    }
+
+    #[test]
+    fn an_open_file_of_credentials_is_warned_of() {
+        // No folder above it is closed, as those that the tests make are.
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+        set(folder.path(), 0o755);
+        for (name, mode) in [("closed.example", 0o600), ("open.example", 0o644), ("config.json", 0o644)] {
+            fs::write(folder.path().join(name), "x:y").expect("the folder is ours");
+            set(&folder.path().join(name), mode);
+        }
+        for found in [credentials(folder.path()), docker_config(folder.path())] {
+            let found = found.expect("there are files");
+            assert_eq!(found.level, Level::Warn, "{found:?}");
+        }
+        for name in ["open.example", "config.json"] {
+            set(&folder.path().join(name), 0o600);
+        }
+        let found = credentials(folder.path()).expect("there are files");
+        assert_eq!(found.level, Level::Ok, "{found:?}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{Moment, Record, Stored};
 use crate::contract::start_job::StartJob;
 use crate::ops::look::Look;
 use crate::ops::printable::span;
+use crate::ops::pulls::PullView;
 use crate::ops::replicas::Replica;
 use crate::ops::{SCHEMA_VERSION, View};
 use crate::redis::RedisError;
@@ -62,6 +63,10 @@ pub(crate) struct EntryStory {
     pub(crate) in_ledger: bool,
     /// The record of its game.
     pub(crate) record: Option<Record>,
+    /// The image for which it waits.
+    pub(crate) pull: Option<PullView>,
+    /// It waits, and every host has as many games as it may: the hosts.
+    pub(crate) full_hosts: Option<String>,
     /// The answer its game's record keeps.
     pub(crate) stored: Option<Stored>,
     /// Its outcome: the fields as they came, and `outcome_id`.
@@ -129,6 +134,8 @@ impl View {
             takeover: None,
             in_ledger: past.is_settled,
             record: None,
+            pull: None,
+            full_hosts: None,
             stored: None,
             outcome: None,
             dead_letter: None,
@@ -145,7 +152,17 @@ impl View {
         story.stage = stage(&story, id, &look);
         let replicas = self.replicas(&look).replicas;
         story.takeover = takeover(&story, &replicas);
-        story.moments = moments(&story, &replicas);
+        let own = story.record.as_ref().filter(|record| record.source_ref == story.entry_id);
+        let is_open = matches!(story.stage, EntryStage::Waiting | EntryStage::Pending);
+        let attempt = own.filter(|record| record.state == "starting");
+        if let (Some(record), EntryStage::Pending) = (attempt, story.stage) {
+            story.pull = self.pull_of(record, &replicas, look.now_ms).await?;
+        } else if attempt.is_none() && is_open {
+            // No attempt at it has found room.
+            let hosts = self.hosts(&look, &replicas).await?;
+            story.full_hosts = hosts.all_are_full().then(|| hosts.full_named());
+        }
+        story.moments = moments(&story);
         story.sentence = sentence(&story);
         Ok(story)
     }
@@ -254,7 +271,7 @@ fn stage(story: &EntryStory, id: EntryId, look: &Look) -> EntryStage {
     if verified.is_some_and(|verified| id <= verified) { EntryStage::Forgotten } else { EntryStage::Orphaned }
 }
 
-fn moments(story: &EntryStory, replicas: &[Replica]) -> Vec<Moment> {
+fn moments(story: &EntryStory) -> Vec<Moment> {
     let mut moments = Vec::new();
     let mut add = |at_ms: u64, what, detail: String| moments.push(Moment { at_ms, what, detail });
     let ahead = if story.is_ahead() { "; its id is ahead of the server's clock and does not say when" } else { "" };
@@ -276,19 +293,28 @@ fn moments(story: &EntryStory, replicas: &[Replica]) -> Vec<Moment> {
     }
     if let Some(takeover) = &story.takeover {
         for gone in &takeover.from {
-            let of = replicas.iter().find(|replica| replica.name == gone.replica);
-            let claim_idle = of.and_then(|replica| replica.claim_idle_ms).unwrap_or_default();
-            add(gone.last_seen_ms, "replica lost", takeover.detail(gone, claim_idle));
+            add(gone.last_seen_ms, gone.end(), takeover.detail(gone));
+            if let Some((at, notice)) = gone.noticed_ms.zip(gone.notice()) {
+                add(at, "death noticed", notice);
+            }
         }
     }
     if let Some(record) = story.record.as_ref().filter(|record| record.source_ref == story.entry_id) {
         let container = Some(&record.container_id).filter(|id| !id.is_empty());
         let container = container.map_or_else(String::new, |id| format!(", container {id}"));
+        let end = record.end().map_or_else(String::new, |end| format!(" ({end})"));
         add(
             record.updated_at_ms,
             "record",
-            format!("{}, fence {}, by {}{container}", record.state, record.fence, record.owner),
+            format!("{}{end}, fence {}, by {}{container}", record.state, record.fence, record.owner),
         );
+        if let Some((at, end)) = record.ended_at_ms.zip(record.end()) {
+            add(at, "game ended", end);
+        }
+    }
+    if let Some(pull) = &story.pull {
+        let at = if pull.since_ms > 0 { pull.since_ms } else { story.at_ms };
+        add(at, "image", pull.sentence());
     }
     if let Some(outcome) = &story.outcome {
         let field = |name| text(Some(outcome), name);
@@ -354,6 +380,10 @@ fn sentence(story: &EntryStory) -> String {
     let behind = match &story.takeover {
         Some(takeover) if story.stage != EntryStage::Settled => format!("{behind}; {}", takeover.sentence()),
         _ => behind,
+    };
+    let behind = match &story.full_hosts {
+        Some(hosts) => format!("{behind}; it waits for room: every host is full: {hosts}"),
+        None => behind,
     };
     match story.stage {
         EntryStage::Waiting => format!("waiting for {age}: no replica has read it yet{behind}"),

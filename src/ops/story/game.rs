@@ -1,11 +1,22 @@
 //! One game: its record, and its jobs as far as stored answers tell.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::{Record, Stored};
+use crate::ops::hosts::standing_text;
+use crate::ops::pending::Held;
 use crate::ops::printable::time;
+use crate::ops::pulls::PullView;
 use crate::ops::{SCHEMA_VERSION, View};
 use crate::redis::RedisError;
+use crate::start::record::Hosts;
+use crate::stream::entry_id::EntryId;
+use crate::stream::history::History;
+
+/// Pending entries that are looked at for a job of the game.
+const PENDING_MAX: usize = 2_000;
 
 /// Everything that is known about one game.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,42 +31,115 @@ pub(crate) struct GameStory {
     pub(crate) sentence: String,
     /// Its record.
     pub(crate) record: Option<Record>,
+    /// Whether the host of the record is `alive`, `dead` or `unknown`.
+    pub(crate) host_standing: Option<&'static str>,
+    /// How long ago that host was heard of.
+    pub(crate) host_heard_ago_ms: Option<u64>,
+    /// The oldest job that a replica holds for it, where it does not run.
+    pub(crate) open_job: Option<OpenJob>,
+    /// The image for which it waits, or that could not be had so far.
+    pub(crate) pull: Option<PullView>,
     /// The answers its record keeps, oldest first.
     pub(crate) jobs: Vec<Stored>,
+}
+
+/// A job of the game that has no answer yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct OpenJob {
+    /// The entry.
+    pub(crate) entry_id: String,
+    /// Which replica holds it.
+    pub(crate) replica: String,
+    /// How often it was delivered.
+    pub(crate) deliveries: u64,
+    /// How many attempts have failed and were counted.
+    pub(crate) failures: u64,
 }
 
 impl GameStory {
     /// Something is known.
     pub(crate) fn is_known(&self) -> bool {
-        self.record.is_some() || !self.jobs.is_empty()
+        self.record.is_some() || self.open_job.is_some() || !self.jobs.is_empty()
+    }
+}
+
+impl OpenJob {
+    fn words(&self) -> String {
+        let Self { entry_id, replica, deliveries, failures } = self;
+        let held = format!("{replica} holds job {entry_id}, delivery {deliveries}");
+        match failures {
+            0 => held,
+            // When it is tried again only that replica knows.
+            _ => format!(
+                "{held}; attempts that failed so far: {failures}. It tries again within retry-max, and its log says why they failed"
+            ),
+        }
     }
 }
 
 impl View {
+    /// The oldest job of this game that a replica holds, among so many.
+    async fn open_job(&self, game: &str) -> Result<Option<OpenJob>, RedisError> {
+        let held = self.pending(PENDING_MAX).await?.pending;
+        let Some(held) = held.into_iter().find(|held| held.game_id.as_deref() == Some(game)) else { return Ok(None) };
+        let past = match held.id.parse::<EntryId>() {
+            Ok(id) => self.as_group.history(&[id]).await?.into_iter().next().unwrap_or_default(),
+            Err(_) => History::default(),
+        };
+        let Held { id: entry_id, replica, deliveries, .. } = held;
+        Ok(Some(OpenJob { entry_id, replica, deliveries, failures: past.failures }))
+    }
+
     /// The story of one game.
     pub(crate) async fn game_story(&self, game: &str) -> Result<GameStory, RedisError> {
         let at_ms = self.connection.time_ms().await?;
         let (record, jobs) = self.game(game, at_ms).await?;
+        let hosts = if record.is_some() { self.host_lines().await? } else { Hosts::default() };
+        let line = record.as_ref().and_then(|record| hosts.hosts.get(&record.host));
+        let pull = match record.as_ref().filter(|record| record.state == "starting") {
+            Some(record) => {
+                let look = self.look().await?;
+                self.pull_of(record, &self.replicas(&look).replicas, look.now_ms).await?
+            }
+            None => None,
+        };
+        let is_open = record.as_ref().is_none_or(|record| record.state == "starting");
+        let open_job = if is_open { self.open_job(game).await? } else { None };
         Ok(GameStory {
             schema_version: SCHEMA_VERSION,
             at_ms,
             game_id: game.to_owned(),
-            sentence: sentence(record.as_ref()),
+            sentence: sentence(record.as_ref(), open_job.as_ref()),
+            host_standing: record.as_ref().map(|record| standing_text(hosts.standing(&record.host, Duration::ZERO))),
+            host_heard_ago_ms: line.map(|line| hosts.now_ms.saturating_sub(line.seen_ms)),
             record,
+            open_job,
+            pull,
             jobs,
         })
     }
 }
 
-fn sentence(record: Option<&Record>) -> String {
-    let Some(record) = record else { return "no record: no attempt to start this game is known".to_owned() };
+fn sentence(record: Option<&Record>, open: Option<&OpenJob>) -> String {
+    let open = open.map(OpenJob::words);
+    let Some(record) = record else {
+        return match open {
+            Some(open) => format!("no record yet: {open}"),
+            None => "no record: no attempt to start this game is known".to_owned(),
+        };
+    };
+    let open = open.map_or_else(String::new, |open| format!("; {open}"));
     let since = time(record.updated_at_ms);
     match (record.state.as_str(), &record.lease) {
         ("running", _) => {
             format!("running since {since}: container {} at {}", record.container_id, record.engine_endpoint)
         }
         ("starting", Some(lease)) => format!("starting since {since}: the lease is {}'s", lease.holder),
-        ("starting", None) => format!("starting since {since}: no replica holds the lease"),
+        ("starting", None) => format!("starting since {since}: no replica holds the lease{open}"),
+        ("stopped", _) => {
+            let ended = time(record.ended_at_ms.unwrap_or(record.updated_at_ms));
+            format!("stopped since {ended}: {}", record.end().unwrap_or_default())
+        }
         (state, _) => format!("{state} since {since}"),
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Moment {
 /// The record of a game.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Record {
-    /// `starting`, `running` or `failed`.
+    /// `starting`, `running`, `failed` or `stopped`.
     pub(crate) state: String,
     /// The image the game runs or is to run.
     pub(crate) image_ref: String,
@@ -50,6 +50,12 @@ pub(crate) struct Record {
     pub(crate) engine_endpoint: String,
     /// A container that is to be removed.
     pub(crate) condemned: String,
+    /// How the container of a stopped game ended; none where that is not known, or an operator stopped it.
+    pub(crate) exit_code: Option<i64>,
+    /// When a stopped game ended, Unix milliseconds of the engine's clock, or was stopped, by the server's.
+    pub(crate) ended_at_ms: Option<u64>,
+    /// The operator who stopped the game; empty where it ended by itself.
+    pub(crate) stopped_by: String,
     /// When the record changed last, Unix milliseconds.
     pub(crate) updated_at_ms: u64,
     /// The lease of the attempt under way.
@@ -84,6 +90,20 @@ pub(crate) struct Stored {
     pub(crate) engine_endpoint: String,
 }
 
+impl Record {
+    /// How a game that is stopped has come to that, for people: `exit code 3`, or `stopped by ann@host`.
+    pub(crate) fn end(&self) -> Option<String> {
+        if self.state != "stopped" {
+            return None;
+        }
+        Some(match (self.stopped_by.as_str(), self.exit_code) {
+            ("", Some(code)) => format!("exit code {code}"),
+            ("", None) => "its exit code is not known".to_owned(),
+            (who, _) => format!("stopped by {who}"),
+        })
+    }
+}
+
 impl View {
     /// The record of a game, if it has one, and the stored answers of its jobs on this stream, oldest first. Nothing
     /// where no game can be called so.
@@ -103,14 +123,14 @@ impl View {
     }
 
     /// The keys of a game, as the start service names them. No game id has braces in it.
-    fn game_key(&self, game: &str, part: &str) -> Option<String> {
+    pub(super) fn game_key(&self, game: &str, part: &str) -> Option<String> {
         GameId::parse(game).ok().map(|game| format!("{}{{{}}}:{part}", self.record_prefix, game.as_str()))
     }
 }
 
 /// A record as Redis holds it.
 #[derive(Deserialize)]
-struct RecordJson {
+pub(super) struct RecordJson {
     fence: u64,
     lease_until_ms: u64,
     updated_at_ms: u64,
@@ -127,6 +147,12 @@ struct RecordJson {
     container_id: String,
     #[serde(default)]
     engine_endpoint: String,
+    #[serde(default)]
+    exit_code: String,
+    #[serde(default)]
+    ended_at_ms: String,
+    #[serde(default)]
+    stopped_by: String,
     answer: Option<AnswerJson>,
 }
 
@@ -140,12 +166,12 @@ struct AnswerJson {
 }
 
 impl RecordJson {
-    fn read(key: &str, text: &[u8]) -> Result<Self, RedisError> {
+    pub(super) fn read(key: &str, text: &[u8]) -> Result<Self, RedisError> {
         serde_json::from_slice(text)
             .map_err(|error| RedisError::of_server(&format!("KEYTYPE {key} holds no record of a game: {error}")))
     }
 
-    fn record(self, now_ms: u64) -> Record {
+    pub(super) fn record(self, now_ms: u64) -> Record {
         let left_ms = self.lease_until_ms.saturating_sub(now_ms);
         let lease = (left_ms > 0).then(|| Lease { holder: format!("{}:{}", self.owner, self.fence), left_ms });
         Record {
@@ -159,13 +185,17 @@ impl RecordJson {
             container_id: self.container_id,
             engine_endpoint: self.engine_endpoint,
             condemned: self.condemned,
+            exit_code: self.exit_code.parse().ok(),
+            ended_at_ms: self.ended_at_ms.parse().ok(),
+            stopped_by: self.stopped_by,
             updated_at_ms: self.updated_at_ms,
             lease,
         }
     }
 
     fn stored(&self) -> Option<Stored> {
-        let answer = self.answer.as_ref()?;
+        // The answer of a game that ran and is stopped now is beside its record.
+        let answer = self.answer.as_ref().filter(|_| self.state != "stopped")?;
         let id: EntryId = self.source_ref.parse().ok()?;
         Some(Stored {
             source_ref: self.source_ref.clone(),

@@ -1,12 +1,13 @@
 //! Which replica died with an entry, and which took it over: from what Redis still holds once another one has the entry.
 //!
-//! Nothing writes down whom an entry was claimed from. But a replica that dies stays on record as lost, its last sign of
-//! life has a time, and a game's record names who worked on it last.
+//! Nothing writes down whom an entry was claimed from. But a replica that dies stays on record as dead or lost, its last
+//! sign of life has a time, and a game's record names who worked on it last.
 
 use serde::Serialize;
 
 use crate::ops::printable::span;
-use crate::ops::replicas::{Replica, State};
+use crate::ops::replicas::Replica;
+use crate::stream::presence::Noticed;
 
 /// An entry changed hands because its replica died.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,7 +20,7 @@ pub(crate) struct Takeover {
     pub(crate) to: Option<String>,
 }
 
-/// A replica that is lost.
+/// A replica that is dead or lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Gone {
     /// Its consumer name.
@@ -30,13 +31,26 @@ pub(crate) struct Gone {
     pub(crate) pid: Option<u64>,
     /// Its last sign of life, Unix milliseconds of the server's clock.
     pub(crate) last_seen_ms: u64,
+    /// How its death was noticed; none where nothing was taken over from it yet.
+    pub(crate) noticed: Option<Noticed>,
+    /// When that was, Unix milliseconds of the server's clock.
+    pub(crate) noticed_ms: Option<u64>,
+    /// After how long without a sign of life it counts as lost.
+    #[serde(skip)]
+    claim_idle_ms: u64,
 }
 
 impl Gone {
     fn of(replica: &Replica) -> Option<Self> {
-        let Replica { name, host, pid, .. } = replica;
-        let last_seen_ms = replica.last_seen_ms.filter(|_| replica.state == State::Lost)?;
-        Some(Self { replica: name.clone(), host: host.clone(), pid: *pid, last_seen_ms })
+        Some(Self {
+            replica: replica.name.clone(),
+            host: replica.host.clone(),
+            pid: replica.pid,
+            last_seen_ms: replica.last_seen_ms.filter(|_| replica.is_gone())?,
+            noticed: replica.noticed,
+            noticed_ms: replica.noticed_ms,
+            claim_idle_ms: replica.claim_idle_ms.unwrap_or_default(),
+        })
     }
 
     /// Its name, and where its process was.
@@ -45,6 +59,23 @@ impl Gone {
         let pid = self.pid.map(|pid| format!("pid {pid}"));
         let place: Vec<String> = host.into_iter().chain(pid).collect();
         if place.is_empty() { self.replica.clone() } else { format!("{} ({})", self.replica, place.join(", ")) }
+    }
+
+    /// What kind of end it was, for the name of its moment.
+    pub(super) fn end(&self) -> &'static str {
+        match self.noticed {
+            Some(Noticed::Disconnect) => "replica dead",
+            Some(Noticed::Silence) | None => "replica lost",
+        }
+    }
+
+    /// For the moment at which its death was noticed.
+    pub(super) fn notice(&self) -> Option<String> {
+        let (name, claim_idle) = (&self.replica, span(self.claim_idle_ms));
+        Some(match self.noticed? {
+            Noticed::Disconnect => format!("the connection of {name} had closed: others may take over at once"),
+            Noticed::Silence => format!("{name} had been silent for its claim idle of {claim_idle}: others took over"),
+        })
     }
 }
 
@@ -72,13 +103,13 @@ impl Facts<'_> {
         self.replicas.iter().find(|replica| replica.name == name).and_then(Gone::of)
     }
 
-    /// Lost at a time at which they can have held the entry.
-    fn lost_meanwhile(&self) -> Vec<Gone> {
+    /// Died at a time at which they can have held the entry.
+    fn gone_meanwhile(&self) -> Vec<Gone> {
         let end = self.answered_ms.unwrap_or(self.at_ms);
-        let lost = self.replicas.iter().filter_map(|replica| Some((replica.lost_since_ms()?, Gone::of(replica)?)));
+        let gone = self.replicas.iter().filter_map(|replica| Some((replica.gone_since_ms()?, Gone::of(replica)?)));
         // The replica that read the entry may have renewed for the last time just before.
         let can_have_held = |since: u64, gone: &Gone| since >= self.appended_at_ms && gone.last_seen_ms <= end;
-        lost.filter(|(since, gone)| can_have_held(*since, gone)).map(|(_, gone)| gone).collect()
+        gone.filter(|(since, gone)| can_have_held(*since, gone)).map(|(_, gone)| gone).collect()
     }
 
     /// The takeover there was or is to be.
@@ -98,7 +129,7 @@ impl Facts<'_> {
             return Some(Takeover { from: vec![gone], is_on_record: true, to });
         }
         self.deliveries?;
-        let from = self.lost_meanwhile();
+        let from = self.gone_meanwhile();
         let to = holder.or(owner).map(str::to_owned).or_else(|| self.buried_by.clone());
         (!from.is_empty()).then_some(Takeover { from, is_on_record: false, to })
     }
@@ -112,19 +143,30 @@ impl Takeover {
             [one] => format!("its first replica {one} died"),
             several => format!("its first replica died, one of {}", several.join(", ")),
         };
-        match &self.to {
+        let who = match &self.to {
             Some(to) => format!("{who}, {to} took over"),
             None => who,
+        };
+        match &self.from[..] {
+            [Gone { noticed: Some(Noticed::Disconnect), .. }] => format!("{who} (noticed by its closed connection)"),
+            [Gone { noticed: Some(Noticed::Silence), claim_idle_ms, .. }] => {
+                format!("{who} (noticed after {} of silence)", span(*claim_idle_ms))
+            }
+            _ => who,
         }
     }
 
-    /// For the moment of a death.
-    pub(super) fn detail(&self, gone: &Gone, claim_idle_ms: u64) -> String {
+    /// For the moment of a last sign of life.
+    pub(super) fn detail(&self, gone: &Gone) -> String {
         let how = match (self.is_on_record, self.from.len()) {
             (true, _) => "it held this entry",
-            (false, 1) => "it probably held this job: no other replica was lost then",
-            (false, _) => "it may have held this job: it was lost then",
+            (false, 1) => "it probably held this job: no other replica died then",
+            (false, _) => "it may have held this job: it died then",
         };
-        format!("last sign of {}; {how}; others may take over {} later", gone.named(), span(claim_idle_ms))
+        let then = match gone.noticed {
+            Some(Noticed::Disconnect) => "others may take over once its connection has closed".to_owned(),
+            Some(Noticed::Silence) | None => format!("others may take over {} later", span(gone.claim_idle_ms)),
+        };
+        format!("last sign of {}; {how}; {then}", gone.named())
     }
 }

@@ -1,7 +1,7 @@
 -- A script of verbs: many calls, each about one STRING key, run as one step. Redis and the client pay for every call
 -- alone, and Redis for every command in it: the values of all keys are read by one command and written by one.
 -- This head, then functions `verbs.<name>(key, ..)`, then the tail. A verb is handed the key and its arguments; it names
--- exactly as many as its caller sends, at most five, because the next call's words follow.
+-- exactly as many as its caller sends, at most seven, because the next call's words follow.
 --
 -- KEYS: the key of each call, in order (in a Cluster the calls of one run must share a slot), then whatever else its verbs
 -- may touch: a Cluster that moves a slot refuses a key that is not named here, and that may be after the first write.

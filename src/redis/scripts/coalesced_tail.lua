@@ -4,7 +4,7 @@ do
   local words, at = cmsgpack.unpack(PACKED), 1
   for position = 1, CALLS do
     local fine, reply = pcall(verbs[words[at + 1]], KEYS[position], words[at + 2], words[at + 3], words[at + 4],
-      words[at + 5], words[at + 6])
+      words[at + 5], words[at + 6], words[at + 7], words[at + 8])
     at = at + words[at] + 1
     -- 6.2 raises a text, 7.0 and later a table.
     if not fine then reply = { 'error', type(reply) == 'table' and tostring(reply.err) or tostring(reply) } end

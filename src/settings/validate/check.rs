@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::parse;
+use crate::quantity;
 use crate::secret::without_credentials;
 use crate::settings::raw::{Origin, Raw};
 use crate::settings::report::Problem;
@@ -111,12 +112,12 @@ impl Check {
         let Shape::Duration { min, why } = Self::row(name).shape else {
             unreachable!("{name} is a duration in the table")
         };
-        self.parsed(name, |text| parse::duration(text, min, why))
+        self.parsed(name, |text| quantity::duration(text, min, why))
     }
 
     /// A duration for a cross check between groups; its own problems are noted where it belongs.
     pub(super) fn peek(&self, name: &str) -> Option<Duration> {
-        parse::duration(&self.text_of(name), Duration::ZERO, "").ok()
+        quantity::duration(&self.text_of(name), Duration::ZERO, "").ok()
     }
 
     pub(super) fn optional_duration(&mut self, name: &str) -> Read<Option<Duration>> {

@@ -1,8 +1,13 @@
 //! Which engine starts containers, and how.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
+
 use super::check::{Check, Read};
+use super::start::given;
 use super::{parse, tls};
 use crate::engine::config::{Config, EngineKind};
+use crate::engine::docker::CredentialSources;
 use crate::engine::simulated::config::Config as SimulatedConfig;
 use crate::secret::without_credentials;
 use crate::settings::raw::Origin;
@@ -15,15 +20,30 @@ const DOCKER_CONCURRENCY: usize = 4;
 pub(super) fn settings(check: &mut Check, slots: Option<usize>) -> Option<Config> {
     let kind = check.choice("engine", &[("docker", EngineKind::Docker), ("simulated", EngineKind::Simulated)]);
     let docker_host = docker_host(check, kind);
+    let further_hosts = further_hosts(check, kind);
     let docker_tls = docker_tls(check, kind, docker_host.as_deref());
     let port = check.number("engine-port");
+    let chosen = "by the form of docker-host";
+    let publish_address = given(check, "publish-address", chosen, publish_address);
+    let advertise_host = given(check, "advertise-host", chosen, advertise_host);
+    let port_range = given(check, "port-range", "the engine's own choice", port_range);
+    let pull_timeout = check.duration("pull-timeout");
+    let pull_silence = check.duration("pull-silence");
+    let credentials = credentials(check);
     let start_concurrency = start_concurrency(check, kind, slots);
     let simulated = simulated(check);
     Some(Config {
         kind: kind?,
         docker_host: docker_host?,
+        further_hosts: further_hosts?,
         docker_tls: docker_tls?,
         port: port?,
+        publish_address: publish_address?,
+        advertise_host: advertise_host?,
+        port_range: port_range?,
+        pull_timeout: pull_timeout?,
+        pull_silence: pull_silence?,
+        credentials: credentials?,
         start_concurrency: start_concurrency?,
         simulated: simulated?,
     })
@@ -35,6 +55,18 @@ fn docker_host(check: &mut Check, kind: Option<EngineKind>) -> Option<String> {
         return Some(without_credentials(&check.text_of("docker-host")));
     }
     check.parsed("docker-host", parse::docker_host)
+}
+
+fn further_hosts(check: &mut Check, kind: Option<EngineKind>) -> Option<Vec<String>> {
+    let hosts = check.parsed("engines", |text| match text {
+        "none" => Ok(Vec::new()),
+        several => several.split(',').map(|host| parse::docker_host(host.trim())).collect(),
+    })?;
+    if !hosts.is_empty() && kind == Some(EngineKind::Simulated) {
+        check.refuse("engines", "is of Docker Engines, and engine is simulated; correct one of them");
+        return None;
+    }
+    Some(hosts)
 }
 
 /// Does a value come from one of Docker's own variables?
@@ -65,6 +97,49 @@ fn docker_tls(check: &mut Check, kind: Option<EngineKind>, docker_host: Option<&
         return None;
     }
     files.read(check).map(Some)
+}
+
+/// They are read at each pull; what is wrong with them today may be right then, but a name that leads nowhere is a mistake.
+fn credentials(check: &mut Check) -> Option<CredentialSources> {
+    let docker_config = check.parsed("docker-config", |text| place(text, "the file or the folder"));
+    let folder = check.parsed("registry-credentials-dir", |text| match place(text, "the folder")? {
+        Some(folder) if !folder.is_dir() => Err("is not a folder; write one with a file for each registry".to_owned()),
+        folder => Ok(folder),
+    });
+    Some(CredentialSources { docker_config: docker_config?, folder: folder? })
+}
+
+fn place(text: &str, what: &str) -> Result<Option<PathBuf>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    match std::fs::metadata(text) {
+        Ok(_) => Ok(Some(PathBuf::from(text))),
+        Err(error) => Err(format!("cannot be read: {error}; name {what}, or write none")),
+    }
+}
+
+fn publish_address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| "is not an IPv4 or IPv6 address; write one of this host's, or 0.0.0.0 for all".to_owned())
+}
+
+/// It becomes part of a URL.
+fn advertise_host(text: &str) -> Result<String, String> {
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let is_plain = !text.is_empty() && text.len() <= 253 && text.chars().all(is_name);
+    if is_plain || text.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("is not a host; write a name or an address alone, without a scheme or a port".to_owned())
+}
+
+fn port_range(text: &str) -> Result<(u16, u16), String> {
+    let ends =
+        text.split_once('-').and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
+    match ends {
+        Some((first, last)) if first > 0 && first <= last => Ok((first, last)),
+        _ => Err("is not a range of ports; write the first and the last, such as 30000-30999".to_owned()),
+    }
 }
 
 fn start_concurrency(check: &mut Check, kind: Option<EngineKind>, slots: Option<usize>) -> Option<usize> {

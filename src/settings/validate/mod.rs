@@ -16,10 +16,15 @@ mod streams;
 mod tls;
 mod worker;
 
+use std::time::Duration;
+
 use super::Settings;
+use super::raw::Origin;
 use super::report::Report;
 use super::source::{Collected, Sources};
+use crate::engine::config::{Config, EngineKind};
 use crate::observe::config::LogFormat;
+use crate::policy::config as policy;
 use check::Check;
 
 pub use check::ResolvedSetting;
@@ -54,25 +59,41 @@ fn settings(check: &mut Check) -> Option<Settings> {
     let redis = redis::settings(check);
     let stream = streams::settings(check);
     let worker = worker::settings(check);
-    let engine = engine::settings(check, worker.as_ref().map(|worker| worker.slots));
-    let start = start::settings(check);
+    let mut engine = engine::settings(check, worker.as_ref().map(|worker| worker.slots));
+    let start = start::settings(check, engine.as_ref().map(|engine| engine.kind));
+    let policy_file = check.parsed("policy-file", policy_file);
     let faults = faults::settings(check);
     let log_format =
         check.choice("log-format", &[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)]);
     let http_addr = check.parsed("http-addr", parse::http_addr);
     let strict = check.switch("strict");
     ledger_outlives_runs(check);
+    if let (Some(engine), Some(worker)) = (&mut engine, &worker) {
+        // A max-run that is too short for everything is the problem to solve first.
+        let max_run = Some(worker.max_run).filter(|max_run| *max_run >= worker.claim_idle);
+        pulls_end_in_time(check, engine, max_run);
+    }
     Some(Settings {
         redis: redis?,
         stream: stream?,
         worker: worker?,
         engine: engine?,
         start: start?,
+        policy: policy::Config { file: policy_file? },
         faults: faults?,
         log_format: log_format?,
         http_addr: http_addr?,
         strict: strict?,
     })
+}
+
+/// The file is read where it is needed: most commands need no policy, and a probe must not fail for one that is broken.
+fn policy_file(text: &str) -> Result<Option<String>, String> {
+    match text {
+        "none" => Ok(None),
+        "" => Err("must not be empty; name the policy, or write none to let every image run".to_owned()),
+        _ => parse::text(text).map(Some),
+    }
 }
 
 /// What was settled must be remembered for as long as someone may still be working on it.
@@ -99,5 +120,33 @@ fn ledger_outlives_runs(check: &mut Check) {
                 "must be at least {claim_idle}: an entry that is forgotten before it can be claimed is answered twice"
             ),
         );
+    }
+}
+
+/// A pull must end while its replica still has the job, or another one begins it again. Limits that are not set are lowered to
+/// what fits.
+fn pulls_end_in_time(check: &mut Check, engine: &mut Config, max_run: Option<Duration>) {
+    if let Some(max_run) = max_run.filter(|max_run| engine.pull_timeout >= *max_run)
+        && check.origin("pull-timeout") == Origin::Default
+    {
+        engine.pull_timeout = max_run * 2 / 3;
+        check.show("pull-timeout", humantime::format_duration(engine.pull_timeout).to_string());
+    }
+    if engine.pull_silence > engine.pull_timeout && check.origin("pull-silence") == Origin::Default {
+        engine.pull_silence = engine.pull_timeout;
+        check.show("pull-silence", humantime::format_duration(engine.pull_silence).to_string());
+    }
+    if engine.kind == EngineKind::Docker && max_run.is_some_and(|max_run| engine.pull_timeout >= max_run) {
+        let max_run = check.quoted("max-run");
+        check.refuse(
+            "pull-timeout",
+            format!(
+                "must be shorter than {max_run}: after that another replica takes over the job that waits for the pull"
+            ),
+        );
+    }
+    if engine.pull_silence > engine.pull_timeout {
+        let pull_timeout = check.quoted("pull-timeout");
+        check.refuse("pull-silence", format!("must not be longer than {pull_timeout}, which ends the pull before"));
     }
 }

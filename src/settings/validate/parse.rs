@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::engine::Readiness;
 use crate::faults::Point;
+use crate::quantity::{self, any_duration, duration};
 use crate::secret::without_credentials;
-use crate::settings::shape::{LONGEST, size_text};
 use crate::settings::url::host_and_port;
 
 /// Any text that is not empty.
@@ -40,52 +40,8 @@ pub(super) fn number<T: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<
 
 /// A number of bytes, bare or with a binary unit.
 pub(super) fn size(text: &str, min: u64, max: u64) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        _ => {
-            return Err("has an unknown unit; write bytes, KiB, MiB or GiB, such as 64KiB".to_owned());
-        }
-    };
-    let number: u64 = digits
-        .trim()
-        .parse()
-        .map_err(|_| "is not a size; write a whole number with or without a unit, such as 64KiB")?;
-    let bytes = number.saturating_mul(unit);
-    let limits = || format!("must be from {} to {}", size_text(min), size_text(max));
-    if !(min..=max).contains(&bytes) {
-        return Err(limits());
-    }
-    usize::try_from(bytes).map_err(|_| limits())
-}
-
-/// A duration with its unit, within limits.
-pub(super) fn duration(text: &str, min: Duration, why: &str) -> Result<Duration, String> {
-    let duration = any_duration(text)?;
-    if duration < min {
-        let least = match humantime::format_duration(min) {
-            _ if min <= Duration::from_millis(1) => "must be more than zero (1ms or longer)".to_owned(),
-            least => format!("must be at least {least}"),
-        };
-        return Err(if why.is_empty() { least } else { format!("{least}: {why}") });
-    }
-    Ok(duration)
-}
-
-/// A duration of any length down to zero.
-fn any_duration(text: &str) -> Result<Duration, String> {
-    if text.parse::<f64>().is_ok_and(f64::is_finite) {
-        return Err(format!("has no unit; write {text}s for seconds or {text}ms for milliseconds"));
-    }
-    let duration = humantime::parse_duration(text)
-        .map_err(|_| "is not a duration; write a number with its unit, such as 500ms, 5s, 15m or 24h")?;
-    if duration > LONGEST {
-        return Err("must be at most 365days".to_owned());
-    }
-    Ok(duration)
+    let bytes = quantity::size(text, min, max)?;
+    usize::try_from(bytes).map_err(|_| "is more than this machine can count".to_owned())
 }
 
 /// A duration that is more than zero, or `off`.

@@ -8,9 +8,15 @@ use crate::worker::config::Config;
 /// How many times its slots a replica lets back off, unless told otherwise.
 const BACKING_OFF_PER_SLOT: usize = 4;
 
+/// A replica subscribes again within less, and three looks have to fit into it.
+const GRACE_MIN: Duration = Duration::from_millis(30);
+const GRACE_TOO_SHORT: &str =
+    "must be at least 30ms: a replica whose connection was cut needs as long to connect again";
+
 pub(super) fn settings(check: &mut Check) -> Option<Config> {
     let slots = check.number("slots");
     let claim_idle = check.duration("claim-idle");
+    let disconnect_grace = check.optional_duration("disconnect-grace");
     let sweep_interval = check.duration("sweep-interval");
     let block = check.duration("block");
     let drain_timeout = check.duration("drain-timeout");
@@ -30,6 +36,15 @@ pub(super) fn settings(check: &mut Check) -> Option<Config> {
         ("sweep-interval", sweep_interval),
         ("claim-idle", claim_idle),
         "an entry of a dead replica would wait for longer than it takes to detect the death",
+    );
+    if disconnect_grace.flatten().is_some_and(|grace| grace < GRACE_MIN) {
+        check.refuse("disconnect-grace", GRACE_TOO_SHORT.to_owned());
+    }
+    not_longer(
+        check,
+        ("disconnect-grace", disconnect_grace.flatten()),
+        ("claim-idle", claim_idle),
+        "a replica would be noticed by its silence first; turn it off instead",
     );
     not_longer(
         check,
@@ -52,6 +67,7 @@ pub(super) fn settings(check: &mut Check) -> Option<Config> {
     Some(Config {
         slots: slots?,
         claim_idle: claim_idle?,
+        disconnect_grace: disconnect_grace?,
         sweep_interval: sweep_interval?,
         block: block?,
         drain_timeout: drain_timeout?,

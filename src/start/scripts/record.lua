@@ -16,7 +16,7 @@ local NUMBERS = { 'fence', 'lease_until_ms', 'updated_at_ms', 'attempt' }
 local TEXTS = { 'state', 'image_ref', 'stream', 'source_ref', 'op_source', 'host', 'engine' }
 local OWNER = { 'owner' }
 -- Left out where they are empty.
-local MORE_TEXTS = { 'condemned', 'container_id', 'engine_endpoint' }
+local MORE_TEXTS = { 'condemned', 'container_id', 'engine_endpoint', 'exit_code', 'ended_at_ms', 'stopped_by' }
 local ANSWER_TEXTS = { 'error_code', 'error_message', 'given_up' }
 
 local function whole(number) return string.format('%.0f', number) end
@@ -152,6 +152,20 @@ local function keep_answer(key, rec)
     table.sort(jobs)
     redis.call('HDEL', results, jobs[1] == job and jobs[2] or jobs[1])
   end
+end
+
+-- Is this one of the names of the host that asks? `names`: all of them, each with a space before and behind it. A record that
+-- no attempt has begun names no host.
+local function is_here(host, names) return host == '' or string.find(names, ' ' .. host .. ' ', 1, true) ~= nil end
+
+-- The game does not run any more. The answer of its job goes beside the record: as part of a record that is not running it
+-- would read as a failure.
+local function end_game(key, rec)
+  if rec.answer then
+    keep_answer(key, rec)
+    rec.answer = nil
+  end
+  rec.state, rec.engine_endpoint, rec.lease_until_ms, rec.updated_at_ms = 'stopped', '', 0, now_ms()
 end
 
 -- What the job of another record has been answered, if it has.

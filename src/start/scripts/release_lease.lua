@@ -1,8 +1,11 @@
--- Gives the lease up so that the next attempt need not wait for it to run out.
-function verbs.release(key, holder)
+-- Gives the lease up so that the next attempt need not wait for it to run out. leaves: `1` where the engine has no container
+-- of the game: then the next attempt may be made on any host.
+function verbs.release(key, holder, leaves)
   local rec = decode_held(key, holder)
-  if rec and rec.lease_until_ms > 0 then
+  local may_leave = rec and leaves == '1' and rec.state == 'starting' and rec.condemned == ''
+  if rec and (rec.lease_until_ms > 0 or may_leave) then
     rec.lease_until_ms = 0
+    if may_leave then rec.host = '' end
     put(key, encode(rec))
   end
   return YES

@@ -75,7 +75,8 @@ end
 
 -- Attempts of one entry: `<crashes> <service failures> <server ms of the first delivery that failed, 0: none>` in the
 -- field of its id. Beside it `alone:<id>`: the consumer that runs it with nothing else in hand; and `excused:<id>`: how
--- many of its owners' deaths had a cause outside.
+-- many of its owners' deaths had a cause outside; and `handed:<id>`, of entries that were handed over. And by consumer `charges:<consumer>`: the entries for which a crash was
+-- counted when it was declared dead, as `<ms> <id> <id>...`.
 local function attempts_of(id)
   local value = redis.call('HGET', ATTEMPTS, id)
   if not value then return 0, 0, 0 end
@@ -95,6 +96,23 @@ local function forget_attempts(ids)
     fields[#fields + 1] = 'alone:' .. id
     fields[#fields + 1] = 'excused:' .. id
     fields[#fields + 1] = 'age:' .. id
+    fields[#fields + 1] = 'handed:' .. id
   end
   each_thousand(fields, function(...) redis.call('HDEL', ATTEMPTS, ...) end)
+end
+
+-- The entries that are charged to this consumer.
+local function charges_of(consumer)
+  local ids = {}
+  local listed = redis.call('HGET', ATTEMPTS, 'charges:' .. consumer)
+  for id in string.gmatch(listed or '', '%d+%-%d+') do ids[#ids + 1] = id end
+  return ids
+end
+
+-- Takes one crash of an entry back. Answers false where none is written down: it is settled meanwhile.
+local function take_back(id)
+  local crashes, failures, since = attempts_of(id)
+  if crashes == 0 then return false end
+  write_attempts(id, crashes - 1, failures, since)
+  return true
 end

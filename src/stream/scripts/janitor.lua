@@ -34,10 +34,20 @@ local function remove_consumers()
     if removed < CONSUMERS_MAX and fields['pending'] == 0 and not lives and idle >= consumer_idle then
       redis.call('XGROUP', 'DELCONSUMER', JOBS, GROUP, name)
       redis.call('HDEL', REPLICAS, name)
+      redis.call('HDEL', ATTEMPTS, 'charges:' .. name)
       removed = removed + 1
     end
   end
   return removed
+end
+
+-- What is charged to a dead replica is forgotten with the last of these entries.
+local function forget_charges(name)
+  local ids = charges_of(name)
+  for _, id in ipairs(ids) do
+    if redis.call('HGET', ATTEMPTS, id) then return end
+  end
+  if #ids > 0 then redis.call('HDEL', ATTEMPTS, 'charges:' .. name) end
 end
 
 -- Presence outlives its consumer by consumer-idle, so that a clean exit is still known as one.
@@ -45,8 +55,12 @@ local function forget_presence()
   local forgotten = {}
   for _, name in ipairs(redis.call('HKEYS', REPLICAS)) do
     local presence = presence_of(name)
+    if presence and presence.state == 'dead' then forget_charges(name) end
     if not presence or now - presence.seen >= consumer_idle then
-      if #redis.call('XPENDING', JOBS, GROUP, '-', '+', 1, name) == 0 then forgotten[#forgotten + 1] = name end
+      if #redis.call('XPENDING', JOBS, GROUP, '-', '+', 1, name) == 0 then
+        forgotten[#forgotten + 1] = name
+        if presence and presence.state == 'dead' then redis.call('HDEL', ATTEMPTS, 'charges:' .. name) end
+      end
     end
   end
   each_thousand(forgotten, function(...) redis.call('HDEL', REPLICAS, ...) end)

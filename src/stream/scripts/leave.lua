@@ -2,15 +2,27 @@
 -- where it holds nothing, in this one step (XGROUP DELCONSUMER silently drops what the consumer still has pending).
 -- Otherwise the claim that takes its last entry deletes it.
 --
--- ABOUT: JSON about the replica. Answers how many entries the consumer still had.
+-- A replica that was declared dead leaves too: it lives, and goes on under another name. The crashes that were counted against
+-- what it held are taken back.
+--
+-- ABOUT: JSON about the replica. Answers how many entries the consumer still had, and how many crashes were taken back.
 local ABOUT = unpack(ARGV, 3)
 local STEP, STEPS_MAX = 1000, 10
+local taken_back = 0
+if not wrong_type(ATTEMPTS, 'hash') then
+  -- The list first: where the rights lack HDEL nothing is taken back, and so nothing twice.
+  local charged = charges_of(ME)
+  if #charged > 0 then redis.call('HDEL', ATTEMPTS, 'charges:' .. ME) end
+  for _, id in ipairs(charged) do
+    if take_back(id) then taken_back = taken_back + 1 end
+  end
+end
 local first = redis.pcall('XPENDING', JOBS, GROUP, '-', '+', STEP, ME)
-if first.err then return 0 end
+if first.err then return { 0, taken_back } end
 if not wrong_type(REPLICAS, 'hash') then be_present('left', ABOUT) end
 if #first == 0 then
-  redis.call('XGROUP', 'DELCONSUMER', JOBS, GROUP, ME)
-  return 0
+  redis.pcall('XGROUP', 'DELCONSUMER', JOBS, GROUP, ME)
+  return { 0, taken_back }
 end
 local found, pending = 0, first
 for step = 1, STEPS_MAX do
@@ -22,4 +34,4 @@ for step = 1, STEPS_MAX do
   pending = redis.call('XPENDING', JOBS, GROUP, '(' .. ids[#ids], '+', STEP, ME)
 end
 make_sweep_due()
-return found
+return { found, taken_back }

@@ -6,7 +6,8 @@ local GIVEN_BACK_IDLE_MS = 3600000
 
 -- Presence: `<last seen, server ms> <state> <JSON about the replica>` by consumer name. Three members of the JSON say by
 -- what the replica judges and is judged: `claim_idle_ms`; `since_ms`, the server time since when it has watched the
--- others without a gap; `born_ms`, the server time of its first renewal.
+-- others without a gap; `born_ms`, the server time of its first renewal. How a death was noticed is written by the claim:
+-- the state `dead` and `died_ms`, by its subscription; `lost_ms`, by its silence.
 local function parse_presence(value)
   local seen, state = string.match(value, '^(%d+) (%a+) ')
   if not seen then return nil end
@@ -34,7 +35,7 @@ end
 -- the server's clock went back.
 local function is_fresh(presence, now, claim_idle)
   local length = presence.claim_idle or claim_idle
-  return presence.state ~= 'left' and presence.seen + length > now and presence.seen <= now + length
+  return presence.state ~= 'left' and presence.state ~= 'dead' and presence.seen + length > now and presence.seen <= now + length
 end
 
 -- Since when this replica has watched the others without a gap. A silent replica proves nothing where the judge could
@@ -48,13 +49,14 @@ local function watching_since(own, now, claim_idle)
   return math.max(since, math.floor(now - math.max(claim_idle - late, 0)))
 end
 
-local function be_present(state, about)
+-- `more`: further members of the JSON.
+local function be_present(state, about, more)
   local now, own = now_ms(), presence_of(ME)
   local since = watching_since(own, now, tonumber(string.match(about, '"claim_idle_ms":(%d+)')) or 0)
   local born = math.min(own and presence_member(own, 'born_ms') or now, now)
   local rest = string.sub(about, 2)
   redis.call('HSET', REPLICAS, ME, string.format('%.0f %s {"born_ms":%.0f,"since_ms":%.0f', now, state, born, since)
-    .. (rest == '}' and rest or ',' .. rest))
+    .. (more or '') .. (rest == '}' and rest or ',' .. rest))
   presences[ME] = nil
 end
 
@@ -76,7 +78,9 @@ local function give_back(ids)
   return count
 end
 
--- The next sweep begins at the front, where what is given back lies, and is due now.
-local function make_sweep_due()
-  if not wrong_type(SWEEP, 'hash') then redis.call('HSET', SWEEP, 'due', 0, 'cursor', '-') end
+-- The next sweep begins at the front, where what is given back lies, unless it `goes_on`; and is due now.
+local function make_sweep_due(goes_on)
+  if wrong_type(SWEEP, 'hash') then return end
+  redis.call('HSET', SWEEP, 'due', 0)
+  if not goes_on then redis.call('HSET', SWEEP, 'cursor', '-') end
 end

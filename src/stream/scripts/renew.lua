@@ -1,27 +1,60 @@
 -- Renews what this process holds, and its presence. Owner-checked: never takes an entry from another consumer.
 --
--- STATE: of the replica; ABOUT: JSON about it; IDS: what it holds, in order, as one MessagePack array.
--- Answers the group's last-delivered id ('' where there is no group), one word per id, and the strays: entries that are
--- pending for this consumer although they are not among the ids, because the reply that brought them was lost or is on its
--- way: for each its id and deliveries.
+-- STATE: of the replica; ABOUT: JSON about it; GENERATION: of its subscription, 0 where there is none at the moment; IDS: what
+-- it holds, in order, as one MessagePack array.
+-- Answers the group's last-delivered id ('' where there is no group), one word per id, the strays: entries that are
+-- pending for this consumer although they are not among the ids, because another replica has handed them over, or because the
+-- reply that brought them was lost or is on its way: for each its id, deliveries, `handed` or '', and the dead replica that it
+-- was taken from or ''; and what the server says of the subscription: `heard`, `unheard`, `refused`.
+-- Where this replica has been declared dead nothing is renewed, and the last word is `dead`: others take what it holds.
 --   mine      still ours
 --   trimmed   ours, its payload is gone: left alone, because XCLAIM of 7.0 and later would drop the record
 --   other     another consumer has it
 --   restored  it had fallen out of the pending list and was put back
 --   settled   by another consumer meanwhile
 --   absent    not pending and not settled, and not to be put back: its payload is gone, or the group went back before it
-local STATE, ABOUT, IDS = unpack(ARGV, 3)
-local STRAYS_MAX = 64
+local STATE, ABOUT, GENERATION, IDS = unpack(ARGV, 3)
 local refused = wrong_type(REPLICAS, 'hash')
 if refused then return refused end
 local ids = cmsgpack.unpack(IDS)
 local refusal = undeclared(ids)
 if refusal then return refusal end
-be_present(STATE, ABOUT)
+local before = presence_of(ME)
+-- A call that is late, of a life that has ended, changes nothing either.
+if before and (before.state == 'dead' or before.state == 'left') then return { '', {}, {}, 'dead' } end
+
+-- What the server says of our subscription, and the members of the presence that follow from it.
+local function hear()
+  local now, generation = now_ms(), tonumber(GENERATION)
+  local refused_at = before and presence_member(before, 'deaf_ms')
+  if refused_at and refused_at <= now and now - refused_at < DEAF_MS then
+    return generation == 0 and 'unheard' or 'refused', string.format(',"deaf_ms":%.0f', refused_at)
+  end
+  if generation == 0 then return 'unheard', '' end
+  local counts = subscribers({ ME })
+  if not counts then return 'refused', string.format(',"deaf_ms":%.0f', now) end
+  if counts[1] == 0 then return 'unheard', '' end
+  local run = run_id()
+  if not run then return 'refused', string.format(',"deaf_ms":%.0f', now) end
+  local since = before and presence_member(before, 'gen') == generation and presence_member(before, 'heard_ms') or now
+  return 'heard', string.format(',"heard_ms":%.0f,"gen":%.0f,"run":"%s"', math.min(since, now), generation, run)
+end
+local hearing, members = hear()
+be_present(STATE, ABOUT, members)
 local delivered, missing = last_delivered()
 if not delivered then
-  if #ids == 0 then return { '', {}, {} } end
+  if #ids == 0 then return { '', {}, {}, hearing } end
   return redis.error_reply(missing)
+end
+
+-- What was written down when another replica handed this entry over to us. That is told once: what comes back to us later comes
+-- by a reply. Where the answer to this call is lost, the entry is a stray like others. A refusal does not fail the renewal.
+local has_attempts = redis.call('EXISTS', ATTEMPTS) == 1 and not wrong_type(ATTEMPTS, 'hash')
+local function handed_to_us(id, deliveries)
+  local handed = has_attempts and handed_of(id)
+  if not handed or handed.consumer ~= ME or handed.deliveries ~= deliveries then return '', '' end
+  redis.pcall('HSET', ATTEMPTS, 'handed:' .. id, handed_text(handed.times, handed.ms, deliveries, '', ''))
+  return 'handed', handed.dead_owner
 end
 
 local given, mine, strays = {}, {}, {}
@@ -30,8 +63,8 @@ for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, '-', '+', #ids + ST
   mine[pending[1]] = true
   -- What was given back waits for a claim, ours too.
   if not given[pending[1]] and tonumber(pending[3]) < GIVEN_BACK_IDLE_MS then
-    strays[#strays + 1] = pending[1]
-    strays[#strays + 1] = string.format('%.0f', pending[4])
+    local word, dead_owner = handed_to_us(pending[1], pending[4])
+    for _, text in ipairs({ pending[1], string.format('%.0f', pending[4]), word, dead_owner }) do strays[#strays + 1] = text end
   end
 end
 local words, absent, looked_for = {}, {}, {}
@@ -68,4 +101,4 @@ for first = 1, #refresh, 1000 do
 end
 for _, id in ipairs(put_back) do redis.call('XCLAIM', JOBS, GROUP, ME, 0, id, 'FORCE', 'JUSTID') end
 if #put_back > 0 and not (wrong_type(MIRROR, 'string') or wrong_type(SHADOW, 'string')) then write_mirror(delivered) end
-return { delivered, words, strays }
+return { delivered, words, strays, hearing }

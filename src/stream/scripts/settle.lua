@@ -179,7 +179,9 @@ if #acknowledge > 0 then
   if has_attempts then
     local fields = {}
     for i, id in ipairs(acknowledge) do
-      fields[4 * i - 3], fields[4 * i - 2], fields[4 * i - 1], fields[4 * i] = id, 'age:' .. id, 'alone:' .. id, 'excused:' .. id
+      local last = 5 * i
+      fields[last - 4], fields[last - 3], fields[last - 2] = id, 'age:' .. id, 'alone:' .. id
+      fields[last - 1], fields[last] = 'excused:' .. id, 'handed:' .. id
     end
     redis.call('HDEL', ATTEMPTS, unpack(fields))
   end

@@ -1,7 +1,9 @@
 //! What a stage wants done. A command becomes one call, which ends with one event, or takes effect at once.
 
 use super::batch::Batch;
-use super::held::Held;
+use super::held::{EntryKey, Held};
+use super::job::Away;
+use crate::slot::{Dismissal, Grant};
 use crate::stream::claim::Aim;
 use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::Want;
@@ -40,10 +42,18 @@ pub(crate) enum Command {
     EndFetches,
     /// Begin one attempt.
     Start(Ticket),
+    /// Let an attempt go on that has a slot again.
+    Resume(EntryKey, Grant),
+    /// End an attempt that waits without a slot.
+    Dismiss(Dismissal),
     /// Publish, acknowledge, and move the mirror.
     Settle(Batch),
     /// Give these entries back.
     HandBack(Vec<Held>),
+    /// Withdraw so many counted failures of each of these entries.
+    WithdrawFailures(Vec<(EntryId, u64)>),
+    /// Hand these jobs over to replicas of their hosts.
+    HandOver(Vec<Away>),
     /// Renew what we hold, and our presence.
     Renew(Vec<EntryId>),
     /// Try a renewal over a fresh connection.
@@ -54,6 +64,8 @@ pub(crate) enum Command {
     ProbeEngine,
     /// Ask the handler's store whether it takes writes.
     ProbeStore,
+    /// Ask whether a full host has room again.
+    ProbeRoom,
     /// Make the group usable.
     Adopt,
     /// Let the janitor run.

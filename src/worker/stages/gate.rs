@@ -1,12 +1,34 @@
-//! What stops what: the engine, the handler's store, an operator, the group, the drain. One place for all of it.
+//! What stops what: the engine, a sick or full host, the handler's store, an operator, the group, the drain. One place for all of it.
 
 use tokio::time::Instant;
+
+/// Where a replica is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// What runs may finish until then.
+    Draining(Instant),
+    /// Others have declared it dead: what it holds is theirs, and its name is spent.
+    DeclaredDead,
+}
+
+/// What this replica has found of its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// Nothing bad.
+    Well,
+    /// It has no room for another job. What is here already is answered all the same.
+    Full,
+    /// It fails the jobs of many lanes.
+    Sick,
+}
 
 /// What this replica may do at the moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gate {
-    drains_until: Option<Instant>,
+    phase: Phase,
     engine_is_up: bool,
+    host: Host,
     store_is_up: bool,
     has_group: bool,
     /// Unknown until the first renewal, and until then nothing is taken.
@@ -16,19 +38,31 @@ pub(crate) struct Gate {
 impl Default for Gate {
     /// A replica that has just come up: the engine answers, the group is usable.
     fn default() -> Self {
-        Self { drains_until: None, engine_is_up: true, store_is_up: true, has_group: true, is_paused: None }
+        Self {
+            phase: Phase::Running,
+            engine_is_up: true,
+            host: Host::Well,
+            store_is_up: true,
+            has_group: true,
+            is_paused: None,
+        }
     }
 }
 
 impl Gate {
     /// From now on nothing is taken, and what runs may finish until `deadline`.
     pub(crate) fn drain(&mut self, deadline: Instant) {
-        self.drains_until = Some(deadline);
+        self.phase = Phase::Draining(deadline);
     }
 
     /// The container engine answers, or does not.
     pub(crate) fn set_engine(&mut self, is_up: bool) {
         self.engine_is_up = is_up;
+    }
+
+    /// This is what is known of the host now.
+    pub(crate) fn set_host(&mut self, host: Host) {
+        self.host = host;
     }
 
     /// The handler's store takes writes, or does not. All replicas share it, so entries that are given back would help no one.
@@ -46,19 +80,42 @@ impl Gate {
         self.is_paused.replace(is_paused)
     }
 
+    /// Others have declared this replica dead.
+    pub(crate) fn declare_dead(&mut self) {
+        self.phase = Phase::DeclaredDead;
+    }
+
+    /// Have others declared this replica dead?
+    pub(crate) fn is_declared_dead(&self) -> bool {
+        self.phase == Phase::DeclaredDead
+    }
+
     /// Until when what runs may finish; nothing while the replica does not drain.
     pub(crate) fn drains_until(&self) -> Option<Instant> {
-        self.drains_until
+        match self.phase {
+            Phase::Draining(deadline) => Some(deadline),
+            Phase::Running | Phase::DeclaredDead => None,
+        }
     }
 
     /// Does the replica run, and not drain?
     pub(crate) fn is_running(&self) -> bool {
-        self.drains_until.is_none()
+        self.phase == Phase::Running
     }
 
     /// Does the engine answer?
     pub(crate) fn engine_is_up(&self) -> bool {
         self.engine_is_up
+    }
+
+    /// What is known of the host?
+    pub(crate) fn host(&self) -> Host {
+        self.host
+    }
+
+    /// Is one job taken at a time, because the host is sick or full?
+    pub(crate) fn tries_one(&self) -> bool {
+        self.host != Host::Well
     }
 
     /// Does the handler's store take writes?
@@ -73,10 +130,17 @@ impl Gate {
 
     /// May entries be read and claimed?
     pub(crate) fn takes_entries(&self) -> bool {
-        self.is_running() && self.engine_is_up && self.store_is_up && self.has_group && self.is_paused == Some(false)
+        self.tries_entries() && !self.tries_one()
     }
 
-    /// Is an entry that comes now kept, to be started here? What is not kept goes back for other replicas.
+    /// The same, if only one at a time: on a sick or full host with nothing else in hand.
+    pub(crate) fn tries_entries(&self) -> bool {
+        let is_usable = self.engine_is_up && self.store_is_up && self.has_group;
+        self.is_running() && is_usable && self.is_paused == Some(false)
+    }
+
+    /// Is an entry that comes now kept, to be started here? What is not kept goes back for other replicas. A sick or
+    /// full host keeps one that comes alone.
     pub(crate) fn keeps_entries(&self) -> bool {
         self.is_running() && self.engine_is_up && self.is_paused != Some(true)
     }
@@ -100,10 +164,15 @@ pub(crate) mod tests {
     /// Any state of the gate.
     pub(crate) fn any_gate() -> impl Strategy<Value = Gate> {
         let likely = || proptest::bool::weighted(0.8);
-        (likely(), likely(), likely(), likely(), proptest::option::weighted(0.9, proptest::bool::weighted(0.2)))
-            .prop_map(|(is_running, engine_is_up, store_is_up, has_group, is_paused)| Gate {
-                drains_until: (!is_running).then(Instant::now),
+        (
+            (likely(), likely(), likely(), likely()),
+            prop_oneof![8 => Just(Host::Well), 1 => Just(Host::Full), 1 => Just(Host::Sick)],
+            proptest::option::weighted(0.9, proptest::bool::weighted(0.2)),
+        )
+            .prop_map(|((is_running, engine_is_up, store_is_up, has_group), host, is_paused)| Gate {
+                phase: if is_running { Phase::Running } else { Phase::Draining(Instant::now()) },
                 engine_is_up,
+                host,
                 store_is_up,
                 has_group,
                 is_paused,
@@ -113,7 +182,7 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn what_is_taken_is_kept_and_started_and_no_read_is_ended_for_it(gate in any_gate()) {
-            prop_assert!(!gate.takes_entries() || (gate.keeps_entries() && gate.starts() && !gate.ends_reads()));
+            prop_assert!(!gate.tries_entries() || (gate.keeps_entries() && gate.starts() && !gate.ends_reads()));
         }
     }
 

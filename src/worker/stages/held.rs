@@ -3,6 +3,7 @@
 //! A [`Held`] is the only proof that an entry is ours. It moves from stage to stage, cannot be copied, and ends here.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -53,8 +54,12 @@ pub(crate) struct Held {
     pub(crate) was_counted: bool,
     /// When this process got it, or told the last failure of it.
     pub(crate) since: Instant,
+    /// It came alone, while the host was sick or full, to find out whether the host still is.
+    pub(crate) is_canary: bool,
     /// How it came.
     pub(crate) origin: Origin,
+    /// The dead replica it was taken from; a lease of that replica is not waited for.
+    pub(crate) dead_owner: Option<Arc<str>>,
     /// The payload, until it is decoded; none while it is in the stream alone.
     pub(crate) fields: Option<Fields>,
     /// What is kept of it for a dead letter, from then on.
@@ -69,8 +74,8 @@ impl Held {
 
     /// May anything be written down about its attempts?
     pub(crate) fn may_have_attempts(&self) -> bool {
-        // A claim may have written down more than crashes.
-        self.crashes > 0 || self.failures > 0 || self.was_counted || self.origin == Origin::Claimed
+        // A claim may have written down more than crashes, and what was handed over may be found as if its delivery was lost.
+        self.crashes > 0 || self.failures > 0 || self.was_counted || self.origin != Origin::New
     }
 
     /// The entry's id in its stream.
@@ -91,6 +96,8 @@ pub(crate) enum HoldStage {
     Waiting,
     /// Being started: it takes a slot.
     Running,
+    /// Being started, and waiting for something that takes nothing from this replica: its slot is free for others.
+    Outside,
     /// Waiting for its next attempt: its slot is free for others.
     BackingOff,
     /// Answered, not yet settled.
@@ -110,7 +117,7 @@ struct Place {
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
     places: HashMap<EntryKey, Place>,
-    counts: [usize; 5],
+    counts: [usize; 6],
     bytes: usize,
 }
 
@@ -132,7 +139,9 @@ impl Holdings {
             failures: delivery.failures,
             was_counted: false,
             since: now,
+            is_canary: false,
             origin: delivery.origin,
+            dead_owner: delivery.dead_owner,
             fields: delivery.fields,
             kept: Kept::default(),
         })
@@ -181,6 +190,11 @@ impl Holdings {
         self.places.len()
     }
 
+    /// How many entries we hold that do not wait outside their slots.
+    pub(crate) fn at_hand(&self) -> usize {
+        self.len() - self.count(HoldStage::Outside)
+    }
+
     /// Bytes of all payloads we hold.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
@@ -211,6 +225,7 @@ fn index(stage: HoldStage) -> usize {
         HoldStage::BackingOff => 2,
         HoldStage::Ending => 3,
         HoldStage::GoingBack => 4,
+        HoldStage::Outside => 5,
     }
 }
 
@@ -224,6 +239,7 @@ mod tests {
         Delivery {
             id: EntryId { ms, seq: 0 },
             origin: Origin::New,
+            dead_owner: None,
             deliveries: 1,
             crashes: 0,
             failures: 0,
@@ -231,13 +247,19 @@ mod tests {
         }
     }
 
-    const STAGES: [HoldStage; 5] =
-        [HoldStage::Waiting, HoldStage::Running, HoldStage::BackingOff, HoldStage::Ending, HoldStage::GoingBack];
+    const STAGES: [HoldStage; 6] = [
+        HoldStage::Waiting,
+        HoldStage::Running,
+        HoldStage::Outside,
+        HoldStage::BackingOff,
+        HoldStage::Ending,
+        HoldStage::GoingBack,
+    ];
 
     proptest! {
         /// Against a model that is a plain list.
         #[test]
-        fn nothing_is_forgotten_and_nothing_is_held_twice(steps in proptest::collection::vec((0..12_u64, 0..7_usize), 0..200)) {
+        fn nothing_is_forgotten_and_nothing_is_held_twice(steps in proptest::collection::vec((0..12_u64, 0..8_usize), 0..200)) {
             let now = Instant::now();
             let (mut holdings, mut model) = (Holdings::default(), Vec::<(Held, HoldStage)>::new());
             for (ms, step) in steps {
@@ -247,8 +269,8 @@ mod tests {
                         Some(held) => { prop_assert!(at.is_none()); model.push((held, HoldStage::Waiting)); }
                         None => prop_assert!(at.is_some()),
                     },
-                    (6, Some(at)) => holdings.let_go(model.swap_remove(at).0),
-                    (1..=5, Some(at)) => { let stage = STAGES[step - 1]; holdings.enter(&model[at].0, stage); model[at].1 = stage; }
+                    (7, Some(at)) => holdings.let_go(model.swap_remove(at).0),
+                    (1..=6, Some(at)) => { let stage = STAGES[step - 1]; holdings.enter(&model[at].0, stage); model[at].1 = stage; }
                     _ => {}
                 }
                 prop_assert_eq!(holdings.len(), model.len());

@@ -10,6 +10,7 @@ use super::command::Command;
 use super::gate::Gate;
 use super::held::EntryKey;
 use super::load::{Limits, Load};
+use super::reading::Reading;
 use super::strays::Strays;
 use super::timer::Timer;
 use super::turn::Turn;
@@ -25,25 +26,22 @@ const ENDING_READS: usize = 3;
 /// A sweep takes no more than this: Redis serves no one else meanwhile, and the next one follows at once.
 const CLAIM_MAX: usize = 256;
 
-/// Whether the read that waits is to return now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Interrupt {
-    No,
-    Wanted,
-    Sent,
-}
+/// Between two sweeps at least, but for those that follow a claim: the script counts whole milliseconds.
+const SWEEP_PAUSE: Duration = Duration::from_millis(1);
+/// Replicas do not all sweep at the moment at which a sweep is due.
+const SPREAD_MAX: Duration = Duration::from_millis(20);
 
 /// Reads and sweeps.
 #[derive(Debug)]
 pub(crate) struct Intake {
     limits: Limits,
-    read: Timer,
-    interrupt: Interrupt,
-    /// The watchdog has dropped the read's connection.
-    read_is_overdue: bool,
+    read: Reading,
     /// A call was lost while no read waited.
     reader_is_suspect: bool,
     sweep: Timer,
+    /// Sweeps that take nothing, because there is no room. The others stay due meanwhile: the first free slot is for what
+    /// has waited longest.
+    watch: Timer,
     /// What the next sweep is after, and since when, where one has said that another should follow at once.
     follow_up: Option<(Aim, Instant)>,
     /// The suspect that this replica runs alone.
@@ -62,11 +60,10 @@ impl Intake {
     pub(crate) fn new(limits: Limits, delivered: EntryId, now: Instant) -> Self {
         Self {
             limits,
-            read: Timer::at(now),
-            interrupt: Interrupt::No,
-            read_is_overdue: false,
+            read: Reading::new(limits.read_limit(), now),
             reader_is_suspect: false,
             sweep: Timer::at(now),
+            watch: Timer::at(now),
             follow_up: None,
             alone: None,
             delivered,
@@ -78,8 +75,13 @@ impl Intake {
     }
 
     /// Slots that no held entry takes; a read under way may still fill them. None while too many entries back off, while too
-    /// many bytes are held, or while a suspect runs.
-    fn free(&self, load: &Load) -> usize {
+    /// many bytes are held, or while a suspect runs. On a sick or full host one where nothing is
+    /// held.
+    fn free(&self, gate: &Gate, load: &Load) -> usize {
+        if gate.tries_one() {
+            // What waits for an image may wait for long, and tells nothing of the host.
+            return usize::from(load.at_hand == 0);
+        }
         let is_full = self.alone.is_some()
             || load.backing_off >= self.limits.max_backing_off
             || load.bytes >= self.limits.max_held_bytes;
@@ -89,8 +91,11 @@ impl Intake {
     /// What a sweep would be after now; nothing where there can be none.
     fn aim(&self, gate: &Gate, load: &Load) -> Option<Aim> {
         // A sweep behind a hand-back may take what is still in our hands here.
-        if !gate.takes_entries() || self.free(load) == 0 || load.hand_backs > 0 {
+        if !gate.tries_entries() || load.hand_backs > 0 {
             return None;
+        }
+        if self.free(gate, load) == 0 {
+            return self.limits.watches.then_some(Aim::Watch);
         }
         match (self.follow_up, self.read.is_under_way()) {
             // A suspect runs alone: it waits until everything else is finished and given back.
@@ -105,37 +110,36 @@ impl Intake {
     }
 
     fn sweep_wake(&self, gate: &Gate, load: &Load) -> Option<Instant> {
-        let due = self.sweep.wake(self.aim(gate, load).is_some())?;
-        Some(self.follow_up.map_or(due, |(_, since)| since))
+        let aim = self.aim(gate, load).filter(|_| !self.is_sweeping())?;
+        if aim == Aim::Watch {
+            return self.watch.wake(true);
+        }
+        let due = self.sweep.wake(true)?;
+        // On a sick or full host nothing follows at once.
+        Some(self.follow_up.map_or(due, |(_, since)| if gate.tries_one() { due.max(since) } else { since }))
     }
 
     fn read_wake(&self, gate: &Gate, load: &Load) -> Option<Instant> {
-        let may_read = gate.takes_entries()
-            && self.free(load) > 0
-            && !self.sweep.is_under_way()
+        let may_read = gate.tries_entries()
+            && self.free(gate, load) > 0
+            && !self.is_sweeping()
             && self.follow_up.is_none()
             // Entries come far apart: everything that is done before the outcome is published would delay it.
             && !self.cadence.waits_for_settles(load.settles, load.held)
             && load.ending < ENDING_READS * self.limits.read_max();
-        self.read.wake(may_read)
+        self.read.timer.wake(may_read)
     }
 
     /// When the read that waits has to be made to return, and since when that is wanted.
     fn interrupt_wake(&self, gate: &Gate) -> Option<Instant> {
-        let is_wanted = self.interrupt == Interrupt::Wanted
-            || (self.interrupt == Interrupt::No && (gate.ends_reads() || self.follow_up.is_some()));
-        self.read.since().filter(|_| is_wanted)
-    }
-
-    /// When the read that waits is overdue.
-    fn overdue_wake(&self) -> Option<Instant> {
-        self.read.since().filter(|_| !self.read_is_overdue).map(|since| since + self.limits.read_limit())
+        let is_too_much = self.read.is_too_much(gate.tries_one());
+        self.read.interrupt_wake(is_too_much || gate.ends_reads() || self.follow_up.is_some())
     }
 
     /// When something of it begins.
     pub(crate) fn wake(&self, gate: &Gate, load: &Load) -> Option<Instant> {
         let read = self.read_wake(gate, load).filter(|_| !self.cadence.is_deferring());
-        let waits = [self.sweep_wake(gate, load), read, self.interrupt_wake(gate), self.overdue_wake()];
+        let waits = [self.sweep_wake(gate, load), read, self.interrupt_wake(gate), self.read.overdue_wake()];
         waits.into_iter().flatten().min()
     }
 
@@ -147,11 +151,11 @@ impl Intake {
     /// The next read or sweep, or what is done about the read that waits.
     pub(crate) fn next(&mut self, turn: &Turn, gate: &Gate, load: &Load) -> Option<Command> {
         if self.interrupt_wake(gate).is_some_and(|since| since <= turn.now) {
-            self.interrupt = Interrupt::Sent;
+            self.read.interrupted();
             return Some(Command::InterruptRead);
         }
-        if self.overdue_wake().is_some_and(|due| due <= turn.now) {
-            self.read_is_overdue = true;
+        if self.read.overdue_wake().is_some_and(|due| due <= turn.now) {
+            self.read.dropped();
             return Some(Command::DropReader);
         }
         // Claims before reads: free slots go to the entries that have waited longest.
@@ -162,25 +166,26 @@ impl Intake {
             self.cadence.read_is_off();
             return None;
         }
-        self.cadence.lets_read(load.running).then(|| self.begin_read(turn, load))
+        self.cadence.lets_read(load.running).then(|| self.begin_read(turn, gate, load))
     }
 
     fn begin_sweep(&mut self, turn: &Turn, gate: &Gate, load: &Load) -> Option<Command> {
-        let (aim, want) = (self.aim(gate, load)?, self.free(load).min(CLAIM_MAX));
-        self.sweep.set(turn.now);
-        self.sweep.begin(turn.now, true);
-        self.sweep.set(turn.around(self.limits.sweep_interval));
-        self.follow_up = None;
+        let (aim, want) = (self.aim(gate, load)?, self.free(gate, load).min(CLAIM_MAX));
+        let timer = if aim == Aim::Watch { &mut self.watch } else { &mut self.sweep };
+        timer.set(turn.now);
+        timer.begin(turn.now, true);
+        timer.set(turn.around(self.limits.sweep_interval));
+        if aim != Aim::Watch {
+            self.follow_up = None;
+        }
         self.strays.sweep_begins();
         Some(Command::Sweep { aim, want, holds_nothing: load.held == 0 })
     }
 
-    fn begin_read(&mut self, turn: &Turn, load: &Load) -> Command {
+    fn begin_read(&mut self, turn: &Turn, gate: &Gate, load: &Load) -> Command {
         let bytes = self.limits.max_held_bytes.saturating_sub(load.bytes);
-        let count = self.appetite.count(self.free(load).min(self.limits.read_max()), bytes);
-        self.read.begin(turn.now, true);
-        self.interrupt = Interrupt::No;
-        self.read_is_overdue = false;
+        let count = self.appetite.count(self.free(gate, load).min(self.limits.read_max()), bytes);
+        self.read.begin(turn.now, gate.tries_one());
         self.strays.read_begins();
         self.cadence.read_begins(count);
         self.read_above = self.delivered;
@@ -191,7 +196,7 @@ impl Intake {
 
     /// The read has brought these entries, or none.
     pub(crate) fn read_returned(&mut self, turn: &Turn, deliveries: &[Delivery]) {
-        let waited = self.read.ended().map_or(Duration::ZERO, |since| turn.now - since);
+        let waited = self.read.timer.ended().map_or(Duration::ZERO, |since| turn.now - since);
         self.appetite.served(self.cadence.requested(), deliveries.iter().map(Delivery::bytes));
         self.cadence.read_returned(deliveries.len(), waited);
         self.saw_delivered(deliveries.last().map(|delivery| delivery.id));
@@ -199,30 +204,44 @@ impl Intake {
 
     /// The read was made to return.
     pub(crate) fn read_interrupted(&mut self) {
-        self.read.ended();
+        self.read.timer.ended();
     }
 
     /// The read has failed. What its reply held is found by the next renewal.
     pub(crate) fn read_failed(&mut self, retry_at: Instant) {
-        self.read.ended();
+        self.read.timer.ended();
         self.appetite.starved();
-        self.read.set(retry_at);
+        self.read.timer.set(retry_at);
+    }
+
+    /// A sweep is answered: the fleet's next one is due so soon.
+    pub(crate) fn next_sweep_in(&mut self, turn: &Turn, next_in: Duration) {
+        let later = next_in.min(SPREAD_MAX).mul_f64(turn.random.clamp(0.0, 1.0));
+        let due = turn.now + next_in.min(self.limits.sweep_interval) + SWEEP_PAUSE + later;
+        self.watch.set(due);
+        if !self.watch.is_under_way() {
+            self.sweep.set(due);
+        }
     }
 
     /// The sweep had nothing to do here.
     pub(crate) fn sweep_ended(&mut self) {
         self.sweep.ended();
+        self.watch.ended();
     }
 
-    /// The sweep should be followed by another one as soon as the read under way has made room.
+    /// The sweep should be followed by another one as soon as there is room, and the read under way has returned.
     pub(crate) fn follow_up(&mut self, turn: &Turn, aim: Aim) {
-        self.sweep.ended();
-        self.follow_up = Some((aim, turn.now));
+        let was_watching = self.watch.is_under_way();
+        self.sweep_ended();
+        if !was_watching || self.follow_up.is_none() {
+            self.follow_up = Some((aim, turn.now));
+        }
     }
 
     /// The sweep has claimed these; answers the suspect that runs alone, if it is one.
     pub(crate) fn swept<'a>(&mut self, turn: &Turn, sweep: &'a Sweep) -> Option<&'a Delivery> {
-        self.sweep.ended();
+        self.sweep_ended();
         if !sweep.claimed.is_empty() {
             // There may be more where these came from.
             self.sweep.set(turn.now);
@@ -237,8 +256,9 @@ impl Intake {
 
     /// The sweep has failed.
     pub(crate) fn sweep_failed(&mut self, retry_at: Instant) {
-        self.sweep.ended();
+        self.sweep_ended();
         self.sweep.defer(retry_at);
+        self.watch.defer(retry_at);
     }
 
     /// An operator has resumed the fleet, or the engine answers again: others may have left something meanwhile.
@@ -246,19 +266,34 @@ impl Intake {
         self.sweep.set(turn.now);
     }
 
+    /// The host is well again: what waited for that begins.
+    pub(crate) fn host_is_well(&mut self, turn: &Turn) {
+        self.read.timer.hurry(turn.now);
+        self.sweep_now(turn);
+    }
+
     /// Reads and sweeps wait until then.
     pub(crate) fn defer(&mut self, until: Instant) {
-        self.read.defer(until);
+        self.defer_read(until);
+        self.defer_sweep(until);
+    }
+
+    /// Reads wait until then.
+    pub(crate) fn defer_read(&mut self, until: Instant) {
+        self.read.timer.defer(until);
+    }
+
+    /// Sweeps wait until then.
+    pub(crate) fn defer_sweep(&mut self, until: Instant) {
         self.sweep.defer(until);
+        self.watch.defer(until);
     }
 
     /// Redis answers again. A read that has waited since before is made to return: its connection may have been lost on the
     /// way without a word.
     pub(crate) fn redis_answers_again(&mut self, at: Instant) {
-        self.read.hurry(at);
-        if self.read.is_under_way() && self.interrupt == Interrupt::No {
-            self.interrupt = Interrupt::Wanted;
-        }
+        self.read.timer.hurry(at);
+        self.read.ask_to_return();
     }
 
     /// A call other than the read went unanswered.
@@ -278,7 +313,7 @@ impl Intake {
 
     /// Of entries that are pending for us and that we do not hold, those whose reply cannot be under way any more.
     pub(crate) fn lost_deliveries(&mut self, strays: Vec<Stray>) -> Vec<Stray> {
-        self.strays.lost(strays, self.read.is_under_way(), self.sweep.is_under_way())
+        self.strays.lost(strays, self.read.is_under_way(), self.is_sweeping())
     }
 
     /// Is this the suspect that runs alone?
@@ -314,12 +349,12 @@ impl Intake {
 
     /// Is a sweep under way?
     pub(crate) fn is_sweeping(&self) -> bool {
-        self.sweep.is_under_way()
+        self.sweep.is_under_way() || self.watch.is_under_way()
     }
 
     /// Does the read that waits not return?
     pub(crate) fn read_is_overdue(&self) -> bool {
-        self.read.is_under_way() && self.read_is_overdue
+        self.read.is_overdue()
     }
 }
 
@@ -337,6 +372,7 @@ mod tests {
         max_held_bytes: 1_000,
         block: Duration::from_millis(200),
         sweep_interval: Duration::from_millis(100),
+        watches: true,
     };
 
     fn any_load() -> impl Strategy<Value = Load> {
@@ -344,6 +380,7 @@ mod tests {
         (0..310_usize, 0..310_usize, rarely(0..60), rarely(0..600), rarely(0..1_100), rarely(0..5), rarely(0..3))
             .prop_map(|(taken_slots, running, backing_off, ending, bytes, settles, hand_backs)| Load {
                 held: taken_slots + backing_off + ending,
+                at_hand: taken_slots + backing_off + ending,
                 taken_slots,
                 running: running.min(taken_slots),
                 backing_off,
@@ -355,7 +392,7 @@ mod tests {
     }
 
     fn delivery(id: EntryId, origin: Origin, crashes: u64) -> Delivery {
-        Delivery { id, origin, deliveries: 1, crashes, failures: 0, fields: None }
+        Delivery { id, origin, dead_owner: None, deliveries: 1, crashes, failures: 0, fields: None }
     }
 
     proptest! {
@@ -394,7 +431,7 @@ mod tests {
                         match (aim, pick % 5) {
                             (_, 0) => intake.sweep_failed(later),
                             (_, 1) => intake.sweep_ended(),
-                            (Aim::Look, 2) => intake.follow_up(&turn, Aim::Take),
+                            (Aim::Look | Aim::Watch, 2) => intake.follow_up(&turn, Aim::Take),
                             (Aim::Look | Aim::Take, 3) => intake.follow_up(&turn, Aim::Alone),
                             (Aim::Take, _) => {
                                 let claimed = (0..want.min(pick)).map(|_| { last += 1; delivery(EntryId { ms: last, seq: 0 }, Origin::Claimed, 0) });
@@ -407,7 +444,7 @@ mod tests {
                                 let sweep = Sweep { claimed: vec![suspect], ..Sweep::default() };
                                 prop_assert!(intake.swept(&turn, &sweep).is_some());
                             }
-                            (Aim::Look, _) => intake.sweep_ended(),
+                            (Aim::Look | Aim::Watch, _) => { intake.next_sweep_in(&turn, Duration::from_millis(ms)); intake.sweep_ended(); }
                         }
                     },
                     6 => gate = gates[pick % gates.len()],
@@ -421,23 +458,25 @@ mod tests {
                 }
                 let mut was_deferring = false;
                 loop {
-                    let free = intake.free(&load);
+                    let free = intake.free(&gate, &load);
                     let is_due = intake.wake(&gate, &load).is_some_and(|due| due <= now);
                     let next = intake.next(&turn, &gate, &load);
                     prop_assert!(!is_due || next.is_some() || intake.is_deferring(), "a wake that begins nothing");
                     prop_assert!(is_due || next.is_none() || was_deferring, "{next:?} that no wake announced");
                     match next {
                         Some(Command::Read { count, .. }) => {
-                            prop_assert!(reading.is_none() && sweeping.is_none() && gate.takes_entries());
+                            prop_assert!(reading.is_none() && sweeping.is_none() && gate.tries_entries());
+                            prop_assert!(gate.takes_entries() || (count == 1 && load.at_hand == 0), "more than a sick host may take");
                             prop_assert!((1..=free.min(LIMITS.read_max())).contains(&count));
                             prop_assert!(was_deferring || !(1..=FEW).contains(&load.running));
                             reading = Some(count);
                             interruptions = 0;
                         }
                         Some(Command::Sweep { aim, want, holds_nothing }) => {
-                            prop_assert!(sweeping.is_none() && gate.takes_entries() && load.hand_backs == 0);
-                            prop_assert!((1..=free.min(CLAIM_MAX)).contains(&want));
-                            prop_assert!((aim == Aim::Look) == reading.is_some());
+                            prop_assert!(sweeping.is_none() && gate.tries_entries() && load.hand_backs == 0);
+                            prop_assert!(gate.takes_entries() || want == usize::from(load.at_hand == 0));
+                            prop_assert!(want == free.min(CLAIM_MAX) && (aim == Aim::Watch) == (want == 0));
+                            prop_assert!(want == 0 || (aim == Aim::Look) == reading.is_some());
                             prop_assert!(holds_nothing == (load.held == 0) && (!aim.is_suspect() || holds_nothing));
                             sweeping = Some((aim, want));
                         }

@@ -13,6 +13,10 @@ use super::turn::Turn;
 /// others take them over.
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
+/// Messages of others make a replica renew this often at most: each tells that something was handed over, and one renewal finds
+/// all of it. A client with the right to publish could send any number.
+const TOLD_INTERVAL: Duration = Duration::from_millis(100);
+
 /// A read that was made to return, as long as no renewal has looked for what Redis may have given it.
 #[derive(Debug, Clone, Copy)]
 struct Unseen {
@@ -30,13 +34,15 @@ pub(crate) struct Keeper {
     /// refused is not repeated before this.
     not_before: Instant,
     renewed_at: Instant,
+    began_at: Option<Instant>,
     unseen: Option<Unseen>,
 }
 
 impl Keeper {
     /// Renews once an interval; an entry that has been here for `max_run` is not renewed any more.
     pub(crate) fn new(interval: Duration, max_run: Duration, now: Instant) -> Self {
-        Self { interval, max_run, renewal: Timer::at(now), not_before: now, renewed_at: now, unseen: None }
+        let renewal = Timer::at(now);
+        Self { interval, max_run, renewal, not_before: now, renewed_at: now, began_at: None, unseen: None }
     }
 
     /// When the next renewal goes.
@@ -50,6 +56,7 @@ impl Keeper {
             return None;
         }
         self.renewal.set(turn.now + self.interval);
+        self.began_at = Some(turn.now);
         if let Some(unseen) = &mut self.unseen {
             unseen.is_looked_for = true;
         }
@@ -63,16 +70,26 @@ impl Keeper {
         self.unseen = self.unseen.filter(|unseen| !unseen.is_looked_for);
     }
 
-    /// The renewal failed; the next goes at this moment, or an interval from now.
-    pub(crate) fn failed(&mut self, turn: &Turn, retry_at: Instant) {
+    /// The renewal failed; the next goes at this moment, or an interval from now. One that found no server may go at once
+    /// when there is one: others judge this replica by it.
+    pub(crate) fn failed(&mut self, turn: &Turn, retry_at: Instant, was_refused: bool) {
         self.renewal.ended();
-        self.not_before = retry_at.min(turn.now + self.interval);
-        self.renewal.set(self.not_before);
+        let next = retry_at.min(turn.now + self.interval);
+        if was_refused {
+            self.not_before = next;
+        }
+        self.renewal.set(next);
     }
 
     /// Something may have changed that only a renewal tells: it goes now.
     pub(crate) fn hurry(&mut self, turn: &Turn) {
         self.renewal.set(turn.now.max(self.not_before));
+    }
+
+    /// Others say that they have handed something over. One renewal that begins after this tells of all of it.
+    pub(crate) fn was_told(&mut self, turn: &Turn) {
+        let earliest = self.began_at.map_or(turn.now, |began| began + TOLD_INTERVAL);
+        self.renewal.hurry(turn.now.max(self.not_before).max(earliest));
     }
 
     /// A read was made to return. Redis may have given it entries that nothing here has: the next renewal looks for them.
@@ -103,7 +120,7 @@ mod tests {
         /// One renewal is under way at a time, the next goes within an interval, none goes before one that failed may be
         /// repeated, and what an interrupted read left is looked for by a renewal that began after it.
         #[test]
-        fn renewals_go_in_time(steps in proptest::collection::vec((0..5_u8, 0..300_u64), 1..150)) {
+        fn renewals_go_in_time(steps in proptest::collection::vec((0..6_u8, 0..300_u64), 1..150)) {
             let start = Instant::now();
             let (mut keeper, holdings, mut now) = (Keeper::new(INTERVAL, INTERVAL, start), Holdings::default(), start);
             let (mut under_way, mut refused_until, mut is_unseen, mut will_see) = (false, start, false, false);
@@ -117,11 +134,17 @@ mod tests {
                         is_unseen &= !will_see;
                     }
                     1 if under_way => {
-                        keeper.failed(&turn, now + Duration::from_millis(ms));
+                        let was_refused = ms.is_multiple_of(2);
+                        keeper.failed(&turn, now + Duration::from_millis(ms), was_refused);
                         under_way = false;
-                        refused_until = now + Duration::from_millis(ms);
+                        refused_until = if was_refused { now + Duration::from_millis(ms) } else { refused_until };
                     }
                     2 => keeper.hurry(&turn),
+                    4 => {
+                        keeper.was_told(&turn);
+                        let soon = now.max(refused_until) + TOLD_INTERVAL;
+                        prop_assert!(keeper.wake().is_none_or(|due| due <= soon), "what was handed over waits");
+                    }
                     3 => { keeper.look_for_unseen(&turn); is_unseen = true; will_see = false; }
                     _ => {}
                 }

@@ -13,7 +13,7 @@ const READ_MAX: usize = 2 * BATCH_MAX;
 pub(crate) struct Limits {
     /// Entries that wait or run.
     pub(crate) slots: usize,
-    /// Entries that back off, beyond which nothing is taken.
+    /// Entries that back off or wait outside their slots, beyond which nothing is taken.
     pub(crate) max_backing_off: usize,
     /// Bytes of payloads, beyond which nothing is taken.
     pub(crate) max_held_bytes: usize,
@@ -21,6 +21,8 @@ pub(crate) struct Limits {
     pub(crate) block: Duration,
     /// One sweep in the fleet per interval.
     pub(crate) sweep_interval: Duration,
+    /// Deaths are noticed by subscriptions: a replica without room watches too.
+    pub(crate) watches: bool,
 }
 
 impl Limits {
@@ -42,11 +44,13 @@ impl Limits {
 pub(crate) struct Load {
     /// Entries in all.
     pub(crate) held: usize,
-    /// Of these, those that wait or run.
+    /// Of these, those that do not wait outside their slots.
+    pub(crate) at_hand: usize,
+    /// Those that wait or run.
     pub(crate) taken_slots: usize,
     /// Those that run.
     pub(crate) running: usize,
-    /// Those that back off.
+    /// Those that back off, or wait outside their slots.
     pub(crate) backing_off: usize,
     /// Those that have ended and are not settled.
     pub(crate) ending: usize,
@@ -64,9 +68,10 @@ impl Load {
         let running = holdings.count(HoldStage::Running);
         Self {
             held: holdings.len(),
+            at_hand: holdings.at_hand(),
             taken_slots: holdings.count(HoldStage::Waiting) + running,
             running,
-            backing_off: holdings.count(HoldStage::BackingOff),
+            backing_off: holdings.count(HoldStage::BackingOff) + holdings.count(HoldStage::Outside),
             ending: holdings.count(HoldStage::Ending),
             bytes: holdings.bytes(),
             settles,

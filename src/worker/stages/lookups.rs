@@ -83,7 +83,7 @@ mod tests {
                         let entries = (0..number % 4).map(|_| {
                             let (id, origin) = (EntryId { ms: asked, seq: 0 }, Origin::Claimed);
                             asked += 1;
-                            let delivery = Delivery { id, origin, deliveries: 2, crashes: 0, failures: 0, fields: None };
+                            let delivery = Delivery { id, origin, dead_owner: None, deliveries: 2, crashes: 0, failures: 0, fields: None };
                             holdings.take(delivery, now).expect("new")
                         });
                         lookups.push(entries.collect());

@@ -10,6 +10,8 @@ pub(crate) mod turn;
 pub(crate) mod timer;
 // what stops what
 pub(crate) mod gate;
+// whether it is the host that fails, and not its jobs
+pub(crate) mod health;
 // back-off schedules
 pub(crate) mod backoff;
 // the entries this process holds
@@ -20,6 +22,8 @@ pub(crate) mod batch;
 pub(crate) mod command;
 // reads and claim sweeps: how entries come in
 pub(crate) mod intake;
+// the blocking read under way
+pub(crate) mod reading;
 // how much is in hand, and how much may be
 pub(crate) mod load;
 // how many entries the next read asks for
@@ -34,7 +38,9 @@ pub(crate) mod lookups;
 pub(crate) mod payloads;
 // one at a time per lane
 pub(crate) mod lanes;
-// waiting, running, backing off
+// a well-formed job
+pub(crate) mod job;
+// waiting, running, outside their slots, backing off
 pub(crate) mod starts;
 // endings on their way into Redis
 pub(crate) mod settler;
@@ -56,6 +62,7 @@ use crate::stream::entry_id::EntryId;
 use command::Command;
 use doubt::Doubt;
 use gate::Gate;
+use health::Health;
 use held::{EntryKey, HoldStage, Holdings};
 use intake::Intake;
 use keeper::Keeper;
@@ -72,6 +79,7 @@ use upkeep::{Intervals, Upkeep};
 #[derive(Debug)]
 pub(crate) struct Stages {
     pub(crate) gate: Gate,
+    pub(crate) health: Health,
     pub(crate) holdings: Holdings,
     pub(crate) intake: Intake,
     pub(crate) lookups: Lookups,
@@ -104,11 +112,13 @@ impl Stages {
             max_held_bytes: config.max_held_bytes,
             block: config.block,
             sweep_interval: config.sweep_interval,
+            watches: config.disconnect_grace.is_some(),
         };
         let settler = settler::Limits { entries: intake.read_max(), index_within: facts.index_within };
         let intervals = Intervals { tidy: config.janitor_interval, reconcile: facts.reconcile_interval };
         Self {
             gate: Gate::default(),
+            health: Health::new(now),
             holdings: Holdings::default(),
             intake: Intake::new(intake, facts.delivered, now),
             lookups: Lookups::new(now),
@@ -130,14 +140,18 @@ impl Stages {
     pub(crate) fn next(&mut self, turn: &Turn) -> Option<Command> {
         let gate = self.gate;
         if let Some(start) = self.starts.next(&gate) {
-            if let Command::Start(ticket) = &start {
-                self.holdings.enter_key(EntryKey::of(ticket.id), HoldStage::Running);
+            match &start {
+                Command::Start(ticket) => self.holdings.enter_key(EntryKey::of(ticket.id), HoldStage::Running),
+                Command::Resume(key, _) => self.holdings.enter_key(*key, HoldStage::Running),
+                _ => {}
             }
             return Some(start);
         }
         self.payloads
             .next(turn)
             .or_else(|| self.settler.next(turn))
+            // Before the entries go back: another replica should find the counts withdrawn.
+            .or_else(|| self.health.next(turn))
             .or_else(|| self.returns.next(turn))
             .or_else(|| self.lookups.next(turn))
             .or_else(|| self.keeper.next(turn, &self.holdings))
@@ -156,6 +170,7 @@ impl Stages {
             self.starts.wake(gate),
             self.payloads.wake(),
             self.settler.wake(),
+            self.health.wake(),
             self.returns.wake(),
             self.lookups.wake(),
             self.keeper.wake(),

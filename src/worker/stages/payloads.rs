@@ -190,7 +190,7 @@ mod tests {
                 match step {
                     0 | 1 => {
                         let (id, origin) = (EntryId { ms: pushed, seq: 0 }, Origin::Claimed);
-                        let delivery = Delivery { id, origin, deliveries: 2, crashes: number % 5, failures: 0, fields: None };
+                        let delivery = Delivery { id, origin, dead_owner: None, deliveries: 2, crashes: number % 5, failures: 0, fields: None };
                         payloads.push(holdings.take(delivery, now).expect("new"));
                         pushed += 1;
                     }

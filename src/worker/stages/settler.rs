@@ -159,7 +159,7 @@ mod tests {
 
     fn finished(holdings: &mut Holdings, ms: u64, now: Instant) -> Finished {
         let (id, origin) = (EntryId { ms, seq: 0 }, Origin::New);
-        let delivery = Delivery { id, origin, deliveries: 1, crashes: 0, failures: 0, fields: None };
+        let delivery = Delivery { id, origin, dead_owner: None, deliveries: 1, crashes: 0, failures: 0, fields: None };
         Finished { held: holdings.take(delivery, now).expect("new"), ending: Ending::Known, summary: None }
     }
 

@@ -1,59 +1,21 @@
-//! Well-formed jobs: waiting for their lane, running, backing off.
+//! Well-formed jobs: waiting for their lane, running, waiting outside their slots, backing off.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use tokio::time::Instant;
 
 use super::command::Command;
 use super::gate::Gate;
 use super::held::{EntryKey, Held};
+use super::job::Job;
 use super::lanes::{HasLane, Lanes};
 use super::turn::Turn;
+use crate::slot::{Dismissal, Grant};
 use crate::stream::settle::BATCH_MAX;
-use crate::worker::handler::Request;
-use crate::worker::work::Ticket;
 
 /// Starts that begin in one turn of the loop: as many as settle together, so that their batch is on its way while the next
 /// begin.
 const STARTS_A_TURN: usize = BATCH_MAX;
-
-/// A well-formed job in our hands.
-#[derive(Debug)]
-pub(crate) struct Job {
-    /// The entry.
-    pub(crate) held: Held,
-    /// What it asks for.
-    pub(crate) request: Arc<dyn Request>,
-    /// Attempts in this process that did not count against a budget.
-    pub(crate) uncounted: u64,
-    /// Another consumer has the entry: what comes of the attempt that runs is not ours to publish.
-    pub(crate) is_lost: bool,
-    /// Only the job's fields could be read: it is answered, not started.
-    pub(crate) is_too_large: bool,
-}
-
-impl HasLane for Job {
-    fn lane(&self) -> &str {
-        self.request.lane()
-    }
-}
-
-impl Job {
-    /// What the attempt needs to know; a copy, because the original stays here even if the attempt panics.
-    fn ticket(&self) -> Ticket {
-        Ticket {
-            id: self.held.id(),
-            request: Arc::clone(&self.request),
-            deliveries: self.held.deliveries,
-            crashes: self.held.crashes,
-            failures: self.held.failures,
-            uncounted: self.uncounted,
-            since: self.held.since,
-            is_too_large: self.is_too_large,
-        }
-    }
-}
 
 /// The jobs of this process that have not ended.
 #[derive(Debug)]
@@ -61,6 +23,12 @@ pub(crate) struct Starts {
     slots: usize,
     waiting: Lanes<Job>,
     running: HashMap<EntryKey, Job>,
+    /// Attempts under way that have given up their slots.
+    outside: HashMap<EntryKey, (Job, Option<Dismissal>)>,
+    /// Those of them that want a slot again, and since when.
+    returning: VecDeque<(Instant, EntryKey, Grant)>,
+    /// Attempts outside their slots that are to end.
+    dismissed: Vec<Dismissal>,
     backing_off: BTreeMap<(Instant, EntryKey), Job>,
     /// How many have begun in this turn.
     begun: usize,
@@ -89,7 +57,16 @@ pub(crate) enum Lost {
 impl Starts {
     /// Nothing waits yet.
     pub(crate) fn new(slots: usize) -> Self {
-        Self { slots, waiting: Lanes::default(), running: HashMap::new(), backing_off: BTreeMap::new(), begun: 0 }
+        Self {
+            slots,
+            waiting: Lanes::default(),
+            running: HashMap::new(),
+            outside: HashMap::new(),
+            returning: VecDeque::new(),
+            dismissed: Vec::new(),
+            backing_off: BTreeMap::new(),
+            begun: 0,
+        }
     }
 
     /// A job has been accepted.
@@ -100,6 +77,11 @@ impl Starts {
     /// How many run.
     pub(crate) fn running(&self) -> usize {
         self.running.len()
+    }
+
+    /// How many attempts are under way outside their slots.
+    pub(crate) fn outside(&self) -> usize {
+        self.outside.len()
     }
 
     /// How many wait for their next attempt.
@@ -133,32 +115,68 @@ impl Starts {
         Some(job.held.since)
     }
 
-    /// When the next job may start, or wait again.
+    /// Attempts go on whatever the gate says of new ones.
+    fn wake_returning(&self) -> Option<Instant> {
+        let (since, ..) = self.returning.front().filter(|_| self.running.len() < self.slots)?;
+        Some(*since)
+    }
+
+    /// When the next job may start, go on, or wait again.
     pub(crate) fn wake(&self, gate: &Gate) -> Option<Instant> {
-        let waiting = self.wake_waiting(gate).filter(|_| !self.is_deferring(gate));
-        waiting.into_iter().chain(self.wake_backed_off(gate)).min()
+        let ready = self.wake_returning().into_iter().chain(self.wake_waiting(gate)).min();
+        let ready = ready.filter(|_| !self.is_deferring(gate));
+        ready.into_iter().chain(self.wake_backed_off(gate)).min()
     }
 
-    /// More could start, and lets what has begun in this turn go first.
+    /// More could start or go on, and lets what has begun in this turn go first.
     pub(crate) fn is_deferring(&self, gate: &Gate) -> bool {
-        self.begun >= STARTS_A_TURN && self.wake_waiting(gate).is_some()
+        self.begun >= STARTS_A_TURN && (self.wake_returning().is_some() || self.wake_waiting(gate).is_some())
     }
 
-    /// The next job that starts.
+    /// The next attempt that goes on, or else the next job that starts.
     pub(crate) fn next(&mut self, gate: &Gate) -> Option<Command> {
-        if self.wake_waiting(gate).is_none() || self.begun >= STARTS_A_TURN {
+        if let Some(dismissal) = self.dismissed.pop() {
+            return Some(Command::Dismiss(dismissal));
+        }
+        if self.begun >= STARTS_A_TURN {
             return None;
         }
+        if self.wake_returning().is_some() {
+            let (_, key, grant) = self.returning.pop_front()?;
+            let (job, _) = self.outside.remove(&key).expect("what returns is outside until it ends");
+            self.begun += 1;
+            self.running.insert(key, job);
+            return Some(Command::Resume(key, grant));
+        }
+        self.wake_waiting(gate)?;
         let job = self.waiting.take_next()?;
         self.begun += 1;
-        let ticket = job.ticket();
+        let ticket = job.ticket(gate);
         self.running.insert(job.held.key(), job);
         Some(Command::Start(ticket))
     }
 
+    /// An attempt gives up its slot. False where it has ended, or has none.
+    pub(crate) fn gave_up_slot(&mut self, key: EntryKey, dismissal: Dismissal) -> bool {
+        let Some(job) = self.running.remove(&key) else { return false };
+        self.outside.insert(key, (job, Some(dismissal)));
+        true
+    }
+
+    /// An attempt wants a slot again.
+    pub(crate) fn wants_slot(&mut self, key: EntryKey, grant: Grant, turn: &Turn) {
+        if self.outside.contains_key(&key) {
+            self.returning.push_back((turn.now, key, grant));
+        }
+    }
+
     /// An attempt has ended; answers its job.
     pub(crate) fn ended(&mut self, key: EntryKey) -> Job {
-        let job = self.running.remove(&key).expect("an attempt that ends was put into `running` when it began");
+        let job = self.running.remove(&key).unwrap_or_else(|| {
+            self.returning.retain(|(_, one, _)| *one != key);
+            let outside = self.outside.remove(&key);
+            outside.expect("an attempt runs, or is outside its slot, from when it begins until it ends").0
+        });
         self.waiting.finished(job.lane());
         job
     }
@@ -168,15 +186,22 @@ impl Starts {
         self.backing_off.insert((until, job.held.key()), job);
     }
 
-    /// Every job that does not run, to be given back.
+    /// Ends the attempts outside their slots. Each goes back when it has ended.
+    pub(crate) fn dismiss_outside(&mut self) {
+        self.dismissed.extend(self.outside.values_mut().filter_map(|(_, dismissal)| dismissal.take()));
+    }
+
+    /// Every job that does not run, to be given back. What waits outside its slot is dismissed.
     pub(crate) fn give_up(&mut self) -> Vec<Held> {
+        self.dismiss_outside();
         let waiting = self.waiting.remove_where(|_| true).into_iter();
         waiting.chain(std::mem::take(&mut self.backing_off).into_values()).map(|job| job.held).collect()
     }
 
     /// Another consumer has this entry.
     pub(crate) fn lost(&mut self, key: EntryKey) -> Lost {
-        if let Some(job) = self.running.get_mut(&key) {
+        let outside = self.outside.get_mut(&key).map(|(job, _)| job);
+        if let Some(job) = self.running.get_mut(&key).or(outside) {
             job.is_lost = true;
             return Lost::Runs;
         }
@@ -203,7 +228,7 @@ mod tests {
 
     fn job(holdings: &mut Holdings, ms: u64, crashes: u64, now: Instant) -> Job {
         let (id, origin) = (EntryId { ms, seq: 0 }, Origin::New);
-        let delivery = Delivery { id, origin, deliveries: 1, crashes, failures: 0, fields: None };
+        let delivery = Delivery { id, origin, dead_owner: None, deliveries: 1, crashes, failures: 0, fields: None };
         let held = holdings.take(delivery, now).expect("new");
         let request = AskedFor::in_lane(&format!("g{}", ms % 7));
         Job { held, request, uncounted: 0, is_lost: false, is_too_large: false }
@@ -218,13 +243,14 @@ mod tests {
         /// when the stage wakes for it, or a turn later.
         #[test]
         fn every_job_is_somewhere_once(
-            steps in proptest::collection::vec((0..9_u8, 0..60_u64), 1..150),
+            steps in proptest::collection::vec((0..12_u8, 0..60_u64), 1..150),
             gates in proptest::collection::vec(any_gate(), 8),
         ) {
             let start = Instant::now();
             let (mut starts, mut holdings, mut now) = (Starts::new(SLOTS), Holdings::default(), start);
             let (mut pushed, mut left, mut gate) = (0, HashSet::new(), gates[0]);
             let mut running = Vec::<(EntryKey, String)>::new();
+            let (mut outside, mut returning) = (Vec::<(EntryKey, String)>::new(), Vec::<(EntryKey, String)>::new());
             for (step, number) in steps {
                 now += Duration::from_millis(number);
                 let turn = Turn { now, random: 0.0 };
@@ -249,10 +275,28 @@ mod tests {
                         let key = EntryKey::of(EntryId { ms: number, seq: 0 });
                         match starts.lost(key) {
                             Lost::Leaves(held) => { prop_assert!(held.key() == key && left.insert(key)); }
-                            Lost::Runs => prop_assert!(running.iter().any(|(one, _)| *one == key)),
+                            Lost::Runs => {
+                                prop_assert!(running.iter().chain(&outside).chain(&returning).any(|(one, _)| *one == key));
+                            }
                             Lost::Unknown => prop_assert!(number >= pushed || left.contains(&key)),
                         }
                     }
+                    8 if !running.is_empty() => {
+                        let one = running.swap_remove(usize::try_from(number).expect("few") % running.len());
+                        prop_assert!(starts.gave_up_slot(one.0, Dismissal::unheard()));
+                        prop_assert!(!starts.gave_up_slot(one.0, Dismissal::unheard()));
+                        outside.push(one);
+                    }
+                    9 if !outside.is_empty() => {
+                        let one = outside.swap_remove(usize::try_from(number).expect("few") % outside.len());
+                        starts.wants_slot(one.0, Grant::unheard(), &turn);
+                        returning.push(one);
+                    }
+                    // One that ends without a slot, whether it wants one or not.
+                    10 => if let Some((key, _)) = outside.pop().or_else(|| returning.pop()) {
+                        left.insert(starts.ended(key).held.key());
+                        starts.wants_slot(key, Grant::unheard(), &turn);
+                    },
                     _ => {}
                 }
                 let was_due = starts.wake(&gate).is_some_and(|due| due <= now);
@@ -261,20 +305,36 @@ mod tests {
                 let mut has_begun = !woken.waiting.is_empty() || !woken.suspects.is_empty();
                 prop_assert!(woken.suspects.iter().all(Held::is_suspect));
                 left.extend(woken.suspects.iter().map(Held::key));
-                while let Some(Command::Start(ticket)) = starts.next(&gate) {
+                while let Some(command) = starts.next(&gate) {
+                    if let Command::Dismiss(_) = command {
+                        prop_assert_eq!(step, 6, "dismissed although nothing was given up");
+                        continue;
+                    }
                     has_begun = true;
-                    prop_assert!(running.iter().all(|(_, lane)| lane != ticket.request.lane()));
-                    running.push((EntryKey::of(ticket.id), ticket.request.lane().to_owned()));
+                    match command {
+                        Command::Resume(key, _) => {
+                            let at = returning.iter().position(|(one, _)| *one == key).expect("it wants a slot");
+                            running.push(returning.swap_remove(at));
+                        }
+                        Command::Start(ticket) => {
+                            let mut busy = running.iter().chain(&outside).chain(&returning);
+                            prop_assert!(busy.all(|(_, lane)| lane != ticket.request.lane()));
+                            prop_assert!(returning.is_empty(), "what goes on comes first");
+                            running.push((EntryKey::of(ticket.id), ticket.request.lane().to_owned()));
+                        }
+                        other => prop_assert!(false, "{other:?}"),
+                    }
                 }
                 prop_assert_eq!(was_due || was_deferring, has_begun);
                 prop_assert!(starts.is_deferring(&gate) || starts.wake(&gate).is_none_or(|due| due > now));
                 prop_assert!(starts.begun <= STARTS_A_TURN && starts.running() <= SLOTS);
-                prop_assert_eq!(starts.running(), running.len());
-                let here = starts.waiting.waiting() + starts.running() + starts.backing_off() + left.len();
+                prop_assert_eq!((starts.running(), starts.outside()), (running.len(), outside.len() + returning.len()));
+                let here = starts.waiting.waiting() + starts.running() + starts.outside() + starts.backing_off() + left.len();
                 prop_assert_eq!(here, usize::try_from(pushed).expect("few"));
             }
             // With an open gate every job gets its turn.
             let gate = Gate::default();
+            left.extend(outside.drain(..).chain(returning.drain(..)).map(|(key, _)| starts.ended(key).held.key()));
             for _ in 0..=pushed {
                 now += Duration::from_secs(1);
                 left.extend(starts.wake_up(&Turn { now, random: 0.0 }, &gate).suspects.iter().map(Held::key));

@@ -59,7 +59,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn told(ids: &[u64]) -> Vec<Stray> {
-        ids.iter().map(|&ms| Stray { id: EntryId { ms, seq: 0 }, deliveries: 1 }).collect()
+        let stray = |&ms| Stray { id: EntryId { ms, seq: 0 }, deliveries: 1, was_handed: false, dead_owner: None };
+        ids.iter().map(stray).collect()
     }
 
     #[test]

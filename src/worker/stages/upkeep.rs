@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::command::Command;
-use super::gate::Gate;
+use super::gate::{Gate, Host};
 use super::timer::Timer;
 use super::turn::Turn;
 
@@ -22,7 +22,7 @@ pub(crate) struct Intervals {
     pub(crate) reconcile: Option<Duration>,
 }
 
-/// The five operations.
+/// The six operations.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
     intervals: Intervals,
@@ -30,6 +30,8 @@ pub(crate) struct Upkeep {
     pub(crate) engine_probe: Timer,
     /// Of the handler's store, by a call of its own: what is in hand may back off for much longer than the store is away.
     pub(crate) store_probe: Timer,
+    /// Of the room on a full host: nothing else would tell a replica without jobs that a place is free.
+    pub(crate) room_probe: Timer,
     /// Making the group usable.
     pub(crate) adoption: Timer,
     tidy: Timer,
@@ -42,16 +44,18 @@ impl Upkeep {
         let due = Timer::at(now);
         // Whatever is under way when a fleet comes up has time to end.
         let reconcile = Timer::at(now + intervals.reconcile.unwrap_or_default());
-        Self { intervals, engine_probe: due, store_probe: due, adoption: due, tidy: due, reconcile }
+        Self { intervals, engine_probe: due, store_probe: due, room_probe: due, adoption: due, tidy: due, reconcile }
     }
 
     /// Every operation, and whether it may begin.
-    fn all(&self, gate: &Gate) -> [(&Timer, bool); 5] {
-        let reconciles = gate.takes_entries() && self.intervals.reconcile.is_some();
+    fn all(&self, gate: &Gate) -> [(&Timer, bool); 6] {
+        // On a sick or full host too: games end there, and their room is what others wait for.
+        let reconciles = gate.tries_entries() && self.intervals.reconcile.is_some();
         [
             (&self.adoption, !gate.has_group()),
             (&self.engine_probe, !gate.engine_is_up()),
             (&self.store_probe, !gate.store_is_up()),
+            (&self.room_probe, gate.host() == Host::Full && gate.starts()),
             (&self.tidy, gate.is_running() && gate.has_group()),
             (&self.reconcile, reconciles),
         ]
@@ -64,7 +68,8 @@ impl Upkeep {
 
     /// The next of them.
     pub(crate) fn next(&mut self, turn: &Turn, gate: &Gate) -> Option<Command> {
-        let [adopts, probes_engine, probes_store, tidies, reconciles] = self.all(gate).map(|(_, may_begin)| may_begin);
+        let may_begin = self.all(gate).map(|(_, may_begin)| may_begin);
+        let [adopts, probes_engine, probes_store, probes_room, tidies, reconciles] = may_begin;
         if self.adoption.begin(turn.now, adopts) {
             return Some(Command::Adopt);
         }
@@ -73,6 +78,9 @@ impl Upkeep {
         }
         if self.store_probe.begin(turn.now, probes_store) {
             return Some(Command::ProbeStore);
+        }
+        if self.room_probe.begin(turn.now, probes_room) {
+            return Some(Command::ProbeRoom);
         }
         if self.tidy.begin(turn.now, tidies) {
             self.tidy.set(turn.around(self.intervals.tidy));
@@ -130,6 +138,7 @@ mod tests {
                     0 if ends("Adopt") => { upkeep.adoption.ended(); upkeep.adoption.set(later); }
                     1 if ends("ProbeEngine") => { upkeep.engine_probe.ended(); upkeep.engine_probe.set(later); }
                     2 if ends("ProbeStore") => { upkeep.store_probe.ended(); upkeep.store_probe.set(later); }
+                    6 if ends("ProbeRoom") => { upkeep.room_probe.ended(); upkeep.room_probe.set(later); }
                     3 if ends("Tidy") => upkeep.tidied(&turn, ms.is_multiple_of(2)),
                     4 if ends("Tidy") => upkeep.tidy_failed(later),
                     5 if ends("Reconcile") => upkeep.reconciled(),
@@ -145,8 +154,9 @@ mod tests {
                         Command::Adopt => !gate.has_group(),
                         Command::ProbeEngine => !gate.engine_is_up(),
                         Command::ProbeStore => !gate.store_is_up(),
+                        Command::ProbeRoom => gate.host() == Host::Full && gate.starts(),
                         Command::Tidy => gate.is_running() && gate.has_group(),
-                        _ => gate.takes_entries(),
+                        _ => gate.tries_entries(),
                     };
                     prop_assert!(is_allowed);
                     let name = format!("{command:?}");

@@ -11,6 +11,7 @@ use startjobs::stream::keys::Keys;
 use startjobs::stream::{Config, Group, Member};
 
 use super::{CLAIM_IDLE, GROUP, HOUR_MS, INTERVAL, Stream, on_every_server};
+use crate::support::sweeps::by_silence;
 
 on_every_server! {
     runs_are_claimed_as_their_entries_would_be_one_by_one
@@ -173,8 +174,10 @@ impl<'a> Side<'a> {
 
     async fn sweep(&self, aim: Aim, want: usize, holds_nothing: bool) -> Answer {
         self.due().await;
-        let swept = self.member.sweep(aim, CLAIM_IDLE, INTERVAL, want, holds_nothing).await.expect("swept");
+        let swept =
+            self.member.sweep(aim, by_silence(CLAIM_IDLE, INTERVAL, want, holds_nothing)).await.expect("swept").swept;
         match swept {
+            Swept::DeclaredDead => Answer::of_state("dead"),
             Swept::NotDue => Answer::of_state("not-due"),
             Swept::Found => Answer::of_state("found"),
             Swept::Suspects => Answer::of_state("suspects"),
@@ -197,6 +200,7 @@ impl<'a> Side<'a> {
         let mut keys = self.keys.listed();
         keys.extend(self.buckets(list));
         let mode = match aim {
+            Aim::Watch => "watch",
             Aim::Look => "look",
             Aim::Take => "take",
             Aim::Alone => "alone",

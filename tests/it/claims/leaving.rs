@@ -1,6 +1,7 @@
 //! Replicas that leave: what they still hold is anyone's at once, and no consumer stays behind.
 
 use super::{GROUP, JOBS, REPLICAS, Stream, about, ids, on_every_server};
+use crate::support::sweeps::by_silence;
 
 on_every_server! {
     what_a_leaving_replica_still_holds_is_given_back_and_counts_nothing
@@ -14,7 +15,7 @@ async fn what_a_leaving_replica_still_holds_is_given_back_and_counts_nothing(str
         held.push(stream.held("goes", 0).await);
     }
     stream.renew_as("goes").await;
-    assert_eq!(stream.as_consumer("goes").leave(&about()).await.expect("left"), 3);
+    assert_eq!(stream.as_consumer("goes").leave(&about()).await.expect("left").entries, 3);
     let pending: Vec<(String, String, i64, i64)> =
         stream.redis(&["XPENDING", JOBS, GROUP, "-", "+", "10"]).await.convert().expect("pending");
     // Replicas of an older version judge by the idle time.
@@ -27,20 +28,21 @@ async fn what_a_leaving_replica_still_holds_is_given_back_and_counts_nothing(str
     // One that holds nothing is gone at once.
     stream.held("other", 0).await;
     stream.redis(&["XGROUP", "CREATECONSUMER", JOBS, GROUP, "idle"]).await;
-    assert_eq!(stream.as_consumer("idle").leave(&about()).await.expect("left"), 0);
+    assert_eq!(stream.as_consumer("idle").leave(&about()).await.expect("left").entries, 0);
     assert!(!stream.consumers().await.contains(&"idle".to_owned()));
 }
 
 async fn the_claim_of_its_last_entry_removes_a_consumer_that_left(stream: Stream) {
     let (first, second) = (stream.held("goes", 0).await, stream.held("goes", 0).await);
-    assert_eq!(stream.as_consumer("goes").leave(&about()).await.expect("left"), 2);
+    assert_eq!(stream.as_consumer("goes").leave(&about()).await.expect("left").entries, 2);
     let take_one = async || {
         stream.due().await;
         let group = stream.as_consumer("me");
         group
-            .sweep(startjobs::stream::claim::Aim::Take, super::CLAIM_IDLE, super::INTERVAL, 1, true)
+            .sweep(startjobs::stream::claim::Aim::Take, by_silence(super::CLAIM_IDLE, super::INTERVAL, 1, true))
             .await
             .expect("swept")
+            .swept
     };
     let startjobs::stream::claim::Swept::Done(sweep) = take_one().await else { panic!("not swept") };
     assert_eq!(ids(&sweep), [first]);
@@ -54,7 +56,7 @@ async fn the_claim_of_its_last_entry_removes_a_consumer_that_left(stream: Stream
 
 async fn a_consumer_that_a_late_read_made_again_is_emptied_and_removed(stream: Stream) {
     stream.redis(&["XGROUP", "CREATECONSUMER", JOBS, GROUP, "goes"]).await;
-    assert_eq!(stream.as_consumer("goes").leave(&about()).await.expect("left"), 0);
+    assert_eq!(stream.as_consumer("goes").leave(&about()).await.expect("left").entries, 0);
     let late = stream.held("goes", 0).await;
     let sweep = stream.take().await;
     assert_eq!((ids(&sweep), sweep.crashed), (vec![late], 0));

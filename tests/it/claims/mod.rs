@@ -3,6 +3,16 @@
 
 // who is dead
 mod dead;
+// fleets by hand whose replicas keep subscriptions
+mod listeners;
+// who is dead at once, because its subscription has ended
+mod watch;
+// what such a death counts, and when that is withdrawn
+mod charges;
+// replicas that come back, and what the server refuses to tell them
+mod comeback;
+// random fleets of them
+mod random_fleets;
 // what a death counts
 mod counted;
 // suspects run alone, on as many replicas as are empty
@@ -30,6 +40,7 @@ use startjobs::stream::renew::ReplicaState;
 use startjobs::stream::{Group, Member};
 
 use crate::support::servers;
+use crate::support::sweeps::by_silence;
 use crate::support::world::load;
 
 const JOBS: &str = "runtime:start_jobs";
@@ -88,6 +99,7 @@ fn about() -> About {
 struct Stream {
     settings: Settings,
     connection: Arc<Connection>,
+    group: Group,
     server: RedisServer,
 }
 
@@ -95,7 +107,8 @@ impl Stream {
     async fn new(server: RedisServer) -> Self {
         let settings = load(&[("redis-url".to_owned(), server.url())]);
         let connection = connect(&settings).await;
-        let stream = Self { settings, connection, server };
+        let group = Group::new(&settings.stream, Arc::clone(&connection));
+        let stream = Self { settings, connection, group, server };
         stream.as_consumer("me").adopt(CLAIM_IDLE).await.expect("a group");
         // The judge has been there for long.
         stream.present("me", seen(0)).await;
@@ -103,7 +116,7 @@ impl Stream {
     }
 
     fn as_consumer(&self, consumer: &str) -> Member {
-        Group::new(&self.settings.stream, Arc::clone(&self.connection)).member(consumer)
+        self.group.member(consumer)
     }
 
     async fn redis(&self, words: &[&str]) -> Value {
@@ -149,8 +162,8 @@ impl Stream {
     }
 
     async fn sweep_as(&self, consumer: &str, aim: Aim) -> Swept {
-        let swept = self.as_consumer(consumer).sweep(aim, CLAIM_IDLE, INTERVAL, 100, true).await;
-        swept.unwrap_or_else(|error| panic!("{aim:?}: {error}"))
+        let swept = self.as_consumer(consumer).sweep(aim, by_silence(CLAIM_IDLE, INTERVAL, 100, true)).await;
+        swept.unwrap_or_else(|error| panic!("{aim:?}: {error}")).swept
     }
 
     /// A sweep of `me` that is due, for ordinary entries.
@@ -158,7 +171,7 @@ impl Stream {
         self.due().await;
         match self.sweep_as("me", Aim::Take).await {
             Swept::Done(sweep) => sweep,
-            Swept::Suspects | Swept::NotDue | Swept::Found => Sweep::default(),
+            Swept::Suspects | Swept::NotDue | Swept::Found | Swept::DeclaredDead => Sweep::default(),
         }
     }
 
@@ -192,7 +205,7 @@ impl Stream {
 
     /// Renews as a replica does.
     async fn renew_as(&self, consumer: &str) {
-        self.as_consumer(consumer).renew(ReplicaState::Running, &about(), &[]).await.expect("renewed");
+        self.as_consumer(consumer).renew(ReplicaState::Running, &about(), None, &[]).await.expect("renewed");
     }
 }
 

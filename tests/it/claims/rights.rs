@@ -5,6 +5,7 @@ use startjobs::stream::Group;
 use startjobs::stream::claim::{Aim, Swept};
 
 use super::{CLAIM_IDLE, DEAD, INTERVAL, JOBS, SWEEP, Stream, connect, ids, on_every_server, seen};
+use crate::support::sweeps::by_silence;
 use crate::support::world::load;
 
 on_every_server! {
@@ -37,7 +38,7 @@ async fn a_crash_is_counted_once_whatever_is_refused_meanwhile(stream: Stream) {
         let mut refused = 0;
         for _ in 0..8 {
             stream.redis(&["HSET", SWEEP, "due", "0"]).await;
-            refused += u64::from(member.sweep(Aim::Take, CLAIM_IDLE, INTERVAL, 100, true).await.is_err());
+            refused += u64::from(member.sweep(Aim::Take, by_silence(CLAIM_IDLE, INTERVAL, 100, true)).await.is_err());
         }
         assert!(
             refused >= 1 || ["hgetall", "hget", "xgroup", "hdel", "mset"].contains(&command),
@@ -67,7 +68,7 @@ async fn runs_are_claimed_without_the_right_to_xautoclaim(stream: Stream) {
     for _ in 0..3 {
         held.push(stream.held("dead", 61_000).await);
     }
-    let swept = member.sweep(Aim::Take, CLAIM_IDLE, INTERVAL, 100, true).await.expect("swept");
+    let swept = member.sweep(Aim::Take, by_silence(CLAIM_IDLE, INTERVAL, 100, true)).await.expect("swept").swept;
     let Swept::Done(sweep) = swept else { panic!("{swept:?}") };
     assert_eq!(ids(&sweep), held);
     assert!(sweep.claimed.iter().all(|delivery| (delivery.deliveries, delivery.crashes) == (2, 1)), "{sweep:?}");

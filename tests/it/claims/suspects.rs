@@ -6,6 +6,7 @@ use startjobs::stream::claim::{Aim, Swept};
 use startjobs::stream::presence::About;
 
 use super::{CLAIM_IDLE, HOUR_MS, INTERVAL, Presence, Stream, ids, on_every_server, seen};
+use crate::support::sweeps::by_silence;
 use crate::support::world::World;
 
 on_every_server! {
@@ -22,8 +23,8 @@ async fn suspect(stream: &Stream) -> String {
 
 async fn offered(stream: &Stream, consumer: &str, aim: Aim, holds_nothing: bool) -> Swept {
     stream.due().await;
-    let swept = stream.as_consumer(consumer).sweep(aim, CLAIM_IDLE, INTERVAL, 100, holds_nothing).await;
-    swept.unwrap_or_else(|error| panic!("{error}"))
+    let swept = stream.as_consumer(consumer).sweep(aim, by_silence(CLAIM_IDLE, INTERVAL, 100, holds_nothing)).await;
+    swept.unwrap_or_else(|error| panic!("{error}")).swept
 }
 
 async fn every_empty_replica_is_offered_a_suspect_and_each_gets_another(stream: Stream) {
@@ -76,7 +77,7 @@ async fn one_replica_at_a_time_makes_itself_empty_and_one_keeps_serving(stream: 
     // One that does not serve is no keeper.
     let about = About { serves: Some(false), ..super::about() };
     let state = startjobs::stream::renew::ReplicaState::Running;
-    stream.as_consumer("me").renew(state, &about, &[]).await.expect("renewed");
+    stream.as_consumer("me").renew(state, &about, None, &[]).await.expect("renewed");
     assert!(nothing(&offered(&stream, "next", Aim::Another, true).await), "now `next` keeps serving");
     stream.present("me", Presence { state: "draining", ..seen(0) }).await;
     assert!(nothing(&offered(&stream, "next", Aim::Another, true).await), "one that drains is none either");
@@ -118,7 +119,7 @@ async fn suspects_run_on_all_replicas_and_ordinary_jobs_do_not_wait_for_them() {
     println!("48 suspects of 2 s in {took:?} beside {number} ordinary jobs, the slowest of which took {slowest:?}");
     // 32 s where each replica runs one all the time.
     assert!(took < Duration::from_secs(60), "{took:?}\n{}", world.logs());
-    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
     world.settled().await;
     world.at_rest().await;
     assert_eq!(world.redis(&["EXISTS", super::ATTEMPTS]).await.as_i64(), Some(0));

@@ -1,8 +1,8 @@
-//! deploy/compose.yaml as a user brings it up, on a private dockerd: jobs are answered, the fleet is scaled, a replica is
-//! killed, everything drains.
+//! deploy/compose.yaml as a user brings it up, on a private dockerd in a network of its own, with its rules of iptables: jobs are
+//! answered, a game that attacks reaches nothing of the fleet, the fleet is scaled, a replica is killed, everything drains.
 //!
 //! No registry is reached. The images of others are made of this machine's programs under the names that the file uses:
-//! redis-server with what its health check calls, and socat in the place of the socket proxy.
+//! redis-server with what its health check calls, and haproxy with the configuration that is shipped.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,10 @@ use super::tools::{debian, passes};
 use super::{STARTJOBS, free_port, root, shown, temporary, text_of};
 use crate::support::dockerd::Dockerd;
 use crate::support::world::PATIENCE;
+use crate::surroundings::{Surroundings, attacker, no_game_reaches_engine_or_redis};
 
 /// A project that is up, gone when it is dropped.
-struct Project {
+pub struct Project {
     program: PathBuf,
     docker: Docker,
     folder: tempfile::TempDir,
@@ -48,10 +49,13 @@ impl Project {
             file["services"].as_object_mut().expect("a map").remove(name);
         }
         file["services"]["redis"]["ports"] = json!([format!("127.0.0.1:{redis_port}:6379")]);
-        let socket = dockerd.host().trim_start_matches("unix://").to_owned();
-        file["services"]["docker-proxy"]["volumes"] = json!([format!("{socket}:/var/run/docker.sock:ro")]);
-        file["services"]["docker-proxy"]["command"] =
-            json!(["/usr/bin/socat", "TCP-LISTEN:2375,fork,reuseaddr", "UNIX-CONNECT:/var/run/docker.sock"]);
+        for service in ["docker-proxy", "worker"] {
+            for volume in file["services"][service]["volumes"].as_array_mut().expect("a list") {
+                let text = volume.as_str().expect("text");
+                let text = text.replacen("./", &format!("{}/deploy/", root().display()), 1);
+                *volume = text.replacen("/var/run/docker.sock", dockerd.host().trim_start_matches("unix://"), 1).into();
+            }
+        }
         file["networks"]["startjobs"]["driver_opts"] = json!({ "com.docker.network.bridge.name": bridge });
         fs::write(folder.path().join("compose.json"), file.to_string()).expect("the folder is ours");
 
@@ -60,8 +64,8 @@ impl Project {
         let programs: Vec<(&str, &Path)> =
             programs.iter().map(|(name, program)| (name.as_str(), program.as_path())).collect();
         dockerd.import_programs(&image("redis"), &programs, &["ENV PATH=/bin", "WORKDIR /data"]);
-        dockerd.import_programs(&image("docker-proxy"), &[("usr/bin/socat", &found("socat"))], &[]);
-        dockerd.import_image("galaxy/engine:1", Path::new(STARTJOBS), &["engine"], &[]);
+        dockerd.import_programs(&image("docker-proxy"), &[("bin/haproxy", &found("haproxy"))], &["ENV PATH=/bin"]);
+        attacker::import(dockerd, "galaxy/engine:1");
         docker.build(dockerd, "startjobs:local");
         Self { program, docker, folder, redis_port, bridge }
     }
@@ -77,6 +81,16 @@ impl Project {
         assert!(output.status.success(), "{words:?}: {}\n{}", shown(&output), self.logs());
     }
 
+    /// The engine as its operator sees it.
+    pub fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// The port at which Redis is published on the machine.
+    pub fn redis_port(&self) -> u16 {
+        self.redis_port
+    }
+
     /// A command of an operator, who comes through the published port.
     fn operator(&self, words: &[&str]) -> Output {
         let password = self.folder.path().join("secrets/operator-password");
@@ -90,7 +104,7 @@ impl Project {
             .expect("the binary under test runs")
     }
 
-    fn operates(&self, words: &[&str]) -> String {
+    pub fn operates(&self, words: &[&str]) -> String {
         let output = self.operator(words);
         assert!(output.status.success(), "{words:?}: {}\n{}", shown(&output), self.logs());
         String::from_utf8(output.stdout).expect("text")
@@ -135,20 +149,23 @@ impl Drop for Project {
 }
 
 /// Where a program of this machine is, whatever a link is called.
-fn found(name: &str) -> PathBuf {
+pub fn found(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let program = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    let program = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
     fs::canonicalize(program.unwrap_or_else(|| panic!("{name} is installed"))).expect("it is there")
 }
 
 #[test]
-fn the_compose_file_brings_up_a_fleet_that_answers_scales_survives_a_kill_and_drains() {
-    let Some(dockerd) = Dockerd::start() else { return };
-    let Some(docker) = Docker::of(&dockerd) else { return };
-    let Some(compose) = debian("docker-compose", "docker-compose") else { return };
-    if debian("socat", "socat").is_none() {
+fn the_compose_file_brings_up_a_fleet_that_games_cannot_attack_and_that_scales_survives_a_kill_and_drains() {
+    let needed = [("iptables", "iptables"), ("unshare", "util-linux"), ("haproxy", "haproxy")];
+    if needed.iter().any(|(program, package)| debian(program, package).is_none()) {
         return;
     }
+    let Some(_around) = Surroundings::enter() else { return };
+    let Some(dockerd) = Dockerd::start_with(&["--iptables=true"]) else { return };
+    let Some(docker) = Docker::of(&dockerd) else { return };
+    let Some(compose) = debian("docker-compose", "docker-compose") else { return };
     let project = Project::new(compose.get_program().into(), &dockerd, docker);
     project.composes(&["up", "--detach"]);
     project.operates(&["check", "--min-replicas", "3", "--wait", "30s"]);
@@ -156,6 +173,7 @@ fn the_compose_file_brings_up_a_fleet_that_answers_scales_survives_a_kill_and_dr
     assert!(outcome.contains("outcome          success") && outcome.contains("http://10."), "{outcome}");
     let doctor = project.operates(&["doctor"]);
     assert!(!doctor.contains("fail "), "{doctor}");
+    no_game_reaches_engine_or_redis(&project);
 
     project.composes(&["up", "--detach", "--scale", "worker=4"]);
     project.operates(&["check", "--min-replicas", "4", "--wait", "30s"]);

@@ -13,11 +13,13 @@ use super::{STARTJOBS, files_below, has_extension, root, temporary, text_of};
 use crate::support::world::load;
 
 const COMPOSE: &[&str] = &["deploy/compose.yaml", "deploy/swarm.yaml"];
-const UNIT: &str = "deploy/systemd/startjobs@.service";
+/// The same for hosts with an engine of their own, which `hosts` looks at.
+const COMPOSE_OF_HOSTS: &[&str] = &["deploy/compose.host.yaml", "deploy/swarm.hosts.yaml"];
+pub(super) const UNIT: &str = "deploy/systemd/startjobs@.service";
 /// Custom resources: no schema of Kubernetes itself knows them.
 const CUSTOM: &[&str] = &["keda.yaml", "podmonitor.yaml", "kustomization.yaml"];
 
-fn yaml(path: &str) -> Value {
+pub(super) fn yaml(path: &str) -> Value {
     serde_saphyr::from_str(&text_of(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -42,14 +44,14 @@ fn hadolint_finds_nothing() {
 #[test]
 fn the_compose_files_match_their_schema() {
     if let Some(mut check) = pypi("check-jsonschema") {
-        passes(check.args(["--builtin-schema", "vendor.compose-spec"]).args(COMPOSE));
+        passes(check.args(["--builtin-schema", "vendor.compose-spec"]).args(COMPOSE).args(COMPOSE_OF_HOSTS));
     }
 }
 
 #[test]
 fn the_manifests_match_the_schemas_of_kubernetes() {
     let Some(mut validate) = pypi("kubernetes-validate") else { return };
-    let manifests = files_below("deploy/kubernetes");
+    let manifests = [files_below("deploy/kubernetes"), files_below("deploy/kubernetes-hosts")].concat();
     let own = manifests.iter().filter(|path| !CUSTOM.iter().any(|custom| path.ends_with(custom)));
     let said = passes(validate.arg("--strict").args(own.clone()));
     assert_eq!(said.matches(" passed for resource").count(), own.count(), "{said}");
@@ -125,15 +127,16 @@ fn redis_takes_the_options_in_compose() {
         .expect("the options are redis-server's");
 }
 
-/// Settings as one deployment sets them: names and values. What is interpolated becomes `x`.
-fn settings_of(variables: &[(String, String)], whence: &str) -> Vec<(String, String)> {
+/// Settings as one deployment sets them: names and values. What is interpolated becomes its default, or `x`.
+pub(super) fn settings_of(variables: &[(String, String)], whence: &str) -> Vec<(String, String)> {
     let rows = variables.iter().filter_map(|(name, value)| {
         let name = name.strip_prefix("STARTJOBS_")?.to_lowercase().replace('_', "-");
         assert!(table::row(&name).is_some(), "{whence}: there is no setting {name}");
         let mut value = value.clone();
         while let Some((before, rest)) = value.split_once("${") {
-            let after = rest.split_once('}').map_or("", |(_, after)| after);
-            value = format!("{before}x{after}");
+            let (inside, after) = rest.split_once('}').unwrap_or((rest, ""));
+            let chosen = inside.split_once(":-").map_or("x", |(_, default)| default);
+            value = format!("{before}{chosen}{after}");
         }
         Some((name, value))
     });
@@ -141,7 +144,7 @@ fn settings_of(variables: &[(String, String)], whence: &str) -> Vec<(String, Str
 }
 
 /// Loads the settings as a worker would, with a password file that is there, and answers the drain timeout.
-fn drain_of(settings: &[(String, String)]) -> Duration {
+pub(super) fn drain_of(settings: &[(String, String)]) -> Duration {
     let folder = temporary();
     let file = folder.path().join("password");
     fs::write(&file, "sesame").expect("the folder is ours");
@@ -152,7 +155,7 @@ fn drain_of(settings: &[(String, String)]) -> Duration {
     load(&settings.iter().map(there).collect::<Vec<_>>()).worker.drain_timeout
 }
 
-fn compose_variables(service: &Value) -> Vec<(String, String)> {
+pub(super) fn compose_variables(service: &Value) -> Vec<(String, String)> {
     let environment = service["environment"].as_object().expect("a map");
     environment.iter().map(|(name, value)| (name.clone(), value.as_str().expect("text").to_owned())).collect()
 }
@@ -171,23 +174,63 @@ fn compose_and_swarm_set_real_settings_and_wait_longer_than_the_drain() {
     assert_eq!((&update["order"], &update["failure_action"]), (&"start-first".into(), &"rollback".into()));
 }
 
+/// The values of a list, as text.
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().map(|one| one.as_str().expect("text")).collect()
+}
+
 #[test]
-fn compose_reaches_games_and_engine_at_the_gateway_of_its_own_network() {
-    let compose = yaml("deploy/compose.yaml");
-    let gateway = compose["networks"]["startjobs"]["ipam"]["config"][0]["gateway"].as_str().expect("text");
-    let docker = format!("tcp://{gateway}:2375");
-    assert_eq!(compose["services"]["worker"]["environment"]["STARTJOBS_DOCKER_HOST"], docker);
-    assert_eq!(compose["services"]["docker-proxy"]["ports"][0], format!("{gateway}:2375:2375"));
-    // Every other port is for this machine alone.
-    for (name, service) in compose["services"].as_object().expect("a map") {
-        for port in service["ports"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            assert!(port.starts_with("127.0.0.1:") || port.starts_with(gateway), "{name} publishes {port}");
+fn the_engine_is_reached_by_a_socket_that_only_proxy_and_replicas_have() {
+    for path in ["deploy/compose.yaml", "deploy/compose.host.yaml"] {
+        let compose = yaml(path);
+        let proxy = &compose["services"]["docker-proxy"];
+        // No address leads to it.
+        assert_eq!((&proxy["network_mode"], &proxy["ports"]), (&"none".into(), &Value::Null), "{path}");
+        assert_eq!(proxy["cap_drop"], serde_json::json!(["ALL"]), "{path}");
+        for (name, service) in compose["services"].as_object().expect("a map") {
+            let volumes = texts(&service["volumes"]);
+            let has = |what: &str| volumes.iter().any(|one| one.starts_with(what));
+            assert_eq!(has("/var/run/docker.sock:"), name == "docker-proxy", "{path}: {name}");
+            assert_eq!(has("engine:"), ["docker-proxy", "worker"].contains(&name.as_str()), "{path}: {name}");
+        }
+        let bound = text_of("deploy/engine-proxy/haproxy.cfg");
+        let socket = bound.split_once("bind unix@").and_then(|(_, rest)| rest.split(' ').next()).expect("a socket");
+        let environment = &compose["services"]["worker"]["environment"];
+        assert_eq!(environment["STARTJOBS_DOCKER_HOST"], format!("unix://{socket}"), "{path}");
+        // Only the group of the replicas enters the folder of the socket, and the proxy is of that group.
+        let options = compose["volumes"]["engine"]["driver_opts"]["o"].as_str().expect("text");
+        assert!(options.contains("mode=0750,uid=0,gid=65532"), "{path}: {options}");
+        assert_eq!(proxy["user"], "0:65532", "{path}");
+        assert!(text_of("deploy/Dockerfile").contains("USER 65532:65532"));
+        for name in ["docker-proxy", "worker"] {
+            assert_eq!(compose["services"][name]["userns_mode"], "host", "{path}: {name}");
         }
     }
 }
 
+#[test]
+fn compose_publishes_games_at_the_gateway_of_its_network_and_all_else_for_this_machine_alone() {
+    let compose = yaml("deploy/compose.yaml");
+    let gateway = compose["networks"]["startjobs"]["ipam"]["config"][0]["gateway"].as_str().expect("text");
+    let environment = &compose["services"]["worker"]["environment"];
+    for name in ["STARTJOBS_PUBLISH_ADDRESS", "STARTJOBS_ADVERTISE_HOST"] {
+        assert_eq!(environment[name], format!("${{STARTJOBS_HOST:-{gateway}}}"), "{name}");
+    }
+    for (name, service) in compose["services"].as_object().expect("a map") {
+        for port in texts(&service["ports"]) {
+            assert!(port.starts_with("127.0.0.1:"), "{name} publishes {port}");
+        }
+    }
+}
+
+#[test]
+fn haproxy_takes_the_configuration_of_the_proxy() {
+    let Some(mut haproxy) = debian("haproxy", "haproxy") else { return };
+    passes(haproxy.args(["-c", "-f"]).arg(root().join("deploy/engine-proxy/haproxy.cfg")));
+}
+
 /// The values of a key in a unit.
-fn unit_values<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
+pub(super) fn unit_values<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
     text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
 }
 

@@ -4,6 +4,14 @@
 mod tools;
 // every file through its checker, and against each other
 mod files;
+// the files for hosts with an engine of their own
+mod hosts;
+// the strict policy that all of them have
+mod policy;
+// the credentials of registries that all of them can have
+mod registries;
+// an engine that has lost the volumes of its host
+mod pruned;
 // which build a program is of
 mod build;
 // the command line of docker on a private engine
@@ -16,6 +24,8 @@ mod compose;
 mod rights;
 // each right of the replicas is withdrawn for a moment
 mod withdrawn;
+// the rights that only the death notice needs, likewise
+mod notice;
 // every form of a Redis connection
 mod forms;
 // the commands that the documents show
@@ -23,8 +33,10 @@ mod documents;
 // from the original worker to the fleet and back
 mod migration;
 
+pub use self::compose::{Project, found};
+pub use self::docker::Docker;
 pub use self::documents::{Block, blocks};
-pub use self::tools::pypi;
+pub use self::tools::{debian, left_out, pypi};
 
 use std::fs;
 use std::net::TcpListener;

@@ -19,6 +19,9 @@ use crate::support::world::PATIENCE;
 
 pub(super) const TEMPLATE: &str = "deploy/redis/users.acl.in";
 
+/// The stream of the setting game-events.
+const EVENTS: &str = "runtime:game_events";
+
 /// A redis-server with exactly these users, and an administrator of the test's own.
 struct Guarded {
     redis: RedisServer,
@@ -37,7 +40,7 @@ impl Guarded {
 
     fn start_version(program: &Path, version: &str) -> Self {
         let secrets = temporary();
-        let make = || passes(make_secrets().args(["--redis", version]).arg(secrets.path()));
+        let make = || passes(make_secrets().args(["--redis", version, "--game-events", EVENTS]).arg(secrets.path()));
         make();
         let file = secrets.path().join("users.acl");
         let first = fs::read_to_string(&file).expect("the script makes it");
@@ -129,6 +132,8 @@ fn rights_are_enough_and_not_too_much(guarded: &Guarded) {
         ("reconcile-interval", "200ms"),
         ("reconcile-grace", "1s"),
         ("retry-attempts", "2"),
+        ("game-events", EVENTS),
+        ("host-heartbeat", "1s"),
     ]);
     fleet.replica();
     // One that is asked for metrics, and so looks at the streams for them.
@@ -144,6 +149,11 @@ fn rights_are_enough_and_not_too_much(guarded: &Guarded) {
     runs(&fleet, "send --game g1 --image galaxy/engine:1 --wait");
     let again = runs(&fleet, "send --game g1 --image galaxy/engine:1 --wait");
     assert!(again.contains("replay_no_op"), "{again}");
+    // A game that ends: Lobby is told, and the record says so.
+    guarded.asks("admin", &["DEL", "rtm:sim:{rtm-g1}"]);
+    let told = || guarded.asks("lobby", &["XRANGE", EVENTS, "-", "+"]);
+    await_that(&fleet, "the end of g1 is announced", || told().contains("ended"));
+    assert!(guarded.asks("admin", &["GET", "rtm:{g1}:rec"]).contains(r#""state":"stopped""#));
     // Lobby's own way, malformed: a dead letter.
     guarded.asks("lobby", &["XADD", "runtime:start_jobs", "*", "game_id", "g2"]);
     // One that is tried again until its budget is spent: a failure and another dead letter.
@@ -164,6 +174,17 @@ fn rights_are_enough_and_not_too_much(guarded: &Guarded) {
     {
         runs(&fleet, line);
     }
+    for line in [
+        "runtime list",
+        "runtime list --state failed",
+        "runtime hosts",
+        "runtime show g1",
+        "runtime reconcile --dry-run",
+    ] {
+        runs(&fleet, line);
+    }
+    runs(&fleet, "runtime stop g5 --yes");
+    runs(&fleet, "runtime evict default --yes --force");
     // These are shown with the rights of a replica, too.
     for line in ["status", "replicas", "pending"] {
         fleet.succeeds(&[line], &[]);
@@ -183,14 +204,19 @@ fn rights_are_enough_and_not_too_much(guarded: &Guarded) {
     assert!(refused.is_empty(), "refused, and needed: {refused:?}");
 
     // And no others.
-    let too_much: [(&str, &[&str]); 12] = [
+    let too_much: [(&str, &[&str]); 17] = [
         ("startjobs", &["FLUSHALL"]),
         ("startjobs", &["CONFIG", "GET", "*"]),
         ("startjobs", &["KEYS", "*"]),
         ("startjobs", &["XDEL", "runtime:start_jobs", "1-1"]),
         ("startjobs", &["MEMORY", "DOCTOR"]),
         ("startjobs", &["GET", "somebody:else"]),
+        ("startjobs", &["XADD", "runtime:other", "*", "a", "b"]),
         ("startjobs", &["ACL", "LIST"]),
+        ("startjobs", &["PUBLISH", "runtime:start_jobs:other", "x"]),
+        ("startjobs", &["SUBSCRIBE", "runtime:start_jobs:other"]),
+        ("startjobs", &["PUBSUB", "CHANNELS"]),
+        ("operator", &["SUBSCRIBE", "runtime:start_jobs:alive:c"]),
         ("operator", &["XACK", "runtime:start_jobs", "rtmanager.startjobs", "1-1"]),
         ("operator", &["FLUSHDB"]),
         ("operator", &["SHUTDOWN"]),
@@ -200,6 +226,23 @@ fn rights_are_enough_and_not_too_much(guarded: &Guarded) {
     for (user, words) in too_much {
         let said = guarded.asks(user, words);
         assert!(said.starts_with("NOPERM"), "{user} may {words:?}: {said}");
+    }
+}
+
+#[test]
+fn a_script_of_a_stolen_password_has_no_more_rights_than_its_user() {
+    let guarded = Guarded::start();
+    for (script, key) in [
+        ("return redis.call('GET', KEYS[1])", "somebody:else"),
+        ("return redis.call('CONFIG', 'GET', 'requirepass')", "rtm:x"),
+        ("return redis.call('FLUSHALL')", "rtm:x"),
+    ] {
+        let loaded = guarded.asks("startjobs", &["SCRIPT", "LOAD", script]);
+        let said = guarded.asks("startjobs", &["EVALSHA", loaded.trim(), "1", key]);
+        assert!(
+            said.contains("NOPERM") || ["ACL failure", "not allowed", "can't run"].iter().any(|one| said.contains(one)),
+            "{script}: {said}"
+        );
     }
 }
 
@@ -305,7 +348,7 @@ fn calls_of(script: &str) -> BTreeSet<String> {
         let mut words = text[at + opening.len()..].split('\'');
         let name = words.next().expect("split answers at least one").to_lowercase();
         let next = words.nth(1).filter(|_| text[at..].contains(", '")).map(str::to_lowercase).unwrap_or_default();
-        let with_word = ["xgroup", "xinfo"].contains(&name.as_str());
+        let with_word = ["pubsub", "xgroup", "xinfo"].contains(&name.as_str());
         found.insert(if with_word { format!("+{name}|{next}") } else { format!("+{name}") });
     }
     found

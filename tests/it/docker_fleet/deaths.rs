@@ -88,7 +88,7 @@ async fn stands_still(dockerd: &Dockerd, point: &str) {
     let (mut world, game, job) = stopped_with_a_job(dockerd, point, GAME).await;
     let b = world.replica(&[]);
     ends_well(&mut world).await;
-    assert_eq!(world.log(b).processed(), [job.to_string()], "{point}");
+    world.logged(b, "the outcome alone", |log| log.processed() == [job.to_string()]).await;
 
     wakes_up_and_ends(&mut world, point).await;
 

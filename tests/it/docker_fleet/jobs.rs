@@ -53,6 +53,7 @@ async fn a_job_sent_by_hand_answers_with_a_container_that_serves() {
         "rtm.fence": "1",
         "rtm.owner": owner,
         "rtm.host": "default",
+        "rtm.fleet": world.redis(&["GET", "rtm:fleet"]).await.as_string(),
     });
     assert_eq!(seen["Config"]["Labels"], labels);
 

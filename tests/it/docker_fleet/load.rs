@@ -29,7 +29,7 @@ async fn eight_jobs_for_one_game_on_two_replicas_are_one_start_and_seven_replays
         assert_answers(&outcome.engine_endpoint, "game").await;
     }
     for replica in replicas {
-        assert!(!world.log(replica).processed().is_empty(), "a replica had nothing to do\n{}", world.logs());
+        world.logged(replica, "an outcome", |log| !log.processed().is_empty()).await;
     }
 }
 
@@ -62,7 +62,7 @@ async fn many_games_are_as_many_containers_and_no_more_starts_at_once_than_allow
     }
     assert_eq!(dockerd.containers().len(), GAMES);
     for replica in replicas {
-        assert!(!world.log(replica).processed().is_empty(), "a replica had nothing to do\n{}", world.logs());
+        world.logged(replica, "an outcome", |log| !log.processed().is_empty()).await;
     }
     let most = most_starts_at_once(&dockerd.events());
     println!("most starts at once, by replica: {most:?}");

@@ -5,12 +5,20 @@
 mod jobs;
 // every failure has its own code and leaves nothing behind
 mod failures;
+// game engines that are never ready, or no longer
+mod readiness;
 // replicas that die, and replicas that stand still, at every point that touches the engine
 mod deaths;
 // the engine goes away and comes back
 mod outages;
+// pulls that hang, beside jobs whose images are there
+mod hanging;
 // many jobs at once
 mod load;
+// records say what containers do, and other fleets are left alone
+mod truth;
+// one process that drives several engines
+mod several;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -50,7 +58,10 @@ fn binary() -> &'static Path {
 /// work takes the processor away from everybody for a while.
 async fn world(dockerd: &Dockerd, settings: &[(&str, &str)]) -> World {
     let host = dockerd.host();
-    let docker = [("engine", "docker"), ("docker-host", host.as_str()), ("claim-idle", "1500ms")];
+    // Each world has a Redis of its own, and so is a fleet of its own.
+    let fleet = uuid::Uuid::new_v4().to_string();
+    let docker =
+        [("engine", "docker"), ("docker-host", host.as_str()), ("fleet-id", fleet.as_str()), ("claim-idle", "1500ms")];
     World::with(&[&docker, settings].concat()).await
 }
 
@@ -70,15 +81,7 @@ async fn answered(world: &mut World, job: EntryId) -> Entry {
 
 /// Waits until everything is answered exactly once, nothing is pending, and the mirror is at the last entry.
 async fn ends_well(world: &mut World) {
-    let began = Instant::now();
-    loop {
-        let account = world.account().await;
-        if account.lost.is_empty() {
-            break;
-        }
-        assert!(began.elapsed() < PATIENCE, "still without an answer: {account:?}\n{}", world.logs());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    world.answered_within(PATIENCE).await;
     world.settled().await;
     world.at_rest().await;
 }

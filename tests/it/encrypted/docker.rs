@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use startjobs::contract::error_code::ErrorCode;
-use startjobs::engine::docker::DockerEngine;
+use startjobs::engine::docker::{DockerEngine, DockerOptions};
 use startjobs::engine::{Engine, EngineError};
 
 use super::{Certificates, borrowed, command, free_port, said};
@@ -30,7 +30,8 @@ fn settings(tls: &[(String, String)], host: &str) -> Vec<(String, String)> {
 /// Why an engine of these settings cannot be used.
 async fn trouble(settings: &[(String, String)]) -> String {
     let engine = load(settings).engine;
-    let engine = DockerEngine::connect_with(&engine.docker_host, engine.docker_tls, 8080, 1).expect("a good URL");
+    let options = DockerOptions { tls: engine.docker_tls, ..DockerOptions::new(&engine.docker_host, 8080, 1) };
+    let engine = DockerEngine::connect_with(options).expect("a good URL");
     match engine.ping().await {
         Err(EngineError::Failed { code: ErrorCode::EngineUnavailable, message }) => message,
         other => panic!("it should be refused: {other:?}"),

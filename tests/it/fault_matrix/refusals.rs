@@ -13,6 +13,9 @@ use crate::support::world::{PATIENCE, World};
 /// So long that back-off has come to its longest, and longer than claim idle.
 const LASTS: Duration = Duration::from_secs(3);
 
+/// After so long without a renewal a replica's presence has expired, and a trouble that nothing met since has ended.
+const EXPIRED_AND_QUIET: Duration = Duration::from_secs(5);
+
 async fn config(world: &World, name: &str, value: &str) {
     world.redis(&["CONFIG", "SET", name, value]).await;
 }
@@ -95,6 +98,16 @@ async fn a_redis_that_becomes_a_replica_and_a_master_again_loses_nothing() {
             replication(world, "master_link_status").await == "up"
         })
         .await;
+    // A sweep that is not due writes nothing and is answered. Claims are refused all the same.
+    begins(&mut world, &replicas, "claim").await;
+    for replica in replicas.iter().filter(|replica| replica.began("claim") > 0.5) {
+        let began = std::time::Instant::now();
+        while began.elapsed() < EXPIRED_AND_QUIET {
+            let lasts = replica.metric("startjobs_condition{condition=\"claim\"}");
+            assert!(lasts > 0.5, "claims are refused, and it says that they are not");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
     weathers(&mut world, replicas, "renew", &["renew"], async |world: &World| {
         world.redis(&["REPLICAOF", "NO", "ONE"]).await;
     })

@@ -135,6 +135,8 @@ fn every_condition_has_its_series() {
         Trouble::Tidy,
         Trouble::Group,
         Trouble::Engine,
+        Trouble::HostFull,
+        Trouble::Policy,
     ];
     let [(_, listed)] = &labels::of("startjobs_condition")[..] else { panic!("one label") };
     assert_eq!(*listed, all.map(Trouble::as_str));

@@ -9,7 +9,7 @@ use startjobs::ops::alerts::rules::ALL;
 use super::metrics::{exposition, families};
 use super::{document, file, promtool};
 
-const ALERTS: [&str; 17] = [
+const ALERTS: [&str; 22] = [
     "NoReplicas",
     "ReplicaLost",
     "BacklogGrowing",
@@ -27,6 +27,11 @@ const ALERTS: [&str; 17] = [
     "EntriesLost",
     "StreamExhausted",
     "LogLinesDropped",
+    "DisconnectNoticeOff",
+    "DeclaredDeadAlive",
+    "HostDead",
+    "PolicyBroken",
+    "HostFull",
 ];
 
 fn yaml(name: &str) -> Value {

@@ -28,6 +28,11 @@ async fn a_fleet_in_order_has_no_finding_that_fails() {
     let mut world = World::new().await;
     world.replica(&[]);
     world.begun(0).await;
+    world
+        .eventually("its subscription is heard", async |world: &World| {
+            json(world, &["replicas"])["replicas"][0]["disconnect_notice"] != "down"
+        })
+        .await;
     let report = text(&world, &["doctor"]);
     assert!(report.lines().all(|line| line.starts_with("ok  ")), "{report}");
     let report = json(&world, &["doctor"]);
@@ -197,4 +202,22 @@ async fn a_docker_engine_is_looked_at_with_its_room_and_its_images() {
     let report = doctor("engine:elsewhere");
     assert_eq!(about(&report, "image")[0].0, "warn", "{report}");
     assert!(about(&report, "image")[0].1.contains("the first start pulls it"), "{report}");
+
+    // What a policy names and this host does not have.
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let policy = folder.path().join("policy.toml");
+    let doctor = |text: &str| {
+        fs::write(&policy, text).expect("the folder is ours");
+        let policy = policy.to_str().expect("text");
+        let arguments = ["doctor", "--json", "--engine", "docker", "--docker-host", &host, "--policy-file", policy];
+        serde_json::from_slice::<Value>(&run(&world, &arguments).stdout).expect("JSON")
+    };
+    let report = doctor("[defaults]\nnetwork = \"games\"\nmounts = [{ source = \"/srv/nowhere\", target = \"/x\" }]\n");
+    assert_eq!([level(&report, "networks"), level(&report, "mounts")], ["fail", "warn"], "{report}");
+    assert!(about(&report, "networks")[0].1.contains("the policy wants games"), "{report}");
+    dockerd.request("POST", "/networks/create", br#"{"Name": "games"}"#).expect("an answer");
+    let here = folder.path().display();
+    let report =
+        doctor(&format!("[defaults]\nnetwork = \"games\"\nmounts = [{{ source = \"{here}\", target = \"/x\" }}]\n"));
+    assert_eq!([level(&report, "networks"), level(&report, "mounts")], ["ok", "ok"], "{report}");
 }

@@ -4,6 +4,8 @@
 mod backlog;
 // what is shown of a fleet that works, is held, has lost somebody, or is not there
 mod fleets;
+// how deaths were noticed, and whether the next one would be noticed at once
+mod deaths;
 // which alerts fire
 mod alerts;
 // one job's whole story

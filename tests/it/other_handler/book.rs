@@ -6,6 +6,7 @@ use std::time::Duration;
 use startjobs::contract::dead_letter::Reason;
 use startjobs::redis::{Connection, RedisError};
 use startjobs::stream::entry_id::EntryId;
+use startjobs::worker::handler::Attempt;
 
 /// Entry id to [`Answered`] as text.
 pub const ANSWERS: &str = "greet:answers";
@@ -17,16 +18,25 @@ pub const GREETED: &str = "greet:greeted";
 pub const BREACHES: &str = "greet:breaches";
 /// While this key exists the book refuses every write.
 pub const CLOSED: &str = "greet:closed";
+/// Name to the host on which it must be greeted. One at [`NOWHERE`] is always on the other of two hosts.
+pub const PLACES: &str = "greet:places";
+/// Of the hosts `a` and `b`, the one that the asking replica is not on.
+pub const NOWHERE: &str = "nowhere";
 /// Beginning of the key that says who greets this name.
 const LEASE: &str = "greet:lease:";
 
-/// Keys: closed, answers, lease, calls. Arguments: id, owner, lease in ms.
+/// Keys: closed, answers, lease, calls, places. Arguments: id, owner, lease in ms, the dead replica whose lease is not waited
+/// for, the name and the host.
 const BEGIN: &str = "
 if redis.call('EXISTS', KEYS[1]) == 1 then return redis.error_reply('CLOSED the book of greetings is closed') end
 local answer = redis.call('HGET', KEYS[2], ARGV[1])
 if answer then return { 'answered', answer } end
+local place = redis.call('HGET', KEYS[5], ARGV[5])
+if place == 'nowhere' then place = ARGV[6] == 'a' and 'b' or 'a' end
+if place and place ~= ARGV[6] then return { 'elsewhere', place } end
 local owner = redis.call('GET', KEYS[3])
-if owner and owner ~= ARGV[2] then return { 'taken', tostring(redis.call('PTTL', KEYS[3])) } end
+local is_of_dead = owner and ARGV[4] ~= '' and string.find(owner, ARGV[4] .. ' ', 1, true) == 1
+if owner and owner ~= ARGV[2] and not is_of_dead then return { 'taken', tostring(redis.call('PTTL', KEYS[3])) } end
 redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
 return { 'begun', tostring(redis.call('HINCRBY', KEYS[4], ARGV[1], 1)) }";
 
@@ -83,6 +93,8 @@ pub enum Begun {
     Answered(Answered),
     /// Another attempt greets this name, and will for so long at most.
     Taken(Duration),
+    /// It must be done on this host.
+    Elsewhere(String),
 }
 
 /// The book of one replica.
@@ -93,6 +105,8 @@ pub struct Book {
     pub consumer: String,
     /// How long an attempt keeps a name where its replica dies.
     pub lease: Duration,
+    /// The host of its replica.
+    pub host: Option<String>,
 }
 
 impl Book {
@@ -101,13 +115,15 @@ impl Book {
     }
 
     /// Takes the name for this job.
-    pub async fn begin(&self, id: EntryId, name: &str) -> Result<Begun, RedisError> {
-        let (lease, owner, id) = (format!("{LEASE}{name}"), self.owner(id), id.to_string());
-        let ms = self.lease.as_millis().to_string();
-        let words = ["EVAL", BEGIN, "4", CLOSED, ANSWERS, &lease, CALLS, &id, &owner, &ms];
+    pub async fn begin(&self, attempt: &Attempt, name: &str) -> Result<Begun, RedisError> {
+        let (lease, owner, id) = (format!("{LEASE}{name}"), self.owner(attempt.id), attempt.id.to_string());
+        let (ms, dead) = (self.lease.as_millis().to_string(), attempt.dead_owner.as_deref().unwrap_or(""));
+        let host = self.host.as_deref().unwrap_or("");
+        let words = ["EVAL", BEGIN, "5", CLOSED, ANSWERS, &lease, CALLS, PLACES, &id, &owner, &ms, dead, name, host];
         let (what, value): (String, String) = self.commands.raw(&words).await?.convert()?;
         Ok(match what.as_str() {
             "answered" => Begun::Answered(Answered::of_text(&value)),
+            "elsewhere" => Begun::Elsewhere(value),
             "taken" => Begun::Taken(Duration::from_millis(value.parse().unwrap_or(0))),
             _ => Begun::Ours(value.parse().expect("HINCRBY answers a number")),
         })
@@ -130,7 +146,8 @@ impl Book {
 
     /// Does it take writes?
     pub async fn is_open(&self) -> Result<(), RedisError> {
-        let words = ["EVAL", BEGIN, "4", CLOSED, ANSWERS, "greet:lease:", "greet:probed", "probe", "probe", "1"];
+        let keys = [CLOSED, ANSWERS, "greet:lease:", "greet:probed", PLACES];
+        let words = [&["EVAL", BEGIN, "5"][..], &keys, &["probe", "probe", "1", "", "", ""]].concat();
         self.commands.raw(&words).await.map(drop)
     }
 

@@ -13,7 +13,7 @@ use startjobs::contract::Fields;
 use startjobs::contract::error_code::ErrorCode;
 use startjobs::metrics::labels::{OutcomeCode, OutcomeKind};
 use startjobs::stream::settle::Outcome;
-use startjobs::worker::handler::{Answer, Attempt, Condemned, Failure, GiveUp, Handler, Request};
+use startjobs::worker::handler::{Answer, Attempt, Blame, Condemned, Failure, GiveUp, Handler, Request};
 
 use super::book::{Answered, Begun, Book};
 
@@ -146,6 +146,10 @@ impl Handler for Greeter {
         "voice"
     }
 
+    fn host(&self) -> Option<String> {
+        self.desk.book.host.clone()
+    }
+
     fn is_up(&self) -> BoxFuture<'_, Result<(), String>> {
         std::future::ready(self.desk.engine()).boxed()
     }
@@ -181,10 +185,11 @@ impl Request for Greet {
                 book.breach("two attempts of one name at once").await;
             }
             if let Err(message) = self.desk.engine() {
-                return Err(Failure::Failed { code: ErrorCode::EngineUnavailable, message });
+                return Err(Failure::Failed { code: ErrorCode::EngineUnavailable, message, blame: Blame::Unclear });
             }
-            let call = match book.begin(attempt.id, &self.name).await.map_err(Failure::Store)? {
+            let call = match book.begin(attempt, &self.name).await.map_err(Failure::Store)? {
                 Begun::Answered(answered) => return Ok(self.answer(answered, attempt)),
+                Begun::Elsewhere(host) => return Err(Failure::Elsewhere { host: host.into() }),
                 Begun::Taken(left) => return Err(Failure::InProgress { retry_after: Some(left) }),
                 Begun::Ours(call) => call,
             };
@@ -215,7 +220,8 @@ impl Request for Greet {
 
 impl Greet {
     async fn on_the_way(&self, call: u64, presence: &Presence<'_>) -> Result<(), Failure> {
-        let failed = || Failure::Failed { code: ErrorCode::InternalError, message: format!("hoarse, call {call}") };
+        let message = format!("hoarse, call {call}");
+        let failed = || Failure::Failed { code: ErrorCode::InternalError, message: message.clone(), blame: Blame::Job };
         match self.wish {
             Wish::Wait(duration) => tokio::time::sleep(duration).await,
             Wish::Fail(times) if call <= times => return Err(failed()),

@@ -39,10 +39,37 @@ impl Hall {
         Self { world, replicas: Vec::new(), settings: all, names: HashMap::new() }
     }
 
+    /// From now on replicas get this value of a setting.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(one, _)| one != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts a replica; answers its number.
     pub fn replica(&mut self) -> usize {
+        self.replica_on(None)
+    }
+
+    /// The same on a host.
+    pub fn replica_on(&mut self, host: Option<&str>) -> usize {
         let number = self.replicas.len();
-        self.replicas.push(Replica::start(self.world.directory.path(), number, &self.settings));
+        self.replicas.push(Replica::start(self.world.directory.path(), number, &self.settings, host));
+        number
+    }
+
+    /// Starts a replica on a host and waits until it works and the others see it there.
+    pub async fn working_replica_on(&mut self, host: &str) -> usize {
+        let number = self.replica_on(Some(host));
+        self.logged(number, "that it works", |log| log.count("start jobs consumer started") == 1).await;
+        let pid = format!("\"pid\":{},", self.replicas[number].process.id());
+        self.eventually("it takes work and is heard", async |world: &World| {
+            let records = world.presences().await;
+            let is_there = |record: &String| {
+                record.contains(&pid) && record.contains("\"heard_ms\":") && record.contains("\"serves\":true")
+            };
+            records.values().any(is_there)
+        })
+        .await;
         number
     }
 

@@ -6,11 +6,11 @@
 // greetings as a kind of job
 mod greeter;
 // what the greeter keeps in Redis
-mod book;
+pub mod book;
 // a replica as a process of its own, and the settings it gets
 mod process;
 // a fleet of them, the sender's side, and what must hold at the end
-mod hall;
+pub mod hall;
 // every kind of answer
 mod answers;
 // replicas that are killed, stopped and told to end; a Redis that is killed

@@ -21,6 +21,8 @@ use super::greeter::Greeter;
 const TEST: &str = "other_handler::replica_process";
 /// The environment variable that names the file of [`Greeter::new`].
 const ENGINE_DOWN: &str = "GREETER_ENGINE_DOWN";
+/// The environment variable that names its host.
+const HOST: &str = "GREETER_HOST";
 
 /// One replica that greets.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub struct Replica {
 
 impl Replica {
     /// Starts this test binary as a replica with these settings; its files are called after its number.
-    pub fn start(directory: &Path, number: usize, settings: &[(String, String)]) -> Self {
+    pub fn start(directory: &Path, number: usize, settings: &[(String, String)], host: Option<&str>) -> Self {
         let log = directory.join(format!("greeter-{number}.log"));
         let engine_down = directory.join(format!("engine-{number}-down"));
         let mut environment: Vec<(String, String)> = settings
@@ -41,6 +43,7 @@ impl Replica {
             .map(|(name, value)| (format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_")), value.clone()))
             .collect();
         environment.push((ENGINE_DOWN.to_owned(), engine_down.to_string_lossy().into_owned()));
+        environment.extend(host.map(|host| (HOST.to_owned(), host.to_owned())));
         let program = std::env::current_exe().expect("this test binary");
         let arguments = ["--exact", TEST, "--ignored", "--nocapture"].map(str::to_owned);
         let process = Process::start(&program, &arguments, &environment, &log).expect("the test binary runs");
@@ -82,8 +85,9 @@ async fn replica(settings: Settings, instruments: Instruments, engine_down: Path
     let Settings { redis, stream, worker, strict, .. } = settings;
     let config = ReplicaConfig { redis, stream, worker, strict };
     let handler = |site: &Site<'_>| {
-        let book = Book { commands: Arc::clone(site.commands), consumer: site.consumer.to_owned(), lease };
-        Ok(Arc::new(Greeter::new(book, engine_down)) as Arc<dyn Handler>)
+        let host = std::env::var(HOST).ok();
+        let book = Book { commands: Arc::clone(site.commands), consumer: site.consumer.to_owned(), lease, host };
+        Ok(Arc::new(Greeter::new(book, engine_down.clone())) as Arc<dyn Handler>)
     };
     let exit = run(config, Faults::default(), instruments, stop, handler).await.expect("it runs");
     listener.abort();

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use startjobs::embedded::redis_server::RedisServer;
-use startjobs::start::record::{Action, Begun, FenceToken, Records};
+use startjobs::start::record::{Action, Begun, FenceToken, Reap, Records};
 
-use super::{FIRST, JOBS, LEASE, REC, Store, asked, failure, success};
+use super::{FIRST, JOBS, LEASE, REC, Store, asked, failure, here, is_fenced, runs, success};
 use crate::support::clock::Clock;
 use crate::support::servers;
 
@@ -24,12 +24,7 @@ async fn two_owners_of_one_token(
     let new = begin(&b).await;
     assert_eq!(old.fence, new.fence);
     let before = store.text().await;
-    assert!(!a.holds_fence(&job.game, &old.fence).await.expect("asked"));
-    assert!(!a.renew(&job.game, &old.fence).await.expect("asked"));
-    assert!(!a.condemn(&job.game, &old.fence, "c").await.expect("asked"));
-    assert!(!job.commit(&a, &old, &success("c")).await.expect("asked"));
-    a.release(&job.game, &old.fence).await.expect("asked");
-    assert!(!a.disown(&job.game, "c").await.expect("asked"), "it may be adopted");
+    is_fenced(&a, &job, &old).await;
     assert_eq!(store.text().await, before);
 
     assert!(b.holds_fence(&job.game, &new.fence).await.expect("asked"));
@@ -37,7 +32,9 @@ async fn two_owners_of_one_token(
     let before = store.text().await;
     assert!(!job.commit(&a, &old, &failure()).await.expect("asked"));
     // Which of the two histories is the later one the token does not say.
-    let reap = async |owner| a.reap(&job.game, "c", (old.fence.as_str(), owner), Action::Remove).await.expect("asked");
+    let reap = async |owner| {
+        a.reap(&job.game, "c", (old.fence.as_str(), owner), &here(), Action::Condemn).await.expect("asked") != Reap::No
+    };
     assert!(!reap("a").await);
     assert_eq!(store.text().await, before);
     assert!(reap("b").await, "it is of the record's own history");
@@ -90,7 +87,7 @@ async fn a_record_of_the_version_before_is_held_by_its_owner_alone() {
         in_the_order_of_before(&store).await;
         assert!(job.commit(&a, &token, &success("c")).await.expect("asked"));
         in_the_order_of_before(&store).await;
-        assert_eq!(job.begin(&b).await, Ok(Begun::Stored(success("c").into())));
+        assert_eq!(job.begin(&b).await, Ok(runs(success("c"))));
         store.redis(&["DEL", REC]).await;
     }
 }

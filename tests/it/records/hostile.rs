@@ -3,9 +3,9 @@
 use serde_json::json;
 use startjobs::redis::Kind;
 use startjobs::redis::server_clock::ServerClock;
-use startjobs::start::record::{Action, Begun, FenceToken, Records};
+use startjobs::start::record::{Action, FenceToken, Records};
 
-use super::{FIRST, OTHER, REC, RES, Store, asked, failure, success};
+use super::{FIRST, OTHER, PLACED, REC, RES, Store, asked, failure, here, runs, stored, success};
 
 /// Every verb, each of which is to answer the same error.
 async fn all_fail(records: &Records, says: &str) {
@@ -28,7 +28,7 @@ async fn all_fail(records: &Records, says: &str) {
         ("disown", records.disown(game, "c").await.map(drop)),
         ("commit", job.commit(records, &token, &failure()).await.map(drop)),
         ("abandon", job.abandon(records, None).await.map(drop)),
-        ("reap", records.reap(game, "c", ("3", "a"), Action::Remove).await.map(drop)),
+        ("reap", records.reap(game, "c", ("3", "a"), &here(), Action::Condemn).await.map(drop)),
     ];
     for (verb, error) in errors {
         let error = error.expect_err(verb);
@@ -83,7 +83,7 @@ async fn a_record_that_cannot_be_read_is_named_and_left_alone() {
         all_fail(&records, &format!("the key {REC} holds a ")).await;
         assert_eq!(store.redis(&["DUMP", REC]).await, before);
     }
-    assert_eq!(store.keys().await, [REC]);
+    assert_eq!(store.keys().await, [PLACED, REC]);
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_fence_rises_as_far_as_numbers_do() {
         assert!(error.expect_err("it ends").text.contains("its fence can rise no further"));
     }
     assert!(job.commit(&records, &token, &success("c")).await.expect("asked"));
-    assert_eq!(job.begin(&records).await, Ok(Begun::Stored(success("c").into())));
+    assert_eq!(job.begin(&records).await, Ok(runs(success("c"))));
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn answers_of_a_wrong_type_stop_what_would_need_them_and_nothing_else() {
     store.redis(&["RPUSH", RES, "x"]).await;
     let token = job.go(&records).await;
     assert!(job.commit(&records, &token, &failure()).await.expect("asked"));
-    assert_eq!(job.begin(&records).await, Ok(Begun::Stored(failure().into())));
+    assert_eq!(job.begin(&records).await, Ok(stored(failure())));
     let before = store.text().await;
     for error in [next.begin(&records).await.map(drop), next.abandon(&records, None).await.map(drop)] {
         let error = error.expect_err("they are asked");

@@ -4,6 +4,14 @@
 mod hostile;
 // Redis loses writes, or its clock is set
 mod histories;
+// games that are placed, and placed anew; containers that have to go
+mod placed;
+// the lease of a replica that is dead, or taken for dead
+mod dead_owner;
+// the host of an attempt that left nothing there
+mod left;
+// a host has as many games as it may
+mod full;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +19,20 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use startjobs::contract::dead_letter::Reason;
 use startjobs::contract::error_code::ErrorCode;
+use startjobs::contract::image_ref::ImageRef;
 use startjobs::contract::job_result::{Answer, SuccessKind};
 use startjobs::embedded::redis_server::RedisServer;
 use startjobs::redis::{Connection, Kind, RedisError, Role};
 use startjobs::start::Answered;
 use startjobs::start::game_id::GameId;
-use startjobs::start::image_ref::ImageRef;
-use startjobs::start::record::{Abandoned, Action, AttemptResult, Begun, FenceToken, Placed, RecordJob, Records, Seen};
+use startjobs::start::record::{
+    Abandoned, Action, AttemptResult, Begun, FenceToken, Here, Reap, RecordJob, Records, Seen,
+};
 
 use crate::support::world::load;
 
 const REC: &str = "rtm:{game}:rec";
+const PLACED: &str = "rtm:placed:here";
 const RES: &str = "rtm:{game}:res";
 const JOBS: &str = "runtime:start_jobs";
 const LEASE: Duration = Duration::from_secs(60);
@@ -30,7 +41,7 @@ const LEASE: Duration = Duration::from_secs(60);
 struct Store {
     connection: Arc<Connection>,
     /// Ends with the store.
-    _server: RedisServer,
+    server: RedisServer,
 }
 
 impl Store {
@@ -43,7 +54,7 @@ impl Store {
         let connection = Connection::open(&settings.redis, Role::Commands, "startjobs:records", |error| {
             panic!("no connection: {error}")
         });
-        Self { connection: Arc::new(connection.await.expect("a connection")), _server: server }
+        Self { connection: Arc::new(connection.await.expect("a connection")), server }
     }
 
     /// Records of this owner.
@@ -57,6 +68,10 @@ impl Store {
 
     async fn redis(&self, words: &[&str]) -> startjobs::redis::Value {
         self.connection.raw(words).await.expect("Redis answers")
+    }
+
+    fn port(&self) -> u16 {
+        self.server.port()
     }
 
     async fn text(&self) -> String {
@@ -102,11 +117,15 @@ impl Asked {
     }
 
     async fn begin(&self, records: &Records) -> Result<Begun, RedisError> {
-        records.begin(&self.job(), "here", &Seen::default()).await
+        records.begin(&self.job(), &here(), &Seen::default()).await
     }
 
     async fn go(&self, records: &Records) -> FenceToken {
         went(self.begin(records).await)
+    }
+
+    async fn go_on(&self, records: &Records, host: &Here) -> FenceToken {
+        went(records.begin(&self.job(), host, &Seen::default()).await)
     }
 
     async fn commit(&self, records: &Records, token: &FenceToken, answer: &Answer) -> Result<bool, RedisError> {
@@ -123,6 +142,31 @@ fn went(begun: Result<Begun, RedisError>) -> FenceToken {
         Ok(Begun::Go(token)) => token,
         other => panic!("it did not begin: {other:?}"),
     }
+}
+
+/// An attempt that another one has taken over from is refused everything.
+async fn is_fenced(records: &Records, job: &Asked, old: &FenceToken) {
+    assert!(!records.holds_fence(&job.game, &old.fence).await.expect("asked"));
+    assert!(!records.renew(&job.game, &old.fence).await.expect("asked"));
+    assert!(!records.condemn(&job.game, &old.fence, "c").await.expect("asked"));
+    assert!(!job.commit(records, old, &success("c")).await.expect("asked"));
+    records.release(&job.game, &old.fence).await.expect("asked");
+    assert!(!records.disown(&job.game, "c").await.expect("asked"), "it may be adopted");
+}
+
+/// The host of these tests.
+fn here() -> Here {
+    Here::new("here", [])
+}
+
+/// An answer of which the record says nothing more.
+fn stored(answer: Answer) -> Begun {
+    Begun::Stored(answer.into(), None)
+}
+
+/// A success whose container runs here, by the record.
+fn runs(answer: Answer) -> Begun {
+    Begun::Stored(answer.into(), Some("here".to_owned()))
 }
 
 fn dead(container: &str) -> Seen {
@@ -150,7 +194,7 @@ const FIRST: &str = "galaxy/engine:1";
 const OTHER: &str = "galaxy/engine:2";
 
 #[tokio::test]
-async fn an_ordinary_start_is_one_key() {
+async fn an_ordinary_start_is_one_key_and_a_line_on_the_list_of_its_host() {
     let store = Store::new().await;
     let (records, job) = (store.of("a"), asked("5-1", FIRST));
     let token = job.go(&records).await;
@@ -178,15 +222,14 @@ async fn an_ordinary_start_is_one_key() {
     let (seconds, micros): (u64, u64) = store.redis(&["TIME"]).await.convert().expect("two numbers");
     let updated = record["updated_at_ms"].as_u64().expect("a number");
     assert!(updated >= until - 60_000 && updated <= seconds * 1_000 + micros / 1_000, "{record}");
-    assert_eq!(store.keys().await, [REC]);
+    assert_eq!(store.keys().await, [PLACED, REC]);
     // Whoever gets the entry again is told the same, word for word; another job that it runs.
-    let answer = Begun::Stored(success("c").into());
-    assert_eq!(job.begin(&store.of("b")).await, Ok(answer));
-    let placed = Placed { container_id: "c".to_owned(), host: "here".to_owned() };
-    assert_eq!(asked("6-1", FIRST).begin(&records).await, Ok(Begun::Running(placed.clone())));
-    let running = job.image.as_str().to_owned();
-    assert_eq!(asked("6-1", OTHER).begin(&records).await, Ok(Begun::Conflict(placed, running)));
-    assert_eq!(store.keys().await, [REC]);
+    assert_eq!(job.begin(&store.of("b")).await, Ok(runs(success("c"))));
+    let container_id = "c".to_owned();
+    assert_eq!(asked("6-1", FIRST).begin(&records).await, Ok(Begun::Running(container_id.clone())));
+    let image_ref = job.image.as_str().to_owned();
+    assert_eq!(asked("6-1", OTHER).begin(&records).await, Ok(Begun::Conflict { container_id, image_ref }));
+    assert_eq!(store.keys().await, [PLACED, REC]);
 }
 
 #[tokio::test]
@@ -200,8 +243,8 @@ async fn an_entry_id_of_another_stream_is_another_job() {
     let token = job.go(&elsewhere).await;
     assert_eq!(token.fence, "2");
     assert!(job.commit(&elsewhere, &token, &success("c")).await.expect("asked"));
-    assert_eq!(job.begin(&records).await, Ok(Begun::Stored(failure().into())));
-    assert_eq!(job.begin(&elsewhere).await, Ok(Begun::Stored(success("c").into())));
+    assert_eq!(job.begin(&records).await, Ok(stored(failure())));
+    assert_eq!(job.begin(&elsewhere).await, Ok(runs(success("c"))));
 }
 
 #[tokio::test]
@@ -251,11 +294,7 @@ async fn a_fenced_attempt_changes_nothing() {
     a.release(&job.game, &old.fence).await.expect("asked");
     let new = job.go(&b).await;
     let before = store.text().await;
-    assert!(!job.commit(&a, &old, &success("c")).await.expect("asked"));
-    assert!(!a.condemn(&job.game, &old.fence, "c").await.expect("asked"));
-    assert!(!a.renew(&job.game, &old.fence).await.expect("asked"));
-    assert!(!a.disown(&job.game, "c").await.expect("asked"), "it may be adopted");
-    a.release(&job.game, &old.fence).await.expect("asked");
+    is_fenced(&a, &job, &old).await;
     // A token that is the beginning of another, or the other way round.
     for token in ["", "0", "20", "12", "2.0", "x"] {
         assert!(!b.holds_fence(&job.game, token).await.expect("asked"), "{token}");
@@ -269,41 +308,13 @@ async fn a_fenced_attempt_changes_nothing() {
 }
 
 #[tokio::test]
-async fn condemned_hosts_and_attempts_pass_from_one_attempt_to_the_next() {
-    let store = Store::new().await;
-    let (records, job, next) = (store.of("a"), asked("5-1", FIRST), asked("6-1", FIRST));
-    let token = job.go(&records).await;
-    assert!(records.condemn(&job.game, &token.fence, "c").await.expect("asked"));
-    let elsewhere = |job: &Asked, dead: Option<&'static str>| {
-        let (records, source, image) = (records.clone(), job.source.clone(), job.image.as_str().to_owned());
-        let seen = Seen { dead_container: dead.map(str::to_owned), ..Seen::default() };
-        async move { went(records.begin(&asked(&source, &image).job(), "elsewhere", &seen).await) }
-    };
-    let again = elsewhere(&job, None).await;
-    assert_eq!((again.host.as_str(), again.condemned.as_deref(), again.attempt), ("here", Some("c"), 2));
-    let ended = AttemptResult { answer: failure(), still_condemned: Some("c".to_owned()) };
-    assert!(records.commit(&job.job(), &again, &ended).await.expect("asked"));
-    assert_eq!(store.record().await["condemned"], "c");
-    // What has failed binds nobody to its host.
-    let third = elsewhere(&next, None).await;
-    assert_eq!((third.host.as_str(), third.condemned.as_deref(), third.attempt), ("elsewhere", Some("c"), 3));
-    assert!(next.commit(&records, &third, &success("d")).await.expect("asked"));
-    assert_eq!(store.record().await.get("condemned"), None);
-    // One that ran and is dead goes first, and the game stays where it was.
-    let job = asked("7-1", OTHER);
-    let fourth = went(records.begin(&job.job(), "here", &dead("d")).await);
-    assert_eq!((fourth.host.as_str(), fourth.condemned.as_deref(), fourth.attempt), ("elsewhere", Some("d"), 4));
-    assert_eq!(store.record().await["attempt"], 4);
-}
-
-#[tokio::test]
 async fn an_older_job_with_another_image_blocks_until_it_is_pending_nowhere() {
     let store = Store::new().await;
     let (records, old, new) = (store.of("a"), asked("5-1", FIRST), asked("6-1", OTHER));
     let token = old.go(&records).await;
     records.release(&old.game, &token.fence).await.expect("asked");
     assert_eq!(new.begin(&records).await, Ok(Begun::Blocked("5-1".to_owned())));
-    let taken = went(records.begin(&new.job(), "here", &gone("5-1")).await);
+    let taken = went(records.begin(&new.job(), &here(), &gone("5-1")).await);
     assert_eq!(taken.fence, "2");
     assert_eq!(store.record().await["source_ref"], "6-1");
 }
@@ -324,13 +335,13 @@ async fn answers_move_aside_when_the_record_goes_to_another_job() {
     // The record holds the 70th, the hash those before; the oldest are gone.
     for number in [6_u64, 40, 69, 70] {
         let job = asked(&format!("17955121962{number:02}-0"), FIRST);
-        assert_eq!(job.begin(&records).await, Ok(Begun::Stored(failure().into())), "{number}");
+        assert_eq!(job.begin(&records).await, Ok(stored(failure())), "{number}");
     }
     let oldest = asked("1795512196205-0", FIRST);
     assert_eq!(oldest.go(&records).await.fence, "71");
     assert_eq!(store.record().await.get("answer"), None);
     let seventieth = asked("1795512196270-0", FIRST);
-    assert_eq!(seventieth.begin(&records).await, Ok(Begun::Stored(failure().into())));
+    assert_eq!(seventieth.begin(&records).await, Ok(stored(failure())));
 }
 
 #[tokio::test]
@@ -345,7 +356,7 @@ async fn a_job_that_is_given_up_frees_its_game_and_keeps_its_answer() {
         (&json!(2), &json!("failed"), &json!("b"), &json!("c"), &json!(0))
     );
     assert!(!job.commit(&a, &token, &success("c")).await.expect("asked"));
-    assert_eq!(job.begin(&a).await, Ok(Begun::Stored(given_up())));
+    assert_eq!(job.begin(&a).await, Ok(Begun::Stored(given_up(), None)));
     assert_eq!(job.abandon(&a, None).await, Ok(Abandoned::Stored(given_up())));
     // Another job's game is not touched.
     let next = asked("6-1", FIRST);
@@ -354,9 +365,9 @@ async fn a_job_that_is_given_up_frees_its_game_and_keeps_its_answer() {
     let third = asked("7-1", OTHER);
     assert_eq!(third.abandon(&b, Some("d")).await, Ok(Abandoned::Kept));
     assert_eq!(store.text().await, before);
-    assert_eq!(third.begin(&a).await, Ok(Begun::Stored(given_up())));
+    assert_eq!(third.begin(&a).await, Ok(Begun::Stored(given_up(), None)));
     assert_eq!(third.abandon(&b, None).await, Ok(Abandoned::Stored(given_up())));
-    assert_eq!(job.begin(&a).await, Ok(Begun::Stored(given_up())), "the first one's has moved aside");
+    assert_eq!(job.begin(&a).await, Ok(Begun::Stored(given_up(), None)), "the first one's has moved aside");
     assert!(next.commit(&a, &token, &success("d")).await.expect("asked"));
     assert_eq!(next.abandon(&b, Some("d")).await, Ok(Abandoned::Stored(success("d").into())));
 }
@@ -369,41 +380,16 @@ async fn a_job_that_is_given_up_before_any_attempt_leaves_a_record_that_claims_n
     let record = store.record().await;
     assert_eq!((&record["fence"], &record["attempt"], &record["state"]), (&json!(0), &json!(0), &json!("failed")));
     assert_eq!(store.keys().await, [REC]);
-    assert_eq!(job.begin(&records).await, Ok(Begun::Stored(given_up())));
+    assert_eq!(job.begin(&records).await, Ok(Begun::Stored(given_up(), None)));
     // A container that is there all the same is of an attempt that Redis has lost.
     for label in ["1", "", "x", "0"] {
-        assert!(!records.reap(&job.game, "c", (label, "a"), Action::Remove).await.expect("asked"), "{label}");
+        let reaped = records.reap(&job.game, "c", (label, "a"), &here(), Action::Condemn).await;
+        assert_eq!(reaped, Ok(Reap::No), "{label}");
     }
     let next = asked("6-1", OTHER);
     let token = next.go(&records).await;
     assert!(token.is_first() && token.attempt == 1, "{token:?}");
-    assert_eq!(job.begin(&records).await, Ok(Begun::Stored(given_up())));
-}
-
-#[tokio::test]
-async fn a_container_is_reaped_where_the_record_says_that_it_is_not_the_games() {
-    let store = Store::new().await;
-    let (records, job) = (store.of("a"), asked("5-1", FIRST));
-    let reap = async |container, fence, action| {
-        records.reap(&GameId::parse("game").expect("an id"), container, (fence, "a"), action).await.expect("asked")
-    };
-    assert!(!reap("c", "1", Action::Remove).await, "no record says anything");
-    assert_eq!(store.keys().await, [""; 0]);
-    let token = job.go(&records).await;
-    assert!(!reap("c", "1", Action::Remove).await, "an attempt is under way");
-    assert!(job.commit(&records, &token, &success("c")).await.expect("asked"));
-    assert!(!reap("c", "1", Action::Remove).await, "it is the game's");
-    assert!(!reap("d", "2", Action::Remove).await, "the record is older than the container");
-    let before = store.text().await;
-    assert!(reap("d", "1", Action::DryRun).await);
-    assert_eq!(store.text().await, before);
-    assert!(reap("d", "1", Action::Remove).await);
-    assert_eq!(store.record().await["condemned"], "d");
-    // A game without a record, of which a fenced attempt asks.
-    store.redis(&["DEL", REC]).await;
-    assert!(records.disown(&job.game, "c").await.expect("asked"));
-    let token = job.go(&records).await;
-    assert_eq!((token.fence.as_str(), token.condemned.as_deref()), ("1", Some("c")));
+    assert_eq!(job.begin(&records).await, Ok(Begun::Stored(given_up(), None)));
 }
 
 #[tokio::test]
@@ -417,20 +403,20 @@ async fn calls_of_one_run_see_what_those_before_them_did() {
     assert!(matches!(second, Ok(Begun::Busy(_))), "{second:?}");
     assert_eq!((first.fence.as_str(), third.fence.as_str()), ("1", "2"));
     let (old, new) = (failure(), success("c"));
-    let (fenced, done, stored, late) = tokio::join!(
+    let (fenced, done, known, late) = tokio::join!(
         job.commit(&a, &first, &old),
         job.commit(&a, &third, &new),
         job.begin(&a),
         a.renew(&job.game, &third.fence)
     );
     assert_eq!((fenced, done, late), (Ok(false), Ok(true), Ok(false)));
-    assert_eq!(stored, Ok(Begun::Stored(success("c").into())));
+    assert_eq!(known, Ok(runs(success("c"))));
     // A game that goes from job to job within one run keeps every answer.
     let next = newer.job();
-    let seen = dead("c");
-    let (taken, asked_again) = tokio::join!(b.begin(&next, "here", &seen), job.begin(&b));
+    let (seen, host) = (dead("c"), here());
+    let (taken, asked_again) = tokio::join!(b.begin(&next, &host, &seen), job.begin(&b));
     assert_eq!(went(taken).fence, "3");
-    assert_eq!(asked_again, Ok(Begun::Stored(success("c").into())));
+    assert_eq!(asked_again, Ok(stored(success("c"))));
     // An error of one leaves the others as they are.
     store.redis(&["DEL", RES, REC]).await;
     store.redis(&["SET", "rtm:{spoiled}:rec", "x"]).await;

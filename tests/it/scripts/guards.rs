@@ -10,6 +10,7 @@ use startjobs::stream::settle::Settled;
 use startjobs::stream::{Group, Member};
 
 use super::{CLAIM_IDLE, GROUP, HOUR, JOBS, MIRROR, RESULTS, Stream, about, answered, each_version, terms};
+use crate::support::sweeps::by_silence;
 
 const SWEEP: &str = "runtime:start_jobs:sweep";
 
@@ -138,10 +139,15 @@ async fn what_is_given_back_is_claimed_before_the_next_sweep_would_be_due() {
         for leaves in [false, true] {
             let ids = delivered(&stream, 1, "you").await;
             for consumer in ["me", "you", "third"] {
-                stream.other(consumer).renew(ReplicaState::Running, &about(), &[]).await.expect("renewed");
+                stream.other(consumer).renew(ReplicaState::Running, &about(), None, &[]).await.expect("renewed");
             }
             let sweep_as = async |consumer: &str| {
-                stream.other(consumer).sweep(Aim::Take, CLAIM_IDLE, HOUR, 10, true).await.expect("swept")
+                stream
+                    .other(consumer)
+                    .sweep(Aim::Take, by_silence(CLAIM_IDLE, HOUR, 10, true))
+                    .await
+                    .expect("swept")
+                    .swept
             };
             stream.redis(&["HDEL", SWEEP, "due"]).await;
             assert!(matches!(sweep_as("me").await, Swept::Done(sweep) if sweep.claimed.is_empty()));
@@ -149,7 +155,8 @@ async fn what_is_given_back_is_claimed_before_the_next_sweep_would_be_due() {
             // The fleet's cursor is behind it.
             stream.redis(&["HSET", SWEEP, "cursor", &ids[0].to_string()]).await;
             let you = stream.other("you");
-            let given = if leaves { you.leave(&about()).await } else { you.hand_back(&ids).await };
+            let given =
+                if leaves { you.leave(&about()).await.map(|left| left.entries) } else { you.hand_back(&ids).await };
             assert_eq!(given.expect("given back"), 1);
             let Swept::Done(sweep) = sweep_as("third").await else { panic!("no sweep is due, leaves: {leaves}") };
             assert_eq!(sweep.claimed.iter().map(|delivery| delivery.id).collect::<Vec<_>>(), ids);
@@ -164,7 +171,7 @@ async fn what_is_given_back_is_claimed_before_the_next_sweep_would_be_due() {
 async fn an_entry_that_a_renewal_puts_back_holds_the_mirror_back() {
     each_version(async |stream| {
         let ids = one_has_fallen_out(&stream).await;
-        let renewed = stream.member.renew(ReplicaState::Running, &about(), &ids[1..2]).await.expect("renewed");
+        let renewed = stream.member.renew(ReplicaState::Running, &about(), None, &ids[1..2]).await.expect("renewed");
         assert_eq!(renewed.entries, [(ids[1], Renewal::Restored)]);
         assert_eq!(mirror(&stream).await, Some(ids[0].to_string()));
     })
@@ -175,8 +182,10 @@ async fn an_entry_that_a_renewal_puts_back_holds_the_mirror_back() {
 async fn an_entry_that_the_janitor_puts_back_holds_the_mirror_back_and_is_claimed_at_once() {
     each_version(async |stream| {
         let ids = one_has_fallen_out(&stream).await;
-        stream.other("third").renew(ReplicaState::Running, &about(), &[]).await.expect("renewed");
-        let sweep = async || stream.other("third").sweep(Aim::Take, CLAIM_IDLE, HOUR, 10, true).await.expect("swept");
+        stream.other("third").renew(ReplicaState::Running, &about(), None, &[]).await.expect("renewed");
+        let sweep = async || {
+            stream.other("third").sweep(Aim::Take, by_silence(CLAIM_IDLE, HOUR, 10, true)).await.expect("swept").swept
+        };
         assert!(matches!(sweep().await, Swept::Done(_)));
         stream.redis(&["HSET", SWEEP, "by", "somebody", "cursor", &ids[2].to_string()]).await;
         assert_eq!(sweep().await, Swept::NotDue);
@@ -196,8 +205,8 @@ async fn an_entry_that_is_lost_lets_the_mirror_go_and_is_known_as_settled() {
         assert_eq!(mirror(&stream).await.as_deref(), Some("0-0"));
         assert_eq!(stream.other("you").hand_back(&ids[..1]).await.expect("given back"), 1);
         stream.redis(&["XDEL", JOBS, &ids[0].to_string()]).await;
-        stream.member.renew(ReplicaState::Running, &about(), &[]).await.expect("renewed");
-        let swept = stream.member.sweep(Aim::Take, CLAIM_IDLE, HOUR, 10, true).await.expect("swept");
+        stream.member.renew(ReplicaState::Running, &about(), None, &[]).await.expect("renewed");
+        let swept = stream.member.sweep(Aim::Take, by_silence(CLAIM_IDLE, HOUR, 10, true)).await.expect("swept").swept;
         assert!(matches!(swept, Swept::Done(sweep) if sweep.lost == 1));
         assert_eq!(mirror(&stream).await, Some(ids[1].to_string()));
         assert!(stream.member.group().history(&ids[..1]).await.expect("asked")[0].is_settled);

@@ -8,6 +8,10 @@ mod held;
 mod walk;
 // each condition of the scripts
 mod guards;
+// what a sick host counted and tried
+mod withdrawn;
+// handing over
+mod hand_over;
 // the keys that the scripts name
 mod keys;
 

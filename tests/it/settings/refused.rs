@@ -102,6 +102,13 @@ fn contradictions_are_told_with_both_sides() {
     let told = |flags| problems(flags, &[]).iter().map(ToString::to_string).collect::<String>();
     let text = told(&[("simulated-failures", "0.6"), ("simulated-errors", "0.6")]);
     assert!(text.contains("together with simulated-failures = \"0.6\" (flag --simulated-failures)"), "{text}");
+    let text = told(&[("pull-timeout", "20m"), ("pull-silence", "21m")]);
+    assert!(text.contains("pull-timeout") && text.contains("must be shorter than max-run = \"15m\""), "{text}");
+    assert!(text.contains("must not be longer than pull-timeout = \"20m\" (flag --pull-timeout)"), "{text}");
+    let lowered = load(&[("max-run", "90s")], &[]).expect("limits that are not set fit");
+    let engine = lowered.settings.engine;
+    assert_eq!((engine.pull_timeout.as_secs(), engine.pull_silence.as_secs()), (60, 60));
+    assert!(load(&[("pull-timeout", "20m"), ("engine", "simulated")], &[]).is_ok(), "nothing is pulled");
     // Even where other settings of the same group are bad.
     let text = told(&[("max-run", "2h"), ("ledger-ttl", "1h"), ("slots", "x"), ("dead-max", "x")]);
     assert!(text.contains("must be longer than max-run = \"2h\""), "{text}");

@@ -28,7 +28,8 @@ fn the_defaults_mean_what_they_say() {
 
 #[test]
 fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
-    let (_directory, path) = file("# ours\nslots = 3\nstrict = true\nsimulated-errors = 0.5\nmax-run = \"7m\"\n");
+    let (_directory, path) =
+        file("# ours\nslots = 3\nstrict = true\nsimulated-errors = 0.5\nmax-run = \"7m\"\npull-timeout = \"5m\"\n");
     let in_environment = [("STARTJOBS_SLOTS", "2"), ("STARTJOBS_CONFIG", path.as_str())];
     let at = |line: usize| format!("file {path}:{line}");
 

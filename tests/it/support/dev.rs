@@ -35,10 +35,16 @@ pub struct Dev {
 impl Dev {
     /// Starts one, and reads its banner.
     pub fn start(replicas: usize) -> Self {
+        Self::start_with(replicas, &[])
+    }
+
+    /// The same, with further arguments.
+    pub fn start_with(replicas: usize, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut child = startjobs()
             .env("TMPDIR", directory.path())
             .args(["dev", "--replicas", &replicas.to_string()])
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -59,6 +65,11 @@ impl Dev {
             assert!(banner.contains(&advice), "{advice} in {banner}");
         }
         Self { child, stderr, url, banner, pids, directory }
+    }
+
+    /// The temporary directory that it was given, for what nothing may be left in.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     fn redis_answers(&self) -> bool {

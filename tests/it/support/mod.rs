@@ -8,6 +8,10 @@ pub mod clock;
 pub mod dev;
 // a private dockerd
 pub mod dockerd;
+// an engine that misbehaves as a test wants
+pub mod faulty_engine;
+// small programs for images
+pub mod c_program;
 // a registry that answers what a test wants
 pub mod registry;
 // the simulated engine's own log, checked independently
@@ -22,3 +26,5 @@ pub mod scrape;
 pub mod servers;
 // every crash and failure that is counted, as Redis is told of it
 pub mod counted;
+// the terms of sweeps that are called without a replica
+pub mod sweeps;

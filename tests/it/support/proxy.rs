@@ -33,6 +33,8 @@ struct Phase {
     network: Network,
     /// Every existing connection is closed when this changes.
     cuts: u64,
+    /// Where new connections lead.
+    server: u16,
 }
 
 /// A TCP proxy; ends when it is dropped.
@@ -44,13 +46,13 @@ pub struct Proxy {
 impl Proxy {
     /// A healthy network before the server on this port.
     pub fn start(server: u16) -> Self {
-        let (phase, seen) = watch::channel(Phase { network: Network::Healthy, cuts: 0 });
+        let (phase, seen) = watch::channel(Phase { network: Network::Healthy, cuts: 0, server });
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         listener.set_nonblocking(true).expect("a listener of ours");
         let port = listener.local_addr().expect("a bound listener").port();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(serve(listener, server, seen));
+            runtime.block_on(serve(listener, seen));
         });
         Self { port, phase }
     }
@@ -69,16 +71,24 @@ impl Proxy {
     pub fn cut(&self) {
         self.phase.send_modify(|phase| phase.cuts += 1);
     }
+
+    /// Closes every connection that exists now; new ones lead to the server on this port.
+    pub fn lead_to(&self, server: u16) {
+        self.phase.send_modify(|phase| {
+            phase.server = server;
+            phase.cuts += 1;
+        });
+    }
 }
 
-async fn serve(listener: std::net::TcpListener, server: u16, mut phase: watch::Receiver<Phase>) {
+async fn serve(listener: std::net::TcpListener, mut phase: watch::Receiver<Phase>) {
     let listener = TcpListener::from_std(listener).expect("a runtime");
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let Ok((client, _)) = accepted else { continue };
                 if phase.borrow().network != Network::Refused {
-                    drop(tokio::spawn(carry(client, server, phase.clone())));
+                    drop(tokio::spawn(carry(client, phase.clone())));
                 }
             }
             // The proxy was dropped. Its connections end with the runtime.
@@ -87,7 +97,8 @@ async fn serve(listener: std::net::TcpListener, server: u16, mut phase: watch::R
     }
 }
 
-async fn carry(client: TcpStream, server: u16, phase: watch::Receiver<Phase>) {
+async fn carry(client: TcpStream, phase: watch::Receiver<Phase>) {
+    let server = phase.borrow().server;
     let Ok(server) = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, server))).await else { return };
     drop((client.set_nodelay(true), server.set_nodelay(true)));
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());

@@ -169,14 +169,20 @@ impl World {
 
     /// Waits until nothing sent is without its answer, and answers the account, which balances.
     pub async fn settled(&mut self) -> Account {
+        let account = self.answered_within(PATIENCE).await;
+        assert!(account.is_exact(), "the account does not balance: {account:?}\n{}", self.logs());
+        account
+    }
+
+    /// Waits until nothing sent is without its answer, and answers the account.
+    pub async fn answered_within(&mut self, patience: Duration) -> Account {
         let began = Instant::now();
         loop {
             let account = self.account().await;
             if account.lost.is_empty() {
-                assert!(account.is_exact(), "the account does not balance: {account:?}\n{}", self.logs());
                 return account;
             }
-            assert!(began.elapsed() < PATIENCE, "still without an answer: {account:?}\n{}", self.logs());
+            assert!(began.elapsed() < patience, "still without an answer: {account:?}\n{}", self.logs());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

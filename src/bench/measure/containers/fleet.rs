@@ -28,11 +28,14 @@ pub(crate) async fn start_all(
     let settings = settings_of(&pairs)?;
     let lobby = Lobby::connect_within(&settings.redis, &settings.stream, UP_WITHIN).await?;
     let mut children = Children::new(place, Subject::Worker, &pairs, &options.log_level);
-    for _ in 0..options.replicas {
-        children.start()?;
+    for host in &options.hosts {
+        for _ in 0..options.replicas {
+            children.start_with(&host.settings())?;
+        }
     }
+    let replicas = options.hosts.len() * options.replicas;
     let started = async {
-        await_up(&lobby, &mut children, options.replicas).await?;
+        await_up(&lobby, &mut children, replicas).await?;
         let before = children.cost();
         let started = ask(&lobby, &mut children, options, games).await?;
         let after = children.cost();
@@ -40,7 +43,7 @@ pub(crate) async fn start_all(
     };
     let started = started.await;
     children.stop().await;
-    place.remove_keys(Some(part))?;
+    place.remove_keys(Some(part)).await?;
     started
 }
 

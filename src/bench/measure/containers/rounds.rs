@@ -31,20 +31,36 @@ pub(crate) struct ContainersReport {
     pub(crate) engine: String,
     /// Containers of one round and one subject.
     pub(crate) starts: usize,
-    /// Starts under way at once.
+    /// Hosts, each with an engine and replicas of its own.
+    pub(crate) hosts: usize,
+    /// Starts under way at once on each host.
     pub(crate) in_flight: usize,
     /// Settings of the replicas.
     pub(crate) settings: Pairs,
-    /// `worker`, then `bare`.
+    /// `worker`, then `bare`; with several hosts also `worker-one-host` and `bare-one-host`.
     pub(crate) subjects: Vec<Starter>,
     /// Starts per second of the worker over those of the bare client, of the medians.
     pub(crate) ratio_to_bare: f64,
+    /// The same fleet on one of the hosts; none where there is only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) one_host: Option<OneHost>,
+}
+
+/// All hosts compared with one of them, of the medians.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct OneHost {
+    /// The worker over the bare client, both on one host.
+    pub(crate) ratio_to_bare: f64,
+    /// The worker on all hosts over the worker on one.
+    pub(crate) worker_gain: f64,
+    /// The bare client on all hosts over the bare client on one.
+    pub(crate) bare_gain: f64,
 }
 
 /// One subject.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Starter {
-    /// `worker` or `bare`
+    /// `worker` or `bare`, and where it was on one of several hosts, with `-one-host`
     pub(crate) subject: &'static str,
     /// Median over the rounds.
     pub(crate) starts_per_s: f64,
@@ -60,8 +76,22 @@ pub(crate) struct Starter {
     pub(crate) client_ms_per_start: Option<f64>,
 }
 
-const SUBJECTS: [&str; 2] = ["worker", "bare"];
-/// Removals under way at once.
+/// What is measured: the worker or the bare client, on all hosts or on one.
+#[derive(Debug, Clone, Copy)]
+struct Subject {
+    name: &'static str,
+    is_bare: bool,
+    on_one: bool,
+}
+
+/// With several hosts all of them, else the first two.
+const SUBJECTS: [Subject; 4] = [
+    Subject { name: "worker", is_bare: false, on_one: false },
+    Subject { name: "bare", is_bare: true, on_one: false },
+    Subject { name: "worker-one-host", is_bare: false, on_one: true },
+    Subject { name: "bare-one-host", is_bare: true, on_one: true },
+];
+/// Removals under way at once on each engine.
 const REMOVALS: usize = 8;
 
 /// Runs it. Every round begins and ends without a container of this run.
@@ -71,36 +101,49 @@ pub(crate) async fn run(
     mut say: impl FnMut(usize, &str, f64),
 ) -> Result<ContainersReport, Error> {
     let began_at_ms = now_ms();
-    let admin =
-        DockerAdmin::connect(&options.docker_host, options.docker_tls.as_ref()).await.map_err(Error::Subject)?;
-    let engine = admin.version().await.map_err(Error::Subject)?;
+    let mut admins = Vec::new();
+    for host in &options.hosts {
+        let admin = DockerAdmin::connect(&host.docker_host, host.docker_tls.as_ref()).await;
+        admins.push((admin.map_err(Error::Subject)?, host.host_id.as_str()));
+    }
+    let engine = match admins.first() {
+        Some((admin, _)) => admin.version().await.map_err(Error::Subject)?,
+        None => return Err(Error::Subject("there is no host".to_owned())),
+    };
+    let one = options.on_one_host();
     let settings = settings_of(&place.settings("bare", &options.settings()))?;
-    let bare = Bare::connect(options, &settings).await?;
-    let mut rounds: [Vec<Started>; 2] = [Vec::new(), Vec::new()];
-    let mut cpu = Duration::ZERO;
+    let (bare, bare_on_one) = (Bare::connect(options, &settings).await?, Bare::connect(&one, &settings).await?);
+    let subjects = if options.hosts.len() > 1 { &SUBJECTS[..] } else { &SUBJECTS[..2] };
+    let mut rounds: Vec<Vec<Started>> = vec![Vec::new(); subjects.len()];
+    let mut cpu = vec![Duration::ZERO; subjects.len()];
     for round in 0..options.rounds {
-        for position in order(round, SUBJECTS.len()) {
-            let subject = SUBJECTS[position];
+        for position in order(round, subjects.len()) {
+            let Subject { name, is_bare, on_one } = subjects[position];
             let games: Vec<String> =
-                (0..options.starts).map(|number| format!("{}-{round}-{subject}-{number}", options.host_id)).collect();
-            let started = if subject == "bare" {
-                bare.start_all(&games).await?
+                (0..options.starts).map(|number| format!("{}-{round}-{name}-{number}", options.run)).collect();
+            let started = if is_bare {
+                if on_one { &bare_on_one } else { &bare }.start_all(&games).await?
             } else {
-                let part = format!("{round}:containers");
+                let part = format!("{round}:{name}");
+                let options = if on_one { &one } else { options };
                 let (started, cost) = fleet::start_all(place, &part, options, &games).await?;
-                cpu += cost.cpu;
+                cpu[position] += cost.cpu;
                 started
             };
-            say(round, subject, started.per_second());
+            say(round, name, started.per_second());
             rounds[position].push(started);
-            remove_all(&admin, &options.host_id).await?;
+            let removals = admins.iter().map(|(admin, host_id)| remove_all(admin, host_id));
+            futures_util::future::try_join_all(removals).await?;
         }
     }
-    let [worker, bare] = rounds;
-    let (mut worker, bare) = (Starter::of("worker", &worker), Starter::of("bare", &bare));
     let starts = f64::from(u32::try_from(options.starts * options.rounds).unwrap_or(u32::MAX));
-    worker.client_ms_per_start = Some(cpu.as_secs_f64() * 1e3 / starts.max(1.0));
-    let ratio_to_bare = worker.starts_per_s / bare.starts_per_s.max(1e-9);
+    let of_all = subjects.iter().zip(&rounds).zip(cpu);
+    let subjects: Vec<Starter> = of_all
+        .map(|((subject, rounds), cpu)| {
+            let client_ms_per_start = (!subject.is_bare).then(|| cpu.as_secs_f64() * 1e3 / starts.max(1.0));
+            Starter { client_ms_per_start, ..Starter::of(subject.name, rounds) }
+        })
+        .collect();
     Ok(ContainersReport {
         schema_version: SCHEMA_VERSION,
         kind: "containers",
@@ -109,11 +152,28 @@ pub(crate) async fn run(
         redis: place.server.clone(),
         engine,
         starts: options.starts,
-        in_flight: options.in_flight(),
-        settings: options.settings(),
-        subjects: vec![worker, bare],
-        ratio_to_bare,
+        hosts: options.hosts.len(),
+        in_flight: options.in_flight_on_one(),
+        settings: match options.hosts.as_slice() {
+            [only] => [options.settings(), only.settings()].concat(),
+            _ => options.settings(),
+        },
+        ratio_to_bare: ratio(&subjects, "worker", "bare"),
+        one_host: (options.hosts.len() > 1).then(|| OneHost {
+            ratio_to_bare: ratio(&subjects, "worker-one-host", "bare-one-host"),
+            worker_gain: ratio(&subjects, "worker", "worker-one-host"),
+            bare_gain: ratio(&subjects, "bare", "bare-one-host"),
+        }),
+        subjects,
     })
+}
+
+/// Starts per second of one subject over those of another.
+fn ratio(subjects: &[Starter], of: &str, over: &str) -> f64 {
+    let starts = |name: &str| {
+        subjects.iter().find(|subject| subject.subject == name).map_or(0.0, |subject| subject.starts_per_s)
+    };
+    starts(of) / starts(over).max(1e-9)
 }
 
 /// Removes every container of this run, so that the next subject meets the same engine.
@@ -161,9 +221,10 @@ impl Starter {
 impl ContainersReport {
     /// For people.
     pub(crate) fn table(&self) -> String {
+        let hosts = if self.hosts > 1 { format!("{} hosts, on each ", self.hosts) } else { String::new() };
         let mut text = format!(
-            "{} containers a round, {} starts at once, Docker {}, {} cores, medians of {} rounds\n\n\
-             {:<10}{:>10}{:>12}{:>12}{:>16}   {}\n",
+            "{} containers a round, {hosts}{} starts at once, Docker {}, {} cores, medians of {} rounds\n\n\
+             {:<17}{:>10}{:>12}{:>12}{:>16}   {}\n",
             self.starts,
             self.in_flight,
             self.engine,
@@ -181,11 +242,18 @@ impl ContainersReport {
             // Writing to a String cannot fail.
             _ = writeln!(
                 text,
-                "{:<10}{:>10.2}{:>12.0}{:>12.0}{client:>16}   {:.2}..{:.2}",
+                "{:<17}{:>10.2}{:>12.0}{:>12.0}{client:>16}   {:.2}..{:.2}",
                 one.subject, one.starts_per_s, one.p50_ms, one.p99_ms, one.spread.0, one.spread.1,
             );
         }
         _ = writeln!(text, "\nratio to the bare client: {:.3}", self.ratio_to_bare);
+        if let Some(one) = &self.one_host {
+            _ = writeln!(
+                text,
+                "the same on one host: {:.3}\n{} hosts over one: worker {:.3}, bare client {:.3}",
+                one.ratio_to_bare, self.hosts, one.worker_gain, one.bare_gain
+            );
+        }
         text
     }
 }

@@ -16,7 +16,8 @@ pub fn archive(programs: &[(&str, &Path)]) -> Vec<u8> {
     tar.stdout
 }
 
-fn add(stage: &Path, name: &str, program: &Path) {
+/// Puts the program there under its name in an image, with the libraries that it needs.
+pub fn add(stage: &Path, name: &str, program: &Path) {
     let copy = stage.join(name);
     fs::create_dir_all(copy.parent().expect("it is a file below the root")).expect("the stage is ours");
     // Debug symbols are most of a test build, and time to import.

@@ -1,14 +1,14 @@
 //! A private container engine: its own socket, data, bridge and containers, gone when it is dropped.
 
+// its API, for those who do not own it
+mod api;
 // the bridge that its containers are on
 mod bridge;
 // images made of one program
 mod image;
 
-use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -18,8 +18,10 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use self::api::Api;
+use self::api::escape;
 use self::bridge::{Bridge, ip};
-use self::image::archive;
+pub use self::image::{add as add_program, archive};
 
 /// How long the engine may take to come up or to go away.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,23 +51,25 @@ impl Dockerd {
 
     /// The same, with further arguments.
     pub fn start_with(arguments: &[&str]) -> Option<Self> {
-        match Self::try_start(arguments) {
+        Self::start_on(None, arguments)
+    }
+
+    /// The same; its data root is a filesystem of its own, with room for so many MiB.
+    pub fn start_on_disk_of(mebibytes: u32) -> Option<Self> {
+        Self::start_on(Some(mebibytes), &[])
+    }
+
+    fn start_on(disk: Option<u32>, arguments: &[&str]) -> Option<Self> {
+        match Self::try_start(disk, arguments) {
             Ok(dockerd) => Some(dockerd),
             Err(reason) => {
-                let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-                assert!(
-                    !is_set("CI") && !is_set("STARTJOBS_REQUIRE_DOCKER"),
-                    "a private dockerd is required here: {reason}"
-                );
-                // Past the capture of a passing test's output.
-                let line = format!("TEST LEFT OUT: no private dockerd: {reason}\n");
-                drop(std::io::stderr().write_all(line.as_bytes()));
+                leave_out(&format!("no private dockerd: {reason}"));
                 None
             }
         }
     }
 
-    fn try_start(arguments: &[&str]) -> Result<Self, String> {
+    fn try_start(disk: Option<u32>, arguments: &[&str]) -> Result<Self, String> {
         for (program, package) in [("dockerd", "docker.io"), ("ip", "iproute2"), ("setpriv", "util-linux")] {
             if find_program(program).is_none() {
                 return Err(format!("`{program}` is not installed (package {package})"));
@@ -76,6 +80,9 @@ impl Dockerd {
         // Short, because a socket's path has at most 107 bytes.
         let prefix = format!("{PREFIX}-{}-", std::process::id());
         let dir = tempfile::Builder::new().prefix(&prefix).tempdir().map_err(|error| error.to_string())?;
+        if let Some(mebibytes) = disk {
+            mount_disk(&dir.path().join("data"), mebibytes)?;
+        }
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let mut dockerd = Self { dir, bridge, arguments, daemon: None };
         dockerd.bring_up()?;
@@ -85,6 +92,11 @@ impl Dockerd {
     /// The bridge that its containers are on: nobody else has one of this name.
     pub fn bridge(&self) -> &str {
         &self.bridge.name
+    }
+
+    /// Where it keeps its images and containers.
+    pub fn data_root(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     /// The URL of its socket.
@@ -113,6 +125,22 @@ impl Dockerd {
         assert!(wait_until(|| !is_alive(pid)), "containerd {pid} survived SIGKILL");
     }
 
+    /// Stops the engine's process where it is: it accepts connections and answers nothing, and its containers run on.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// It goes on after [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        if let Some(daemon) = &self.daemon {
+            signal_process(signal, daemon.pid);
+        }
+    }
+
     /// Starts it again after [`Self::stop`] or [`Self::kill`].
     pub fn restart(&mut self) {
         assert!(self.daemon.is_none(), "it is stopped");
@@ -130,32 +158,22 @@ impl Dockerd {
 
     /// Makes the image `name` of several programs, each under its path there, with the shared libraries they need.
     pub fn import_programs(&self, name: &str, programs: &[(&str, &Path)], changes: &[&str]) {
-        let (repository, tag) = name.rsplit_once(':').expect("`repository:tag`");
-        let mut path = format!("/images/create?fromSrc=-&repo={}&tag={}", escape(repository), escape(tag));
-        for change in changes {
-            write!(path, "&changes={}", escape(change)).expect("a String takes all");
-        }
-        let answer = self.request("POST", &path, &archive(programs));
-        let (status, body) = answer.expect("the engine answers");
-        assert!(status == 200 && !body.contains("errorDetail"), "import of {name}: {status} {body}");
+        self.import(name, &archive(programs), changes);
+    }
+
+    /// Makes the image `name` of an archive of programs.
+    pub fn import(&self, name: &str, archive: &[u8], changes: &[&str]) {
+        self.api(PATIENCE).import(name, archive, changes);
     }
 
     /// One API request; the status and the body of its answer.
     pub fn request(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, String)> {
-        let mut stream = UnixStream::connect(self.socket())?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        // HTTP/1.0 keeps the answer free of chunks.
-        write!(stream, "{method} {path} HTTP/1.0\r\nHost: docker\r\n")?;
-        // An import takes any type, everything else only this one.
-        write!(stream, "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len())?;
-        stream.write_all(body)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let answer = String::from_utf8_lossy(&answer);
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        Ok((status.ok_or_else(|| std::io::Error::other("no status line"))?, body.to_owned()))
+        self.api(PATIENCE).request(method, path, body)
+    }
+
+    /// Its API for another thread, which waits so long for each answer.
+    pub fn api(&self, patience: Duration) -> Api {
+        Api { socket: self.socket(), patience }
     }
 
     /// All containers, running or not, as the engine lists them.
@@ -208,6 +226,7 @@ impl Dockerd {
 
 impl Drop for Dockerd {
     fn drop(&mut self) {
+        self.thaw();
         // By force, because a stop would wait ten seconds for each program that does not listen to SIGTERM.
         thread::scope(|scope| {
             for id in self.containers() {
@@ -279,6 +298,15 @@ impl Daemon {
     }
 }
 
+/// A filesystem in memory, which goes with the rest of what is mounted there.
+fn mount_disk(directory: &Path, mebibytes: u32) -> Result<(), String> {
+    fs::create_dir(directory).map_err(|error| error.to_string())?;
+    let options = format!("size={mebibytes}m,mode=711");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(directory).output();
+    let mounted = mounted.map_err(|error| format!("`mount`: {error}"))?;
+    if mounted.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&mounted.stderr).trim().to_owned()) }
+}
+
 /// Takes away what tests left behind that were killed.
 fn sweep() {
     let owner_is_gone = |name: &str| {
@@ -345,20 +373,15 @@ fn wait_until(condition: impl Fn() -> bool) -> bool {
     true
 }
 
-fn find_program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
+/// Says that a test, or a part of it, is left out, and why; where the environment demands Docker, it panics instead.
+pub fn leave_out(reason: &str) {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    assert!(!is_set("CI") && !is_set("STARTJOBS_REQUIRE_DOCKER"), "required here, and not to be had: {reason}");
+    // Past the capture of a passing test's output.
+    drop(std::io::stderr().write_all(format!("TEST LEFT OUT: {reason}\n").as_bytes()));
 }
 
-/// Percent-encodes a query value.
-fn escape(value: &str) -> String {
-    let mut escaped = String::new();
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            escaped.push(char::from(byte));
-        } else {
-            write!(escaped, "%{byte:02X}").expect("a String takes all");
-        }
-    }
-    escaped
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
 }

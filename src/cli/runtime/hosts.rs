@@ -1,0 +1,42 @@
+//! `runtime hosts`.
+
+use crate::cli::exit;
+use crate::cli::output::{self, or_dash};
+use crate::cli::session::Session;
+use crate::ops::hosts::HostView;
+use crate::ops::printable::{json, printable, span};
+
+const HEADINGS: [&str; 8] = ["host", "standing", "last heard", "replicas", "slots", "in use", "games", "engine"];
+
+/// Lists the hosts.
+pub(super) async fn run(session: &Session, as_json: bool) -> u8 {
+    match session.ask(session.view.hosts_with_games()).await {
+        Ok(hosts) => {
+            let rows: Vec<[String; 8]> = hosts.hosts.iter().map(row).collect();
+            output::print(&if as_json { json(&hosts) } else { output::table(HEADINGS, &rows) });
+            if hosts.more > 0 {
+                eprintln!("startjobs: and {} more", hosts.more);
+            }
+            if rows.is_empty() {
+                eprintln!("startjobs: no host has been heard of");
+            }
+            exit::DONE
+        }
+        Err(error) => session.failed(&error),
+    }
+}
+
+fn row(host: &HostView) -> [String; 8] {
+    let at = host.advertise_host.as_deref().map_or_else(String::new, |at| format!(" at {at}"));
+    let engine = host.engine.as_deref().map(|engine| printable(&format!("{engine}{at}")));
+    [
+        printable(&host.host),
+        host.standing.to_owned(),
+        or_dash(host.last_heard_ago_ms.map(|ago| format!("{} ago", span(ago)))),
+        host.replicas.to_string(),
+        host.slots.to_string(),
+        host.in_flight.to_string(),
+        or_dash(host.games_text()),
+        or_dash(engine),
+    ]
+}
