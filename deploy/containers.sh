@@ -42,7 +42,8 @@ done
 [ -n "$bridge" ] || { say "no free name for a bridge"; exit 1; }
 ip address add "10.112.${bridge#sjc}.1/24" dev "$bridge"
 ip link set "$bridge" up
-setpriv --pdeathsig TERM dockerd --host "unix://$dir/sock" --data-root "$dir/data" --exec-root "$dir/exec" \
+# Its containerd writes its stacks to TMPDIR when a busy dockerd has waited too long for it.
+TMPDIR=$dir setpriv --pdeathsig TERM dockerd --host "unix://$dir/sock" --data-root "$dir/data" --exec-root "$dir/exec" \
     --pidfile "$dir/pid" --iptables=false --ip6tables=false --bridge "$bridge" 2>"$dir/log" &
 dockerd=$!
 for _ in $(seq 200); do

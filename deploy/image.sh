@@ -25,15 +25,7 @@ while [ $# -gt 0 ]; do
 done
 
 has docker || { say 'docker is missing: install docker.io'; exit 1; }
-if [ -z "$binary" ]; then
-    host=$(rustc -vV | sed -n 's/^host: //p')
-    say "building a static binary for $host"
-    # No folder of this machine gets into it, so that another one builds the same. A separator that no path has.
-    flags=$(printf '%s\037' -C target-feature=+crt-static "--remap-path-prefix=$PWD=startjobs" \
-        "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo")
-    CARGO_ENCODED_RUSTFLAGS=${flags%?} cargo build --release --locked --target "$host" --bin startjobs >&2
-    binary=${CARGO_TARGET_DIR:-target}/$host/release/startjobs
-fi
+[ -n "$binary" ] || binary=$(deploy/ci/static.sh)
 
 # A folder of its own is all that the engine gets to see.
 context=$(mktemp -d)

@@ -28,10 +28,13 @@ step() {
 
 prepare() {
     if install_missing cc redis-server dockerd docker-compose haproxy nft iptables ip openssl promtool \
-        shellcheck systemd-analyze python3-venv; then
+        shellcheck systemd-analyze systemd-nspawn python3-venv; then
         # Their tests say what is missing where this fails.
         deploy/ci/tools.sh || true
         deploy/ci/servers.sh || true
+        # A browser for the page.
+        install_missing chromium node npm pngquant || true
+        deploy/ci/browser.sh || true
         # Servers of which tests make ordinary images.
         install_missing nginx lighttpd haproxy memcached dropbear busybox freeciv-server node || true
         return 0

@@ -31,6 +31,8 @@ pub(crate) mod files;
 pub mod slot;
 // places where a process can be made to die or stop, for tests
 pub mod faults;
+// traces: spans, and their way to a collector
+pub mod telemetry;
 // the only place that knows the Redis client
 pub mod redis;
 // the consumer group: every step an entry takes in Redis
@@ -57,6 +59,8 @@ pub mod lobby;
 pub mod embedded;
 // what the fleet looks like, for operators
 pub mod ops;
+// the same for people, as a page
+pub(crate) mod page;
 // the proof that nothing was lost or answered twice
 pub mod audit;
 // the load generator

@@ -62,6 +62,7 @@ install_missing() {
             node) packages+=(nodejs) ;;
             promtool) packages+=(prometheus) ;;
             systemd-analyze) packages+=(systemd) ;;
+            systemd-nspawn) packages+=(systemd-container) ;;
             *) packages+=("$program") ;;
         esac
     done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes passwords for the users of Redis, and the file of their rights that redis-server takes as `aclfile`:
 #
-#   deploy/redis/make-secrets.sh [--redis VERSION] [--game-events STREAM] deploy/secrets
+#   deploy/redis/make-secrets.sh [--redis VERSION] [--game-events STREAM] [--page] deploy/secrets
 #
 # writes users.acl, startjobs-password, operator-password and lobby-password. What is there already is kept, so a second
 # run changes no password; it makes users.acl anew from deploy/redis/users.acl.in, with the SHA-256 of each password. A
@@ -10,16 +10,22 @@
 #
 # With `--redis 6.2` the rights have the form that servers before 7.0 take. It cannot forbid Lobby to write outcomes. With
 # `--game-events STREAM` the replicas may also write to the stream of the setting game-events, and Lobby may read it.
+# With `--page` the replicas may also remove entries, as people do on a page with admin-token-file.
 set -euo pipefail
 usage() {
-    echo 'usage: deploy/redis/make-secrets.sh [--redis VERSION] [--game-events STREAM] FOLDER' >&2
+    echo 'usage: deploy/redis/make-secrets.sh [--redis VERSION] [--game-events STREAM] [--page] FOLDER' >&2
     exit 2
 }
-version=7.0 events=''
+version=7.0 events='' has_page=''
 while :; do
     case ${1-} in
     --redis) version=${2-} ;;
     --game-events) events=${2:-/} ;;
+    --page)
+        has_page=yes
+        shift
+        continue
+        ;;
     *) break ;;
     esac
     shift 2 || usage
@@ -39,13 +45,16 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$1"
 
 rights=$(sed -e '/^#/d' -e ':more' -e '/\\$/{N;s/ *\\\n */ /;b more' -e '}' "$here/users.acl.in" | sed '/^$/d')
-if [ -n "$events" ]; then
+# The rights of a setting that not all use: the lines that begin with its name.
+with() {
     while read -r user more; do
         # A line in the middle of a text: bash cannot replace that by itself.
         # shellcheck disable=SC2001
         rights=$(sed "s|^user $user .*|& ${more//runtime:game_events/"$events"}|" <<<"$rights")
-    done < <(sed -n 's/^#game-events //p' "$here/users.acl.in")
-fi
+    done < <(sed -n "s/^#$1 //p" "$here/users.acl.in")
+}
+if [ -n "$events" ]; then with game-events; fi
+if [ -n "$has_page" ]; then with page; fi
 if [ -z "$has_selectors" ]; then
     rights=$(sed -e 's/[()]//g' -e 's/%R~/~/g' <<<"$rights")
     echo 'note: before Redis 7.0 rights cannot keep the user lobby from writing outcomes' >&2

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bollard::Docker;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures_util::future::try_join_all;
 use tokio::time::{sleep, timeout};
@@ -17,15 +16,12 @@ use super::finding::{Finding, Kind};
 use super::id::Id;
 use super::read::{AT_ONCE, Reader, millis};
 use super::reply;
-use super::report::Containers;
-use crate::engine::config::EngineKind;
+use super::report::{Containers, Site};
+use super::sites::{DOCKER_WITHIN, Reached, Sites, explained, sites};
 use crate::redis::RedisError;
 use crate::settings::Settings;
 use crate::start::config::Config as StartConfig;
-use crate::tls::docker_client;
 
-/// How long a Docker Engine may take to list its containers.
-pub(super) const DOCKER_WITHIN: Duration = Duration::from_secs(10);
 /// A container that is on its way out may still be listed.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(400);
 /// How many failures of games that have a container are looked at: two questions each.
@@ -45,47 +41,95 @@ pub(super) async fn containers(
     reader: &mut Reader<'_>,
     notes: &mut Vec<String>,
 ) -> Result<(Seen, Vec<Finding>), RedisError> {
-    if reader.settings.engine.kind == EngineKind::Simulated {
-        let (containers, found) = simulated(reader, notes).await?;
-        return Ok((Seen { containers, running: Vec::new() }, found));
+    let hosts = reader.hosts().await?;
+    if reader.is_simulated(&hosts) {
+        let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+        let (containers, found) = simulated(reader, &names, notes).await?;
+        return Ok((Seen { containers, sites: Vec::new(), running: Vec::new(), reached: Vec::new() }, found));
     }
-    let (engine, fleet) = (&reader.settings.engine, reader.fleet().await?);
-    let running = match docker_running(reader.settings, fleet.as_deref()).await {
-        Ok(running) => running,
-        Err(why) => {
-            notes.push(format!("containers were not checked: {} does not answer ({why})", engine.docker_host));
-            return Ok((Seen { containers: Containers::NotLookedAt, running: Vec::new() }, Vec::new()));
-        }
-    };
-    let games = |running: &[Running]| more_than_one(running.iter().map(|container| container.game.clone()));
-    let (live, mut breaches) = (running.len(), games(&running));
-    let mut found = reader.contradicted(&running).await?;
+    let fleet = reader.fleet().await?;
+    let Sites { reached, missed, own } = sites(reader.settings, &hosts).await;
+    let mut seen = Seen { containers: Containers::NotLookedAt, sites: missed, running: Vec::new(), reached };
+    if seen.reached.is_empty() {
+        let host = &reader.settings.engine.docker_host;
+        notes.extend(own.map(|why| format!("containers were not checked: {host} does not answer ({why})")));
+        return Ok((seen, Vec::new()));
+    }
+    seen.list(reader.settings, fleet.as_deref()).await;
+    if seen.reached.is_empty() {
+        return Ok((seen, Vec::new()));
+    }
+    let games = |running: &[Vec<Running>]| more_than_one(running.iter().flatten().map(|one| one.game.clone()));
+    seen.containers = Containers::Docker { live: seen.running.iter().map(Vec::len).sum() };
+    let mut breaches = games(&seen.running);
+    let mut found = reader.all_contradicted(&seen.running).await?;
     if !breaches.is_empty() || !found.is_empty() {
         sleep(LOOK_AGAIN_AFTER).await;
-        let again = docker_running(reader.settings, fleet.as_deref()).await.unwrap_or_default();
+        let again = seen.again(reader.settings, fleet.as_deref()).await;
         let games_again = games(&again);
         breaches.retain(|breach| games_again.iter().any(|other| other.game == breach.game));
-        let found_again = reader.contradicted(&again).await?;
+        let found_again = reader.all_contradicted(&again).await?;
         found.retain(|finding| found_again.contains(finding));
     }
     reader.facts.breaches = breaches;
-    Ok((Seen { containers: Containers::Docker { live }, running }, found))
+    Ok((seen, found))
 }
 
 /// What was seen of the containers.
 pub(super) struct Seen {
     pub(super) containers: Containers,
-    /// Those that run on a Docker Engine.
-    pub(super) running: Vec<Running>,
+    /// The engines of the fleet: those that were looked at, and those that could not be.
+    pub(super) sites: Vec<Site>,
+    /// Those that run, by engine.
+    pub(super) running: Vec<Vec<Running>>,
+    /// These engines.
+    pub(super) reached: Vec<Reached>,
 }
 
-async fn simulated(reader: &mut Reader<'_>, notes: &mut Vec<String>) -> Result<(Containers, Vec<Finding>), RedisError> {
-    let log = reader.simulated_log().await?;
-    let live = log.fold.running();
-    reader.facts.breaches = log.fold.breaches();
+impl Seen {
+    /// Lists what runs on each engine that answers; one that does not any more is not looked at.
+    async fn list(&mut self, settings: &Settings, fleet: Option<&str>) {
+        for reached in std::mem::take(&mut self.reached) {
+            match docker_running(settings, &reached, fleet).await {
+                Ok(running) => {
+                    self.sites.push(reached.site(running.len()));
+                    self.running.push(running);
+                    self.reached.push(reached);
+                }
+                Err(why) => self.sites.push(Site { live: None, why, ..reached.site(0) }),
+            }
+        }
+        self.sites.sort();
+    }
+
+    /// The same once more, in the same order; nothing of an engine that does not answer now.
+    pub(super) async fn again(&self, settings: &Settings, fleet: Option<&str>) -> Vec<Vec<Running>> {
+        let mut all = Vec::new();
+        for reached in &self.reached {
+            all.push(docker_running(settings, reached, fleet).await.unwrap_or_default());
+        }
+        all
+    }
+}
+
+async fn simulated(
+    reader: &mut Reader<'_>,
+    hosts: &[&str],
+    notes: &mut Vec<String>,
+) -> Result<(Containers, Vec<Finding>), RedisError> {
+    // The first host's engine has no name in its keys.
+    let engines: Vec<String> =
+        std::iter::once("sim:".to_owned()).chain(hosts.iter().map(|host| format!("sim@{host}:"))).collect();
+    let mut logs = Vec::new();
+    for engine in &engines {
+        logs.push(reader.simulated_log(engine).await?);
+    }
+    let live = logs.iter().map(|log| log.fold.running()).sum();
+    reader.facts.breaches = logs.iter().flat_map(|log| log.fold.breaches()).collect();
     let mut found = Vec::new();
-    match log.begins_with.as_deref() {
-        Some(b"create") => found.extend(without_container(reader, &log.fold)),
+    let mut begins = logs.iter().filter_map(|log| log.begins_with.as_deref());
+    match begins.clone().next() {
+        Some(_) if begins.all(|first| first == b"create") => found.extend(without_container(reader, &logs)),
         Some(_) => notes.push(
             "the simulated engine's log was trimmed: containers started before its first entry are not seen, and \
              the audit cannot check that each success had a container"
@@ -93,7 +137,7 @@ async fn simulated(reader: &mut Reader<'_>, notes: &mut Vec<String>) -> Result<(
         ),
         None => {}
     }
-    let of_live = |entry: &&Entry| is_failure(entry) && log.fold.has_live(entry.game);
+    let of_live = |entry: &&Entry| is_failure(entry) && logs.iter().any(|log| log.fold.has_live(entry.game));
     let failures: Vec<Entry> = every(reader).filter(of_live).copied().collect();
     if failures.len() > FAILURES_MAX {
         notes.push(format!(
@@ -103,7 +147,7 @@ async fn simulated(reader: &mut Reader<'_>, notes: &mut Vec<String>) -> Result<(
     }
     let failures = &failures[failures.len().saturating_sub(FAILURES_MAX)..];
     for some in failures.chunks(AT_ONCE) {
-        let running = try_join_all(some.iter().map(|entry| reader.simulated_container(entry))).await?;
+        let running = try_join_all(some.iter().map(|entry| reader.simulated_container(&engines, entry))).await?;
         let running: Vec<Running> = running.into_iter().flatten().collect();
         found.extend(reader.contradicted(&running).await?);
     }
@@ -120,9 +164,9 @@ fn is_failure(entry: &Entry) -> bool {
 
 /// Successes whose container was never started, by a log that is whole. It is read after the outcomes, and a container
 /// is started before its outcome is published.
-fn without_container(reader: &Reader<'_>, fold: &Fold) -> Vec<Finding> {
+fn without_container(reader: &Reader<'_>, logs: &[Log]) -> Vec<Finding> {
     let successes = every(reader).filter(|entry| entry.said == Said::Success && entry.outcomes == 1);
-    let never_started = successes.filter(|entry| !fold.has_started(entry.container));
+    let never_started = successes.filter(|entry| !logs.iter().any(|log| log.fold.has_started(entry.container)));
     never_started.map(|entry| Finding::of(Kind::SuccessWithoutContainer, entry.id)).collect()
 }
 
@@ -134,8 +178,8 @@ struct Log {
 }
 
 impl Reader<'_> {
-    async fn simulated_log(&mut self) -> Result<Log, RedisError> {
-        let log = format!("{}sim:log", self.settings.start.record_prefix);
+    async fn simulated_log(&mut self, engine: &str) -> Result<Log, RedisError> {
+        let log = format!("{}{engine}log", self.settings.start.record_prefix);
         let (mut fold, mut read, mut begins_with) = (Fold::new(self.hasher.clone()), Id::ZERO, None);
         let end = self.end_of(&log).await?;
         while let Some(rows) = self.rows_after(&log, read, end).await? {
@@ -151,18 +195,27 @@ impl Reader<'_> {
     }
 
     /// The container of the game of an entry, if it runs. The outcome names the game: the entry itself may be gone.
-    async fn simulated_container(&self, entry: &Entry) -> Result<Option<Running>, RedisError> {
+    async fn simulated_container(&self, engines: &[String], entry: &Entry) -> Result<Option<Running>, RedisError> {
         let (results, outcome) = (&self.settings.stream.results, entry.outcome.to_string());
         let rows = reply::rows(self.ask(&["XRANGE", results, &outcome, &outcome]).await?)?;
         let Some(game) = rows.first().map(|row| row.text("game_id")) else { return Ok(None) };
-        let key = format!("{}sim:{{rtm-{game}}}", self.settings.start.record_prefix);
-        let text = reply::text(self.ask(&["GET", &key]).await?);
-        // `<id> <game> <state> <created at> <the values of five labels>`, the entry's id the last of them.
-        let mut parts = text.splitn(5, ' ');
-        let (Some(id), Some("running")) = (parts.next(), parts.nth(1)) else { return Ok(None) };
-        let labels: Vec<String> = parts.nth(1).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
-        let source = labels.last().and_then(|source| Id::parse(source));
-        Ok(Some(Running { id: id.to_owned(), game, source }))
+        for engine in engines {
+            let key = format!("{}{engine}{{rtm-{game}}}", self.settings.start.record_prefix);
+            let running = running_of(&reply::text(self.ask(&["GET", &key]).await?), &game);
+            if running.is_some() {
+                return Ok(running);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Those of all engines.
+    async fn all_contradicted(&self, running: &[Vec<Running>]) -> Result<Vec<Finding>, RedisError> {
+        let mut found = Vec::new();
+        for running in running {
+            found.extend(self.contradicted(running).await?);
+        }
+        Ok(found)
     }
 
     /// Those of these containers whose own job was answered with a failure, although nothing else accounts for them.
@@ -221,34 +274,29 @@ impl Reader<'_> {
     }
 }
 
-/// A connection to the engine, in a version of its API that it has.
-pub(super) async fn docker_to(settings: &Settings) -> Result<Docker, String> {
-    let engine = &settings.engine;
-    let tls = engine.docker_tls.as_ref();
-    let docker = docker_client(&engine.docker_host, tls, DOCKER_WITHIN.as_secs()).map_err(|error| error.to_string())?;
-    let negotiated = timeout(DOCKER_WITHIN, docker.negotiate_version()).await;
-    negotiated.map_err(|_| format!("nothing within {DOCKER_WITHIN:?}"))?.map_err(|error| explained(settings, &error))
-}
-
-fn explained(settings: &Settings, error: &bollard::errors::Error) -> String {
-    let tls = settings.engine.docker_tls.as_ref();
-    tls.and_then(|tls| tls.explain_causes(error)).unwrap_or_else(|| error.to_string())
+/// The container of a simulated engine, if it runs: `<id> <game> <state> <created at> <the values of five labels>`, the
+/// entry's id the last of them.
+fn running_of(text: &str, game: &str) -> Option<Running> {
+    let mut parts = text.splitn(5, ' ');
+    let (Some(id), Some("running")) = (parts.next(), parts.nth(1)) else { return None };
+    let labels: Vec<String> = parts.nth(1).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+    let source = labels.last().and_then(|source| Id::parse(source));
+    Some(Running { id: id.to_owned(), game: game.to_owned(), source })
 }
 
 /// The running containers that carry our labels, and not the name of another fleet than this one.
-pub(super) async fn docker_running(settings: &Settings, fleet: Option<&str>) -> Result<Vec<Running>, String> {
+async fn docker_running(settings: &Settings, site: &Reached, fleet: Option<&str>) -> Result<Vec<Running>, String> {
     const GAME_LABEL: &str = "rtm.game_id";
     const SOURCE_LABEL: &str = "rtm.source_ref";
     const HOST_LABEL: &str = "rtm.host";
     const FLEET_LABEL: &str = "rtm.fleet";
-    let of_host = settings.start.host_id.iter().map(|host_id| format!("{HOST_LABEL}={host_id}"));
+    let of_host = site.only.iter().map(|host_id| format!("{HOST_LABEL}={host_id}"));
     let filters: HashMap<String, Vec<String>> = HashMap::from([
         ("label".to_owned(), std::iter::once(GAME_LABEL.to_owned()).chain(of_host).collect()),
         ("status".to_owned(), vec!["running".to_owned()]),
     ]);
-    let docker = docker_to(settings).await?;
     let options = ListContainersOptionsBuilder::new().filters(&filters).build();
-    let listing = timeout(DOCKER_WITHIN, docker.list_containers(Some(options)));
+    let listing = timeout(DOCKER_WITHIN, site.docker.list_containers(Some(options)));
     let listed = listing.await.map_err(|_| format!("nothing within {DOCKER_WITHIN:?}"))?;
     let listed = listed.map_err(|error| explained(settings, &error))?;
     let running = listed.into_iter().filter_map(|container| {

@@ -27,6 +27,8 @@ mod reply;
 mod answers;
 // how the facts are collected
 mod read;
+// which engines the fleet has
+mod sites;
 // containers, and what they contradict
 mod engines;
 // records and containers beside each other

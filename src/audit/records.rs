@@ -11,11 +11,12 @@ use futures_util::future::try_join_all;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-use super::engines::{DOCKER_WITHIN, Running, docker_running, docker_to};
+use super::engines::{Running, Seen};
 use super::finding::{Finding, Kind};
 use super::id::Id;
 use super::read::{AT_ONCE, Reader};
 use super::reply;
+use super::sites::{DOCKER_WITHIN, Reached};
 use crate::redis::RedisError;
 
 /// Within this time a record says what the engine does.
@@ -24,10 +25,6 @@ const TRUE_WITHIN: Duration = Duration::from_secs(10);
 const GAMES_MAX: usize = 20_000;
 /// Games in one part of a host's list.
 const PAGE: &str = "500";
-/// The volume that holds an engine's key, and its label.
-const KEY_VOLUME: &str = "rtm-engine";
-const KEY_LABEL: &str = "rtm.engine";
-
 /// What differs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Differs {
@@ -47,26 +44,29 @@ impl Differs {
     }
 }
 
-/// Compares the records with the containers of the engine, which runs these.
+/// Compares the records with the containers of the engines that were looked at.
 pub(super) async fn differing(
     reader: &Reader<'_>,
-    running: &[Running],
+    seen: &Seen,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Finding>, RedisError> {
-    let Ok(docker) = docker_to(reader.settings).await else { return Ok(Vec::new()) };
-    let names = reader.names_of_engine(&docker).await?;
-    let mut look = Look { docker, names, is_cut: false };
-    let mut found = reader.compared(&mut look, running).await?;
+    let look = |reached: &Reached| Look { docker: reached.docker.clone(), names: reached.names.clone(), is_cut: false };
+    let mut looks: Vec<Look> = seen.reached.iter().map(look).collect();
+    let mut found = BTreeSet::new();
+    for (look, running) in looks.iter_mut().zip(&seen.running) {
+        found.extend(reader.compared(look, running).await?);
+    }
     if !found.is_empty() {
         sleep(TRUE_WITHIN).await;
-        let Ok(again) = docker_running(reader.settings, reader.fleet().await?.as_deref()).await else {
-            return Ok(Vec::new());
-        };
-        let still = reader.compared(&mut look, &again).await?;
+        let again = seen.again(reader.settings, reader.fleet().await?.as_deref()).await;
+        let mut still = BTreeSet::new();
+        for (look, running) in looks.iter_mut().zip(&again) {
+            still.extend(reader.compared(look, running).await?);
+        }
         found.retain(|differs| still.contains(differs));
     }
-    if look.is_cut {
-        notes.push(format!("the engine has many games: the records of the first {GAMES_MAX} were compared"));
+    if looks.iter().any(|look| look.is_cut) {
+        notes.push(format!("an engine has many games: the records of the first {GAMES_MAX} were compared"));
     }
     Ok(found.into_iter().map(Differs::finding).collect())
 }
@@ -84,21 +84,6 @@ impl Reader<'_> {
     pub(super) async fn fleet(&self) -> Result<Option<String>, RedisError> {
         let key = format!("{}fleet", self.settings.start.record_prefix);
         Ok(Some(reply::text(self.ask(&["GET", &key]).await?)).filter(|fleet| !fleet.is_empty()))
-    }
-
-    /// The hosts whose engine has the key of this one, and the one that the settings name.
-    async fn names_of_engine(&self, docker: &Docker) -> Result<BTreeSet<String>, RedisError> {
-        let mut names: BTreeSet<String> = self.settings.start.host_id.iter().cloned().collect();
-        let volume = timeout(DOCKER_WITHIN, docker.inspect_volume(KEY_VOLUME)).await;
-        let Some(key) = volume.ok().and_then(Result::ok).and_then(|mut volume| volume.labels.remove(KEY_LABEL)) else {
-            return Ok(names);
-        };
-        let hosts = format!("{}hosts", self.settings.start.record_prefix);
-        let flat = reply::texts(self.ask(&["HGETALL", &hosts]).await?)?;
-        let (lines, _) = flat.as_chunks::<2>();
-        let is_of_key = |text: &str| text.split(' ').nth(2) == Some(&key);
-        names.extend(lines.iter().filter(|[_, text]| is_of_key(text)).map(|[name, _]| name.clone()));
-        Ok(names)
     }
 
     async fn compared(&self, look: &mut Look, running: &[Running]) -> Result<BTreeSet<Differs>, RedisError> {

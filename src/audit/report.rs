@@ -12,6 +12,8 @@ use super::judge::Counts;
 use super::moment::Moment;
 use crate::stream::config::Config;
 
+/// Characters of a host's own words that are shown.
+const SHOWN_MAX: usize = 256;
 /// The version of the JSON form.
 const SCHEMA_VERSION: u32 = 1;
 
@@ -43,6 +45,19 @@ pub(crate) enum Containers {
     },
     /// Nothing.
     NotLookedAt,
+}
+
+/// An engine of the fleet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub(crate) struct Site {
+    /// Whose it is, by the names of its hosts; empty where no host has said that it is its own.
+    pub(crate) host: String,
+    /// Where it is, as the fleet reaches it.
+    pub(crate) address: String,
+    /// How many of the fleet's containers run there; none where it could not be looked at.
+    pub(crate) live: Option<usize>,
+    /// Why it could not.
+    pub(crate) why: String,
 }
 
 /// One violation as it is listed.
@@ -77,6 +92,8 @@ pub struct AuditReport {
     pub last: Moment,
     /// Containers.
     pub(crate) containers: Containers,
+    /// The engines of the fleet.
+    pub(crate) sites: Vec<Site>,
     /// What could not be told, and why.
     pub(crate) notes: Vec<String>,
     /// Violations by kind.
@@ -141,7 +158,7 @@ impl AuditReport {
             "shadow": self.last.shadow,
             "verified": id(self.last.verified),
             "last_delivered": id(Some(self.last.delivered).filter(|_| self.last.has_group)),
-            "containers": { "engine": engine, "live": live },
+            "containers": { "engine": engine, "live": live, "engines": self.sites },
             "notes": self.notes,
             "violations": {
                 "total": self.total,
@@ -176,6 +193,7 @@ impl AuditReport {
             Containers::Docker { live } => lines.push(("live containers".to_owned(), format!("{live}  docker"))),
             Containers::NotLookedAt => {}
         }
+        lines.extend(self.sites.iter().map(site_line));
         let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -224,9 +242,17 @@ impl AuditReport {
         lines
     }
 
+    /// Engines of the fleet that could not be looked at.
+    fn missed(&self) -> usize {
+        self.sites.iter().filter(|site| site.live.is_none()).count()
+    }
+
     fn write_verdict(&self, text: &mut String) {
         if self.is_clean() {
             text.push_str("No violation: nothing is lost, and nothing was answered twice.\n");
+            if self.missed() > 0 {
+                _ = writeln!(text, "The containers of {} engines were not looked at.", self.missed());
+            }
             return;
         }
         for (kind, count) in &self.by_kind {
@@ -246,5 +272,16 @@ impl AuditReport {
             _ = writeln!(text, "  and {} more", self.total - self.listed.len());
         }
         _ = writeln!(text, "VIOLATIONS: {}", self.total);
+    }
+}
+
+fn site_line(site: &Site) -> (String, String) {
+    // A host writes its own name and address.
+    let shown = |text: &str| text.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect::<String>();
+    let of = if site.host.is_empty() { String::new() } else { format!("{} at ", shown(&site.host)) };
+    let address = if site.address.is_empty() { "an unknown address".to_owned() } else { shown(&site.address) };
+    match site.live {
+        Some(live) => ("  looked at".to_owned(), format!("{of}{address}: {live}")),
+        None => ("  not looked at".to_owned(), format!("{of}{address}: {}", shown(&site.why))),
     }
 }

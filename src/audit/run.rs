@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::containers::Breach;
-use super::engines::{Seen, containers};
+use super::engines::containers;
 use super::finding::{Finding, Kind};
 use super::id::Id;
 use super::judge::{Verdict, judge, of_breaches};
@@ -73,9 +73,9 @@ pub async fn audit(settings: &Settings, options: &Options) -> Result<AuditReport
     }
     reader.everything().await?;
     let Looked { verdict, mut confirmed, unconfirmed, looks } = look_again(settings, &mut reader).await?;
-    let (Seen { containers, running }, contradicted) = containers(&mut reader, &mut notes).await?;
-    let differing = match containers {
-        Containers::Docker { .. } => differing(&reader, &running, &mut notes).await?,
+    let (seen, contradicted) = containers(&mut reader, &mut notes).await?;
+    let differing = match seen.containers {
+        Containers::Docker { .. } => differing(&reader, &seen, &mut notes).await?,
         Containers::Simulated { .. } | Containers::NotLookedAt => Vec::new(),
     };
     confirmed.extend(of_breaches(&reader.facts));
@@ -106,7 +106,8 @@ pub async fn audit(settings: &Settings, options: &Options) -> Result<AuditReport
         live_replicas: reader.live.len(),
         counts: verdict.counts,
         last,
-        containers,
+        containers: seen.containers,
+        sites: seen.sites,
         notes,
         by_kind,
         total: confirmed.len(),

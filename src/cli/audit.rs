@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::setting_flags::{self, Audited};
-use super::{exit, output, process};
+use super::{exit, output, process, session};
 use crate::audit::id::Id;
 use crate::audit::{AuditError, Options, Since, audit};
 use crate::ops::printable::tame;
@@ -78,7 +78,12 @@ async fn run_audit(settings: &Settings, options: &Options, json: bool) -> u8 {
                 AuditError::Redis(error) => (error.text.clone(), exit::UNAVAILABLE),
                 AuditError::Silent(_) => (error.to_string(), exit::UNAVAILABLE),
             };
-            eprintln!("startjobs: audit failed: Redis at {url}: {text}");
+            let remedy = if code == exit::CONFIG {
+                session::remedy(Kind::WrongType)
+            } else {
+                session::remedy(Kind::Unreachable)
+            };
+            output::complain(&format!("audit failed: Redis at {url}: {text}"), &remedy);
             code
         }
     }

@@ -20,9 +20,11 @@ const EXAMPLES: &str = "Examples:
   startjobs check --max-dead 0 --format nagios
   startjobs check --min-replicas 1 --wait 60s        until it is so, for scripts";
 
-const NOTES: &str = "Exit codes: 0 every limit is kept; 2 usage; 3 a limit is broken; 69 Redis is unavailable; 75 --wait timed out; 78 a
-setting is wrong. With --format nagios: 0 OK, 1 WARNING (the fleet is paused), 2 CRITICAL, 3 UNKNOWN (Redis is
-unavailable).";
+const NOTES: &str = "Where there is no fleet, on a mistyped stream for example, no limit is kept: the check `fleet` is broken.
+
+Exit codes: 0 every limit is kept; 2 usage; 3 a limit is broken, or there is no fleet; 69 Redis is unavailable; 75 --wait
+timed out; 78 a setting is wrong. With --format nagios: 0 OK, 1 WARNING (the fleet is paused), 2 CRITICAL, 3 UNKNOWN
+(Redis is unavailable).";
 
 /// Between two looks of `--wait`.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -78,7 +80,7 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
         Err(code) => return code,
     };
     if let Some(problem) = policy::problem(&settings) {
-        eprintln!("warning: {problem}");
+        eprintln!("startjobs: warning: {problem}");
     }
     let thresholds = Thresholds {
         max_waiting: args.max_waiting,
@@ -174,7 +176,7 @@ fn nagios(checked: &Checked, overview: &Overview) -> String {
     let data = checked.checks.iter().map(|check| {
         let what = check.name.trim_start_matches("max-").trim_start_matches("min-");
         // A minimum is a range without an upper end.
-        let range = if check.name.starts_with("min-") { ":" } else { "" };
+        let range = if check.name.starts_with("max-") { "" } else { ":" };
         format!("{what}={}{};;{}{range};0;", number(check.value), check.unit, number(check.limit))
     });
     // `|` begins the data.

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::output;
 use super::policy::{self, PolicyArgs};
-use super::setting_flags::All;
+use super::setting_flags::{self, All};
 use crate::ops::printable::json_pretty;
 use crate::settings::flags::SettingFlags;
 use crate::settings::{Loaded, Report, ResolvedSetting, Settings};
+use crate::telemetry::Config;
 
 /// The version of the JSON form.
 const SCHEMA_VERSION: u32 = 1;
@@ -62,20 +63,27 @@ pub(super) fn run(args: ConfigArgs) -> ExitCode {
 fn show(args: ShowArgs) -> ExitCode {
     let Loaded { settings, resolved, warnings } = match Settings::load(&args.settings.sources()) {
         Ok(loaded) => loaded,
-        Err(report) => {
-            eprintln!("{report}");
-            return ExitCode::from(Report::EXIT_CODE);
-        }
+        Err(report) => return setting_flags::refused(&report),
     };
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        output::note(&format!("warning: {warning}"));
     }
     if let Some(problem) = policy::problem(&settings) {
-        eprintln!("{problem}");
+        output::complain(&problem, "");
         return ExitCode::from(Report::EXIT_CODE);
     }
     output::print(&if args.json { json(&resolved) } else { table(&resolved, args.origin) });
+    say_traces();
     ExitCode::SUCCESS
+}
+
+/// Whether a worker with this environment exports traces, and where to. Not among the settings, which are ours.
+fn say_traces() {
+    match Config::of_process() {
+        Ok(Some(config)) => output::note(&format!("traces: {config}")),
+        Ok(None) => output::note("traces: off; OTEL_EXPORTER_OTLP_ENDPOINT turns them on"),
+        Err(problems) => problems.iter().for_each(|problem| output::note(&format!("traces are off: {problem}"))),
+    }
 }
 
 /// Aligned columns, nothing else: for people and for `grep`.
@@ -110,7 +118,8 @@ struct ShownSetting {
     origin: String,
 }
 
-fn json(resolved: &[ResolvedSetting]) -> String {
+/// The settings and their origins, as `--json` prints them; credentials are starred.
+pub(super) fn json(resolved: &[ResolvedSetting]) -> String {
     let shown = Shown {
         schema_version: SCHEMA_VERSION,
         settings: resolved

@@ -1,18 +1,21 @@
 //! `startjobs doctor`: what is wrong with the surroundings, and what helps.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::time::timeout;
 
+use super::bundle::{self, Facts};
 use super::output::{self, Colour, paint};
 use super::session::{LimitArgs, Session};
-use super::setting_flags::All;
+use super::setting_flags::{self, All};
 use super::{exit, process};
 use crate::ops::doctor::{self, Compared, DoctorReport, EngineSeen, Finding, Fleets, Level};
 use crate::ops::printable::{json, printable};
+use crate::redis::RedisError;
 use crate::settings::flags::SettingFlags;
 use crate::settings::{Loaded, Settings};
 use crate::start::host::HostError;
@@ -21,22 +24,27 @@ use crate::starter::survey::{FleetsSeen, Survey, SurveyError, Surveyor};
 const EXAMPLES: &str = "Examples:
   startjobs doctor
   startjobs doctor --image galaxy/engine:1
+  startjobs doctor --bundle bundle.tar
   startjobs doctor --json | jq '.findings[] | select(.level != \"ok\")'";
 
 const NOTES: &str = "Give it the settings that the worker has. It changes nothing.
 
-Exit codes: 0 no check fails (there may be warnings); 1 a check fails; 2 usage; 78 a setting is wrong.";
+Exit codes: 0 no check fails (there may be warnings), or --bundle is written; 1 a check fails, or --bundle cannot be
+written; 2 usage; 78 a setting is wrong.";
 
 /// Look for what is wrong with Redis, the engine and this machine
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES, after_long_help = NOTES)]
 pub(super) struct DoctorArgs {
     /// Check that this image is on the engine
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", value_parser = output::not_blank)]
     image: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Write what a person who helps needs to see into this file, a tar archive without secrets
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
     #[command(flatten)]
     limit: LimitArgs,
     #[command(flatten)]
@@ -47,29 +55,39 @@ pub(super) struct DoctorArgs {
 pub(super) fn run(args: DoctorArgs) -> ExitCode {
     let Loaded { settings, resolved, warnings } = match Settings::load(&args.settings.sources()) {
         Ok(loaded) => loaded,
-        Err(report) => {
-            eprintln!("{report}");
-            return ExitCode::from(exit::CONFIG);
-        }
+        Err(report) => return setting_flags::refused(&report),
     };
     process::block_on(async move {
         let mut findings = doctor::settings(&warnings);
         findings.extend(doctor::secrets(&resolved));
         findings.extend(doctor::policy(&settings));
-        findings.extend(examine(&settings, args.image.as_deref(), args.limit.timeout).await);
+        let limit = args.limit.timeout;
+        let session = Session::open(&settings, limit).await;
+        findings.extend(examine(&settings, &session, args.image.as_deref(), limit).await);
         let report = DoctorReport::new(findings);
         output::print(&if args.json { json(&report) } else { text(&report) });
+        if let Some(path) = &args.bundle {
+            let view = session.as_ref().ok().map(|session| &session.view);
+            let facts = Facts { settings: &settings, resolved: &resolved, report: &report, view, limit };
+            // That a check fails is why there is a bundle.
+            return bundle::write(path, &facts).await;
+        }
         if report.level == Level::Fail { exit::FAILED } else { exit::DONE }
     })
 }
 
-async fn examine(settings: &Settings, image: Option<&str>, limit: Duration) -> Vec<Finding> {
+async fn examine(
+    settings: &Settings,
+    session: &Result<Session, RedisError>,
+    image: Option<&str>,
+    limit: Duration,
+) -> Vec<Finding> {
     let mut findings = vec![doctor::encryption(&settings.redis)];
-    match Session::open(settings, limit).await {
+    match session {
         Ok(session) => {
             findings.extend(doctor::redis(&session.view, limit).await);
             findings.extend(doctor::engine(settings, image, limit).await);
-            findings.extend(beside_records(settings, &session, limit).await);
+            findings.extend(beside_records(settings, session, limit).await);
         }
         Err(error) => {
             findings.push(doctor::no_redis(&settings.redis.display_url, &error.text));

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::session::{FleetArgs, Session};
 use super::{exit, output};
-use crate::ops::printable::{json, printable, span, time};
+use crate::ops::jobs::row::JobRow;
+use crate::ops::printable::{ago, json, moment, printable, since, span, time};
 use crate::ops::story::entry::{Bound, EntryStage, EntryStory};
 use crate::ops::story::game::GameStory;
 use crate::ops::story::{Record, Stored};
@@ -30,7 +31,7 @@ Exit codes: 0 shown; 1 nothing is known; 2 usage; 69 Redis is unavailable; 78 a 
 #[command(before_help = EXAMPLES, after_long_help = NOTES)]
 pub(super) struct InspectArgs {
     /// The entry id of a job, or a game
-    #[arg(value_name = "ENTRY_ID|GAME")]
+    #[arg(value_name = "ENTRY_ID|GAME", value_parser = output::not_blank)]
     subject: String,
     /// Take the argument for a game, even if it looks like an entry id
     #[arg(long)]
@@ -47,7 +48,7 @@ pub(super) struct InspectArgs {
 
 /// Runs it.
 pub(super) fn run(args: InspectArgs) -> ExitCode {
-    let subject = args.subject.trim();
+    let subject = args.subject.as_str();
     // A bare number is an id to Redis, but as likely a game.
     let id = subject.parse::<EntryId>().ok().filter(|_| subject.contains('-') && !args.game);
     // The search ends in time for its answer to be shown.
@@ -58,6 +59,7 @@ pub(super) fn run(args: InspectArgs) -> ExitCode {
         match session.ask(session.view.entry_story(id, bound)).await {
             Ok(story) => {
                 output::print(&if args.json { json(&story) } else { entry_text(&story) });
+                output::say_damaged(&story.damaged, 0);
                 if story.stage == EntryStage::Absent { exit::FAILED } else { exit::DONE }
             }
             Err(error) => session.failed(&error),
@@ -69,6 +71,7 @@ async fn game(session: &Session, game: &str, as_json: bool) -> u8 {
     match session.ask(session.view.game_story(game)).await {
         Ok(story) => {
             output::print(&if as_json { json(&story) } else { game_text(&story) });
+            output::say_damaged(&story.damaged, 0);
             if story.is_known() { exit::DONE } else { exit::FAILED }
         }
         Err(error) => session.failed(&error),
@@ -76,9 +79,9 @@ async fn game(session: &Session, game: &str, as_json: bool) -> u8 {
 }
 
 fn entry_text(story: &EntryStory) -> String {
-    let mut text = format!("{}: {}\n", story.entry_id, printable(&story.sentence));
+    let mut text = output::paragraph(&format!("{}: {}", story.entry_id, printable(&story.sentence)));
     let known = story.stage != EntryStage::Absent;
-    let rows: Vec<[String; 4]> = story
+    let rows: Vec<[String; 5]> = story
         .moments
         .iter()
         .filter(|_| known)
@@ -90,14 +93,18 @@ fn entry_text(story: &EntryStory) -> String {
                 Some(after) => (time(moment.at_ms), format!("+{}", span(after))),
                 None => (time(moment.at_ms), format!("-{}", span(story.appended_at_ms - moment.at_ms))),
             };
-            [at, offset, moment.what.to_owned(), printable(&moment.detail)]
+            let ago = if at == "unknown" { String::new() } else { ago(moment.at_ms, story.at_ms) };
+            [at, ago, offset, moment.what.to_owned(), printable(&moment.detail)]
         })
         .collect();
     if !rows.is_empty() {
-        _ = write!(text, "\n{}", output::table(["time", "after", "event", "detail"], &rows));
+        _ = write!(text, "\n{}", output::table(["time", "ago", "after", "event", "detail"], &rows));
     }
     if let Some(record) = &story.record {
-        _ = write!(text, "\nrecord of the game\n{}", record_text(record));
+        _ = write!(text, "\nrecord of the game\n{}", record_text(record, story.at_ms));
+    }
+    if story.misses_attempts() {
+        text += &missing_attempts(story);
     }
     if !story.search_is_whole {
         text.push_str("\nThe search ended at its bound: raise --scan and --timeout to look further.\n");
@@ -105,12 +112,36 @@ fn entry_text(story: &EntryStory) -> String {
     text
 }
 
+fn missing_attempts(story: &EntryStory) -> String {
+    let kept = story.events.kept_from_ms.map_or_else(String::new, |from| format!(" from {} on", time(from)));
+    format!("\nAttempts that failed are kept{kept}; earlier ones are not told.\n")
+}
+
+/// The jobs of a game that have no answer.
+fn open_jobs(story: &GameStory) -> String {
+    let rows: Vec<[String; 4]> = story.open_jobs.iter().map(open_row).collect();
+    let mut text = String::new();
+    if !rows.is_empty() {
+        _ = write!(text, "\n{}", output::table(["open job", "state", "for", "detail"], &rows));
+    }
+    for bound in &story.open_bounds {
+        _ = writeln!(text, "\nThe search for open jobs ended at its bound: {bound}.");
+    }
+    text
+}
+
+fn open_row(job: &JobRow) -> [String; 4] {
+    let detail = job.note().map_or_else(String::new, |note| printable(&note));
+    [output::or_dash(job.entry_id.clone()), job.state.as_str().to_owned(), span(job.for_ms), detail]
+}
+
 /// The story of a game, for people.
 pub(super) fn game_text(story: &GameStory) -> String {
-    let mut text = format!("game {}: {}\n", printable(&story.game_id), printable(&story.sentence));
+    let mut text = output::paragraph(&format!("game {}: {}", printable(&story.game_id), printable(&story.sentence)));
     if let Some(record) = &story.record {
-        _ = write!(text, "\nrecord\n{}", record_text(record));
-        let heard = story.host_heard_ago_ms.map_or_else(String::new, |ago| format!(", heard of {} ago", span(ago)));
+        _ = write!(text, "\nrecord\n{}", record_text(record, story.at_ms));
+        let heard = |ago: u64| format!(", heard of {}", since(story.at_ms.saturating_sub(ago), story.at_ms));
+        let heard = story.host_heard_ago_ms.map_or_else(String::new, heard);
         if !record.host.is_empty() {
             let standing = story.host_standing.unwrap_or("unknown");
             _ = writeln!(text, "  host {}: {standing}{heard}", printable(&record.host));
@@ -119,29 +150,30 @@ pub(super) fn game_text(story: &GameStory) -> String {
     if let Some(pull) = &story.pull {
         _ = writeln!(text, "  image: {}", printable(&pull.sentence()));
     }
+    text += &open_jobs(story);
     if !story.jobs.is_empty() {
-        let rows: Vec<[String; 4]> = story.jobs.iter().map(job_row).collect();
+        let rows: Vec<[String; 4]> = story.jobs.iter().map(|job| job_row(job, story.at_ms)).collect();
         _ = write!(text, "\n{}", output::table(["entry", "appended", "outcome", "detail"], &rows));
     }
     text
 }
 
-fn job_row(job: &Stored) -> [String; 4] {
+fn job_row(job: &Stored, now_ms: u64) -> [String; 4] {
     let detail = match job.outcome.as_str() {
         "success" => format!("container {} at {}", job.container_id, job.engine_endpoint),
         _ => format!("{}: {}", job.error_code, job.error_message),
     };
-    [job.source_ref.clone(), time(job.appended_at_ms), printable(&job.outcome), printable(&detail)]
+    [job.source_ref.clone(), moment(job.appended_at_ms, now_ms), printable(&job.outcome), printable(&detail)]
 }
 
-fn record_text(record: &Record) -> String {
+fn record_text(record: &Record, now_ms: u64) -> String {
     let lease = record.lease.as_ref().map_or_else(
         || "none".to_owned(),
         |lease| format!("{}, {} left", printable(&lease.holder), span(lease.left_ms)),
     );
     let lines = [
         ("  state", printable(&record.state)),
-        ("  updated", time(record.updated_at_ms)),
+        ("  updated", moment(record.updated_at_ms, now_ms)),
         ("  image", printable(&record.image_ref)),
         ("  by entry", printable(&record.source_ref)),
         ("  fence", printable(&record.fence)),
@@ -156,7 +188,7 @@ fn record_text(record: &Record) -> String {
         ("  endpoint", printable(&record.engine_endpoint)),
         ("  condemned", printable(&record.condemned)),
         ("  exit code", record.exit_code.map_or_else(String::new, |code| code.to_string())),
-        ("  ended", record.ended_at_ms.map_or_else(String::new, time)),
+        ("  ended", record.ended_at_ms.map_or_else(String::new, |at| moment(at, now_ms))),
         ("  stopped by", printable(&record.stopped_by)),
     ];
     let told: Vec<_> = lines.into_iter().filter(|(_, value)| !value.is_empty()).collect();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Command};
 
-use super::exit;
+use super::{exit, output};
 
 const EXAMPLES: &str = "Examples:
   startjobs man --out /usr/local/share/man/man1
@@ -26,7 +26,8 @@ pub(super) fn run(args: &ManArgs, tree: Command) -> ExitCode {
     match write(&args.out, tree) {
         Ok(()) => ExitCode::from(exit::DONE),
         Err(error) => {
-            eprintln!("startjobs: cannot write to {}: {error}", args.out.display());
+            let what = format!("cannot write to {}: {error}", args.out.display());
+            output::complain(&what, "name a directory in which you may write");
             ExitCode::from(exit::FAILED)
         }
     }

@@ -7,22 +7,31 @@ mod tree;
 mod worker;
 // does it live?
 mod probe;
-// one job by hand
+// one job by hand, or many of a file
 mod send;
+mod send_file;
 // was anything lost, was anything answered twice?
 mod audit;
 // dead letters
 mod dead;
 // how the fleet is doing
 mod alerts;
+mod bundle;
 mod check;
 mod doctor;
+mod history;
 mod inspect;
+mod jobs;
 mod pending;
 mod replicas;
 mod status;
+// the fleet on a whole terminal
+mod dash;
 // games and hosts
 mod runtime;
+// what is to become of one job
+mod cancel;
+mod retry_now;
 // an operator holds the fleet
 mod pause;
 // a fleet on this machine
@@ -50,6 +59,8 @@ mod session;
 mod users_docker;
 // what is printed
 mod output;
+// in the width of the terminal
+mod wrap;
 // the process: runtime, signals, exit codes
 mod exit;
 mod process;

@@ -8,7 +8,7 @@ use super::exit;
 use super::output::{self, or_dash};
 use super::session::{FleetArgs, Session};
 use crate::ops::pending::Held;
-use crate::ops::printable::{json, printable, span};
+use crate::ops::printable::{json, printable, span, time};
 
 const EXAMPLES: &str = "Examples:
   startjobs pending
@@ -21,7 +21,7 @@ claim-idle.
 
 Exit codes: 0 shown; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
 
-const HEADINGS: [&str; 6] = ["id", "game", "replica", "idle", "deliveries", "age"];
+const HEADINGS: [&str; 7] = ["id", "game", "replica", "idle", "deliveries", "age", "appended"];
 
 /// List the entries that replicas hold
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ pub(super) fn run(args: PendingArgs) -> ExitCode {
     let limit = args.limit as usize;
     Session::run(args.fleet, async |session| match session.ask(session.view.pending(limit)).await {
         Ok(pending) => {
-            let rows: Vec<_> = pending.pending.iter().map(row).collect();
+            let rows: Vec<_> = pending.pending.iter().map(|held| row(held, pending.at_ms)).collect();
             output::print(&if args.json { json(&pending) } else { output::table(HEADINGS, &rows) });
             let more = pending.total.saturating_sub(rows.len() as u64);
             if more > 0 {
@@ -54,15 +54,16 @@ pub(super) fn run(args: PendingArgs) -> ExitCode {
     })
 }
 
-fn row(held: &Held) -> [String; 6] {
+fn row(held: &Held, now_ms: u64) -> [String; 7] {
     let game =
         if held.has_payload { or_dash(held.game_id.as_deref().map(printable)) } else { "(payload gone)".to_owned() };
     [
         held.id.clone(),
         game,
         printable(&held.replica),
-        span(held.idle_ms),
+        if held.is_given_back { "given back".to_owned() } else { span(held.idle_ms) },
         held.deliveries.to_string(),
         span(held.age_ms),
+        time(now_ms.saturating_sub(held.age_ms)),
     ]
 }

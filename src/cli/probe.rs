@@ -26,6 +26,8 @@ Exit codes: 0 the probe says yes; 1 it says no, or does not answer; 2 usage; 78 
 
 /// An answer is a word, or one line of JSON.
 const ANSWER_MAX: u64 = 64 * 1024;
+/// Metrics are some hundred lines.
+const METRICS_MAX: u64 = 2 << 20;
 
 /// Ask a worker's probe whether it lives, as a container's health check
 #[derive(Debug, Args)]
@@ -80,14 +82,24 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
+/// The metrics of the replica at this address, or why there are none.
+pub(super) async fn metrics(address: SocketAddr, limit: Duration) -> Result<String, String> {
+    let (is_fine, body) = ask_for(reachable(address), "/metrics", limit, METRICS_MAX).await?;
+    if is_fine { Ok(body) } else { Err("it refuses".to_owned()) }
+}
+
 /// Whether the answer is yes, and its words.
 async fn ask(address: SocketAddr, path: &str, limit: Duration) -> Result<(bool, String), String> {
+    ask_for(address, path, limit, ANSWER_MAX).await
+}
+
+async fn ask_for(address: SocketAddr, path: &str, limit: Duration, max: u64) -> Result<(bool, String), String> {
     let asking = async {
         let mut stream = TcpStream::connect(address).await?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut reply = Vec::new();
-        stream.take(ANSWER_MAX).read_to_end(&mut reply).await?;
+        stream.take(max).read_to_end(&mut reply).await?;
         Ok::<_, std::io::Error>(String::from_utf8_lossy(&reply).into_owned())
     };
     let reply = match timeout(limit, asking).await {

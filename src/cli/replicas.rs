@@ -7,7 +7,7 @@ use clap::Args;
 use super::exit;
 use super::output::{self, or_dash};
 use super::session::{FleetArgs, Session};
-use crate::ops::printable::{json, printable, span};
+use crate::ops::printable::{json, printable, since, span};
 use crate::ops::replicas::Replica;
 
 const EXAMPLES: &str = "Examples:
@@ -65,9 +65,10 @@ pub(super) fn run(args: ReplicasArgs) -> ExitCode {
     Session::run(args.fleet, async |session| match session.ask(session.view.look()).await {
         Ok(look) => {
             let replicas = session.view.replicas(&look);
-            let rows: Vec<_> = replicas.replicas.iter().map(row).collect();
+            let rows: Vec<_> = replicas.replicas.iter().map(|replica| row(replica, replicas.at_ms)).collect();
             output::print(&if args.json { json(&replicas) } else { output::table(HEADINGS, &rows) });
-            if rows.is_empty() {
+            output::say_damaged(&replicas.damaged, replicas.damaged_more);
+            if rows.is_empty() && replicas.damaged.is_empty() {
                 eprintln!("startjobs: no replica has been here");
             }
             exit::DONE
@@ -76,7 +77,7 @@ pub(super) fn run(args: ReplicasArgs) -> ExitCode {
     })
 }
 
-fn row(replica: &Replica) -> [String; 12] {
+fn row(replica: &Replica, now_ms: u64) -> [String; 12] {
     let text = |text: &Option<String>| or_dash(text.as_deref().map(printable));
     let number = |number: Option<u64>| or_dash(number.map(|number| number.to_string()));
     [
@@ -90,14 +91,14 @@ fn row(replica: &Replica) -> [String; 12] {
         number(replica.slots),
         number(replica.in_flight),
         replica.pending.to_string(),
-        or_dash(replica.last_seen_ago_ms.map(|ago| format!("{} ago", span(ago)))),
-        or_dash(notice(replica)),
+        or_dash(replica.last_seen_ms.map(|at| since(at, now_ms))),
+        or_dash(notice(replica, now_ms)),
     ]
 }
 
 /// Of the living whether their death would be noticed at once, of the dead how it was.
-fn notice(replica: &Replica) -> Option<String> {
+fn notice(replica: &Replica, now_ms: u64) -> Option<String> {
     let Some(noticed) = replica.noticed else { return Some(replica.disconnect_notice?.as_str().to_owned()) };
-    let ago = replica.noticed_ago_ms.map_or_else(String::new, |ago| format!(", {} ago", span(ago)));
+    let ago = replica.noticed_ms.map_or_else(String::new, |at| format!(", {}", since(at, now_ms)));
     Some(format!("{}{ago}", noticed.as_str()))
 }

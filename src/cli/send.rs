@@ -1,4 +1,4 @@
-//! `startjobs send`: one start job by hand, followed to its outcome if asked.
+//! `startjobs send`: one start job by hand, or those of a file, followed to its outcome if asked.
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::send_file::follow::Form;
+use super::send_file::run::{self, FileArgs};
 use super::setting_flags::{self, Streams};
-use super::{exit, output, process};
+use super::{exit, output, process, session};
 use crate::contract::job_result::FIELDS;
 use crate::lobby::client::{Lobby, Outcome};
 use crate::ops::printable::{self, printable};
@@ -18,29 +20,40 @@ use crate::settings::flags::SettingFlags;
 const EXAMPLES: &str = "Examples:
   startjobs send --game g1 --image galaxy/engine:1
   startjobs send --game g1 --image galaxy/engine:1 --wait --timeout 2m
-  startjobs send --game g1 --image galaxy/engine:1 --wait --json | jq .engine_endpoint";
+  startjobs send --game g1 --image galaxy/engine:1 --wait --json | jq .engine_endpoint
+  startjobs send --file jobs.ndjson --wait";
 
 const NOTES: &str =
-    "Exit codes: 0 appended, or with --wait a success; 1 with --wait a failure; 2 usage; 69 Redis is unavailable;
+    "A file has one JSON object a line, with the fields of the stream: game_id, image_ref, and if wanted requested_at_ms,
+traceparent and tracestate. Every line of a file is checked before the first job is sent; what comes from a pipe is
+checked line by line. Sending ends at the first error, which says from which line to go on. With --wait at most
+100,000 jobs are followed.
+
+Exit codes: 0 appended, or with --wait every job a success; 1 with --wait a failure; 2 usage, or a line that is no job;
+69 Redis is unavailable;
 75 --wait timed out, the job stays in the stream; 78 a setting is wrong.";
 
 /// The version of the JSON form.
 const SCHEMA_VERSION: u32 = 1;
+/// The fields of an outcome that are numbers.
+const NUMBERS: [&str; 3] = ["requested_at_ms", "finished_at_ms", "attempt"];
 /// How long Redis may take to answer at all.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Between two attempts to read the results while Redis does not answer.
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// Append one start job, as Lobby (the producer of jobs) does
+/// Append start jobs, as Lobby (the producer of jobs) does
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES, after_long_help = NOTES)]
 pub(super) struct SendArgs {
     /// The game to start a container for
-    #[arg(long, value_name = "GAME", value_parser = not_blank)]
-    game: String,
+    #[arg(long, value_name = "GAME", value_parser = output::not_blank, required_unless_present = "file", conflicts_with = "file")]
+    game: Option<String>,
     /// The image of its game engine
-    #[arg(long, value_name = "IMAGE", value_parser = not_blank)]
-    image: String,
+    #[arg(long, value_name = "IMAGE", value_parser = output::not_blank, required_unless_present = "file", conflicts_with = "file")]
+    image: Option<String>,
+    #[command(flatten)]
+    file: FileArgs,
     /// Wait for the outcome and print it
     #[arg(long)]
     wait: bool,
@@ -52,13 +65,6 @@ pub(super) struct SendArgs {
     json: bool,
     #[command(flatten)]
     settings: SettingFlags<Streams>,
-}
-
-fn not_blank(text: &str) -> Result<String, &'static str> {
-    match text.trim() {
-        "" => Err("must not be empty"),
-        trimmed => Ok(trimmed.to_owned()),
-    }
 }
 
 struct Request {
@@ -76,12 +82,18 @@ pub(super) fn run(args: SendArgs) -> ExitCode {
         Err(code) => return code,
     };
     let patience = Some(args.timeout).filter(|_| args.wait);
-    let request = Request { game: args.game, image: args.image, patience, json: args.json };
+    if args.file.file.is_some() {
+        let form = if args.json { Form::Json { object: json } } else { Form::Plain };
+        return run::run(&settings, args.file, patience, form);
+    }
+    let (game, image) = (args.game.unwrap_or_default(), args.image.unwrap_or_default());
+    let request = Request { game, image, patience, json: args.json };
     for (name, value) in [("game", &request.game), ("image", &request.image)] {
         let limit = settings.stream.max_field_bytes;
         if value.len() > limit {
-            eprintln!(
-                "error: --{name} is longer than the {limit} bytes that max-field-bytes allows: no replica would start it"
+            output::complain(
+                &format!("--{name} is longer than max-field-bytes, {limit} bytes: no replica would start it"),
+                "shorten it, or raise max-field-bytes here and at every replica",
             );
             return ExitCode::from(exit::USAGE);
         }
@@ -92,7 +104,7 @@ pub(super) fn run(args: SendArgs) -> ExitCode {
 async fn send(settings: Settings, request: Request) -> u8 {
     let url = &settings.redis.display_url;
     let unavailable = |what: &str, error: &RedisError| {
-        eprintln!("startjobs: {what} Redis at {url}: {error}");
+        output::complain(&format!("{what} Redis at {url}: {}", printable(&error.text)), &session::remedy(error.kind));
         exit::UNAVAILABLE
     };
     let lobby = match Lobby::connect_within(&settings.redis, &settings.stream, CONNECT_WITHIN).await {
@@ -112,7 +124,8 @@ async fn send(settings: Settings, request: Request) -> u8 {
     let id = match lobby.append(&request.game, &request.image, now_ms()).await {
         Ok(id) => id.to_string(),
         Err(error) => {
-            return unavailable("the job may or may not have been appended; sending it again does no harm.", &error);
+            output::note("the job may or may not have been appended; sending it again does no harm");
+            return unavailable("no answer from", &error);
         }
     };
     let Some(patience) = request.patience else {
@@ -228,13 +241,14 @@ fn plain(outcome: &Outcome) -> String {
     fields(outcome).into_iter().map(line).collect()
 }
 
-/// Numbers stay texts, as they are in the stream.
+/// Numbers are numbers, although the stream has texts alone.
 fn json(id: &str, outcome: Option<&Outcome>) -> String {
     let mut object = serde_json::Map::new();
     object.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
     object.insert("entry_id".to_owned(), id.into());
     for (name, value) in outcome.map(fields).unwrap_or_default() {
-        object.insert(name.to_owned(), value.into());
+        let value = if NUMBERS.contains(&name) { printable::number(value) } else { value.into() };
+        object.insert(name.to_owned(), value);
     }
     printable::json(&object)
 }
@@ -258,16 +272,16 @@ mod tests {
             error_code: "image_not_found".into(),
             error_message: "a \"b\"".into(),
             source_ref: source_ref.map(str::to_owned),
-            requested_at_ms: None,
+            requested_at_ms: source_ref.map(|_| "1764000000000".to_owned()),
             finished_at_ms: None,
-            attempt: None,
+            attempt: source_ref.map(|_| "many".to_owned()),
         }
     }
 
     #[test]
     fn plain_lines_align_and_leave_out_what_the_outcome_does_not_carry() {
         let text = plain(&outcome(Some("5-0")));
-        assert_eq!(text.lines().count(), 8);
+        assert_eq!(text.lines().count(), 10);
         assert!(
             text.contains("\nerror_code       image_not_found\n") && text.contains("\nsource_ref       5-0\n"),
             "{text}"
@@ -281,5 +295,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&json("5-0", Some(&outcome(Some("5-0"))))).expect("JSON");
         assert_eq!((&value["schema_version"], &value["entry_id"]), (&1.into(), &"5-0".into()));
         assert_eq!((&value["outcome_id"], &value["error_message"]), (&"9-1".into(), &"a \"b\"".into()));
+        assert_eq!(value["requested_at_ms"], 1_764_000_000_000_u64, "a number");
+        assert_eq!(value["attempt"], "many", "what is no number stays as it came");
     }
 }

@@ -8,22 +8,23 @@ use std::time::Duration;
 use clap::Args;
 
 use super::setting_flags::{self, Fleet};
-use super::{exit, process};
+use super::{exit, output, process};
 use crate::ops::View;
 use crate::ops::alerts::rules::REDIS_DOWN;
 use crate::ops::connect::{connect, within};
 use crate::ops::printable::printable;
 use crate::redis::{Kind, RedisError};
 use crate::settings::Settings;
-use crate::settings::flags::SettingFlags;
+use crate::settings::flags::{SettingFlags, Takes};
+use crate::stream::fleet_event::FleetEvent;
 
 /// The flags of every command that looks at a fleet.
 #[derive(Debug, Args)]
-pub(super) struct FleetArgs {
+pub(super) struct FleetArgs<T: Takes = Fleet> {
     #[command(flatten)]
     pub(super) limit: LimitArgs,
     #[command(flatten)]
-    settings: SettingFlags<Fleet>,
+    settings: SettingFlags<T>,
 }
 
 /// How long a command waits for Redis.
@@ -34,7 +35,7 @@ pub(super) struct LimitArgs {
     pub(super) timeout: Duration,
 }
 
-impl FleetArgs {
+impl<T: Takes> FleetArgs<T> {
     /// The settings and the limit, or the exit code after what is wrong with the settings.
     pub(super) fn load(self) -> Result<(Settings, Duration), ExitCode> {
         Ok((setting_flags::load(self.settings)?, self.limit.timeout))
@@ -50,7 +51,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Loads the settings and runs the command on a connection.
-    pub(super) fn run(fleet: FleetArgs, command: impl AsyncFnOnce(&Self) -> u8) -> ExitCode {
+    pub(super) fn run<T: Takes>(fleet: FleetArgs<T>, command: impl AsyncFnOnce(&Self) -> u8) -> ExitCode {
         let (settings, limit) = match fleet.load() {
             Ok(loaded) => loaded,
             Err(code) => return code,
@@ -77,6 +78,11 @@ impl Session {
         Ok(Self { view: View::new(Arc::new(connection), settings), limit, url })
     }
 
+    /// How long each answer may take.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// Bounds a question. Boxed, because some questions are large and every command would be with them.
     pub(super) fn ask<'a, T>(
         &self,
@@ -86,6 +92,15 @@ impl Session {
         T: 'a,
     {
         Box::pin(within(self.limit, question))
+    }
+
+    /// Writes down what was done, for the page and for `inspect`. Where Redis refuses that, it stays done.
+    pub(super) async fn note(&self, event: FleetEvent) {
+        let noted = async {
+            self.view.note(&event.done_by(&who())).await;
+            Ok(())
+        };
+        drop(within(self.limit, noted).await);
     }
 
     /// Says that there is no answer; the exit code that follows.
@@ -100,11 +115,27 @@ pub(super) fn who() -> String {
     format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy())
 }
 
-fn unavailable(url: &str, error: &RedisError) -> u8 {
-    eprintln!("startjobs: Redis at {url}: {}", printable(&error.text));
+/// Says that Redis does not answer, or not as it should, and what to do; the exit code that follows.
+pub(super) fn unavailable(url: &str, error: &RedisError) -> u8 {
+    output::complain(&format!("Redis at {url}: {}", printable(&error.text)), &remedy(error.kind));
     if error.kind == Kind::Unreachable {
         let (name, runbook) = (REDIS_DOWN.name, REDIS_DOWN.runbook());
         eprintln!("  where replicas do not reach it either, the alert {name} fires: {runbook}");
     }
     exit::UNAVAILABLE
+}
+
+/// What to do about a call that failed so.
+pub(super) fn remedy(kind: Kind) -> String {
+    match kind {
+        Kind::Unreachable => "start Redis, or correct redis-url: `startjobs config show --origin` says who set it",
+        Kind::Denied => {
+            "correct user and password, or give the user its rights: `startjobs doctor` names those missing"
+        }
+        Kind::WrongType => {
+            "find out which program wrote the key; with another prefix or stream name it is not in the way"
+        }
+        _ => "`startjobs doctor` looks for the cause",
+    }
+    .to_owned()
 }

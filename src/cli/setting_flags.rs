@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use super::output;
 use crate::settings::flags::{SettingFlags, Takes};
 use crate::settings::table::{Group, Row};
-use crate::settings::{Report, Settings};
+use crate::settings::{Loaded, Report, Settings};
 
 /// Every setting.
 pub(super) enum All {}
@@ -34,22 +35,24 @@ impl Takes for Audited {
 }
 
 /// What looking at a fleet needs: Redis, the names of its keys, and when a replica counts as lost.
+#[derive(Debug)]
 pub(super) enum Fleet {}
 
 impl Takes for Fleet {
     fn takes(row: &Row) -> bool {
-        const NAMES: [&str; 9] = [
-            "redis-url",
-            "redis-password-file",
-            "jobs-stream",
-            "results-stream",
-            "dead-stream",
-            "group",
-            "offset-key",
-            "claim-idle",
-            "record-prefix",
-        ];
-        row.group == Group::File || NAMES.contains(&row.name)
+        const NAMES: [&str; 7] =
+            ["jobs-stream", "results-stream", "dead-stream", "group", "offset-key", "claim-idle", "record-prefix"];
+        [Group::File, Group::Redis].contains(&row.group) || NAMES.contains(&row.name)
+    }
+}
+
+/// The same, and what answering a job of a fleet needs.
+#[derive(Debug)]
+pub(super) enum Answers {}
+
+impl Takes for Answers {
+    fn takes(row: &Row) -> bool {
+        Fleet::takes(row) || ["outcome-fields", "max-field-bytes", "ledger-ttl"].contains(&row.name)
     }
 }
 
@@ -73,16 +76,24 @@ impl Takes for Probe {
 
 /// The settings of this command line, or the exit code after the report of everything that is wrong with them.
 pub(super) fn load<T>(flags: SettingFlags<T>) -> Result<Settings, ExitCode> {
+    load_whole(flags).map(|loaded| loaded.settings)
+}
+
+/// The same with where each setting came from.
+pub(super) fn load_whole<T>(flags: SettingFlags<T>) -> Result<Loaded, ExitCode> {
     match Settings::load(&flags.sources()) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                eprintln!("warning: {warning}");
+                output::note(&format!("warning: {warning}"));
             }
-            Ok(loaded.settings)
+            Ok(loaded)
         }
-        Err(report) => {
-            eprintln!("{report}");
-            Err(ExitCode::from(Report::EXIT_CODE))
-        }
+        Err(report) => Err(refused(&report)),
     }
+}
+
+/// Says everything that is wrong with the settings; the exit code that follows.
+pub(super) fn refused(report: &Report) -> ExitCode {
+    output::complain(&report.to_string(), "");
+    ExitCode::from(Report::EXIT_CODE)
 }

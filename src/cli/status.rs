@@ -10,13 +10,14 @@ use clap::Args;
 use super::exit;
 use super::output::{self, Colour, paint};
 use super::session::{FleetArgs, Session};
+use super::wrap::{self, wrapped};
 use crate::ops::alerts::Raised;
 use crate::ops::backlog::COUNTED_MAX;
 use crate::ops::hosts::{FleetHosts, HostView};
 use crate::ops::overview::Overview;
-use crate::ops::printable::{self, printable, span};
+use crate::ops::printable::{self, printable, span, time};
 use crate::ops::snapshot::Snapshot;
-use crate::ops::verdict::Health;
+use crate::ops::verdict::{Health, Impact, Players, Problem};
 use crate::redis::RedisError;
 
 const EXAMPLES: &str = "Examples:
@@ -24,7 +25,9 @@ const EXAMPLES: &str = "Examples:
   startjobs status --watch 1s
   startjobs status --json | jq .waiting.count";
 
-const NOTES: &str = "The first line says whether anything is wrong. `waiting` is counted by this command; `>= N` is a lower bound, where an
+const NOTES: &str = "The first line says whether anything is wrong, with two causes at most: Healthy, Paused, Degraded, Down, Not known, or
+There is no fleet here. The second says what players notice. Every problem follows with its next step, the worst first.
+On a terminal, and where COLUMNS is set, long lines are wrapped. `waiting` is counted by this command; `>= N` is a lower bound, where an
 exact count would take too long. `lag` is Redis's own figure, which may be unknown or wrong.
 
 Exit codes: 0 shown, whatever the state (`startjobs check` judges it); 2 usage; 69 Redis is unavailable; 78 a setting is
@@ -34,14 +37,25 @@ wrong.";
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES, after_long_help = NOTES)]
 pub(super) struct StatusArgs {
-    /// Show it repeatedly, at this interval
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    /// Show it repeatedly, at this interval of 100ms or more
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
     watch: Option<Duration>,
     /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     fleet: FleetArgs,
+}
+
+/// Redis is asked once an interval: never without a break.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < INTERVAL_MIN {
+        return Err(format!("{text} is too short: use 100ms or more"));
+    }
+    Ok(interval)
 }
 
 /// Runs it.
@@ -88,20 +102,20 @@ async fn again_and_again(session: &Session, json: bool, interval: Duration) -> u
             }
             Err(error) => drop(session.failed(&error)),
         }
-        tokio::time::sleep(interval.max(Duration::from_millis(100))).await;
+        tokio::time::sleep(interval).await;
     }
 }
 
 fn shown(overview: &Overview, json: bool) -> String {
-    if json { printable::json(overview) } else { text(overview) }
+    if json { printable::json(overview) } else { text(overview, wrap::width()) }
 }
 
-fn text(overview: &Overview) -> String {
+fn text(overview: &Overview, width: Option<usize>) -> String {
     let Overview { verdict, snapshot, .. } = overview;
     let colour = match verdict.health {
         Health::Healthy => Colour::Green,
         Health::Paused => Colour::Yellow,
-        Health::Degraded => Colour::Red,
+        Health::NoFleet | Health::Unknown | Health::Down | Health::Degraded => Colour::Red,
     };
     let mut lines = vec![
         ("waiting", waiting(snapshot)),
@@ -119,12 +133,38 @@ fn text(overview: &Overview) -> String {
     if let Some(alerts) = alerts(overview) {
         lines.push(("alerts", alerts));
     }
-    format!("{}\n\n{}{}", paint(&verdict.sentence, colour), output::aligned(&lines), hosts(&snapshot.hosts))
+    let sentence = paint(&wrapped(&verdict.sentence, width, 0), colour);
+    let impact = impact(&verdict.impact, width);
+    let problems: String = verdict.problems.iter().map(|one| problem(one, snapshot, width)).collect();
+    let lines = wrap::aligned(&lines, width);
+    format!("{sentence}\n{impact}\n{problems}\n{lines}{}", hosts(&snapshot.hosts, width))
+}
+
+/// What players notice; coloured where they do.
+fn impact(impact: &Impact, width: Option<usize>) -> String {
+    let sentence = wrapped(&impact.sentence, width, 0);
+    match impact.players {
+        Players::Served => sentence,
+        Players::Delayed | Players::NotKnown => paint(&sentence, Colour::Yellow),
+        Players::NotServed => paint(&sentence, Colour::Red),
+    }
+}
+
+/// What is wrong, since when, and beside it the next step and the runbook.
+fn problem(problem: &Problem, snapshot: &Snapshot, width: Option<usize>) -> String {
+    let since = problem.since_ms.map_or_else(String::new, |since_ms| {
+        format!(" (since {}, {} ago)", time(since_ms), span(snapshot.at_ms.saturating_sub(since_ms)))
+    });
+    let next = problem.next.command.map_or_else(String::new, |command| format!("\n  next: {command}"));
+    let runbook = problem.runbook.as_deref().map_or_else(String::new, |runbook| format!("\n  read: {runbook}"));
+    let sentence = wrapped(&format!("- {}{since}", problem.sentence), width, 2);
+    format!("\n{sentence}{next}{runbook}\n")
 }
 
 /// Each host, where there is more than one or something is wrong with it.
-fn hosts(hosts: &FleetHosts) -> String {
-    if hosts.listed.len() < 2 && hosts.dead == 0 && hosts.full().next().is_none() {
+fn hosts(hosts: &FleetHosts, width: Option<usize>) -> String {
+    let is_well = hosts.dead == 0 && hosts.full().next().is_none() && hosts.sick().next().is_none();
+    if hosts.listed.len() < 2 && is_well {
         return String::new();
     }
     let row = |host: &HostView| {
@@ -132,10 +172,12 @@ fn hosts(hosts: &FleetHosts) -> String {
         let numbers = [host.replicas, host.slots, host.in_flight].map(|number| number.to_string());
         let [replicas, slots, in_flight] = numbers;
         let games = output::or_dash(host.games_text());
-        [printable(&host.host), host.standing.to_owned(), output::or_dash(heard), replicas, slots, in_flight, games]
+        let standing = if host.is_sick && !host.is_full() { "sick" } else { host.standing };
+        [printable(&host.host), standing.to_owned(), output::or_dash(heard), replicas, slots, in_flight, games]
     };
     let rows: Vec<[String; 7]> = hosts.listed.iter().map(row).collect();
-    let mut text = output::table(["host", "standing", "last heard", "replicas", "slots", "in use", "games"], &rows);
+    let mut text =
+        wrap::table(["host", "standing", "last heard", "replicas", "slots", "in use", "games"], &rows, width);
     if hosts.more > 0 {
         _ = writeln!(text, "and {} more", hosts.more);
     }
@@ -150,17 +192,15 @@ fn alerts(overview: &Overview) -> Option<String> {
 
 fn waiting(snapshot: &Snapshot) -> String {
     let waiting = &snapshot.waiting;
-    let oldest = waiting.oldest_age_ms.map_or_else(String::new, |age| format!(", the oldest for {}", span(age)));
+    let oldest = |age| format!(", the oldest for {} (since {})", span(age), time(snapshot.at_ms.saturating_sub(age)));
     let bound = if waiting.waiting.exact { "" } else { " (a lower bound)" };
-    format!("{}{bound}{oldest}", waiting.waiting.text())
+    format!("{}{bound}{}", waiting.waiting.text(), waiting.oldest_age_ms.map_or_else(String::new, oldest))
 }
 
 fn in_flight(snapshot: &Snapshot) -> String {
-    let oldest = snapshot
-        .in_flight
-        .oldest_age_ms
-        .map_or_else(String::new, |age| format!(", the oldest appended {} ago", span(age)));
-    format!("{}{oldest}", snapshot.in_flight.count)
+    let oldest =
+        |age| format!(", the oldest appended {} ago ({})", span(age), time(snapshot.at_ms.saturating_sub(age)));
+    format!("{}{}", snapshot.in_flight.count, snapshot.in_flight.oldest_age_ms.map_or_else(String::new, oldest))
 }
 
 fn replicas(snapshot: &Snapshot) -> String {

@@ -9,21 +9,26 @@ use super::alerts::{self, AlertsArgs};
 use super::audit::{self, AuditArgs};
 use super::bench::command::{self as bench, BenchArgs};
 use super::bench::subject::{self, SubjectArgs};
+use super::cancel::{self, CancelArgs};
 use super::check::{self, CheckArgs};
 use super::completions::{self, CompletionsArgs};
 use super::config::{self, ConfigArgs};
+use super::dash::command::{self as dash, DashArgs};
 use super::dead::command::{self as dead, DeadArgs};
 use super::demo::run::{self as demo, DemoArgs};
 use super::dev::command::{self as dev, DevArgs};
 use super::doctor::{self, DoctorArgs};
 use super::engine::{self, EngineArgs};
 use super::exit;
+use super::history::{self, HistoryArgs};
 use super::inspect::{self, InspectArgs};
+use super::jobs::{self, JobsArgs};
 use super::man::{self, ManArgs};
 use super::pause::{self, PauseArgs, ResumeArgs};
 use super::pending::{self, PendingArgs};
 use super::probe::{self, HealthcheckArgs};
 use super::replicas::{self, ReplicasArgs};
+use super::retry_now::{self, RetryNowArgs};
 use super::runtime::command::{self as runtime, RuntimeArgs};
 use super::send::{self, SendArgs};
 use super::status::{self, StatusArgs};
@@ -38,6 +43,7 @@ const EXAMPLES: &str = "Examples:
   startjobs send --game g1 --image galaxy/engine:1 --wait  one job, followed to its outcome
   startjobs status                                         how the fleet is doing
   startjobs alerts                                         which alerts fire, with their runbooks
+  startjobs jobs                                           single jobs: which wait, back off, have failed
   startjobs inspect game-17                                what happened to a game or a job
   startjobs config show --origin                           settings and their origins";
 
@@ -64,8 +70,13 @@ enum Commands {
     Status(StatusArgs),
     Alerts(AlertsArgs),
     Replicas(ReplicasArgs),
+    Jobs(JobsArgs),
     Pending(PendingArgs),
+    History(HistoryArgs),
+    Dash(DashArgs),
     Inspect(InspectArgs),
+    Cancel(CancelArgs),
+    RetryNow(RetryNowArgs),
     Runtime(RuntimeArgs),
     Dead(DeadArgs),
     Audit(AuditArgs),
@@ -120,8 +131,13 @@ fn start(command: Commands) -> ExitCode {
         Commands::Status(args) => status::run(args),
         Commands::Alerts(args) => alerts::run(args),
         Commands::Replicas(args) => replicas::run(args),
+        Commands::Jobs(args) => jobs::run(args),
         Commands::Pending(args) => pending::run(args),
+        Commands::Dash(args) => dash::run(args),
+        Commands::History(args) => history::run(args),
         Commands::Inspect(args) => inspect::run(args),
+        Commands::Cancel(args) => cancel::run(args),
+        Commands::RetryNow(args) => retry_now::run(args),
         Commands::Runtime(args) => runtime::run(args),
         Commands::Dead(args) => dead::run(args),
         Commands::Audit(args) => audit::run(args),

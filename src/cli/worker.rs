@@ -14,7 +14,8 @@ use crate::observe::notify::NotifySocket;
 use crate::observe::outlook::Outlook;
 use crate::observe::{http, sampler, systemd};
 use crate::ops::printable::printable;
-use crate::settings::Settings;
+use crate::page::routes::routes;
+use crate::settings::Loaded;
 use crate::settings::flags::SettingFlags;
 use crate::starter;
 use crate::worker::error::RunError;
@@ -26,6 +27,10 @@ const EXAMPLES: &str = "Examples:
   startjobs worker --redis-url redis://redis:6379 --redis-password-file /run/secrets/redis
   startjobs worker --engine simulated --slots 128 --claim-idle 2s";
 
+const NOTES: &str = "Traces are exported by OTLP over HTTP where OTEL_EXPORTER_OTLP_ENDPOINT is set. Also read: \
+OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_SERVICE_NAME, \
+OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG, OTEL_TRACES_EXPORTER, OTEL_SDK_DISABLED.";
+
 /// Run one replica: read start jobs, start containers, publish one outcome each
 ///
 /// Every setting is a flag, an environment variable (--claim-idle is STARTJOBS_CLAIM_IDLE) and a key of the --config
@@ -34,7 +39,7 @@ const EXAMPLES: &str = "Examples:
 /// On SIGTERM, SIGINT or SIGHUP the replica stops reading, finishes and settles its starts, gives back the rest, and
 /// exits with 0 within --drain-timeout. On a second signal it exits at once with 143, 130 or 129.
 #[derive(Debug, Args)]
-#[command(before_help = EXAMPLES)]
+#[command(before_help = EXAMPLES, after_long_help = NOTES)]
 pub(super) struct WorkerArgs {
     #[command(flatten)]
     settings: SettingFlags<All>,
@@ -42,19 +47,19 @@ pub(super) struct WorkerArgs {
 
 /// Runs it.
 pub(super) fn run(args: WorkerArgs) -> ExitCode {
-    let settings = match setting_flags::load(args.settings) {
-        Ok(settings) => settings,
+    let loaded = match setting_flags::load_whole(args.settings) {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let instruments = Instruments::new(&settings.worker);
+    let instruments = Instruments::new(&loaded.settings.worker);
     // Its last lines are written when it goes, after everything else.
-    match log::install(settings.log_format, &instruments.metrics) {
-        Ok(log) => process::block_on(worker(settings, instruments, &log)),
+    match log::install(loaded.settings.log_format, &instruments.metrics) {
+        Ok(log) => process::block_on(worker(loaded, instruments, &log)),
         Err(error) => process::cannot_start(&error),
     }
 }
 
-async fn worker(settings: Settings, instruments: Instruments, log: &Log) -> u8 {
+async fn worker(loaded: Loaded, instruments: Instruments, log: &Log) -> u8 {
     let mut stops = match process::Stops::listen() {
         Ok(stops) => stops,
         Err(error) => {
@@ -62,16 +67,16 @@ async fn worker(settings: Settings, instruments: Instruments, log: &Log) -> u8 {
             return exit::FAILED;
         }
     };
-    let (stop, drain) = (CancellationToken::new(), settings.worker.drain_timeout);
+    let (stop, drain) = (CancellationToken::new(), loaded.settings.worker.drain_timeout);
     let manager = NotifySocket::of_process().map(Arc::new);
-    let mut shown = match show(&settings, &instruments, manager.clone()) {
+    let mut shown = match show(&loaded, &instruments, manager.clone()) {
         Ok(shown) => shown,
         Err(error) => {
             log.say_last(format!("startjobs: {error}"));
             return exit::CONFIG;
         }
     };
-    let mut worker = std::pin::pin!(starter::run(settings, instruments, stop.clone()));
+    let mut worker = std::pin::pin!(starter::run(loaded.settings, instruments, stop.clone()));
     let finished = tokio::select! {
         finished = &mut worker => finished,
         _ = stops.next() => {
@@ -103,16 +108,14 @@ async fn worker(settings: Settings, instruments: Instruments, log: &Log) -> u8 {
 }
 
 /// Probes and metrics where `http-addr` says so, and what systemd wants to hear.
-fn show(
-    settings: &Settings,
-    instruments: &Instruments,
-    manager: Option<Arc<NotifySocket>>,
-) -> Result<JoinSet<()>, String> {
-    let mut shown = JoinSet::new();
+fn show(loaded: &Loaded, instruments: &Instruments, manager: Option<Arc<NotifySocket>>) -> Result<JoinSet<()>, String> {
+    let (mut shown, settings) = (JoinSet::new(), &loaded.settings);
     if let Some(address) = settings.http_addr {
         let listener = http::bind(address)?;
+        let page = settings.page.is_served_on(address).then(|| routes(loaded).map_err(|denied| denied.to_string()));
+        let page = page.transpose()?;
         let outlook = Arc::new(Outlook::new(settings));
-        shown.spawn(http::run(listener, instruments.clone(), Arc::clone(&outlook)));
+        shown.spawn(http::run(listener, instruments.clone(), Arc::clone(&outlook), page));
         shown.spawn(sampler::run(outlook, Arc::clone(&instruments.metrics)));
     }
     if let Some(manager) = manager {

@@ -51,6 +51,8 @@ pub enum ErrorCode {
     StateStoreUnavailable,
     /// An operator stopped the game after the job had been appended.
     GameStopped,
+    /// An operator cancelled the job before it had started.
+    Cancelled,
     /// The job was older than its limit before it could be started.
     StartDeadlineExceeded,
     /// The entry is too large to be read within its limits; only the fields of the job were.
@@ -76,7 +78,7 @@ pub enum Class {
 
 impl ErrorCode {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::InvalidGameId,
         Self::InvalidImageRef,
         Self::ImageConflict,
@@ -100,6 +102,7 @@ impl ErrorCode {
         Self::StartInProgress,
         Self::StateStoreUnavailable,
         Self::GameStopped,
+        Self::Cancelled,
         Self::StartDeadlineExceeded,
         Self::JobTooLarge,
         Self::Poison,
@@ -134,6 +137,7 @@ impl ErrorCode {
             Self::StartInProgress => "start_in_progress",
             Self::StateStoreUnavailable => "state_store_unavailable",
             Self::GameStopped => "game_stopped",
+            Self::Cancelled => "cancelled",
             Self::StartDeadlineExceeded => "start_deadline_exceeded",
             Self::JobTooLarge => "job_too_large",
             Self::Poison => "poison",
@@ -158,6 +162,7 @@ impl ErrorCode {
             | Self::EngineExited
             | Self::EngineNotReady
             | Self::GameStopped
+            | Self::Cancelled
             | Self::StartDeadlineExceeded
             | Self::JobTooLarge
             | Self::Poison

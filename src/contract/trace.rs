@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 
+use super::Fields;
+
 /// `traceparent` of version 00, and the least that one of a later version has.
 const PARENT_LENGTH: usize = 55;
 /// What a `traceparent` of a later version, or a `tracestate`, may have.
@@ -22,13 +24,24 @@ impl Trace {
     pub(super) fn of(parent: Option<&Bytes>, state: Option<&Bytes>) -> Self {
         let text = |value: Option<&Bytes>, has_form: fn(&str) -> bool| {
             let text = std::str::from_utf8(value?).ok()?;
-            (text.len() <= LENGTH_MAX && is_printable(text) && has_form(text)).then(|| text.to_owned())
+            (has_length(text) && has_form(text)).then(|| text.to_owned())
         };
         match text(parent, is_parent) {
             None => Self::default(),
             parent => Self { parent, state: text(state, |text| !text.is_empty()) },
         }
     }
+}
+
+/// The `traceparent` among the fields of an entry, if it has the form.
+pub(crate) fn parent_among(fields: &Fields) -> Option<&str> {
+    // Of repeated fields the last wins.
+    let (_, value) = fields.iter().rfind(|(name, _)| &name[..] == b"traceparent")?;
+    std::str::from_utf8(value).ok().filter(|text| has_length(text) && is_parent(text))
+}
+
+fn has_length(text: &str) -> bool {
+    text.len() <= LENGTH_MAX && is_printable(text)
 }
 
 fn is_printable(text: &str) -> bool {
@@ -99,6 +112,17 @@ mod tests {
         }
         assert_eq!(Trace::of(None, Some(&Bytes::from_static(b"a=1"))), Trace::default());
         assert_eq!(Trace::of(Some(&Bytes::from_static(b"\xff")), None), Trace::default());
+    }
+
+    #[test]
+    fn the_last_parent_of_an_entry_counts() {
+        let fields = |values: &[&str]| -> Fields {
+            let field = |name: &'static str, value: &str| (Bytes::from(name), Bytes::from(value.to_owned()));
+            values.iter().map(|value| field("traceparent", value)).chain([field("game_id", "g")]).collect()
+        };
+        assert_eq!(parent_among(&fields(&["bad", PARENT])), Some(PARENT));
+        assert_eq!(parent_among(&fields(&[PARENT, "bad"])), None);
+        assert_eq!(parent_among(&fields(&[])), None);
     }
 
     proptest! {

@@ -94,7 +94,8 @@ impl Dockerd {
         // From here on it is the guard's: what an engine keeps there can be removed only after the engine's end.
         _ = directory.keep();
         let log = remains.directory.join("log");
-        let process = Process::start_stopped_with_parent(Path::new("dockerd"), &arguments(&remains), &log)?;
+        let (arguments, environment) = (arguments(&remains), environment(&remains));
+        let process = Process::start_stopped_with_parent(Path::new("dockerd"), &arguments, &environment, &log)?;
         let first = FIRST_PORT + number * PORTS;
         Ok(Self { process, remains, ports: (first, first + PORTS - 1), guard })
     }
@@ -164,6 +165,12 @@ fn arguments(remains: &EngineRemains) -> Vec<String> {
     ];
     let pairs = pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
     pairs.chain(["--iptables=false", "--ip6tables=false"].map(str::to_owned)).collect()
+}
+
+/// A dockerd that has waited too long for its containerd sends it SIGUSR1, which makes that write its stacks to TMPDIR: they are
+/// to go with the engine.
+fn environment(remains: &EngineRemains) -> [(String, String); 1] {
+    [("TMPDIR".to_owned(), remains.directory.to_string_lossy().into_owned())]
 }
 
 fn bridge_name(number: u16) -> String {

@@ -16,7 +16,7 @@ pub struct FleetOptions {
     pub program: PathBuf,
     /// Where logs go, one file per replica.
     pub directory: PathBuf,
-    /// Settings of every replica, by their names in kebab-case.
+    /// Settings of every replica, by their names in kebab-case, and variables of OpenTelemetry.
     pub settings: Vec<(String, String)>,
 }
 
@@ -45,14 +45,8 @@ impl Fleet {
         let number = self.replicas.len();
         let log = self.options.directory.join(format!("replica-{number}.log"));
         let own = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
-        let environment: Vec<(String, String)> = self
-            .options
-            .settings
-            .iter()
-            .cloned()
-            .chain(own)
-            .map(|(name, value)| (format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_")), value))
-            .collect();
+        let environment: Vec<(String, String)> =
+            self.options.settings.iter().cloned().chain(own).map(|(name, value)| (variable(&name), value)).collect();
         let process = Process::start(&self.options.program, &["worker".to_owned()], &environment, &log)?;
         self.replicas.push(Replica { process, log });
         Ok(number)
@@ -85,6 +79,14 @@ impl Fleet {
         }
         ends
     }
+}
+
+/// The variable of a setting. What is in capitals is a variable itself.
+fn variable(name: &str) -> String {
+    if name.starts_with("OTEL_") {
+        return name.to_owned();
+    }
+    format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"))
 }
 
 impl Replica {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -40,8 +41,13 @@ impl Process {
     }
 
     /// The same, but the kernel only asks it to stop when the starting thread ends: for a program with children of its own.
-    pub(crate) fn start_stopped_with_parent(program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
-        Self::start_bound(program, arguments, &[], log, "TERM")
+    pub(crate) fn start_stopped_with_parent(
+        program: &Path,
+        arguments: &[String],
+        environment: &[(String, String)],
+        log: &Path,
+    ) -> io::Result<Self> {
+        Self::start_bound(program, arguments, environment, log, "TERM")
     }
 
     fn start_bound(
@@ -120,11 +126,32 @@ impl Process {
         }
     }
 
+    /// Is it this process that listens on a port of 127.0.0.1, as the kernel shows it?
+    pub(crate) fn listens_on(&self, port: u16) -> bool {
+        let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", self.id())).unwrap_or_default();
+        let sockets: Vec<String> = table.lines().filter_map(|line| listening_socket(line, port)).collect();
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.id()));
+        let mut targets = files.into_iter().flatten().flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
+        targets.any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
+    }
+
     /// Is it stopped by SIGSTOP, as the kernel shows it?
     pub fn is_stopped(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
         // The state follows the name, which is in brackets and may hold anything.
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+}
+
+/// The name that the kernel gives the socket of a line of `/proc/net/tcp`, if that listens on a port of 127.0.0.1.
+fn listening_socket(line: &str, port: u16) -> Option<String> {
+    const LISTENS: &str = "0A";
+    // After the number of the line: both ends, the state; five words on, the inode. An address has the byte order of the machine.
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let local = format!("{:08X}:{port:04X}", u32::from_ne_bytes(Ipv4Addr::LOCALHOST.octets()));
+    match words.as_slice() {
+        [_, address, _, LISTENS, _, _, _, _, _, inode, ..] if *address == local => Some(format!("socket:[{inode}]")),
+        _ => None,
     }
 }
 

@@ -67,7 +67,7 @@ pub enum StartError {
 
 /// How often another port is tried: another program may take one between our choice and the server's bind.
 const PORTS_TRIED_MAX: usize = 5;
-const UP_WITHIN: Duration = Duration::from_secs(10);
+const UP_WITHIN: Duration = Duration::from_secs(30);
 /// The longest path of a socket that the kernel takes, without its closing zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// What else than letters and digits may be in its path, so that it is one word of a URL and of a shell.
@@ -258,7 +258,8 @@ fn launch(
 fn await_up(process: &mut Process, door: &Door, directory: &Path) -> Result<(), String> {
     let deadline = Instant::now() + UP_WITHIN;
     while Instant::now() < deadline {
-        if answers(door) {
+        // Two programs may have chosen the same port at the same time: then one of their servers answers, and the other ends.
+        if answers(door) && is_behind(process, door) {
             return Ok(());
         }
         if process.ended().is_some() {
@@ -269,6 +270,14 @@ fn await_up(process: &mut Process, door: &Door, directory: &Path) -> Result<(), 
     let log = std::fs::read_to_string(directory.join("redis.log")).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
     Err(lines[lines.len().saturating_sub(5)..].join(" / "))
+}
+
+/// Whether it is this process that answers there. No other user can make a socket in our directory.
+fn is_behind(process: &Process, door: &Door) -> bool {
+    match door {
+        Door::Port(port) => process.listens_on(*port),
+        Door::Socket(_) => true,
+    }
 }
 
 /// Any reply but "still loading" means that it is up; the caller has the password that it asks for.
@@ -293,4 +302,18 @@ fn reply_to_ping(mut stream: impl Read + Write) -> io::Result<Vec<u8>> {
     stream.write_all(b"PING\r\n")?;
     let length = stream.read(&mut reply)?;
     Ok(reply[..length].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_whose_port_another_one_has_is_not_up_although_the_port_answers() {
+        let first = RedisServer::start().expect("redis-server starts");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut second = launch(Path::new("redis-server"), &first.door, &[], &[], directory.path()).expect("it runs");
+        let up = await_up(&mut second, &first.door, directory.path());
+        assert!(up.as_ref().is_err_and(|said| said.contains("Address already in use")), "{up:?}");
+    }
 }

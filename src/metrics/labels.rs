@@ -13,6 +13,7 @@ use crate::stream::adopt::AdoptionState;
 use crate::stream::presence::Noticed;
 use crate::stream::renew::Renewal;
 use crate::stream::settle::Settled;
+use crate::stream::tally::Told;
 use crate::version::{REVISION, RUSTC, VERSION};
 
 /// A label whose values are a closed list.
@@ -34,6 +35,16 @@ pub(super) struct Labelled<L>(pub(super) L);
 impl<L: Label> EncodeLabelSet for Labelled<L> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         (L::NAME, self.0.text()).encode(encoder.encode_label())
+    }
+}
+
+/// The one label without a closed list: it is part of exemplars, and names no series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceId(pub(crate) u128);
+
+impl EncodeLabelSet for TraceId {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        ("trace_id", format!("{:032x}", self.0)).encode(encoder.encode_label())
     }
 }
 
@@ -163,6 +174,18 @@ impl From<&Answer> for OutcomeCode {
     fn from(answer: &Answer) -> Self {
         let text = answer.error_code();
         Self::all().into_iter().find(|code| code.text() == text).unwrap_or(Self::Other)
+    }
+}
+
+impl OutcomeCode {
+    /// The same for the history of the fleet.
+    pub(crate) fn told(self) -> Told {
+        match self {
+            Self::Started => Told::Started,
+            Self::Replayed => Told::Replayed,
+            Self::Failed(code) => Told::Failed(code),
+            Self::Other => Told::FailedOtherwise,
+        }
     }
 }
 

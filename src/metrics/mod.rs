@@ -23,9 +23,9 @@ use prometheus_client::registry::Registry;
 use self::group::GroupGauges;
 use self::labels::{
     Counted, EngineOperation, EngineResult, Label, Labelled, OutcomeCode, OutcomeKind, OutcomeLabels, RecordChange,
-    RedisOperation, SampleResult, SettleResult, SweepResult, Trouble,
+    RedisOperation, SampleResult, SettleResult, SweepResult, TraceId, Trouble,
 };
-use self::table::{CALL_SECONDS, Family, Fraction, SECONDS, Table};
+use self::table::{CALL_SECONDS, Family, Fraction, Latency, SECONDS, Table};
 use crate::contract::dead_letter::Reason;
 use crate::stream::Origin;
 use crate::stream::adopt::AdoptionState;
@@ -84,9 +84,9 @@ pub struct Metrics {
     pub(crate) mirror_lowered: Counter,
     /// Times the mirror held a value that the fleet had not written.
     pub(crate) mirror_foreign: Counter,
-    queue_wait: Histogram,
-    process: Histogram,
-    end_to_end: Histogram,
+    queue_wait: Latency,
+    process: Latency,
+    end_to_end: Latency,
     settle_batch: Histogram,
     redis_calls: Family<Labelled<RedisOperation>, Histogram>,
     engine_calls: Family<(Labelled<EngineOperation>, Labelled<EngineResult>), Histogram>,
@@ -110,6 +110,10 @@ pub struct Metrics {
     pub(crate) last_read: Fraction,
     /// Log lines that did not leave the process.
     pub(crate) log_lines_dropped: Counter,
+    /// Spans that a collector of traces has taken.
+    pub(crate) spans_exported: Counter,
+    /// Spans that no collector has taken.
+    pub(crate) spans_dropped: Counter,
     sampled: Fraction,
     samples: Family<Labelled<SampleResult>, Counter>,
     /// What the fleet's streams look like, as this process last looked.
@@ -171,13 +175,13 @@ impl Metrics {
             mirror_lowered: table.add("mirror_lowered", "Times the offset mirror went back with its group"),
             mirror_foreign: table
                 .add("mirror_foreign", "Times the offset mirror held a value that the fleet had not written"),
-            queue_wait: table.add_histogram(
+            queue_wait: table.add_latency(
                 "queue_wait",
                 "From an entry's id to the beginning of its first attempt in this process",
                 &SECONDS,
             ),
-            process: table.add_histogram("process_duration", "One attempt in the start stage", &SECONDS),
-            end_to_end: table.add_histogram(
+            process: table.add_latency("process_duration", "One attempt in the start stage", &SECONDS),
+            end_to_end: table.add_latency(
                 "end_to_end",
                 "From an entry's id to its outcome in the results stream",
                 &SECONDS,
@@ -206,6 +210,11 @@ impl Metrics {
             log_lines_dropped: table.add(
                 "log_lines_dropped",
                 "Log lines dropped because the log was not read fast enough or could not be written",
+            ),
+            spans_exported: table.add("trace_spans_exported", "Spans that the collector of traces has taken"),
+            spans_dropped: table.add(
+                "trace_spans_dropped",
+                "Spans dropped because the collector of traces was away, slow or refused them",
             ),
             sampled: table.add("group_sample_timestamp_seconds", SAMPLED),
             samples: table.add("group_samples", "Samples of the fleet's streams by this process, by result"),
@@ -260,10 +269,10 @@ impl Metrics {
         self.settled.get_or_create(&Labelled(result)).inc_by(count(entries));
     }
 
-    /// An outcome was published for an entry whose id is this old.
-    pub(crate) fn outcome(&self, kind: OutcomeKind, code: OutcomeCode, age: Duration) {
+    /// An outcome was published for an entry whose id is this old and whose trace is this.
+    pub(crate) fn outcome(&self, kind: OutcomeKind, code: OutcomeCode, age: Duration, trace: Option<TraceId>) {
         self.outcomes.get_or_create(&(Labelled(kind), Labelled(code))).inc();
-        self.end_to_end.observe(age.as_secs_f64());
+        self.end_to_end.observe(age.as_secs_f64(), trace, None);
     }
 
     /// A dead letter was written.
@@ -323,13 +332,13 @@ impl Metrics {
     }
 
     /// An attempt began with an entry whose id is this old.
-    pub(crate) fn attempt_began(&self, age: Duration) {
-        self.queue_wait.observe(age.as_secs_f64());
+    pub(crate) fn attempt_began(&self, age: Duration, trace: Option<TraceId>) {
+        self.queue_wait.observe(age.as_secs_f64(), trace, None);
     }
 
     /// An attempt ended after this long.
-    pub(crate) fn attempt_ended(&self, took: Duration) {
-        self.process.observe(took.as_secs_f64());
+    pub(crate) fn attempt_ended(&self, took: Duration, trace: Option<TraceId>) {
+        self.process.observe(took.as_secs_f64(), trace, None);
     }
 
     /// A batch was settled.
@@ -367,18 +376,23 @@ mod tests {
     fn every_metric_is_exposed_with_its_prefix_and_unit() {
         let metrics = Metrics::new();
         metrics.received(Origin::New, 3);
-        metrics.outcome(OutcomeKind::Success, OutcomeCode::Started, Duration::from_millis(7));
+        metrics.outcome(OutcomeKind::Success, OutcomeCode::Started, Duration::from_millis(7), None);
+        metrics.attempt_began(Duration::from_millis(3), Some(TraceId(0xabc)));
         metrics.redis_call(RedisOperation::Settle, Duration::from_micros(200));
         let text = metrics.render();
         for line in [
             "startjobs_entries_received_total{origin=\"new\"} 3",
             "startjobs_outcomes_total{outcome=\"success\",error_code=\"\"} 1",
             "startjobs_end_to_end_seconds_count 1",
+            "startjobs_queue_wait_seconds_count 1",
             "startjobs_redis_request_duration_seconds_bucket{le=\"0.00025\",operation=\"settle\"} 1",
             "startjobs_in_flight 0",
             "# EOF",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} in\n{text}");
         }
+        let exemplar =
+            format!("startjobs_queue_wait_seconds_bucket{{le=\"0.005\"}} 1 # {{trace_id=\"{:032x}\"}} 0.003", 0xabc);
+        assert!(text.lines().any(|shown| shown == exemplar), "{exemplar} in\n{text}");
     }
 }

@@ -5,15 +5,21 @@ use std::hash::Hash;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use super::labels::TraceId;
+
 /// A gauge that holds fractions.
 pub(crate) type Fraction = Gauge<f64, AtomicU64>;
 /// A metric with labels.
 pub(super) type Family<L, M> = family::Family<L, M>;
+
+/// A histogram whose buckets name a trace.
+pub(super) type Latency = HistogramWithExemplars<TraceId>;
 
 /// Bounds in seconds, from a settle to an image pull.
 pub(super) const SECONDS: [f64; 16] =
@@ -43,8 +49,8 @@ impl Table {
         metric
     }
 
-    pub(super) fn add_histogram(&mut self, name: &str, help: &str, bounds: &[f64]) -> Histogram {
-        let histogram = Histogram::new(bounds.iter().copied());
+    pub(super) fn add_latency(&mut self, name: &str, help: &str, bounds: &[f64]) -> Latency {
+        let histogram = Latency::new(bounds.iter().copied());
         self.0.register_with_unit(name, help, Unit::Seconds, histogram.clone());
         histogram
     }

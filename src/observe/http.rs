@@ -43,7 +43,9 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Serves for as long as it is polled.
-pub(crate) async fn run(listener: TcpListener, instruments: Instruments, outlook: Arc<Outlook>) {
+///
+/// `page` has paths of its own, and its own rules for who may ask; these here hold for everything else.
+pub(crate) async fn run(listener: TcpListener, instruments: Instruments, outlook: Arc<Outlook>, page: Option<Router>) {
     let fleet = Router::new()
         .route("/api/v1/status.json", get(status))
         .route("/api/v1/alerts.json", get(alerts))
@@ -59,6 +61,10 @@ pub(crate) async fn run(listener: TcpListener, instruments: Instruments, outlook
         .with_state(instruments)
         .merge(fleet)
         .layer(from_fn(only_reads));
+    let router = match page {
+        Some(page) => router.merge(page),
+        None => router,
+    };
     connections::serve(listener, router).await;
 }
 

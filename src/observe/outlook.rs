@@ -30,6 +30,8 @@ const SAMPLE_COUNTED_MAX: u64 = 10_000;
 #[derive(Debug)]
 pub(crate) struct Outlook {
     settings: Settings,
+    /// What Redis calls its connection.
+    name: &'static str,
     view: OnceCell<View>,
     turn: Semaphore,
 }
@@ -47,12 +49,18 @@ pub(crate) struct Sample {
     pub(crate) hosts: FleetHosts,
 }
 
-type Answer<'a, T> = BoxFuture<'a, Result<T, RedisError>>;
+/// What a question is on its way to.
+pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, RedisError>>;
 
 impl Outlook {
     /// The fleet of these settings; nothing is connected yet.
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { settings: settings.clone(), view: OnceCell::new(), turn: Semaphore::new(1) }
+        Self::named(settings, "startjobs:observe")
+    }
+
+    /// The same on a connection of another name.
+    pub(crate) fn named(settings: &Settings, name: &'static str) -> Self {
+        Self { settings: settings.clone(), name, view: OnceCell::new(), turn: Semaphore::new(1) }
     }
 
     /// What `startjobs status --json` prints.
@@ -90,7 +98,11 @@ impl Outlook {
         .await
     }
 
-    async fn ask<T>(&self, question: impl for<'a> FnOnce(&'a View) -> Answer<'a, T>) -> Result<T, RedisError> {
+    /// Asks one question, when those before it are answered.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl for<'a> FnOnce(&'a View) -> Answer<'a, T>,
+    ) -> Result<T, RedisError> {
         within(ANSWER_WITHIN, async {
             let _turn = self.turn.acquire().await.expect("the semaphore is never closed");
             question(self.view.get_or_try_init(|| self.connect()).await?).await
@@ -99,7 +111,7 @@ impl Outlook {
     }
 
     async fn connect(&self) -> Result<View, RedisError> {
-        let connection = connect(&self.settings.redis, "startjobs:observe", ANSWER_WITHIN, || {}).await?;
+        let connection = connect(&self.settings.redis, self.name, ANSWER_WITHIN, || {}).await?;
         Ok(View::new(connection.into(), &self.settings))
     }
 }

@@ -72,6 +72,13 @@ impl View {
         self.count(stream, after, counted_max).await
     }
 
+    /// How many entries wait, about, as far as that can be said without counting.
+    pub(super) fn waiting_about(look: &Look) -> Option<u64> {
+        let after: EntryId = look.after.as_deref().and_then(|id| id.parse().ok()).unwrap_or(EntryId::ZERO);
+        let lag = look.group.as_ref().and_then(|group| group.lag);
+        known(look.stream.as_ref()?, look.group.as_ref(), after).or(lag)
+    }
+
     /// Counts from both ends of the stream in turns, and is done when either side is: what waits is what was counted
     /// behind `after`, or the length without what was counted up to it.
     async fn count(&self, stream: &StreamFacts, after: EntryId, counted_max: u64) -> Result<Waiting, RedisError> {

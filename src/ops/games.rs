@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::damaged::{Damaged, GAME_RECORD, NAMED_MAX};
 use super::story::{Record, RecordJson};
 use super::{SCHEMA_VERSION, View};
 use crate::redis::RedisError;
@@ -83,6 +84,8 @@ pub(crate) struct Games {
     pub(crate) is_whole: bool,
     /// Records that could not be read.
     pub(crate) unreadable: usize,
+    /// Some of them.
+    pub(crate) damaged: Vec<Damaged>,
     /// By host and id.
     pub(crate) games: Vec<Game>,
 }
@@ -93,12 +96,13 @@ impl View {
     pub(crate) async fn games(&self, filter: Filter<'_>) -> Result<Games, RedisError> {
         let at_ms = self.connection.time_ms().await?;
         let is_placed = matches!(filter.state, None | Some(GameState::Starting | GameState::Running));
-        let mut found = Found { at_ms, filter, games: BTreeMap::new(), looked_at: 0, unreadable: 0 };
+        let mut found =
+            Found { at_ms, filter, games: BTreeMap::new(), looked_at: 0, unreadable: 0, damaged: Vec::new() };
         let is_whole =
             if is_placed { self.placed_games(&mut found).await? } else { self.walked_games(&mut found).await? };
-        let Found { games, looked_at, unreadable, .. } = found;
+        let Found { games, looked_at, unreadable, damaged, .. } = found;
         let games = games.into_values().collect();
-        Ok(Games { schema_version: SCHEMA_VERSION, at_ms, looked_at, is_whole, unreadable, games })
+        Ok(Games { schema_version: SCHEMA_VERSION, at_ms, looked_at, is_whole, unreadable, damaged, games })
     }
 
     async fn placed_games(&self, found: &mut Found<'_>) -> Result<bool, RedisError> {
@@ -163,8 +167,8 @@ impl View {
         let keys: Vec<String> = games.iter().filter_map(|game| self.game_key(game.as_str(), "rec")).collect();
         let words: Vec<&str> = std::iter::once("MGET").chain(keys.iter().map(String::as_str)).collect();
         let texts: Vec<Option<Bytes>> = self.raw(&words).await?.convert()?;
-        for (game, text) in games.iter().zip(texts) {
-            found.take(game, text.as_deref());
+        for ((game, key), text) in games.iter().zip(&keys).zip(texts) {
+            found.take(game, key, text.as_deref());
         }
         Ok(())
     }
@@ -184,6 +188,7 @@ struct Found<'a> {
     games: BTreeMap<(String, String), Game>,
     looked_at: usize,
     unreadable: usize,
+    damaged: Vec<Damaged>,
 }
 
 impl Found<'_> {
@@ -191,13 +196,19 @@ impl Found<'_> {
         self.looked_at >= RECORDS_MAX || Instant::now() >= self.filter.until
     }
 
-    fn take(&mut self, game: &GameId, text: Option<&[u8]>) {
+    fn take(&mut self, game: &GameId, key: &str, text: Option<&[u8]>) {
         // It was placed, and no attempt was recorded.
         let Some(text) = text else { return };
         self.looked_at += 1;
-        let Ok(json) = RecordJson::read(game.as_str(), text) else {
-            self.unreadable += 1;
-            return;
+        let json = match RecordJson::read(text) {
+            Ok(json) => json,
+            Err(why) => {
+                self.unreadable += 1;
+                if self.damaged.len() < NAMED_MAX {
+                    self.damaged.push(Damaged::key(key, why, GAME_RECORD));
+                }
+                return;
+            }
         };
         let record = json.record(self.at_ms);
         let is_of_state = match self.filter.state {
@@ -234,10 +245,17 @@ mod tests {
             (None, None, 0),
         ] {
             let filter = Filter { host, state, until: Instant::now() };
-            let mut found = Found { at_ms: 5_000, filter, games: BTreeMap::new(), looked_at: 0, unreadable: 0 };
-            found.take(&game, Some(RECORD.as_bytes()));
-            found.take(&game, Some(b"x"));
-            found.take(&game, None);
+            let mut found = Found {
+                at_ms: 5_000,
+                filter,
+                games: BTreeMap::new(),
+                looked_at: 0,
+                unreadable: 0,
+                damaged: Vec::new(),
+            };
+            found.take(&game, "k", Some(RECORD.as_bytes()));
+            found.take(&game, "k", Some(b"x"));
+            found.take(&game, "k", None);
             assert_eq!((found.games.len(), found.looked_at, found.unreadable), (count, 2, 1), "{state:?} {host:?}");
             for found in found.games.values() {
                 assert_eq!(

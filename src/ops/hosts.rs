@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::damaged::{Damaged, HOST_LINE, NAMED_MAX, PLACED, WHOLE_KEY};
 use super::look::Look;
 use super::printable::span;
 use super::replicas::Replica;
@@ -36,6 +37,8 @@ pub(crate) struct HostView {
     pub(crate) advertise_host: Option<String>,
     /// Replicas there that are alive.
     pub(crate) replicas: u64,
+    /// Some replica there takes one job at a time: the host fails every start, or it is full.
+    pub(crate) is_sick: bool,
     /// How many starts they may have under way.
     pub(crate) slots: u64,
     /// How many they have.
@@ -91,6 +94,10 @@ pub(crate) struct HostsWithGames {
     pub(crate) hosts: Vec<HostView>,
     /// How many more there are.
     pub(crate) more: u64,
+    /// Some of what cannot be read.
+    pub(crate) damaged: Vec<Damaged>,
+    /// How much more there is of that.
+    pub(crate) damaged_more: usize,
 }
 
 /// What a host says about itself. Everything may be missing.
@@ -121,12 +128,30 @@ impl View {
     pub(crate) async fn hosts_with_games(&self) -> Result<HostsWithGames, RedisError> {
         let look = self.look().await?;
         let replicas = self.replicas(&look).replicas;
-        let lines = self.host_lines().await?;
+        let key = format!("{}hosts", self.record_prefix);
+        let (lines, mut damaged) = match self.host_lines().await {
+            Ok(lines) => {
+                let broken = lines.unreadable.iter();
+                let why = "it holds no line of a host";
+                let damaged = broken.map(|host| Damaged::field(&key, host, why, HOST_LINE)).collect();
+                (lines, damaged)
+            }
+            Err(error) => (Hosts::default(), vec![Damaged::of_error(&key, &error, WHOLE_KEY).ok_or(error)?]),
+        };
         let FleetHosts { listed: mut hosts, more, .. } = of(&lines, &look, &replicas);
         for host in &mut hosts {
-            host.games = Some(self.records.placed_count(&host.host).await?);
+            match self.records.placed_count(&host.host).await {
+                Ok(games) => host.games = Some(games),
+                Err(error) => {
+                    let key = format!("{}placed:{}", self.record_prefix, host.host);
+                    damaged.push(Damaged::of_error(&key, &error, PLACED).ok_or(error)?);
+                }
+            }
         }
-        Ok(HostsWithGames { schema_version: SCHEMA_VERSION, at_ms: lines.now_ms, hosts, more })
+        let damaged_more = damaged.len().saturating_sub(NAMED_MAX);
+        damaged.truncate(NAMED_MAX);
+        let at_ms = look.now_ms.max(lines.now_ms);
+        Ok(HostsWithGames { schema_version: SCHEMA_VERSION, at_ms, hosts, more, damaged, damaged_more })
     }
 
     /// The hosts, with what these replicas say.
@@ -156,6 +181,7 @@ fn short(text: &str) -> String {
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
     replicas: u64,
+    is_sick: bool,
     slots: u64,
     in_flight: u64,
 }
@@ -166,6 +192,7 @@ fn of(lines: &Hosts, look: &Look, replicas: &[Replica]) -> FleetHosts {
         let Some(host) = replica.engine_host.as_deref() else { continue };
         let sum = sums.entry(host).or_default();
         sum.replicas += 1;
+        sum.is_sick |= replica.is_sick;
         sum.slots += replica.slots.unwrap_or_default();
         sum.in_flight += replica.in_flight.unwrap_or_default();
     }
@@ -209,6 +236,7 @@ fn view(name: &str, standing: Standing, line: Option<&HostLine>, now_ms: u64, su
         engine: about.engine.as_deref().map(short),
         advertise_host: about.advertise_host.as_deref().map(short),
         replicas: sums.replicas,
+        is_sick: sums.is_sick,
         slots: sums.slots,
         in_flight: sums.in_flight,
         containers_max: about.containers_max,
@@ -228,6 +256,17 @@ impl FleetHosts {
     /// Those that are alive and have as many games as they may.
     pub(crate) fn full(&self) -> impl Iterator<Item = &HostView> {
         self.listed.iter().filter(|host| host.standing == standing_text(Standing::Alive) && host.is_full())
+    }
+
+    /// Those that are alive and fail every start. A full one takes one job at a time too, and is not sick.
+    pub(crate) fn sick(&self) -> impl Iterator<Item = &HostView> {
+        self.listed.iter().filter(|host| host.is_sick && !host.is_full())
+    }
+
+    /// Replicas of hosts that are dead.
+    pub(crate) fn replicas_of_dead(&self) -> u64 {
+        let dead = self.listed.iter().filter(|host| host.standing == standing_text(Standing::Dead));
+        dead.map(|host| host.replicas).sum()
     }
 
     /// Is there a host, and none with room for another game?
@@ -273,6 +312,10 @@ mod tests {
         }
     }
 
+    fn hosts_of(hosts: impl IntoIterator<Item = (String, HostLine)>) -> Hosts {
+        Hosts { now_ms: 10_000, hosts: hosts.into_iter().collect(), unreadable: Vec::new() }
+    }
+
     fn replicas(records: &[(&str, &str)]) -> (Look, Vec<Replica>) {
         let mut look = Look { now_ms: 10_000, ..Look::default() };
         look.replicas.extend(records.iter().map(|&(name, record)| (name.to_owned(), record.to_owned())));
@@ -283,8 +326,7 @@ mod tests {
     #[test]
     fn hosts_have_their_standing_and_the_sums_of_their_replicas() {
         let hosts = [("a", line(9_900, "k1")), ("b", line(8_000, "k2"))];
-        let lines =
-            Hosts { now_ms: 10_000, hosts: hosts.into_iter().map(|(name, line)| (name.to_owned(), line)).collect() };
+        let lines = hosts_of(hosts.into_iter().map(|(name, line)| (name.to_owned(), line)));
         let (look, listed) = replicas(&[
             ("r1", r#"9900 running {"engine_host":"a","slots":4,"in_flight":1}"#),
             ("r2", r#"9900 draining {"engine_host":"a","slots":4,"in_flight":2}"#),
@@ -309,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_host_is_full_with_as_many_games_as_it_may_have() {
-        let lines = Hosts { now_ms: 10_000, hosts: [("a".to_owned(), line(9_900, "k1"))].into() };
+        let lines = hosts_of([("a".to_owned(), line(9_900, "k1"))]);
         let (look, listed) = replicas(&[]);
         let mut fleet = of(&lines, &look, &listed);
         assert!(!fleet.all_are_full(), "not counted");
@@ -324,9 +366,9 @@ mod tests {
 
     #[test]
     fn the_list_is_bounded() {
-        let hosts = (0..250).map(|number| (format!("h{number:03}"), line(0, &format!("k{number}")))).collect();
+        let hosts = (0..250).map(|number| (format!("h{number:03}"), line(0, &format!("k{number}"))));
         let (look, listed) = replicas(&[]);
-        let fleet = of(&Hosts { now_ms: 10_000, hosts }, &look, &listed);
+        let fleet = of(&hosts_of(hosts), &look, &listed);
         assert_eq!((fleet.listed.len(), fleet.more, fleet.dead), (LISTED_MAX, 150, 250));
         assert!(fleet.dead_named().ends_with(" and 247 more"), "{}", fleet.dead_named());
         assert_eq!(FleetHosts::default().counted(), None);

@@ -32,18 +32,34 @@ pub struct Look {
     pub(crate) verified: Option<String>,
     /// Presence records by consumer name.
     pub(crate) replicas: BTreeMap<String, String>,
+    /// What replicas say of jobs that back off, by consumer name.
+    pub(crate) open: BTreeMap<String, OpenFacts>,
     /// The fields of the pause.
     pub(crate) paused: Option<HashMap<String, String>>,
     /// The jobs stream.
     pub(crate) stream: Option<StreamFacts>,
     /// The group.
     pub group: Option<GroupFacts>,
+    /// Other groups of the jobs stream; a bounded number.
+    pub(crate) other_groups: Vec<String>,
     /// Entries after this one have not been delivered.
     pub after: Option<String>,
     /// The first of them.
     pub(crate) oldest_waiting: Option<String>,
     /// The pending list.
     pub(crate) pending: PendingFacts,
+}
+
+/// What one replica says of jobs that back off.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct OpenFacts {
+    /// When it said so, by the server's clock, Unix milliseconds.
+    pub(crate) at_ms: u64,
+    /// How many.
+    pub(crate) backing_off: u64,
+    /// How long from then until the first is tried again.
+    pub(crate) next_in_ms: Option<u64>,
 }
 
 /// The jobs stream.
@@ -114,9 +130,9 @@ impl View {
 }
 
 impl Look {
-    /// The pause there is.
-    pub(crate) fn pause(&self) -> Option<Pause> {
-        self.paused.as_ref().map(Pause::of_fields)
+    /// The pause that holds this group.
+    pub(crate) fn pause(&self, group: &str) -> Option<Pause> {
+        Pause::of_fields(self.paused.as_ref()?, group)
     }
 
     /// Where the mirror must stand; none without a group.
@@ -192,6 +208,6 @@ mod tests {
     #[test]
     fn empty_tables_of_lua_are_maps() {
         let look: Look = serde_json::from_str(r#"{"now_ms":5,"types":{},"replicas":{},"paused":{}}"#).expect("a look");
-        assert_eq!(look.pause(), Some(Pause::default()));
+        assert_eq!(look.pause("g"), Some(Pause::default()));
     }
 }

@@ -23,6 +23,8 @@ pub(crate) mod pending;
 pub(crate) mod server;
 // the facts of one moment
 pub(crate) mod snapshot;
+// where there is no fleet: what else the database holds
+mod elsewhere;
 // whether they are healthy
 pub(crate) mod verdict;
 // facts, verdict and alerts in one form
@@ -31,8 +33,16 @@ pub(crate) mod overview;
 pub mod alerts;
 // limits, and whether they hold
 pub(crate) mod thresholds;
+// what the fleet has done in the last hour, day and month
+pub(crate) mod history;
 // one job, one game
 pub(crate) mod story;
+// single jobs in a list
+pub(crate) mod jobs;
+// what happened, as far as it is kept
+pub(crate) mod events;
+// what cannot be read, and what helps
+pub(crate) mod damaged;
 // what is wrong with the surroundings, and what helps
 pub(crate) mod doctor;
 // foreign text on a terminal
@@ -45,10 +55,12 @@ use crate::redis::{Connection, RedisError, Script, Source, Value};
 use crate::settings::Settings;
 use crate::start::record::Records;
 use crate::stream::Group;
+use crate::stream::fleet_event::FIELDS;
 use crate::stream::keys::{Keys, LISTED};
+use crate::stream::tally::VALUE_MAX;
 
 /// The version of every JSON form that shows the fleet.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 2;
 
 /// A fleet, seen from outside.
 #[derive(Debug, Clone)]
@@ -76,16 +88,36 @@ struct Scripts {
     count: Script,
     pending: Script,
     dead: Script,
+    events: Script,
+    open: Script,
+    waiting: Script,
+    held: Script,
+    failed: Script,
+    history: Script,
 }
 
 impl Scripts {
     fn new() -> Self {
         let script = |keys: &[&str], lua: &str| Source::new().keys(keys).part(lua).script();
+        let of_jobs = |keys: &[&str], lua: &str| {
+            Source::new().keys(keys).part(include_str!("scripts/job_of.lua")).part(lua).script()
+        };
+        let events = Source::new().keys(&["EVENTS"]).texts("EVENT_FIELDS", &FIELDS);
         Self {
             look: script(&[&LISTED[..], &["PAUSED"]].concat(), include_str!("scripts/look.lua")),
             count: script(&["JOBS"], include_str!("scripts/count.lua")),
             pending: script(&["JOBS"], include_str!("scripts/pending.lua")),
             dead: script(&["DEAD"], include_str!("scripts/dead.lua")),
+            events: events.part(include_str!("scripts/events.lua")).script(),
+            open: script(&["OPEN"], include_str!("scripts/open.lua")),
+            waiting: of_jobs(&["JOBS"], include_str!("scripts/waiting.lua")),
+            held: of_jobs(&["JOBS"], include_str!("scripts/held.lua")),
+            failed: of_jobs(&["RESULTS", "JOBS"], include_str!("scripts/failed.lua")),
+            history: Source::new()
+                .keys(&["SLOTS"])
+                .number("VALUE_MAX", VALUE_MAX)
+                .part(include_str!("scripts/history.lua"))
+                .script(),
         }
     }
 }

@@ -21,8 +21,10 @@ pub(crate) struct Held {
     pub(crate) game_id: Option<String>,
     /// Who holds it.
     pub(crate) replica: String,
-    /// How long ago its holder last touched it.
+    /// How long ago its holder last touched it; not longer than it exists.
     pub(crate) idle_ms: u64,
+    /// Its holder has given it back: the next free replica takes it.
+    pub(crate) is_given_back: bool,
     /// How often it was delivered.
     pub(crate) deliveries: u64,
     /// How long ago it was appended.
@@ -43,6 +45,9 @@ pub(crate) struct Pending {
     /// The oldest first.
     pub(crate) pending: Vec<Held>,
 }
+
+/// A clock that was set by less than this does not make an entry look given back.
+const CLOCK_STEP_MS: u64 = 60_000;
 
 type Row = (String, Bytes, u64, u64, u64, Bytes);
 
@@ -83,16 +88,42 @@ impl View {
     }
 }
 
+/// How long an entry is idle, and whether it was given back: the fleet writes an idle time then that makes every replica claim it,
+/// longer than young entries exist.
+pub(super) fn idle_of(idle_ms: u64, appended_ms: u64, now_ms: u64) -> (u64, bool) {
+    // The clock may have gone back since it was appended.
+    let age_ms = now_ms.checked_sub(appended_ms);
+    let is_given_back = age_ms.is_some_and(|age_ms| idle_ms > age_ms.saturating_add(CLOCK_STEP_MS));
+    (age_ms.map_or(idle_ms, |age_ms| idle_ms.min(age_ms)), is_given_back)
+}
+
 fn held((id, owner, idle_ms, deliveries, has_payload, game): Row, now_ms: u64) -> Held {
     let game = String::from_utf8_lossy(&game).trim().to_owned();
     let appended = id.parse::<EntryId>().map_or(now_ms, |id| id.ms);
+    let (idle_ms, is_given_back) = idle_of(idle_ms, appended, now_ms);
     Held {
         game_id: Some(game).filter(|game| !game.is_empty()),
         replica: String::from_utf8_lossy(&owner).into_owned(),
         idle_ms,
+        is_given_back,
         deliveries,
         age_ms: now_ms.saturating_sub(appended),
         has_payload: has_payload == 1,
         id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_back_is_idle_no_longer_than_it_exists() {
+        let now = 1_000_000;
+        assert_eq!(idle_of(3_600_000, now - 9_000, now), (9_000, true));
+        assert_eq!(idle_of(5_000, now - 9_000, now), (5_000, false));
+        // The clock was set by a second, or the id is ahead of it.
+        assert_eq!(idle_of(9_500, now - 9_000, now), (9_000, false));
+        assert_eq!(idle_of(5_000, now + 9_000, now), (5_000, false));
     }
 }

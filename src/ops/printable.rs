@@ -27,6 +27,15 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// A number of a stream, where texts are all there is, as a number of JSON; other texts, and what would not come back as the
+/// same text, stay texts.
+pub(crate) fn number(text: String) -> serde_json::Value {
+    match text.parse::<i64>() {
+        Ok(number) if number.to_string() == text => number.into(),
+        _ => text.into(),
+    }
+}
+
 /// A value as one line of JSON that is safe on a terminal.
 pub(crate) fn json(value: &impl Serialize) -> String {
     tame(serde_json::to_string(value).expect("texts, numbers and lists are always JSON")) + "\n"
@@ -84,6 +93,24 @@ pub(crate) fn time(unix_ms: u64) -> String {
     humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
 }
 
+/// A moment, and how long before `now_ms` it was or how long after it will be: `2026-11-29T17:00:00.000Z (12s ago)`.
+pub(crate) fn moment(unix_ms: u64, now_ms: u64) -> String {
+    format!("{} ({})", time(unix_ms), ago(unix_ms, now_ms))
+}
+
+/// The same, beginning with what `now_ms` is to be compared with: `12s ago (2026-11-29T17:00:00.000Z)`.
+pub(crate) fn since(unix_ms: u64, now_ms: u64) -> String {
+    format!("{} ({})", ago(unix_ms, now_ms), time(unix_ms))
+}
+
+/// How long before `now_ms` a moment was, or how long after it will be.
+pub(crate) fn ago(unix_ms: u64, now_ms: u64) -> String {
+    match now_ms.checked_sub(unix_ms) {
+        Some(ms) => format!("{} ago", span(ms)),
+        None => format!("in {}", span(unix_ms - now_ms)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,10 +137,19 @@ mod tests {
     }
 
     #[test]
+    fn numbers_only_where_nothing_is_lost() {
+        let values =
+            ["17", "-3", "017", "", "1e3", "99999999999999999999"].map(|text| number(text.to_owned()).is_number());
+        assert_eq!(values, [true, true, false, false, false, false]);
+    }
+
+    #[test]
     fn spans_and_moments_are_short_and_never_fail() {
         let spans = [0, 999, 1_250, 59_999, 61_000, 3_600_000, 90_061_000].map(span);
         assert_eq!(spans, ["0ms", "999ms", "1.2s", "59s", "1m 1s", "1h", "1day 1h 1m"]);
         assert_eq!(time(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(time(u64::MAX), format!("{}ms", u64::MAX));
+        assert_eq!(moment(1_000, 13_000), "1970-01-01T00:00:01.000Z (12s ago)");
+        assert_eq!(since(13_000, 1_000), "in 12s (1970-01-01T00:00:13.000Z)");
     }
 }

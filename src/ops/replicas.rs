@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::damaged::{Damaged, NAMED_MAX, REPLICA, WHOLE_KEY};
 use super::look::Look;
 use super::printable::span;
 use super::{SCHEMA_VERSION, View};
@@ -119,6 +120,10 @@ pub(crate) struct Replica {
     pub(crate) noticed_ms: Option<u64>,
     /// How long ago that was.
     pub(crate) noticed_ago_ms: Option<u64>,
+    /// Whether it takes new jobs, as of its last renewal; none where it is not alive or does not say.
+    pub(crate) serves: Option<bool>,
+    /// Whether it takes one job at a time, because its host is sick or full; false where it is not alive.
+    pub(crate) is_sick: bool,
     /// Whether the others would notice its death at once; none where it is not alive or of an older version.
     pub(crate) disconnect_notice: Option<Notice>,
 }
@@ -132,6 +137,10 @@ pub(crate) struct Replicas {
     pub(crate) at_ms: u64,
     /// Those that take work first.
     pub(crate) replicas: Vec<Replica>,
+    /// Some of the records that cannot be read.
+    pub(crate) damaged: Vec<Damaged>,
+    /// How many more there are.
+    pub(crate) damaged_more: usize,
 }
 
 impl Replica {
@@ -168,8 +177,22 @@ impl Replica {
 impl View {
     /// The replicas of this look.
     pub(crate) fn replicas(&self, look: &Look) -> Replicas {
-        Replicas { schema_version: SCHEMA_VERSION, at_ms: look.now_ms, replicas: list(look, self.claim_idle) }
+        let mut damaged = damaged(look, &self.keys.replicas);
+        let damaged_more = damaged.len().saturating_sub(NAMED_MAX);
+        damaged.truncate(NAMED_MAX);
+        let replicas = list(look, self.claim_idle);
+        Replicas { schema_version: SCHEMA_VERSION, at_ms: look.now_ms, replicas, damaged, damaged_more }
     }
+}
+
+/// The records that no version wrote so. Those that a newer one wrote are read as far as they are known.
+fn damaged(look: &Look, key: &str) -> Vec<Damaged> {
+    match look.types.get(key).map(String::as_str) {
+        None | Some("none" | "hash") => {}
+        Some(held) => return vec![Damaged::key(key, format!("it holds a {held} where a hash is expected"), WHOLE_KEY)],
+    }
+    let broken = look.replicas.iter().filter(|(_, record)| Presence::parse(record).is_none());
+    broken.map(|(name, _)| Damaged::field(key, name, "it holds no record of a replica", REPLICA)).collect()
 }
 
 pub(super) fn list(look: &Look, claim_idle: Duration) -> Vec<Replica> {
@@ -222,6 +245,8 @@ fn of_record(name: &str, record: &str, now_ms: u64, claim_idle: Duration) -> Rep
         noticed: noticed.map(|(how, _)| how),
         noticed_ms,
         noticed_ago_ms: noticed_ms.map(|at_ms| now_ms.saturating_sub(at_ms)),
+        serves: about.serves.filter(|_| is_alive),
+        is_sick: is_alive && about.sick == Some(true),
         disconnect_notice: notice.filter(|_| is_alive),
     }
 }
@@ -247,6 +272,8 @@ fn unknown(name: &str) -> Replica {
         noticed: None,
         noticed_ms: None,
         noticed_ago_ms: None,
+        serves: None,
+        is_sick: false,
         disconnect_notice: None,
     }
 }

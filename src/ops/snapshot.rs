@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::View;
 use super::backlog::Waiting;
+use super::elsewhere::Elsewhere;
 use super::hosts::FleetHosts;
+use super::jobs::open::is_fresh;
 use super::look::{Look, Watermark};
 use super::replicas::{Replica, State};
 use super::server::Server;
@@ -22,13 +24,22 @@ pub(crate) struct Snapshot {
     /// Keys that hold another type than they should, one sentence each.
     #[serde(skip)]
     pub(crate) wrong_types: Vec<String>,
+    /// A key without which nothing can be known of the fleet holds another type.
+    #[serde(skip)]
+    pub(crate) is_unreadable: bool,
     /// How long a replica may work on one entry.
     #[serde(skip)]
     pub(crate) max_run: Duration,
+    /// The jobs stream that was looked at: `jobs-stream`.
+    pub(crate) stream: String,
+    /// The group that was looked at: `group`.
+    pub(crate) group: String,
     /// Entries that no replica has read yet.
     pub(crate) waiting: WaitingView,
     /// Entries that replicas hold.
     pub(crate) in_flight: Oldest,
+    /// Those of them that wait for their next attempt, as their replicas say.
+    pub(crate) backing_off: BackingOff,
     /// Dead letters kept.
     pub(crate) dead_letters: u64,
     /// Outcomes in the results stream.
@@ -41,8 +52,14 @@ pub(crate) struct Snapshot {
     pub(crate) lag: Lag,
     /// The legacy offset.
     pub(crate) mirror: Mirror,
+    /// The jobs stream exists.
+    pub(crate) has_stream: bool,
     /// The group exists.
     pub(crate) has_group: bool,
+    /// Other groups of the jobs stream; a bounded number.
+    pub(crate) other_groups: Vec<String>,
+    /// Where there is no fleet: streams of this database with a group, and their groups; a bounded number.
+    pub(crate) elsewhere: Vec<Elsewhere>,
     /// Streams that have used the largest possible id: Redis refuses every further entry.
     pub(crate) exhausted: Vec<String>,
     /// The engines of the replicas that are alive.
@@ -78,6 +95,15 @@ pub(crate) struct Oldest {
     pub(crate) oldest_age_ms: Option<u64>,
 }
 
+/// Jobs that wait for their next attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct BackingOff {
+    /// How many.
+    pub(crate) count: u64,
+    /// When the first of them is tried again, by the server's clock, Unix milliseconds.
+    pub(crate) next_at_ms: Option<u64>,
+}
+
 /// Replicas by what they do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
@@ -95,6 +121,14 @@ pub(crate) struct Counts {
     pub(crate) stranded: u64,
     /// Slots of those that run.
     pub(crate) slots: u64,
+    /// Of those that run: how many have said for their whole claim idle that they take no job, and are not sick.
+    pub(crate) idle: u64,
+    /// Of those that run: how many take one job at a time, because their host is sick or full.
+    pub(crate) sick: u64,
+    /// All that are remembered, those that have left too.
+    pub(crate) remembered: u64,
+    /// Since when the first of the dead and lost is gone, Unix milliseconds of the server's clock.
+    pub(crate) gone_since_ms: Option<u64>,
 }
 
 /// What `XINFO GROUPS` calls lag.
@@ -121,6 +155,13 @@ pub(crate) struct Mirror {
     pub(crate) foreign: bool,
 }
 
+impl Snapshot {
+    /// Is there a fleet? A group of this name, or, where the stream has no group at all, a replica that is remembered.
+    pub(crate) fn has_fleet(&self) -> bool {
+        self.has_group || (self.other_groups.is_empty() && self.replicas.remembered > 0)
+    }
+}
+
 impl View {
     pub(super) fn snapshot_of(
         &self,
@@ -135,6 +176,12 @@ impl View {
         let waiting_id = look.oldest_waiting.clone().filter(|_| waiting.count > 0);
         Snapshot {
             at_ms: look.now_ms,
+            is_unreadable: self.is_unreadable(look),
+            stream: self.keys.jobs.clone(),
+            group: self.group.clone(),
+            has_stream: look.stream.is_some(),
+            other_groups: look.other_groups.clone(),
+            elsewhere: Vec::new(),
             wrong_types: self.wrong_types(look).into_iter().chain(self.wrong_hosts(&hosts)).collect(),
             max_run: max_run.map_or(self.max_run, Duration::from_millis),
             waiting: WaitingView {
@@ -147,6 +194,7 @@ impl View {
                 oldest_age_ms: look.pending.oldest.as_deref().and_then(|id| look.age_ms(id)),
                 oldest_id: look.pending.oldest.clone(),
             },
+            backing_off: backing_off(look, listed),
             dead_letters: look.dead,
             outcomes: look.results,
             replicas: counts(listed),
@@ -158,13 +206,20 @@ impl View {
             engines: listed.iter().filter(alive).filter_map(|replica| replica.engine.clone()).collect(),
             versions: listed.iter().filter(alive).filter_map(|replica| replica.version.clone()).collect(),
             redis,
-            paused: look.pause(),
+            paused: look.pause(&self.group),
         }
     }
 
     fn wrong_hosts(&self, hosts: &FleetHosts) -> Option<String> {
         let wrong = || format!("the key {}hosts does not hold the hash of the hosts", self.record_prefix);
         hosts.is_wrong_type.then(wrong)
+    }
+
+    /// Does a key that tells who is there and what waits hold something else?
+    fn is_unreadable(&self, look: &Look) -> bool {
+        let expected = [(&self.keys.jobs, "stream"), (&self.keys.replicas, "hash")];
+        let is_wrong = |held: &String, expected: &str| held != "none" && held != expected;
+        expected.into_iter().any(|(key, expected)| look.types.get(key).is_some_and(|held| is_wrong(held, expected)))
     }
 
     /// Keys that hold something else than they should, as sentences.
@@ -180,6 +235,7 @@ impl View {
             (&keys.ledgers, "zset"),
             (&keys.sweep, "hash"),
             (&keys.replicas, "hash"),
+            (&keys.open, "hash"),
             (&keys.verified, "string"),
         ];
         expected
@@ -193,13 +249,34 @@ impl View {
     }
 }
 
+/// Of replicas that are not there nothing is believed.
+fn backing_off(look: &Look, listed: &[Replica]) -> BackingOff {
+    let said = listed.iter().filter(|replica| replica.is_alive()).filter_map(|replica| {
+        let said = look.open.get(&replica.name)?;
+        (said.backing_off > 0 && is_fresh(said.at_ms, look.now_ms, replica)).then_some(said)
+    });
+    let mut all = BackingOff::default();
+    for said in said {
+        all.count += said.backing_off;
+        let next = said.next_in_ms.map(|next| said.at_ms.saturating_add(next));
+        all.next_at_ms = all.next_at_ms.into_iter().chain(next).min();
+    }
+    all
+}
+
 fn counts(listed: &[Replica]) -> Counts {
-    let mut counts = Counts::default();
+    let mut counts = Counts {
+        remembered: listed.iter().filter(|replica| replica.state != State::Unknown).count() as u64,
+        gone_since_ms: listed.iter().filter_map(Replica::gone_since_ms).min(),
+        ..Counts::default()
+    };
     for replica in listed {
         match replica.state {
             State::Running => {
                 counts.running += 1;
                 counts.slots += replica.slots.unwrap_or_default();
+                counts.sick += u64::from(replica.is_sick);
+                counts.idle += u64::from(takes_nothing(replica));
             }
             State::Draining => counts.draining += 1,
             State::Dead => {
@@ -216,6 +293,12 @@ fn counts(listed: &[Replica]) -> Counts {
     }
     counts.alive = counts.running + counts.draining;
     counts
+}
+
+/// What a replica says of itself is as old as its last renewal, and it has not looked around yet when it begins.
+fn takes_nothing(replica: &Replica) -> bool {
+    let has_looked = replica.up_ms >= replica.claim_idle_ms;
+    replica.serves == Some(false) && !replica.is_sick && has_looked
 }
 
 fn lag(look: &Look, waiting: Waiting) -> Lag {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::SCHEMA_VERSION;
 use super::backlog::COUNTED_MAX;
 use super::overview::Overview;
+use super::verdict::Health;
 
 /// The limits; none: not looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(crate) struct Thresholds {
 /// One limit, and what was found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Measured {
-    /// The limit's name, as the flag has it.
+    /// The limit's name, as the flag has it; `fleet` where there is none to be measured.
     pub(crate) name: &'static str,
     /// What was found.
     pub(crate) value: f64,
@@ -43,9 +44,9 @@ pub(crate) struct Measured {
 pub(crate) struct Checked {
     /// The version of this form.
     pub(crate) schema_version: u32,
-    /// All are kept.
+    /// All are kept, and there is a fleet.
     pub(crate) ok: bool,
-    /// The fleet in one sentence.
+    /// The limits that are broken, and the fleet in one sentence.
     pub(crate) sentence: String,
     /// Each of them.
     pub(crate) checks: Vec<Measured>,
@@ -78,8 +79,24 @@ impl Thresholds {
             let (value, ok) = (running as f64, running >= limit);
             checks.push(Measured { name: "min-replicas", value, limit: limit as f64, unit: "", ok, exact: true });
         }
+        if matches!(overview.verdict.health, Health::NoFleet | Health::Unknown) {
+            // Nothing that was measured says anything then.
+            checks.push(Measured { name: "fleet", value: 0.0, limit: 1.0, unit: "", ok: false, exact: true });
+        }
         let ok = checks.iter().all(|check| check.ok);
-        Checked { schema_version: SCHEMA_VERSION, ok, sentence: overview.verdict.sentence.clone(), checks }
+        let sentence = sentence(&checks, overview);
+        Checked { schema_version: SCHEMA_VERSION, ok, sentence, checks }
+    }
+}
+
+/// The limits that are broken, and how the fleet is: of a fleet that is well nothing is said beside a broken limit.
+fn sentence(checks: &[Measured], overview: &Overview) -> String {
+    let verdict = &overview.verdict;
+    let broken: Vec<String> = checks.iter().filter(|check| !check.ok).map(Measured::text).collect();
+    match (broken.is_empty(), verdict.health) {
+        (true, _) => verdict.sentence.clone(),
+        (false, Health::Healthy) => format!("Broken: {}.", broken.join(", ")),
+        (false, _) => format!("Broken: {}. {}", broken.join(", "), verdict.sentence),
     }
 }
 

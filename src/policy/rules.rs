@@ -7,6 +7,7 @@ use super::glob::Glob;
 use super::terms::{Refusal, Terms};
 use crate::contract::image_ref::ImageRef;
 use crate::contract::reference::Reference;
+use crate::secret::Secret;
 
 /// What a policy says. The default is what holds without a policy file: every image may run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,6 +76,14 @@ impl Policy {
     fn changes(&self) -> impl Iterator<Item = &Change> {
         let layers = std::iter::once(&self.defaults).chain(self.images.iter().map(|rule| &rule.layer));
         layers.flatten().map(|set| &set.change)
+    }
+
+    /// Every value of `env` that it has for any image.
+    pub(crate) fn env_values(&self) -> impl Iterator<Item = &Secret> {
+        self.changes().filter_map(|change| match change {
+            Change::Env(_, value) => Some(value),
+            _ => None,
+        })
     }
 
     /// The networks that it names, as engines call them.

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use crate::engine::config as engine;
 use crate::faults;
 use crate::observe::config::LogFormat;
+use crate::page::config as page;
 use crate::policy::config as policy;
 use crate::redis::config as redis;
 use crate::start::config as start;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Where probes and metrics are served; none: nowhere.
     pub http_addr: Option<SocketAddr>,
+    /// The page for people that is served there too.
+    pub page: page::Config,
     /// Turns start-up warnings about data safety into errors.
     pub strict: bool,
 }

@@ -303,6 +303,12 @@ table! {
     Observing {
         "http-addr" = Text("off"), form("ADDRESS:PORT|off", "`off` or an address with a port, such as `0.0.0.0:9100`."),
             "The address on which probes and metrics are served.";
+        "page" = Text("auto"), Shape::Choice(&["auto", "on", "off"]),
+            "Whether a page for people is served beside them, with the whole fleet on it; auto is only where http-addr is an address of the machine's own.";
+        "page-host" = Text("none"), form("NAME[,NAME...]", "Names of hosts without ports, `ops.example,startjobs.internal`, or `none`."),
+            "Names under which the page may be opened besides IP addresses and localhost.";
+        "admin-token-file" = Text("none"), form("FILE", ""),
+            "A file that holds the token with which people may change the fleet on the page; none: the page only shows.";
         "log-format" = Text("auto"), Shape::Choice(&["auto", "json", "text"]),
             "The format of log lines; auto is text on a terminal and JSON elsewhere.";
     }

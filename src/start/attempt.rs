@@ -16,6 +16,7 @@ use super::host::Identity;
 use super::launch::Launch;
 use super::ours::is_ours;
 use super::place::Place;
+use super::progress::{Awaited, Known, Progress, Started};
 use super::pulls::{PullError, Wanted};
 use super::record::{AttemptResult, FenceToken, RecordJob, Records};
 use super::step::{Broken, Step, has_image, image_conflict, next_step};
@@ -26,6 +27,7 @@ use crate::contract::job_result::{Answer, SuccessKind};
 use crate::engine::{Container, ContainerSpec, ContainerState, Engine, EngineError, PullStep, Ready, label};
 use crate::faults::{Faults, Point};
 use crate::policy::{Refusal, Terms};
+use crate::telemetry::{Kind, Span};
 
 /// Between two looks at a container that is coming up, or at a taken name whose container is not visible yet.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
@@ -48,56 +50,6 @@ pub(super) struct Attempt<'a> {
     pub(super) image: &'a ImageRef,
     pub(super) token: &'a FenceToken,
     pub(super) identity: &'a Identity,
-}
-
-/// What an attempt knows of the game's container without asking the engine.
-enum Known {
-    /// Nothing.
-    Nothing,
-    /// The record has seen no attempt, so there should be no container. Where there is one all the same (Redis lost the
-    /// record), the engine refuses the name.
-    AssumedAbsent,
-    /// The engine showed it with its start.
-    Shown(Container),
-}
-
-/// How far an attempt has come.
-struct Progress {
-    began: Instant,
-    known: Known,
-    /// Whether the engine has been asked for the container.
-    has_looked: bool,
-    /// A success is a replay unless this attempt has started the container itself.
-    kind: SuccessKind,
-    replacements: u32,
-}
-
-impl Progress {
-    fn started(&mut self, shown: Option<Container>) {
-        self.kind = SuccessKind::Started;
-        self.known = shown.map_or(Known::Nothing, Known::Shown);
-    }
-}
-
-/// What became of a create or a start.
-enum Started {
-    /// It runs, or has gone away again; the container, where the engine showed it.
-    Yes(Option<Container>),
-    /// Another container has the name.
-    NameTaken,
-    /// The engine refuses to create or to start it, for good; the container, where there is one.
-    Refused(Option<String>, Answer),
-    /// Its host port is not free; the container, and the engine's words. Another container gets another port, while some
-    /// engines keep that of this one.
-    PortTaken(String, String),
-}
-
-/// What became of the wait for a game engine.
-enum Awaited {
-    /// The attempt is over.
-    Over(AttemptResult),
-    /// The container exited or went away, and may be replaced.
-    Broken(Broken),
 }
 
 /// Whether an attempt goes on after a step.
@@ -149,7 +101,16 @@ impl Attempt<'_> {
             },
             progress: &progress,
         };
-        self.launch.images.ensure(wanted).await
+        let pulling = self.step("pull");
+        match self.launch.images.ensure(wanted).await {
+            Ok(brought) => Ok(pulling.over(brought)),
+            Err(error) => pulling.over(Err(error)),
+        }
+    }
+
+    /// A step that is recorded where the attempt is.
+    fn step(&self, name: &'static str) -> Span {
+        self.input.scope.begin(name, Kind::Internal)
     }
 
     /// The result of an attempt that cannot create a container: this failure, unless the game runs already.
@@ -275,7 +236,7 @@ impl Attempt<'_> {
             Ok(terms) => self.spec(terms),
             Err(refusal) => return Ok(Started::Refused(None, not_allowed(&refusal))),
         };
-        let id = match self.engine.create(&spec).await {
+        let id = match self.step("create").over(self.engine.create(&spec).await) {
             Ok(id) => id,
             Err(EngineError::NameTaken) => return Ok(Started::NameTaken),
             Err(EngineError::ImageMissing) => {
@@ -295,7 +256,7 @@ impl Attempt<'_> {
 
     async fn start_created(&self, id: &str) -> Result<Started, StartError> {
         self.check_fence().await?;
-        match self.engine.start(id).await {
+        match self.step("start").over(self.engine.start(id).await) {
             Ok(shown) => {
                 self.faults.reach(Point::AfterStart);
                 Ok(Started::Yes(shown))
@@ -309,7 +270,16 @@ impl Attempt<'_> {
         }
     }
 
-    async fn await_ready(&self, mut container: Container, kind: SuccessKind) -> Result<Awaited, StartError> {
+    async fn await_ready(&self, container: Container, kind: SuccessKind) -> Result<Awaited, StartError> {
+        let mut waiting = self.step("ready");
+        let awaited = self.until_ready(container, kind).await;
+        if let Some(error_type) = awaited.as_ref().ok().and_then(Awaited::error_type) {
+            waiting.fail(error_type);
+        }
+        waiting.over(awaited)
+    }
+
+    async fn until_ready(&self, mut container: Container, kind: SuccessKind) -> Result<Awaited, StartError> {
         let deadline = Instant::now() + self.launch.ready_timeout;
         let mut seen_at = Instant::now();
         if container.state != ContainerState::Running {

@@ -25,6 +25,10 @@ mod engine_failure;
 pub(crate) mod pulls;
 // what an attempt gives up while it waits for an image
 mod place;
+// what failures are called in spans
+mod error_type;
+// how far an attempt has come
+mod progress;
 // how games are started here
 pub(crate) mod launch;
 // one attempt on the engine
@@ -54,6 +58,7 @@ use crate::contract::job_result::Answer;
 use crate::contract::trace::Trace;
 use crate::redis::RedisError;
 use crate::slot::{Dismissed, Slot};
+use crate::telemetry::Scope;
 
 /// What asks for a start, as it is written in the record.
 pub(crate) const OP_SOURCE: &str = "lobby_stream";
@@ -75,6 +80,8 @@ pub(crate) struct StartInput {
     pub(crate) trace: Trace,
     /// Given up while the attempt waits for an image.
     pub(crate) slot: Slot,
+    /// Where spans of the start go.
+    pub(crate) scope: Scope,
 }
 
 /// Why nothing was decided about the job: its entry stays pending.

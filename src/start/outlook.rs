@@ -64,7 +64,7 @@ mod tests {
 
     fn hosts(now_ms: u64, seen_ms: u64) -> Hosts {
         let line = HostLine { seen_ms, heartbeat_ms: 30_000, engine_key: "k".to_owned(), about: String::new() };
-        Hosts { now_ms, hosts: [("h".to_owned(), line)].into() }
+        Hosts { now_ms, hosts: [("h".to_owned(), line)].into(), ..Hosts::default() }
     }
 
     /// Hears at these moments, in seconds; Redis's clock goes as ours does, from 1,000 s on, and `h` was heard of at `seen`.

@@ -316,7 +316,14 @@ impl Service {
         let identity = self.host.settled();
         let found = match &identity {
             Some(identity) => {
-                let found = self.engine.find(&game.container_name()).await.ok().flatten();
+                let found = match self.engine.find(&game.container_name()).await {
+                    Ok(found) => found,
+                    // Of a cancelled job nothing is to be left, so the engine must have been asked.
+                    Err(error) if failure.answer.error_code() == ErrorCode::Cancelled.as_str() => {
+                        return Err(try_again(error));
+                    }
+                    Err(_) => None,
+                };
                 found.filter(|found| is_ours(found, &game, identity))
             }
             None => None,

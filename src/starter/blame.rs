@@ -40,6 +40,7 @@ pub(super) fn blame_of(code: ErrorCode, message: &str) -> Blame {
         | ErrorCode::HostFull
         | ErrorCode::HostUnavailable
         | ErrorCode::GameStopped
+        | ErrorCode::Cancelled
         | ErrorCode::StartInProgress
         | ErrorCode::StateStoreUnavailable
         | ErrorCode::StartDeadlineExceeded

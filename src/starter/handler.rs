@@ -20,6 +20,7 @@ use crate::start::host::{Host, HostError};
 use crate::start::reconcile::Reconciler;
 use crate::start::{Answered, OP_SOURCE, StartError, StartInput, StartService};
 use crate::stream::settle::Outcome;
+use crate::telemetry::Scope;
 use crate::worker::WORKER;
 use crate::worker::clock::now_ms;
 use crate::worker::handler::{Answer, Attempt, Condemned, Failure, GiveUp, Handler, Request};
@@ -61,6 +62,7 @@ impl Handler for StartJobs {
             dead_owner,
             trace,
             slot: Slot::default(),
+            scope: Scope::default(),
         };
         let (outcome_fields, variety) = (self.outcome_fields.len(), OnceLock::new());
         Ok(Arc::new(Start { service, input, requested_at_ms, outcome_fields, variety }))
@@ -187,7 +189,13 @@ impl Request for Start {
 impl Start {
     fn input_of(&self, attempt: &Attempt) -> StartInput {
         let (source_ref, dead_owner) = (attempt.id.to_string(), attempt.dead_owner.clone());
-        StartInput { source_ref, dead_owner, slot: attempt.slot.clone(), ..self.input.clone() }
+        let (slot, scope) = (attempt.slot.clone(), attempt.scope.clone());
+        let mut input = StartInput { source_ref, dead_owner, slot, scope, ..self.input.clone() };
+        // What goes on in the game engine goes on beneath this attempt.
+        if let Some(traceparent) = attempt.scope.traceparent() {
+            input.trace.parent = Some(traceparent);
+        }
+        input
     }
 
     fn answer(&self, answered: Answered, source_ref: String, attempt: &Attempt) -> Answer {
@@ -302,13 +310,20 @@ mod tests {
             dead_owner: None,
             trace: Trace::default(),
             slot: Slot::default(),
+            scope: Scope::default(),
         };
         let service: Arc<dyn StartService> = Arc::<Asked>::clone(&asked);
         let start =
             Start { service, input: input.clone(), requested_at_ms: 0, outcome_fields: 10, variety: OnceLock::new() };
         let id = EntryId { ms: 5, seq: 1 };
         for dead_owner in [None, Some(Arc::from("a"))] {
-            let attempt = Attempt { id, dead_owner: dead_owner.clone(), deliveries: 2, slot: Slot::default() };
+            let attempt = Attempt {
+                id,
+                dead_owner: dead_owner.clone(),
+                deliveries: 2,
+                slot: Slot::default(),
+                scope: Scope::default(),
+            };
             let why = GiveUp { code: ErrorCode::Poison, message: String::new(), reason: None };
             start.handle(&attempt).await.expect("it answers");
             start.give_up(&attempt, why).await.expect("it answers");

@@ -14,6 +14,7 @@ use crate::settings::Settings;
 use crate::start::StartService;
 use crate::start::service::Service;
 use crate::start::several::Several;
+use crate::telemetry::{Counters, Traces};
 use crate::worker::config::ReplicaConfig;
 use crate::worker::error::RunError;
 use crate::worker::handler::Handler;
@@ -61,7 +62,14 @@ async fn run_as(
         }
         None => None,
     };
-    run_worker(config, faults, instruments, stop, |site| handler(&settings, &policy, service.clone(), site)).await
+    let metrics = &instruments.metrics;
+    let counters = Counters { exported: metrics.spans_exported.clone(), dropped: metrics.spans_dropped.clone() };
+    let traces = Traces::begin(counters);
+    let instruments = Instruments { tracer: traces.tracer.clone(), ..instruments };
+    let exit =
+        run_worker(config, faults, instruments, stop, |site| handler(&settings, &policy, service.clone(), site)).await;
+    traces.flush().await;
+    exit
 }
 
 fn handler(

@@ -124,6 +124,9 @@ async fn stop_when_isolated(host: Arc<Host>, reconciler: Arc<Reconciler>) {
     }
 }
 
+/// Bytes of an engine's address that a host says about itself.
+const ADDRESS_MAX: usize = 256;
+
 pub(super) fn host_config(settings: &Settings, policy: &Current, number: usize) -> HostConfig {
     // A name that is set is that of the first engine; the others have theirs in Redis.
     let id = settings.start.host_id.clone().filter(|_| number == 0);
@@ -132,7 +135,13 @@ pub(super) fn host_config(settings: &Settings, policy: &Current, number: usize) 
         EngineKind::Docker => "docker",
         EngineKind::Simulated => "simulated",
     };
-    let about = serde_json::json!({ "engine": kind, "advertise_host": engine.advertise_host });
+    let address =
+        number.checked_sub(1).and_then(|further| engine.further_hosts.get(further)).unwrap_or(&engine.docker_host);
+    let mut about = serde_json::json!({ "engine": kind, "advertise_host": engine.advertise_host });
+    // An audit looks there for the containers.
+    if engine.kind == EngineKind::Docker && address.len() <= ADDRESS_MAX && !address.contains('@') {
+        about["docker_host"] = address.as_str().into();
+    }
     let (fleet, policy) = (start.fleet_id.clone(), policy.clone());
     HostConfig { id, fleet, heartbeat: start.host_heartbeat, about, policy }
 }

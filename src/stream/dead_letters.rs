@@ -2,13 +2,16 @@
 //! them. Everything is bounded; nothing here is part of a replica.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::config::Config;
 use super::entry_id::EntryId;
+use super::fleet_event::FleetEvent;
 use super::group::{count, id_of, packed};
 use super::lua;
+use super::note::Notes;
 use crate::contract::Fields;
 use crate::contract::dead_letter::{HEAD_FIELDS, OUTCOME_ID, says_cut};
 use crate::redis::commands::Entry;
@@ -18,12 +21,16 @@ pub use crate::redis::commands::Order;
 
 /// Dead letters in one page. A payload may be large, so a page is small.
 pub(crate) const PAGE: usize = 250;
+/// Dead letters in a look at the newest.
+pub(crate) const LATEST_MAX: u64 = 50;
 /// Dead letters put back in one call: Redis serves no other client meanwhile.
 pub(crate) const REQUEUE_BATCH_MAX: usize = 32;
 /// Dead letters removed in one call.
 pub(crate) const REMOVE_BATCH_MAX: usize = 256;
 /// How many links from a dead letter to its new job are kept, at least.
 pub(crate) const LINKS_MAX: usize = 10_000;
+/// Characters of the name of who put a dead letter back.
+const BY_MAX: usize = 200;
 /// Every id there can be.
 pub const ALL_IDS: RangeInclusive<EntryId> = EntryId::ZERO..=EntryId { ms: u64::MAX, seq: u64::MAX };
 
@@ -120,25 +127,38 @@ pub enum Requeued {
 /// The dead-letter stream.
 #[derive(Debug)]
 pub struct DeadLetters {
-    connection: Connection,
+    connection: Arc<Connection>,
     jobs: String,
     dead: String,
     links: String,
     requeue: Script,
     remove: Script,
+    notes: Notes,
 }
 
 impl DeadLetters {
     /// The dead letters of these settings. Touches nothing.
-    pub fn new(connection: Connection, streams: &Config) -> Self {
+    pub fn new(connection: impl Into<Arc<Connection>>, streams: &Config) -> Self {
         Self {
-            connection,
+            connection: connection.into(),
             jobs: streams.jobs.clone(),
             dead: streams.dead.clone(),
             links: format!("{}:requeued", streams.dead),
             requeue: lua::requeue(),
             remove: lua::remove_dead(),
+            notes: Notes::new(streams),
         }
+    }
+
+    /// Writes down what an operator has done.
+    pub(crate) async fn note(&self, event: &FleetEvent) -> Result<(), RedisError> {
+        self.notes.write(&self.connection, event).await
+    }
+
+    /// The newest [`LATEST_MAX`] of them, newest first.
+    pub(crate) async fn latest(connection: &Connection, streams: &Config) -> Result<Vec<Letter>, RedisError> {
+        let page = connection.range(&streams.dead, ("-", "+"), LATEST_MAX, Order::NewestFirst).await?;
+        page.into_iter().map(|entry| Ok(Letter::of(id_of(&entry.id)?, entry.fields))).collect()
     }
 
     /// How many there are.
@@ -178,10 +198,12 @@ impl DeadLetters {
 
     /// Puts at most [`REQUEUE_BATCH_MAX`] dead letters back as jobs; answers in order. After an error nothing is known,
     /// and calling again is safe: what has been put back is gone.
-    pub async fn requeue(&self, ids: &[EntryId]) -> Result<Vec<Requeued>, RedisError> {
+    /// The log of links remembers that `by` asked for it: `user@host`, cut to [`BY_MAX`] characters.
+    pub async fn requeue(&self, ids: &[EntryId], by: &str) -> Result<Vec<Requeued>, RedisError> {
         debug_assert!(ids.len() <= REQUEUE_BATCH_MAX, "a batch is bounded");
         let keys = vec![self.jobs.clone(), self.dead.clone(), self.links.clone()];
-        let args = vec![count(LINKS_MAX), packed(ids)?];
+        let by: String = by.chars().take(BY_MAX).collect();
+        let args = vec![count(LINKS_MAX), packed(ids)?, by.into()];
         let reply = self.requeue.run(&self.connection, keys, args).await?;
         let answers: Vec<(String, String)> = reply.convert()?;
         if answers.len() != ids.len() {

@@ -29,17 +29,28 @@ pub struct Keys {
     pub(crate) verified: String,
     /// HASH while an operator has paused the fleet: by whom, when and why.
     pub(crate) paused: String,
+    /// HASH by consumer name: what each replica says of the jobs it holds that do not run.
+    pub(crate) open: String,
+    /// STREAM of what happened to the fleet and to single jobs, the last of it.
+    pub(crate) events: String,
+    /// HASH of what was done in each of the last minutes.
+    pub(crate) minutes: String,
+    /// HASH of what was done in each of the last hours.
+    pub(crate) hours: String,
 }
 
 /// How scripts name the keys that they take first.
-pub(crate) const LISTED: [&str; 10] =
-    ["JOBS", "RESULTS", "DEAD", "MIRROR", "SHADOW", "ATTEMPTS", "LEDGERS", "SWEEP", "REPLICAS", "VERIFIED"];
+pub(crate) const LISTED: [&str; 11] =
+    ["JOBS", "RESULTS", "DEAD", "MIRROR", "SHADOW", "ATTEMPTS", "LEDGERS", "SWEEP", "REPLICAS", "VERIFIED", "OPEN"];
 
 /// What the ledger's buckets are named behind the jobs stream; the hour follows.
 pub(crate) const LEDGER_SUFFIX: &str = ":ledger:";
 
 /// What a replica's channel is named behind the jobs stream; its consumer name follows.
 pub(super) const ALIVE_SUFFIX: &str = ":alive:";
+
+/// How the script that replicas tell operators with names its keys.
+pub(super) const TOLD: [&str; 6] = ["JOBS", "ATTEMPTS", "OPEN", "EVENTS", "MINUTES", "HOURS"];
 
 impl Keys {
     /// The keys of these settings.
@@ -58,6 +69,10 @@ impl Keys {
             replicas: format!("{jobs}:replicas"),
             verified: format!("{jobs}:verified"),
             paused: format!("{jobs}:paused"),
+            open: format!("{jobs}:open"),
+            events: format!("{jobs}:events"),
+            minutes: format!("{jobs}:history:m"),
+            hours: format!("{jobs}:history:h"),
         }
     }
 
@@ -69,6 +84,11 @@ impl Keys {
     /// The channel that this consumer subscribes to for as long as it lives. No key.
     pub(crate) fn alive_channel(&self, consumer: &str) -> String {
         format!("{}{ALIVE_SUFFIX}{consumer}", self.jobs)
+    }
+
+    /// The keys of the script that replicas tell operators with, in the order of [`TOLD`].
+    pub(super) fn told(&self) -> [String; TOLD.len()] {
+        [&self.jobs, &self.attempts, &self.open, &self.events, &self.minutes, &self.hours].map(String::clone)
     }
 
     /// The keys that scripts take first, in the order of [`LISTED`].
@@ -84,6 +104,7 @@ impl Keys {
             &self.sweep,
             &self.replicas,
             &self.verified,
+            &self.open,
         ]
         .map(String::clone)
         .to_vec()

@@ -2,7 +2,9 @@
 
 use super::config::PROBE_GROUP;
 use super::entry_id::HOUR_MS;
-use super::keys::{ALIVE_SUFFIX, LEDGER_SUFFIX, LISTED};
+use super::fleet_event::{FIELDS as EVENT_FIELDS, KEPT as EVENTS_KEPT};
+use super::keys::{ALIVE_SUFFIX, LEDGER_SUFFIX, LISTED, TOLD};
+use super::tally::{HOURS_KEPT, LOOK_INTERVAL, MINUTES_KEPT, VALUE_MAX, VALUE_VERSION};
 use crate::contract::dead_letter::{HEAD_FIELDS, OUTCOME_ID};
 use crate::contract::job_result::ORIGINAL_FIELDS;
 use crate::redis::{Script, Source};
@@ -35,12 +37,15 @@ pub(super) struct Scripts {
     pub(super) leave: Script,
     pub(super) janitor: Script,
     pub(super) history: Script,
+    pub(super) place_mark: Script,
+    pub(super) tell: Script,
 }
 
 impl Scripts {
     pub(super) fn new() -> Self {
         let shared = shared();
         let of_member = shared.clone().part(include_str!("scripts/member.lua"));
+        let marks = shared.part(include_str!("scripts/marks.lua"));
         let script = |own: &str| of_member.clone().part(own).script();
         let handed = of_member.clone().text("ALIVE_SUFFIX", ALIVE_SUFFIX).part(include_str!("scripts/handed.lua"));
         let liveness = handed.clone().part(include_str!("scripts/liveness.lua"));
@@ -57,7 +62,9 @@ impl Scripts {
             hand_over: handed.part(include_str!("scripts/hand_over.lua")).script(),
             leave: script(include_str!("scripts/leave.lua")),
             janitor: script(include_str!("scripts/janitor.lua")),
-            history: shared.part(include_str!("scripts/history.lua")).script(),
+            history: marks.clone().part(include_str!("scripts/history.lua")).script(),
+            place_mark: marks.text("ALIVE_SUFFIX", ALIVE_SUFFIX).part(include_str!("scripts/place_mark.lua")).script(),
+            tell: tell().script(),
         }
     }
 }
@@ -91,6 +98,39 @@ fn settle() -> Source {
         .number("ORIGINAL_FIELDS", ORIGINAL_FIELDS)
         .number("DEAD_HEAD", HEAD_FIELDS.len())
         .part(include_str!("scripts/settle.lua"))
+}
+
+/// What a replica tells operators, and what they want of it.
+fn tell() -> Source {
+    let source = Source::new()
+        .keys(&TOLD)
+        .number("MINUTES_KEPT", MINUTES_KEPT)
+        .number("HOURS_KEPT", HOURS_KEPT)
+        .number("VALUE_VERSION", VALUE_VERSION)
+        .number("VALUE_MAX", VALUE_MAX)
+        .number("LOOK_MS", LOOK_INTERVAL.as_millis());
+    let parts = [
+        include_str!("scripts/tell_open.lua"),
+        include_str!("scripts/tell_events.lua"),
+        include_str!("scripts/tell_tally.lua"),
+        include_str!("scripts/marks.lua"),
+        include_str!("scripts/tell_marks.lua"),
+        include_str!("scripts/tell.lua"),
+    ];
+    parts.into_iter().fold(events(source), Source::part)
+}
+
+/// Writes down what an operator has done. Key: events.
+pub(super) fn note() -> Script {
+    events(Source::new().keys(&["EVENTS"])).part(include_str!("scripts/note.lua")).script()
+}
+
+/// Writing events down, behind the names of the keys.
+fn events(source: Source) -> Source {
+    prelude(source)
+        .texts("EVENT_FIELDS", &EVENT_FIELDS)
+        .number("EVENTS_KEPT", EVENTS_KEPT)
+        .part(include_str!("scripts/events.lua"))
 }
 
 /// Puts dead letters back. Keys: jobs, dead letters, log of requeued ones.

@@ -41,6 +41,20 @@ pub mod hand_over;
 pub mod dead_letters;
 // an operator holds the whole fleet
 pub(crate) mod pause;
+// what operators want done with single jobs
+pub(crate) mod mark;
+// what a replica says of jobs that do not run
+pub(crate) mod open;
+// what happened, for operators
+pub(crate) mod fleet_event;
+// writing down what an operator has done
+mod note;
+// how long jobs took
+pub(crate) mod latency;
+// what was done, by minute and by hour
+pub(crate) mod tally;
+// telling operators, and hearing what they want
+pub(crate) mod tell;
 
 pub use config::{Config, OutcomeFields};
 pub(crate) use delivery::{Delivery, Origin};

@@ -9,6 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// Characters of a text that are kept of a record. A record is written by another program, which may be of any version.
 const TEXT_MAX: usize = 256;
+/// The largest number that is believed: milliseconds of some thousand years. Those of all replicas can be added up.
+const NUMBER_MAX: u64 = 100_000_000_000_000;
 /// Bytes of a record that are looked at.
 const RECORD_MAX: usize = 16 * 1024;
 
@@ -181,7 +183,7 @@ impl Presence {
 }
 
 fn number<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
-    serde_json::Value::deserialize(value).map(|value| value.as_u64())
+    serde_json::Value::deserialize(value).map(|value| value.as_u64().filter(|&number| number <= NUMBER_MAX))
 }
 
 fn flag<'de, D: Deserializer<'de>>(value: D) -> Result<Option<bool>, D::Error> {
@@ -271,11 +273,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_number_that_cannot_be_is_not_believed() {
+        let json = format!(r#"{{"slots":{},"held":7,"in_flight":-1,"pid":1.5}}"#, u64::MAX);
+        let about = Presence::parse(&format!("5 running {json}")).expect("a record").about;
+        assert_eq!((about.slots, about.held, about.in_flight, about.pid), (None, Some(7), None, None));
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read(
             texts in proptest::array::uniform5(proptest::option::of(".{0,80}")),
-            numbers in proptest::array::uniform8(proptest::option::of(any::<u64>())),
+            numbers in proptest::array::uniform8(proptest::option::of(0..=NUMBER_MAX)),
             [serves, sick] in proptest::array::uniform2(proptest::option::of(any::<bool>())),
         ) {
             let [engine, engine_host, host, policy, version] = texts;

@@ -31,19 +31,28 @@ pub enum Ending {
 
 /// The values of an outcome's fields, as they travel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome(Strings);
+pub struct Outcome {
+    values: Strings,
+    /// A further field, `traceparent`.
+    traceparent: Option<String>,
+}
 
 impl Outcome {
     /// Of the values that `write` hands over, in the order of the outcome's fields.
     pub fn of(write: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Self {
         let mut strings = Strings::expecting(BYTES_EXPECTED);
         write(&mut |value| strings.push(value));
-        Self(strings)
+        Self { values: strings, traceparent: None }
     }
 
     /// How many values there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.values.len()
+    }
+
+    /// With a context by which its reader continues the trace. Only outcomes of start jobs with all their fields have it.
+    pub fn carry(&mut self, traceparent: Option<String>) {
+        self.traceparent = traceparent;
     }
 }
 
@@ -199,17 +208,13 @@ impl Group {
         for (_, ending) in batch {
             match ending.borrow() {
                 Ending::Known => strings.push(b"known"),
-                Ending::Outcome(outcome) => {
-                    strings.push(b"outcome");
-                    self.push_outcome(&mut strings, outcome)?;
-                }
+                Ending::Outcome(outcome) => self.push_outcome(&mut strings, ["outcome", "traced_outcome"], outcome)?,
                 Ending::Dead(letter) => {
                     strings.push(b"dead");
                     push_dead(&mut strings, letter);
                 }
                 Ending::Both(outcome, letter) => {
-                    strings.push(b"both");
-                    self.push_outcome(&mut strings, outcome)?;
+                    self.push_outcome(&mut strings, ["both", "traced_both"], outcome)?;
                     push_dead(&mut strings, letter);
                 }
             }
@@ -218,11 +223,16 @@ impl Group {
     }
 
     /// An outcome of another shape would shift whatever follows it.
-    fn push_outcome(&self, strings: &mut Strings, Outcome(values): &Outcome) -> Result<(), RedisError> {
-        if values.len() != self.outcome_fields.len() {
+    fn push_outcome(&self, strings: &mut Strings, verbs: [&str; 2], outcome: &Outcome) -> Result<(), RedisError> {
+        if outcome.len() != self.outcome_fields.len() {
             return Err(RedisError::unexpected("an outcome with another number of fields"));
         }
-        strings.append(values);
+        let traceparent = outcome.traceparent.as_ref().filter(|_| *self.outcome_fields == FIELDS);
+        strings.push(verbs[usize::from(traceparent.is_some())].as_bytes());
+        strings.append(&outcome.values);
+        if let Some(traceparent) = traceparent {
+            strings.push(traceparent.as_bytes());
+        }
         Ok(())
     }
 }

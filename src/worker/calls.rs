@@ -11,13 +11,15 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Config;
 use super::clock::Clock;
-use super::config::ReplicaConfig;
 use super::handler::Failure;
+use super::listening::Listening;
+use super::settling::Settling;
+use super::spans::Recorder;
 use super::stages::batch::Batch;
 use super::stages::command::Command;
 use super::stages::doubt::FRESH_WITHIN;
@@ -28,19 +30,21 @@ use crate::faults::{Faults, Point};
 use crate::metrics::Metrics;
 use crate::metrics::labels::RedisOperation;
 use crate::redis::RedisError;
-use crate::redis::subscription::{Standing, Subscription, SubscriptionState};
+use crate::redis::subscription::Standing;
 use crate::slot::{Slot, SlotRequest};
 use crate::stream::adopt::Adoption;
-use crate::stream::claim::{Aim, SweepReply, SweepTerms, Watch};
+use crate::stream::claim::{Aim, SweepReply, SweepTerms};
 use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::{Fetched, Fetcher, Want};
 use crate::stream::hand_over::{HandOverTerms, HandedOver, Order};
 use crate::stream::history::History;
 use crate::stream::janitor::Tidied;
+use crate::stream::mark::Mark;
 use crate::stream::presence::About;
 use crate::stream::read::{Read, Reader};
 use crate::stream::renew::{Renewed, ReplicaState};
 use crate::stream::settle::{SettleReply, Terms};
+use crate::stream::tell::Report;
 use crate::stream::{self, Group, Member};
 
 /// How a call ended.
@@ -74,6 +78,8 @@ pub(crate) enum Event {
     FailuresWithdrawn(Vec<(EntryId, u64)>, Result<u64, RedisError>),
     /// Jobs were handed over, or not.
     HandedOver(Vec<Away>, Result<Vec<HandedOver>, RedisError>),
+    /// Operators were told, or not; what they want.
+    Told(Report, Result<Vec<Mark>, RedisError>),
     /// A renewal was tried over a fresh connection: whether it went through.
     RenewedFresh(bool),
     /// The engine was asked whether it answers.
@@ -95,53 +101,6 @@ pub(crate) struct Presence {
     pub(crate) about: About,
 }
 
-/// This replica's subscription, by which others notice its death.
-#[derive(Debug)]
-pub(crate) struct Listening {
-    /// None where deaths are noticed by silence alone.
-    subscription: Option<(Subscription, Duration)>,
-    /// Generations of earlier lives.
-    before: u64,
-}
-
-impl Listening {
-    /// Subscribes to the channel of this consumer, if `disconnect-grace` is on. Earlier lives had so many generations.
-    pub(crate) fn begin(config: &ReplicaConfig, member: &Member, before: u64) -> Result<Self, RedisError> {
-        let Some(grace) = config.worker.disconnect_grace else { return Ok(Self { subscription: None, before }) };
-        let name = format!("startjobs:{}", member.consumer());
-        let channel = member.group().keys().alive_channel(member.consumer());
-        Ok(Self { subscription: Some((Subscription::keep(&config.redis, &name, &channel)?, grace)), before })
-    }
-
-    fn changes(&self) -> watch::Receiver<Standing> {
-        // Without a sender it never changes.
-        self.subscription.as_ref().map_or_else(
-            || watch::channel(Standing { generation: 0, state: SubscriptionState::Down }).1,
-            |(subscription, _)| subscription.changes(),
-        )
-    }
-
-    fn messages(&self) -> watch::Receiver<u64> {
-        self.subscription.as_ref().map_or_else(|| watch::channel(0).1, |(subscription, _)| subscription.messages())
-    }
-
-    /// None while there is no subscription: the server may not have noticed that yet, and must not be believed.
-    fn generation(&self) -> Option<u64> {
-        let standing = self.subscription.as_ref()?.0.standing();
-        (standing.state == SubscriptionState::Subscribed).then_some(self.before + standing.generation)
-    }
-
-    fn watch(&self) -> Option<Watch> {
-        let (_, grace) = self.subscription.as_ref()?;
-        Some(Watch { grace: *grace, generation: self.generation() })
-    }
-
-    fn generations(&self) -> u64 {
-        let standing = self.subscription.as_ref().map(|(subscription, _)| subscription.standing());
-        self.before + standing.map_or(0, |standing| standing.generation)
-    }
-}
-
 /// What the attempt at this entry wants.
 type SlotRequested = (EntryKey, SlotRequest);
 
@@ -156,6 +115,7 @@ pub(crate) struct Calls {
     clock: Arc<Clock>,
     faults: Arc<Faults>,
     metrics: Arc<Metrics>,
+    spans: Recorder,
     worker: Config,
     stream: stream::Config,
     /// Ends the reading of payloads that is under way.
@@ -183,6 +143,8 @@ pub(crate) struct Callers {
     pub(crate) faults: Arc<Faults>,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// What is recorded.
+    pub(crate) spans: Recorder,
 }
 
 impl Calls {
@@ -197,6 +159,7 @@ impl Calls {
             work: Arc::new(callers.work),
             faults: callers.faults,
             metrics: callers.metrics,
+            spans: callers.spans,
             worker,
             stream,
             end_fetches: CancellationToken::new(),
@@ -248,6 +211,13 @@ impl Calls {
             Command::Renew(ids) => self.renew(ids, presence()),
             Command::RenewFresh(ids) => self.renew_fresh(ids, presence()),
             Command::ReplaceCommands => self.member.group().commands().replace(),
+            Command::Tell(report) => {
+                let member = self.member.clone();
+                self.push(async move {
+                    let wanted = member.tell(&report).await;
+                    Event::Told(report, wanted)
+                });
+            }
             Command::ProbeEngine => {
                 let work = Arc::clone(&self.work);
                 self.push(async move { Event::EngineProbed(work.handler.is_up().await) });
@@ -295,7 +265,14 @@ impl Calls {
             self.reader.replace_connection();
         }
         let (reader, turn) = (Arc::clone(&self.reader), self.reader.turn());
-        self.push(async move { Event::Read(reader.read(count, turn).await) });
+        let receive = self.spans.receive();
+        self.push(async move {
+            let read = reader.read(count, turn).await;
+            if let Ok(Read::Returned(deliveries)) = &read {
+                receive.over(deliveries);
+            }
+            Event::Read(read)
+        });
     }
 
     fn sweep(&self, aim: Aim, want: usize, holds_nothing: bool) {
@@ -348,16 +325,18 @@ impl Calls {
         });
     }
 
-    fn settle(&self, batch: Batch, held: usize) {
+    fn settle(&self, mut batch: Batch, held: usize) {
         self.faults.reach(Point::BeforeSettle);
         self.metrics.batch(batch.entries.len());
         let member = self.member.clone();
         self.measure(RedisOperation::Settle, async move {
+            let settling = Settling::begin(&mut batch);
             let entries: Vec<_> = batch.entries.iter().map(|finished| (finished.held.id(), &finished.ending)).collect();
             let may_have_attempts = batch.entries.iter().any(|finished| finished.held.may_have_attempts());
             let terms = Terms { held, may_have_attempts, marks_index: batch.marks_index };
             let reply = member.settle(&entries, terms).await;
             drop(entries);
+            settling.over(&batch, reply.as_ref());
             Event::Settled(batch, reply)
         });
     }
@@ -460,13 +439,19 @@ impl Calls {
         (self.member, self.listening.generations())
     }
 
+    /// Tells operators, within this time: a replica that ends does not wait for them.
+    pub(crate) fn tell(&self, report: Report, limit: Duration) -> impl Future<Output = ()> + use<> {
+        let member = self.member.clone();
+        async move { drop(timeout(limit, member.tell(&report)).await) }
+    }
+
     /// Gives back what is in hand, and leaves the group; answers how many more entries were still pending for us.
     pub(crate) async fn leave(&mut self, in_hand: &[EntryId], presence: &Presence, limit: Duration) -> Option<u64> {
         self.attempts.abort_all();
         if !in_hand.is_empty() {
-            drop(tokio::time::timeout(limit, self.member.hand_back(in_hand)).await);
+            drop(timeout(limit, self.member.hand_back(in_hand)).await);
         }
-        match tokio::time::timeout(limit, self.member.leave(&presence.about)).await {
+        match timeout(limit, self.member.leave(&presence.about)).await {
             Ok(Ok(left)) => Some(left.entries),
             Ok(Err(_)) | Err(_) => None,
         }

@@ -16,6 +16,7 @@ use crate::redis::RedisError;
 use crate::slot::{Dismissed, Slot};
 use crate::stream::entry_id::EntryId;
 use crate::stream::settle::Outcome;
+use crate::telemetry::Scope;
 
 /// One kind of jobs.
 pub trait Handler: Send + Sync + std::fmt::Debug {
@@ -107,6 +108,8 @@ pub struct Attempt {
     pub(crate) deliveries: u64,
     /// Its slot, to be given up while it waits for what takes nothing from this replica.
     pub slot: Slot,
+    /// Where spans of what it does go.
+    pub scope: Scope,
 }
 
 /// Why a job is not tried again.
@@ -201,6 +204,30 @@ pub enum Failure {
         /// The service said so to this attempt, which counts as one that failed. Else it was not asked.
         is_counted: bool,
     },
+}
+
+impl Failure {
+    /// The code of the failure, where it has one.
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::NoRoom { code, .. } | Self::Failed { code, .. } | Self::NotBefore { code, .. } => Some(*code),
+            Self::InProgress { .. }
+            | Self::Dismissed(_)
+            | Self::TakenOver
+            | Self::Elsewhere { .. }
+            | Self::Store(_) => None,
+        }
+    }
+
+    /// Its words without the code.
+    pub(crate) fn words(&self) -> Cow<'_, str> {
+        match self {
+            Self::NoRoom { message, .. } | Self::Failed { message, .. } | Self::NotBefore { message, .. } => {
+                message.into()
+            }
+            other => other.to_string().into(),
+        }
+    }
 }
 
 /// Whose fault a failure may be. By failures that are not the job's own a replica notices that its host is sick; what was

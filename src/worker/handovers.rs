@@ -26,11 +26,13 @@ impl State {
             Err(retry_at) => (Vec::new(), Some(retry_at)),
         };
         let answered = self.stages.returns.handed_over(turn, jobs, retry_at);
-        for (Away { job, host, failed }, answer) in answered.into_iter().zip(answers) {
+        for (Away { mut job, host, failed }, answer) in answered.into_iter().zip(answers) {
             match answer {
                 HandedOver::To(consumer) => {
                     if let Some(Failed { why, is_counted, .. }) = failed {
                         self.journal.backs_off(&job, Duration::ZERO, is_counted, &why);
+                        job.failed(&why, is_counted, turn.now);
+                        self.tell_failed(&job, (Duration::ZERO, is_counted), &why, turn);
                     }
                     self.journal.handed_over(&job, &host, &consumer);
                     self.let_go(job.held, turn);

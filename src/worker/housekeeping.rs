@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::WORKER;
 use super::stages::held::{EntryKey, HoldStage};
 use super::stages::starts::Lost;
 use super::stages::turn::Turn;
@@ -10,7 +11,9 @@ use super::troubles::Trouble;
 use crate::redis::{Kind, RedisError};
 use crate::stream::adopt::Adoption;
 use crate::stream::janitor::Tidied;
+use crate::stream::mark::Mark;
 use crate::stream::renew::{Hearing, Renewal, Renewed};
+use crate::stream::tell::Report;
 
 /// That Redis does not tell who is subscribed is logged again after this long: as often as it is asked.
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(300);
@@ -95,6 +98,18 @@ impl State {
             self.give_back_unstarted(turn);
         } else {
             self.stages.intake.sweep_now(turn);
+        }
+    }
+
+    /// Operators were told, or not. A refusal is no trouble of the work: what was counted is told again.
+    pub(super) fn told(&mut self, report: Report, wanted: Result<Vec<Mark>, RedisError>, turn: &Turn) {
+        self.stages.teller.returned(turn, report, wanted.is_ok());
+        match wanted {
+            Ok(marks) => marks.into_iter().for_each(|mark| self.obey(mark, turn)),
+            Err(error) => {
+                let stream = &self.journal.stream;
+                tracing::debug!(worker = WORKER, stream, err = error.text, "operators were not told");
+            }
         }
     }
 

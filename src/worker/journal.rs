@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::WORKER;
 use super::clock::Clock;
 use super::handler::Failure;
+use super::spans::Recorder;
 use super::stages::batch::Finished;
 use super::stages::held::Held;
 use super::stages::job::Job;
@@ -17,6 +18,7 @@ use crate::stream::adopt::{Adoption, AdoptionState};
 use crate::stream::claim::{Deaths, Sweep, Swept};
 use crate::stream::entry_id::EntryId;
 use crate::stream::janitor::Tidied;
+use crate::stream::mark::Cancel;
 use crate::stream::presence::Noticed;
 use crate::stream::renew::{Hearing, Renewal};
 use crate::stream::settle::{Ending, MirrorMove, SettleReply, Settled};
@@ -33,6 +35,8 @@ pub(crate) struct Journal {
     pub(crate) engine: &'static str,
     /// By which the age of a job is told.
     pub(crate) clock: Arc<Clock>,
+    /// What is recorded for traces.
+    pub(crate) spans: Recorder,
 }
 
 impl Journal {
@@ -126,6 +130,19 @@ impl Journal {
         let (stream, stream_entry_id) = (&self.stream, first.to_string());
         self.metrics.received(Origin::Handed, entries);
         tracing::debug!(worker = WORKER, stream, stream_entry_id, entries, "got entries that were handed over");
+    }
+
+    /// An operator wants a job cancelled.
+    pub(crate) fn cancels(&self, id: EntryId, cancel: &Cancel) {
+        let (stream, stream_entry_id) = (&self.stream, id.to_string());
+        let (by, reason) = (&cancel.by, &cancel.reason);
+        tracing::info!(worker = WORKER, stream, stream_entry_id, by, reason, "an operator cancels the job");
+    }
+
+    /// An operator wants a job tried again at once.
+    pub(crate) fn hurries(&self, id: EntryId, by: &str) {
+        let (stream, stream_entry_id) = (&self.stream, id.to_string());
+        tracing::info!(worker = WORKER, stream, stream_entry_id, by, "an operator lets the job be tried again at once");
     }
 
     /// The payload of an entry was deleted while it was pending.
@@ -240,7 +257,8 @@ impl Journal {
     fn published(&self, finished: &Finished) {
         let held = &finished.held;
         if let Some(summary) = &finished.summary {
-            self.metrics.outcome(summary.kind, summary.label, self.clock.age_of(held.id()));
+            let age = self.clock.age_of(held.id());
+            self.metrics.outcome(summary.kind, summary.label, age, held.traced.trace_id());
             tracing::info!(
                 worker = WORKER,
                 stream = self.stream,

@@ -9,7 +9,7 @@
 //!   calls ─────────────► replica::route ─► passage, housekeeping, breakers          ┌───────────► calls
 //!                                           │  hand entries on                      │
 //!                                           └─► stages: intake  lookups  payloads  starts  settler
-//!                                                       health  returns  keeper  doubt  upkeep
+//!                                                       health  returns  keeper  doubt  teller  upkeep
 //! ```
 
 // limits and rhythms
@@ -22,6 +22,8 @@ pub(crate) mod stages;
 pub(crate) mod work;
 // commands become calls, calls end with events
 pub(crate) mod calls;
+// what operators are told while it happens
+mod happenings;
 // the state that events change, and the moves that every event may lead to
 pub(crate) mod state;
 // while the engine or the handler's store fails everyone
@@ -32,8 +34,16 @@ mod passage;
 mod handovers;
 // what the other events change
 mod housekeeping;
+// what operators want done with single jobs
+mod wishes;
 // the loop, and the table of which event goes where
 pub mod replica;
+// what its spans are called, and what they tell
+pub(crate) mod spans;
+// those of a settle call
+mod settling;
+// the subscription by which others notice that this replica has died
+mod listening;
 // every log line and metric of an entry's way
 pub(crate) mod journal;
 // troubles are logged when they begin, at a slow pace, and when they end

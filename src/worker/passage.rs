@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::clock::now_ms;
 use super::handler::{Answer, Blame, Failure, Handler, Request};
 use super::stages::backoff::CALLS;
-use super::stages::batch::{Batch, Summary};
+use super::stages::batch::{Batch, Finished, Summary};
 use super::stages::gate::Host;
 use super::stages::held::{EntryKey, Held, HoldStage};
 use super::stages::job::{Away, Job};
@@ -22,6 +22,7 @@ use super::work::Conclusion;
 use crate::contract::Fields;
 use crate::contract::dead_letter::{DeadLetter, Kept, Reason};
 use crate::faults::Point;
+use crate::metrics::labels::OutcomeKind;
 use crate::redis::RedisError;
 use crate::slot::SlotRequest;
 use crate::stream::claim::{Aim, Sweep, SweepReply, Swept};
@@ -29,7 +30,7 @@ use crate::stream::failures::Attempts;
 use crate::stream::fetch::{Fetched, Payload};
 use crate::stream::history::History;
 use crate::stream::read::Read;
-use crate::stream::settle::{Ending, SettleReply};
+use crate::stream::settle::{Ending, SettleReply, Settled};
 use crate::stream::{Delivery, Origin};
 
 impl State {
@@ -64,6 +65,7 @@ impl State {
             Err(retry_at) => return self.stages.intake.sweep_failed(retry_at),
         };
         self.journal.deaths(&deaths);
+        self.tell_deaths(&deaths, turn);
         self.stages.intake.next_sweep_in(turn, next_in);
         match swept {
             Swept::NotDue => self.stages.intake.sweep_ended(),
@@ -82,6 +84,10 @@ impl State {
 
     fn claimed(&mut self, sweep: Sweep, turn: &Turn) {
         self.journal.claimed(&sweep);
+        self.tell_claimed(&sweep, turn);
+        let tally = self.stages.teller.tally();
+        tally.claimed(sweep.claimed.len());
+        tally.dead(Reason::EntryLost, sweep.lost);
         if let Some(suspect) = self.stages.intake.swept(turn, &sweep) {
             self.journal.runs_alone(suspect);
         }
@@ -105,7 +111,7 @@ impl State {
         }
         self.stages.lookups.push(known);
         for held in fresh {
-            self.accept(held, History::default());
+            self.accept(held, History::default(), turn);
         }
     }
 
@@ -124,14 +130,17 @@ impl State {
         };
         self.stages.lookups.answered();
         for (held, history) in entries.into_iter().zip(histories) {
-            self.accept(held, history);
+            self.accept(held, history, turn);
         }
     }
 
     /// What is known of an entry decides where it goes.
-    fn accept(&mut self, mut held: Held, history: History) {
+    fn accept(&mut self, mut held: Held, history: History, turn: &Turn) {
         held.crashes = held.crashes.max(history.crashes);
         held.failures = held.failures.max(history.failures);
+        if let Some(cancel) = history.cancel.filter(|_| !history.is_settled) {
+            self.cancels(held.key(), &cancel, turn);
+        }
         let waits_for_empty_replica = held.is_suspect() && !self.stages.intake.runs_alone(held.key());
         if history.is_settled {
             self.end(held, Ending::Known, None);
@@ -178,6 +187,7 @@ impl State {
             match payload {
                 Payload::Whole(fields) => self.decode(held, fields),
                 Payload::JobFields(fields) => {
+                    held.traced = self.journal.spans.entry(held.id(), &fields, || held.since.elapsed());
                     let request = decode(self.handler.as_ref(), &fields);
                     held.kept = Kept::job_fields(fields);
                     self.decoded(held, request, true);
@@ -193,6 +203,7 @@ impl State {
     }
 
     fn decode(&mut self, mut held: Held, fields: Fields) {
+        held.traced = self.journal.spans.entry(held.id(), &fields, || held.since.elapsed());
         let request = decode(self.handler.as_ref(), &fields);
         held.kept = Kept::of(fields);
         self.decoded(held, request, false);
@@ -200,10 +211,15 @@ impl State {
 
     fn decoded(&mut self, held: Held, request: Result<Arc<dyn Request>, String>, is_too_large: bool) {
         self.stages.holdings.resize(&held, held.kept.bytes());
+        let lane = request.as_ref().ok().map(|request| request.lane());
+        held.traced.describe(held.deliveries, held.dead_owner.as_deref(), lane);
         match request {
-            Ok(request) => self.stages.starts.push(Job { held, request, uncounted: 0, is_lost: false, is_too_large }),
+            Ok(request) => {
+                self.stages.starts.push(Job { held, request, uncounted: 0, is_lost: false, is_too_large, last: None });
+            }
             Err(malformed) => {
                 self.journal.malformed(&held, &malformed);
+                held.traced.failed(Reason::Malformed.as_str());
                 let letter = self.letter(&held, Reason::Malformed, malformed, None);
                 self.end(held, Ending::Dead(letter), None);
             }
@@ -227,6 +243,7 @@ impl State {
     /// A turn of the loop begins: jobs whose back-off is over wait for their lane again.
     pub(super) fn turns(&mut self, turn: &Turn) {
         self.troubles.report_recovered(turn.now);
+        self.tell_troubles();
         let woken = self.stages.starts.wake_up(turn, &self.stages.gate);
         for key in woken.waiting {
             self.stages.holdings.enter_key(key, HoldStage::Waiting);
@@ -277,6 +294,10 @@ impl State {
                 self.stages.holdings.enter(&job.held, HoldStage::Waiting);
                 self.stages.returns.push_away(Away::placed(job, host));
             }
+            Conclusion::Dismissed if self.is_cancelled_here(&job) => {
+                self.stages.holdings.enter(&job.held, HoldStage::Waiting);
+                self.stages.starts.push(job);
+            }
             Conclusion::Dismissed => self.give_back(job.held),
             Conclusion::NotOurs => self.let_go(job.held, turn),
         }
@@ -302,6 +323,9 @@ impl State {
 
     fn answered(&mut self, mut job: Job, answer: Answer, attempts: Attempts) {
         let Answer { outcome, kind, error_code, label, dead_letter } = answer;
+        if kind == OutcomeKind::Failure {
+            job.held.traced.failed(&error_code);
+        }
         let ending = match dead_letter {
             None => Ending::Outcome(outcome),
             Some(condemned) => {
@@ -312,8 +336,13 @@ impl State {
         self.end(job.held, ending, Some(Summary { request: job.request, kind, error_code, label }));
     }
 
-    pub(super) fn back_off(&mut self, mut job: Job, after: Duration, is_counted: bool, why: &Failure, turn: &Turn) {
+    pub(super) fn back_off(&mut self, mut job: Job, mut after: Duration, is_counted: bool, why: &Failure, turn: &Turn) {
+        if self.stages.holdings.cancelled(job.held.key()).is_some() {
+            after = after.min(CALLS.delay(job.uncounted + 1, turn.random));
+        }
         self.journal.backs_off(&job, after, is_counted, why);
+        job.failed(why, is_counted, turn.now);
+        self.tell_failed(&job, (after, is_counted), why, turn);
         job.held.was_counted = true;
         if is_counted {
             job.held.since = turn.now;
@@ -345,7 +374,22 @@ impl State {
         });
         for (finished, settled) in left {
             self.journal.left(&finished, &settled);
+            self.tell_dead(&finished, &settled, turn);
+            if settled == Settled::Done {
+                self.count(&finished);
+            }
             self.let_go(finished.held, turn);
+        }
+    }
+
+    /// An entry's ending was published: it counts in the history of the fleet.
+    fn count(&mut self, finished: &Finished) {
+        let tally = self.stages.teller.tally();
+        if let Some(summary) = &finished.summary {
+            tally.outcome(summary.label.told(), self.journal.clock.age_of(finished.held.id()));
+        }
+        if let Ending::Dead(letter) | Ending::Both(_, letter) = &finished.ending {
+            tally.dead(letter.reason, 1);
         }
     }
 

@@ -5,7 +5,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::WORKER;
@@ -15,8 +15,10 @@ use super::state::State;
 use super::troubles::Troubles;
 use crate::redis::subscription::SubscriptionState;
 use crate::stream::Member;
+use crate::stream::fleet_event::Happened;
 use crate::stream::presence::About;
 use crate::stream::renew::ReplicaState;
+use crate::stream::tell::Report;
 
 /// When nothing at all is due.
 const IDLE_WAKE: Duration = Duration::from_secs(60);
@@ -48,6 +50,8 @@ pub(crate) struct Former {
     pub(super) about: About,
     /// How many generations of subscriptions there were. The next life counts on: it has lost one too.
     pub(super) generations: u64,
+    /// What operators have not been told yet.
+    pub(super) rest: Report,
     /// What was wrong, and may still be.
     pub(super) troubles: Troubles,
 }
@@ -80,6 +84,7 @@ impl Replica {
         let mut messages = self.calls.messages();
         // It may have been made, or refused, before the first turn.
         subscription.mark_changed();
+        self.state.tell_life(Happened::Started, self.about.host.as_deref(), &turn());
         // One timer, set anew only when the time changes.
         let mut timer = pin!(sleep_until(Instant::now()));
         loop {
@@ -90,7 +95,7 @@ impl Replica {
             }
             if messages.has_changed().unwrap_or(false) {
                 messages.mark_unchanged();
-                self.state.stages.keeper.was_told(&turn);
+                self.state.stages.was_told(&turn);
             }
             if self.state.stages.gate.is_declared_dead() {
                 return if stop.is_cancelled() { self.leave(Exit::Drained).await } else { self.end_life() };
@@ -181,15 +186,32 @@ impl Replica {
     async fn leave(mut self, exit: Exit) -> End {
         let limit = (self.drain_timeout / 5).min(Duration::from_secs(1)) / 2;
         let in_hand = match exit {
-            Exit::Drained => Vec::new(),
+            Exit::Drained => {
+                drop(timeout(limit, self.end_report()).await);
+                Vec::new()
+            }
             Exit::DeadlinePassed(_) => self.state.stages.holdings.ids(),
         };
         let presence = presence(&self.about, self.slots, &self.state);
-        if let Some(entries @ 1..) = self.calls.leave(&in_hand, &presence, limit).await {
+        let turn = turn();
+        self.state.tell_life(Happened::Left, self.about.host.as_deref(), &turn);
+        let last = self.state.stages.teller.rest(turn.now);
+        let telling = self.calls.tell(last, limit);
+        let ((), left) = tokio::join!(telling, self.calls.leave(&in_hand, &presence, limit));
+        if let Some(entries @ 1..) = left {
             let stream = &self.state.journal.stream;
             tracing::info!(worker = WORKER, stream, entries, "gave back what was still pending");
         }
         End::Exit(exit)
+    }
+
+    /// Waits for the report that is under way: whether it arrived decides what the last one says.
+    async fn end_report(&mut self) {
+        while self.state.stages.teller.is_telling() {
+            if let Event::Told(report, wanted) = self.calls.ended().await {
+                self.state.told(report, wanted, &turn());
+            }
+        }
     }
 
     /// What is in hand is dropped, as if it had been claimed already: starts under way end where they are, and those who claim
@@ -202,7 +224,8 @@ impl Replica {
         state.journal.metrics.paused.set(0);
         state.journal.metrics.disconnect_notice.set(0);
         let (member, generations) = calls.end();
-        End::DeclaredDead(Box::new(Former { member, about, generations, troubles: state.troubles }))
+        let rest = state.stages.teller.rest(turn().now);
+        End::DeclaredDead(Box::new(Former { member, about, generations, rest, troubles: state.troubles }))
     }
 }
 
@@ -227,6 +250,7 @@ impl State {
                 self.renewed(result, turn);
                 self.paused(paused, turn);
             }
+            Event::Told(report, wanted) => self.told(report, wanted, turn),
             Event::RenewedFresh(works) => self.stages.doubt.tried(turn, works),
             // The rest.
             Event::EngineProbed(result) => self.engine_probed(result, turn),

@@ -9,13 +9,15 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::WORKER;
 use super::boot;
-use super::calls::{Callers, Calls, Listening};
+use super::calls::{Callers, Calls};
 use super::clock::{Clock, now_ms};
 use super::config::{Config, ReplicaConfig};
 use super::error::RunError;
 use super::handler::Handler;
 use super::journal::Journal;
+use super::listening::Listening;
 use super::replica::{End, Exit, Former, Replica};
+use super::spans::Recorder;
 use super::stages::backoff::{Backoff, CALLS};
 use super::stages::{Facts, Stages};
 use super::state::State;
@@ -32,6 +34,7 @@ use crate::stream::read::Reader;
 use crate::stream::renew::Hearing;
 use crate::stream::settle::index_within;
 use crate::stream::{Group, Member};
+use crate::telemetry::Tracer;
 
 /// What a process shows of itself: written by the replica, read by probes and by systemd's watchdog.
 #[derive(Debug, Clone)]
@@ -40,6 +43,8 @@ pub struct Instruments {
     pub metrics: Arc<Metrics>,
     /// Signs of life.
     pub vitals: Arc<Vitals>,
+    /// What records spans.
+    pub tracer: Tracer,
 }
 
 impl Instruments {
@@ -47,7 +52,7 @@ impl Instruments {
     pub fn new(config: &Config) -> Self {
         let metrics = Metrics::new();
         metrics.slots.set(i64::try_from(config.slots).unwrap_or(i64::MAX));
-        Self { metrics: Arc::new(metrics), vitals: Arc::new(Vitals::new(config)) }
+        Self { metrics: Arc::new(metrics), vitals: Arc::new(Vitals::new(config)), tracer: Tracer::default() }
     }
 }
 
@@ -74,7 +79,7 @@ pub async fn run(
 ) -> Result<Exit, RunError> {
     let (stream, faults) = (&config.stream.jobs, Arc::new(faults));
     let block_timeout = humantime::format_duration(config.worker.block).to_string();
-    let Instruments { metrics, vitals } = &instruments;
+    let Instruments { metrics, vitals, .. } = &instruments;
     let mut troubles = Troubles::new(stream, Arc::clone(metrics), Arc::clone(vitals));
     let mut lives = Lives::default();
     loop {
@@ -153,7 +158,7 @@ async fn end_life(
     stream: &str,
     stop: &CancellationToken,
 ) -> Troubles {
-    let Former { member, about, mut troubles, .. } = former;
+    let Former { member, about, rest, mut troubles, .. } = former;
     let (consumer, hint) = (member.consumer(), "its connections were closed for longer than disconnect-grace");
     metrics.declared_dead.inc();
     tracing::warn!(worker = WORKER, stream, consumer, hint, "declared dead while alive; goes on under another name");
@@ -163,7 +168,10 @@ async fn end_life(
     };
     let left = tokio::select! {
         biased;
-        left = boot::leave(&member, &about, &mut troubles) => left,
+        left = boot::leave(&member, &about, &mut troubles) => {
+            drop(timeout(LEAVE_MAX, member.tell(&rest)).await);
+            left
+        }
         () = is_stopping => None,
     };
     if let Some(Left { entries, taken_back }) = left {
@@ -186,7 +194,7 @@ fn stopped(exit: Exit, stream: &str) -> Exit {
 async fn start(
     config: &ReplicaConfig,
     faults: &Arc<Faults>,
-    Instruments { metrics, vitals }: &Instruments,
+    Instruments { metrics, vitals, tracer }: &Instruments,
     troubles: &mut Troubles,
     lives: &Lives,
     handler: impl Fn(&Site<'_>) -> Result<Arc<dyn Handler>, RunError>,
@@ -207,7 +215,14 @@ async fn start(
     let member = group.member(&consumer);
     let adoption = boot::adopt(&member, config, troubles).await?;
     let clock = Arc::new(Clock::new(config.worker.start_deadline));
-    let journal = Journal { metrics: Arc::clone(metrics), stream: stream.clone(), engine, clock: Arc::clone(&clock) };
+    let spans = Recorder::new(tracer, &config.stream, &config.redis, &consumer);
+    let journal = Journal {
+        metrics: Arc::clone(metrics),
+        stream: stream.clone(),
+        engine,
+        clock: Arc::clone(&clock),
+        spans: spans.clone(),
+    };
     journal.adopted(&adoption);
     // Only now: what waits above may last, and a connection that has died meanwhile would be noticed by its first read.
     let reader = boot::connect(config, Role::Reader(config.worker.block), &consumer, troubles).await?;
@@ -217,7 +232,7 @@ async fn start(
         .map_err(|error| RunError::Unusable(format!("redis-url {}: {error}", config.redis.display_url)))?;
     let work = work(&config.worker, &handler, member.clone(), Arc::clone(metrics), clock);
     let (faults, metrics, vitals) = (Arc::clone(faults), Arc::clone(metrics), Arc::clone(vitals));
-    let callers = Callers { member, listening, reader, fetcher, work, faults: Arc::clone(&faults), metrics };
+    let callers = Callers { member, listening, reader, fetcher, work, faults: Arc::clone(&faults), metrics, spans };
     let facts = Facts {
         delivered: adoption.delivered,
         index_within: index_within(config.stream.ledger_ttl),

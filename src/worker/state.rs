@@ -16,6 +16,7 @@ use super::troubles::{Trouble, Troubles};
 use super::vitals::Vitals;
 use crate::faults::Faults;
 use crate::redis::{Kind, RedisError};
+use crate::stream::fleet_event::{FleetEvent, Happened};
 use crate::stream::renew::Hearing;
 use crate::stream::settle::Ending;
 
@@ -132,8 +133,16 @@ impl State {
         self.stages.gate.drain(deadline);
         self.journal.metrics.draining.set(1);
         self.vitals.draining();
+        self.tell_life(Happened::Drains, None, turn);
         self.stages.keeper.hurry(turn);
         self.give_back_unstarted(turn);
+    }
+
+    /// The replica begins, drains or leaves.
+    pub(super) fn tell_life(&mut self, kind: Happened, host: Option<&str>, turn: &Turn) {
+        let host = host.unwrap_or_default().to_owned();
+        let event = FleetEvent::new(kind, turn.now);
+        self.stages.teller.happened(FleetEvent { host, ..event });
     }
 
     /// What the loop holds, for metrics and probes.
@@ -148,7 +157,9 @@ impl State {
     }
 
     /// An entry has ended in this process: its outcome, or what else becomes of it, goes into Redis.
-    pub(super) fn end(&mut self, held: Held, ending: Ending, summary: Option<Summary>) {
+    pub(super) fn end(&mut self, mut held: Held, ending: Ending, summary: Option<Summary>) {
+        // Its mark is to be forgotten with it.
+        held.was_counted |= self.stages.holdings.cancelled(held.key()).is_some();
         self.stages.holdings.enter(&held, HoldStage::Ending);
         self.stages.settler.end(Finished { held, ending, summary });
     }

@@ -40,6 +40,19 @@ pub(crate) struct Troubles {
     /// None: what is met keeps the replica from no work.
     vitals: Option<Arc<Vitals>>,
     met: HashMap<Trouble, Met>,
+    /// What began or ended since it was last asked for.
+    news: Vec<News>,
+}
+
+/// A trouble has begun, or has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct News {
+    /// Which one.
+    pub(crate) trouble: Trouble,
+    /// When.
+    pub(crate) at: Instant,
+    /// Its words where it began; none where it has ended.
+    pub(crate) err: Option<String>,
 }
 
 #[derive(Debug)]
@@ -57,18 +70,20 @@ struct Met {
 /// A trouble has ended when nothing has met it for this long: calls that were under way when it ended fail one after
 /// the other, and it is still one trouble.
 const QUIET: Duration = Duration::from_secs(2);
+/// News that wait to be asked for.
+const NEWS_MAX: usize = 32;
 /// How often a trouble that lasts is logged again.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Troubles {
     /// No troubles yet, for the worker of this stream.
     pub(crate) fn new(stream: &str, metrics: Arc<Metrics>, vitals: Arc<Vitals>) -> Self {
-        Self { stream: stream.to_owned(), metrics, vitals: Some(vitals), met: HashMap::new() }
+        Self { stream: stream.to_owned(), metrics, vitals: Some(vitals), met: HashMap::new(), news: Vec::new() }
     }
 
     /// The same for troubles that keep the replica from no work: it stays ready.
     pub(crate) fn harmless(stream: &str, metrics: Arc<Metrics>) -> Self {
-        Self { stream: stream.to_owned(), metrics, vitals: None, met: HashMap::new() }
+        Self { stream: stream.to_owned(), metrics, vitals: None, met: HashMap::new(), news: Vec::new() }
     }
 
     /// The trouble is met; logged the first time and then at a slow pace. Answers how often it has been met since it began.
@@ -87,7 +102,8 @@ impl Troubles {
             tell(self.vitals.as_deref(), trouble, err);
             let (stream, condition, what) = (&self.stream, trouble.as_str(), what(trouble));
             tracing::warn!(worker = WORKER, stream, condition, what, err, "degraded");
-            return met.times;
+            self.push_news(trouble, now, Some(err));
+            return 1;
         }
         // The first words are often only that the connection is gone; why no other comes about is known later.
         if met.err != err {
@@ -133,13 +149,26 @@ impl Troubles {
             }
             let (stream, condition, lasted_s) = (&self.stream, trouble.as_str(), (quiet - since).as_secs_f64());
             tracing::info!(worker = WORKER, stream, condition, lasted_s, times, "recovered");
+            self.push_news(trouble, quiet, None);
         }
+    }
+
+    fn push_news(&mut self, trouble: Trouble, at: Instant, err: Option<&str>) {
+        // One that keeps the replica from no work has readers of its own.
+        if self.vitals.is_some() && self.news.len() < NEWS_MAX {
+            self.news.push(News { trouble, at, err: err.map(str::to_owned) });
+        }
+    }
+
+    /// What began or ended since this was last asked.
+    pub(crate) fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
     }
 
     /// All of them, for the one that goes on with them; none are left here.
     pub(crate) fn hand_over(&mut self) -> Self {
-        let met = std::mem::take(&mut self.met);
-        Self { stream: self.stream.clone(), metrics: Arc::clone(&self.metrics), vitals: self.vitals.clone(), met }
+        let (met, news) = (std::mem::take(&mut self.met), std::mem::take(&mut self.news));
+        Self { stream: self.stream.clone(), metrics: Arc::clone(&self.metrics), vitals: self.vitals.clone(), met, news }
     }
 
     /// The replica goes on under another name. What made it wait before it runs is found out anew there; of the rest only the

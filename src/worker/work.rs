@@ -9,15 +9,19 @@ use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::handler::{Answer, Attempt, Blame, Failure, GiveUp, Handler, Request};
+use super::spans::Traced;
 use super::stages::backoff::{Backoff, CALLS};
 use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
 use crate::metrics::Metrics;
+use crate::metrics::labels::OutcomeKind;
 use crate::redis::Kind;
 use crate::slot::Slot;
 use crate::stream::Member;
 use crate::stream::entry_id::EntryId;
 use crate::stream::failures::Attempts;
+use crate::stream::mark::Cancel;
+use crate::telemetry::Scope;
 
 /// What an attempt needs to know besides the entry.
 #[derive(Debug)]
@@ -67,6 +71,12 @@ pub(crate) struct Ticket {
     pub(crate) is_too_large: bool,
     /// The host is sick or full, and this attempt finds out whether it still is.
     pub(crate) is_canary: bool,
+    /// What is recorded of it.
+    pub(crate) traced: Traced,
+    /// Where the spans of this attempt go.
+    pub(crate) scope: Scope,
+    /// An operator wants it cancelled: it is answered, not started.
+    pub(crate) cancel: Option<Arc<Cancel>>,
 }
 
 impl Ticket {
@@ -76,6 +86,7 @@ impl Ticket {
             dead_owner: self.dead_owner.clone(),
             deliveries: self.deliveries,
             slot: self.slot.clone(),
+            scope: self.scope.clone(),
         }
     }
 }
@@ -123,13 +134,39 @@ impl Conclusion {
         let why = Failure::Failed { code: ErrorCode::InternalError, message, blame: Blame::Job };
         Self::Again { after: CALLS.max, is_counted: false, why }
     }
+
+    /// Why the attempt has not brought a success: an error code, or why nothing was decided.
+    fn error_type(&self) -> Option<&str> {
+        match self {
+            Self::Answered(answer, _) | Self::Exhausted { answer, .. } => {
+                (answer.kind == OutcomeKind::Failure).then_some(&*answer.error_code)
+            }
+            Self::Again { why, .. } => Some(match why {
+                Failure::InProgress { .. } => "in_progress",
+                Failure::Dismissed(_) => "dismissed",
+                Failure::TakenOver => "taken_over",
+                Failure::Elsewhere { .. } => "elsewhere",
+                Failure::Store(_) => "store",
+                Failure::NoRoom { code, .. } | Failure::Failed { code, .. } | Failure::NotBefore { code, .. } => {
+                    code.as_str()
+                }
+            }),
+            Self::EngineDown(_) => Some(ErrorCode::EngineUnavailable.as_str()),
+            Self::Elsewhere(_) => Some("elsewhere"),
+            Self::Dismissed => Some("dismissed"),
+            Self::NotOurs => Some("taken_over"),
+        }
+    }
 }
 
 impl Work {
     /// Makes one attempt.
-    pub(crate) async fn run(&self, ticket: Ticket) -> Conclusion {
-        let began = Instant::now();
-        self.metrics.attempt_began(self.clock.age_of(ticket.id));
+    pub(crate) async fn run(&self, mut ticket: Ticket) -> Conclusion {
+        let (began, age) = (Instant::now(), self.clock.age_of(ticket.id));
+        let trace = ticket.traced.trace_id();
+        self.metrics.attempt_began(age, trace);
+        let span = ticket.traced.attempt(age);
+        ticket.scope = span.scope();
         // A bug, and no answer about the job: it counts, so that the job does not come back for ever.
         let conclusion = if let Ok(conclusion) = AssertUnwindSafe(self.conclude(&ticket)).catch_unwind().await {
             conclusion
@@ -137,7 +174,8 @@ impl Work {
             let message = "the start panicked".to_owned();
             Box::pin(self.failed(&ticket, ErrorCode::InternalError, message, Blame::Job)).await
         };
-        self.metrics.attempt_ended(began.elapsed());
+        span.over(conclusion.error_type());
+        self.metrics.attempt_ended(began.elapsed(), trace);
         conclusion
     }
 
@@ -181,6 +219,9 @@ impl Work {
 
     /// Why a job is answered without an attempt.
     fn refuses(&self, ticket: &Ticket) -> Option<GiveUp> {
+        if let Some(cancel) = &ticket.cancel {
+            return Some(GiveUp { code: ErrorCode::Cancelled, message: cancel.message(), reason: None });
+        }
         if ticket.crashes > self.crash_budget {
             let message = format!("the process died {} times while it worked on this job", ticket.crashes);
             return Some(GiveUp { code: ErrorCode::Poison, message, reason: Some(Reason::Poison) });
@@ -233,7 +274,7 @@ impl Work {
                 }
             },
             Err(Failure::Elsewhere { host }) => Conclusion::Elsewhere(host),
-            // A job that came too late has no budget to wait for.
+            // A job that came too late, or was cancelled, has no budget to wait for.
             Err(failure) if is_late => Self::again(ticket, failure, CALLS),
             Err(failure) => self.uncounted(ticket, failure),
         }

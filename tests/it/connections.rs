@@ -26,12 +26,12 @@ async fn reads(world: &mut World) {
 #[tokio::test]
 async fn a_replica_whose_client_commands_are_refused_drains() {
     let redis = RedisServer::start_with(Path::new("redis-server"), &["--rename-command", "CLIENT", ""]);
-    let mut world = World::on(redis.expect("redis-server starts"), &[LONG_BLOCK, ("drain-timeout", "6s")]).await;
+    let mut world = World::on(redis.expect("redis-server starts"), &[LONG_BLOCK, ("drain-timeout", "30s")]).await;
     let number = world.replica(&[]);
     world.begun(number).await;
     reads(&mut world).await;
     world.signal(number, Signal::TERM);
-    assert_eq!(world.ended(number, Duration::from_secs(4)).await.code(), Some(0), "{}", world.logs());
+    assert_eq!(world.ended(number, Duration::from_secs(15)).await.code(), Some(0), "{}", world.logs());
     assert!(world.presences().await.values().all(|presence| presence.contains(" left ")));
 }
 
@@ -43,7 +43,7 @@ async fn an_idle_replica_drains_although_nothing_answers() {
     reads(&mut world).await;
     world.redis.pause();
     world.signal(number, Signal::TERM);
-    let status = world.ended(number, Duration::from_secs(4)).await;
+    let status = world.ended(number, Duration::from_secs(15)).await;
     world.redis.resume();
     assert_eq!(status.code(), Some(0), "{}", world.logs());
 }

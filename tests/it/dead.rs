@@ -156,7 +156,7 @@ async fn list_and_show_tell_everything_and_never_reach_the_terminal_raw() {
     assert!(lines[3].contains(" malformed ") && lines[3].contains(&malformed.to_string()), "{list}");
     assert!(lines[3].contains("  missing "), "{list}");
     assert!(lines[2].contains(" retries_exhausted ") && lines[2].contains(" unlucky "), "{list}");
-    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{list}");
+    assert!(lines[2].ends_with(" never succeeds"), "nothing is cut where no terminal is: {list}");
     assert_eq!(prints(&world, 0, &["list", "--no-headers"]).lines().count(), 3);
     let one = dead(&world, &["list", "--limit", "1"]);
     assert_eq!(String::from_utf8_lossy(&one.stdout).lines().count(), 2);
@@ -320,7 +320,7 @@ async fn of_operators_at_the_same_time_one_requeues() {
 
 /// As many as `dead-max` allows by default, made in one step.
 const FILL: &str = "
-for i = ARGV[1], ARGV[1] + 9999 do
+for i = ARGV[1], ARGV[1] + 1999 do
   redis.call('XADD', KEYS[1], i .. '-0', 'source_ref', i .. '-1', 'reason', i % 100 == 0 and 'poison' or 'malformed',
     'detail', 'd', 'deliveries', '1', 'crashes', '0', 'failures', '0', 'dead_at_ms', '1', 'consumer', 'c',
     'outcome_id', '', 'game_id', 'g' .. i, 'image_ref', 'i')
@@ -331,7 +331,7 @@ async fn a_full_stream_is_read_and_cleared() {
     let world = World::new().await;
     let dead_stream = world.settings.stream.dead.clone();
     // In parts: one script for all of them may take longer than a command may on a busy machine.
-    for first in (1..100_000).step_by(10_000) {
+    for first in (1..100_000).step_by(2_000) {
         world.redis(&["EVAL", FILL, "1", &dead_stream, &first.to_string()]).await;
     }
     assert!(says(&world, 0, &["list"]).contains("99950 more"));
@@ -370,4 +370,23 @@ async fn help_begins_with_the_description_and_examples() {
         let (description, rest) = text.split_once("\n\n").unwrap_or_default();
         assert!(!description.is_empty() && rest.starts_with("Examples:\n"), "{output:?}");
     }
+}
+
+#[tokio::test]
+async fn without_the_right_to_remove_nothing_is_put_back() {
+    let mut world = World::new().await;
+    world.send_malformed().await;
+    let replica = world.replica(&[]);
+    world.settled().await;
+    world.fleet.replica(replica).process().signal(rustix::process::Signal::TERM);
+    world.redis(&["ACL", "SETUSER", "keeper", "on", ">sesame", "~*", "&*", "+@all", "-xdel"]).await;
+    let url = world.redis.url().replace("redis://", "redis://keeper:sesame@");
+    let before = (entries(&world, &world.settings.stream.jobs).await.len(), dead_ids(&world).await);
+    for _ in 0..2 {
+        let refused = at(&url, &["requeue", "--all", "--yes"]).output().expect("it runs");
+        assert!(!refused.status.success(), "{refused:?}");
+        let after = (entries(&world, &world.settings.stream.jobs).await.len(), dead_ids(&world).await);
+        assert_eq!(after, before, "{refused:?}");
+    }
+    assert_eq!(before.1.len(), 1);
 }

@@ -176,7 +176,9 @@ async fn what_starts_games_names_every_key_it_touches() {
 
 #[tokio::test]
 async fn what_takes_entries_over_and_tidies_names_every_key_it_touches() {
-    let settings = [("slots", "8"), ("janitor-interval", "200ms"), ("simulated-latency", "20ms..60ms")];
+    // So long that a death is noticed by its connection, on a busy machine too.
+    let idle = ("claim-idle", "6s");
+    let settings = [("slots", "8"), ("janitor-interval", "200ms"), ("simulated-latency", "20ms..60ms"), idle];
     let mut world = World::with(&settings).await;
     let watch = Watch::begin(world.redis.port());
     let holder = world.replica(&[("simulated-latency", "60s")]);

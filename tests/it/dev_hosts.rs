@@ -113,6 +113,13 @@ fn host(banner: &str, number: usize) -> (Vec<u32>, Option<(u32, PathBuf)>) {
     (numbers(replicas), engine)
 }
 
+/// What an audit says that knows nothing but where Redis is.
+fn audited(url: &str) -> Value {
+    let output =
+        startjobs().args(["audit", "--json", "--redis-url", url]).output().expect("the binary under test runs");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
 #[tokio::test]
 async fn the_jobs_of_a_simulated_host_that_dies_are_answered_by_the_others_exactly_once() {
     // Two replicas on the first host, one on each of the others.
@@ -131,6 +138,8 @@ async fn the_jobs_of_a_simulated_host_that_dies_are_answered_by_the_others_exact
     let down = fleet.hears("host-1 is down, with ");
     assert!(down.contains("jobs under way; the other hosts take over after its heartbeat, 5s"), "{down}");
     fleet.all_answered().await;
+    let audit = audited(&fleet.dev.url);
+    assert_eq!((&audit["is_clean"], &audit["containers"]["engine"]), (&true.into(), &"simulated".into()), "{audit}");
     let limit = HEARTBEAT + fleet.settings.worker.claim_idle + Duration::from_secs(4 + 4);
     assert!(began.elapsed() < limit, "{:?}\n{}", began.elapsed(), fleet.logs());
     let answered = fleet.hears("that host-1 had under way");
@@ -241,11 +250,41 @@ async fn the_jobs_of_a_host_with_a_private_engine_that_dies_are_answered_by_the_
     let mut expected: Vec<String> = (0..18).map(|number| format!("g-{number}")).collect();
     expected.sort();
     assert_eq!(games, expected, "{}", fleet.logs());
+    // An audit that is told nothing but where Redis is finds the engines by what the hosts say, and names the dead one.
+    let audit = audited(&fleet.dev.url);
+    let seen: Vec<(&str, bool)> = audit["containers"]["engines"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|engine| (engine["host"].as_str().expect("a name"), engine["live"].is_u64()))
+        .filter(|(host, _)| !host.is_empty())
+        .collect();
+    assert_eq!(seen, [("host-1", false), ("host-2", true), ("host-3", true)], "{audit}");
+    assert_eq!(
+        (&audit["containers"]["engine"], &audit["containers"]["live"]),
+        (&"docker".into(), &18.into()),
+        "{audit}"
+    );
+    assert_eq!(audit["is_clean"], true, "{audit}");
 
     // Also the containers that the killed engine left.
     let directory = fleet.dev.directory().to_owned();
     fleet.ends();
     assert_eq!(remains_of(&directory, &bridges), Vec::<String>::new());
+}
+
+/// Has the containerd of the engine behind this socket write its stacks, as a dockerd does that has waited too long for it.
+async fn writes_its_stacks(socket: &Path) {
+    let directory = socket.parent().expect("a directory");
+    let pid = std::fs::read_to_string(directory.join("exec/containerd/containerd.pid")).expect("it runs");
+    let pid: u32 = pid.trim().parse().expect("a number");
+    signal(pid, Signal::USR1);
+    let file = directory.join(format!("containerd.{pid}.stacks.log"));
+    let began = Instant::now();
+    while !file.exists() {
+        assert!(began.elapsed() < PATIENCE, "there is no {}", file.display());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
@@ -257,6 +296,7 @@ async fn nothing_of_private_engines_stays_behind_a_killed_process() {
         fleet.send(&format!("g-{number}"), GAME).await;
     }
     fleet.all_answered().await;
+    writes_its_stacks(&sockets[0]).await;
     fleet.dev.child.kill().expect("it runs");
     fleet.dev.child.wait().expect("it ends");
     let directory = fleet.dev.directory().to_owned();

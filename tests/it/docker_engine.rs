@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, UnixStream};
 
 use startjobs::contract::error_code::ErrorCode;
-use startjobs::engine::docker::{DockerEngine, Limits};
+use startjobs::engine::docker::{DockerEngine, DockerOptions, Limits};
 use startjobs::engine::{
     Container, ContainerSpec, ContainerState, Engine, EngineError, PullStep, Readiness, Ready, Sandbox, label,
 };
@@ -73,7 +73,7 @@ impl Bench {
         // An image may carry labels of ours, and containers inherit an image's labels.
         let changes = ["LABEL rtm.game_id=forged rtm.other=kept"];
         dockerd.import_image(Self::IMAGE, &program, &["engine"], &changes);
-        let engine = connect(&dockerd.host());
+        let engine = connect(&dockerd);
         Some(Self { dockerd, engine })
     }
 
@@ -114,23 +114,14 @@ pub async fn wait_until_ready(engine: &DockerEngine, container: &Container, read
     }
 }
 
-/// Creates and starts a container. Engines of other tests publish on the same address, and each knows only its own ports: where
-/// one is taken, another container gets another.
+/// Creates and starts a container.
 pub async fn create_and_start(engine: &DockerEngine, spec: &ContainerSpec) -> Result<String, EngineError> {
-    let patience = Instant::now() + PATIENCE;
-    loop {
-        let id = engine.create(spec).await?;
-        match engine.start(&id).await {
-            Err(EngineError::Failed { code: ErrorCode::HostPortUnavailable, .. }) if Instant::now() < patience => {
-                engine.remove(&id).await?;
-            }
-            started => return started.map(|_| id),
-        }
-    }
+    let id = engine.create(spec).await?;
+    engine.start(&id).await.map(|_| id)
 }
 
-pub fn connect(host: &str) -> DockerEngine {
-    DockerEngine::connect(host, PORT, 4).expect("a good URL")
+pub fn connect(dockerd: &Dockerd) -> DockerEngine {
+    DockerEngine::connect_with(dockerd.options(PORT, 4)).expect("a good URL")
 }
 
 /// The compiled game engine, in a directory that goes when the guard does.
@@ -186,7 +177,7 @@ async fn a_game_engine_is_started_found_and_removed() {
     let running = bench.find(&id).await.expect("it runs");
     assert_eq!(running.state, ContainerState::Running);
     let endpoint = running.endpoint.as_deref().expect("its port is published");
-    assert!(endpoint.starts_with("http://127.0.0.1:"), "{endpoint}");
+    assert!(endpoint.starts_with(&format!("http://{}:", bench.dockerd.address())), "{endpoint}");
     bench.wait_until_ready(&running, &Readiness::Tcp).await;
     bench.wait_until_ready(&running, &Readiness::Http("/healthz".into())).await;
     assert_eq!(bench.engine.is_ready(&running, &Readiness::Http("/nowhere".into())).await, Ready::NotYet);
@@ -316,7 +307,7 @@ async fn pulls_fail_with_a_code() {
     let Some(dockerd) = Dockerd::start() else { return };
     let registry = FakeRegistry::start().await;
     let limits = Limits { pull_silence: Duration::from_secs(2), ..Limits::default() };
-    let engine = connect(&dockerd.host()).with_limits(limits);
+    let engine = connect(&dockerd).with_limits(limits);
     let rows = [
         ("s401/x", ErrorCode::ImageAccessDenied),
         ("s403/x", ErrorCode::ImageAccessDenied),
@@ -350,7 +341,7 @@ async fn an_engine_that_goes_down_is_found_again() {
 
     bench.dockerd.stop();
     // One that knew the engine, and one that comes when there is not even a socket.
-    let newcomer = connect(&bench.dockerd.host());
+    let newcomer = connect(&bench.dockerd);
     for engine in [&bench.engine, &newcomer] {
         let spec = spec("rtm-h", &[]);
         let codes = [
@@ -385,7 +376,7 @@ async fn an_engine_that_goes_down_is_found_again() {
 
 #[tokio::test]
 async fn an_engine_reached_by_tcp_that_is_not_there() {
-    let engine = connect("tcp://127.0.0.1:1");
+    let engine = DockerEngine::connect("tcp://127.0.0.1:1", PORT, 4).expect("a good URL");
     let result = engine.ping().await;
     assert_eq!(code(&result), Some(ErrorCode::EngineUnavailable), "{result:?}");
 }
@@ -402,7 +393,10 @@ async fn an_engine_reached_by_tcp_publishes_for_others() {
             tokio::spawn(async move { copy_bidirectional(&mut outer, &mut inner).await });
         }
     });
-    let engine = connect(&format!("tcp://localhost:{}", address.port()));
+    let host = format!("tcp://localhost:{}", address.port());
+    // On all addresses: out of the way of other tests, which publish where the system begins to give out ports.
+    let options = DockerOptions { port_range: Some((19_100, 19_199)), ..DockerOptions::new(&host, PORT, 4) };
+    let engine = DockerEngine::connect_with(options).expect("a good URL");
     let id = engine.create(&spec("rtm-j", &[])).await.expect("the name is free");
     engine.start(&id).await.expect("it can be started");
     let running = engine.find(&id).await.expect("the engine answers").expect("it runs");
@@ -432,7 +426,8 @@ async fn parrot(answer: Option<&'static str>) -> DockerEngine {
     });
     let short = Duration::from_millis(300);
     let limits = Limits { look: short, create: short, start: short, remove: short, pull: short, pull_silence: short };
-    connect(&format!("tcp://{address}")).with_limits(limits)
+    let engine = DockerEngine::connect(&format!("tcp://{address}"), PORT, 4).expect("a good URL");
+    engine.with_limits(limits)
 }
 
 #[tokio::test]

@@ -110,12 +110,11 @@ async fn a_list_shows_what_an_inspect_shows() {
 #[tokio::test]
 async fn ports_are_published_where_the_options_say_and_announced_under_another_name() {
     let Some(bench) = Bench::new() else { return };
-    let first = two_free_ports("127.0.0.2");
+    let first = two_free_ports(bench.dockerd.address());
     let engine = DockerEngine::connect_with(DockerOptions {
-        publish_address: Some("127.0.0.2".parse().expect("an address")),
         advertise_host: Some("games.invalid".to_owned()),
         port_range: Some((first, first + 1)),
-        ..DockerOptions::new(&bench.dockerd.host(), PORT, 4)
+        ..bench.dockerd.options(PORT, 4)
     });
     let engine = engine.expect("good options");
     let mut endpoints = Vec::new();
@@ -128,7 +127,7 @@ async fn ports_are_published_where_the_options_say_and_announced_under_another_n
         wait_until_ready(&engine, &running, &Readiness::Tcp).await;
         endpoints.extend(running.endpoint);
         let (_, seen) = bench.dockerd.request("GET", &format!("/containers/{id}/json"), b"").expect("it answers");
-        assert!(seen.contains(r#""HostIp":"127.0.0.2""#), "{seen}");
+        assert!(seen.contains(&format!(r#""HostIp":"{}""#, bench.dockerd.address())), "{seen}");
     }
     endpoints.sort();
     assert_eq!(endpoints, [first, first + 1].map(|port| format!("http://games.invalid:{port}")));

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use startjobs::embedded::process::Process;
 use tempfile::TempDir;
 
-use crate::deploy::{free_port, pypi};
+use crate::deploy::pypi;
+use crate::support::scrape::free_port;
 use crate::support::world::{PATIENCE, World};
 
 const PAGE: &str = "docs/first-job.md";
@@ -30,7 +31,7 @@ fn page() -> String {
 }
 
 /// The fenced blocks of the page in order: language and text.
-fn fences(page: &str) -> Vec<(String, String)> {
+pub fn fences(page: &str) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     let mut open = false;
     for line in page.lines() {
@@ -132,14 +133,15 @@ impl Names {
 }
 
 /// A reader's terminal: one shell, which keeps its variables from block to block.
-struct Terminal {
+pub struct Terminal {
     shell: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
 
 impl Terminal {
-    fn open(folder: &Path, path: &str) -> Self {
+    /// Opens one in this folder, with no variable but PATH.
+    pub fn open(folder: &Path, path: &str) -> Self {
         let mut shell = Command::new("bash")
             .args(["-euo", "pipefail"])
             .current_dir(folder)
@@ -158,7 +160,7 @@ impl Terminal {
     }
 
     /// Runs a block, which must succeed; what it printed.
-    fn run(&mut self, block: &str) -> String {
+    pub fn run(&mut self, block: &str) -> String {
         writeln!(self.stdin, "{{ {block}\n}} </dev/null\necho '{END}'").expect("the shell listens");
         let mut said = String::new();
         loop {

@@ -332,7 +332,7 @@ async fn a_legacy_worker_beside_the_fleet_doubles_answers_and_loses_none() {
     assert_eq!(answered, sent, "each job has one answer of the fleet");
     assert!(!by_legacy.is_empty(), "the legacy worker had its share");
     assert!(metric(port, "startjobs_mirror_foreign_total") >= 1.0, "{}", world.logs());
-    assert!(world.log(a).text().contains("another client wrote the offset mirror"), "{}", world.logs());
+    world.logged(a, "who wrote", |log| log.text().contains("another client wrote the offset mirror")).await;
     // Forward again: a replica that comes later takes nothing over, and answers nothing twice.
     world.replica(&[]);
     world.send("after", "galaxy/engine:1").await;

@@ -40,7 +40,7 @@ async fn what_runs_longer_than_max_run_is_taken_over_from_a_replica_that_lives_a
     let outcome = world.outcome(job).await;
     assert_eq!((outcome.get("outcome"), outcome.get("attempt")), ("success", "2"), "{outcome:?}");
     assert_eq!(outcome.get("container_id"), world.sim_log().await.the_only_container("game"));
-    assert!(world.log(b).text().contains("claimed pending entries"), "{}", world.logs());
+    world.logged(b, "its claim", |log| log.text().contains("claimed pending entries")).await;
     // The first attempt ends too, fenced, and its replica goes on working.
     world.signal(b, rustix::process::Signal::TERM);
     world.ended(b, PATIENCE).await;

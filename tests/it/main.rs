@@ -62,6 +62,8 @@ mod error_table;
 mod docker_fleet;
 // images that arrive from a registry
 mod pulls;
+// traces: what a collector gets of a job, and collectors that fail
+mod traces;
 // the document of the streams against real entries
 mod asyncapi;
 // the auditor: clean on a fleet, and every broken worker caught
@@ -72,6 +74,12 @@ mod dead;
 mod ops;
 // what a worker shows of itself: HTTP, metrics, systemd, its log
 mod observability;
+// the page for people
+mod page;
+// the page in a real browser
+mod browser;
+// single jobs: cancelled, or tried again at once
+mod marks;
 // games and hosts: shown, stopped, given up
 mod runtime;
 // which images may run: checked, explained, obeyed, read again
@@ -96,6 +104,8 @@ mod first_night;
 mod dev_hosts;
 // the tutorial for a producer: its commands run, and print what it shows
 mod first_job;
+// the recorded run of `startjobs dev`
+mod dev_run;
 // the load generator as a command
 mod bench;
 // clocks that are wrong, or are set

@@ -55,7 +55,8 @@ fn files(folder: &str) -> Vec<(String, String)> {
         if path.is_dir() {
             found.extend(files(&name));
         } else {
-            found.push((name, fs::read_to_string(&path).expect("text")));
+            // Pictures are no text, and have no words to look for.
+            found.push((name, String::from_utf8_lossy(&fs::read(&path).expect("a file")).into_owned()));
         }
     }
     found.sort();
@@ -199,12 +200,22 @@ fn no_document_has_a_forbidden_word() {
 }
 
 #[test]
-fn the_readme_has_two_screens_and_leads_everywhere() {
+fn the_readme_has_two_screens_and_leads_to_the_index() {
     let readme = fs::read_to_string(root().join("README.md")).expect("the README");
     assert!(readme.lines().count() <= 120, "it has grown: {} lines", readme.lines().count());
-    for (name, _) in files("docs") {
+    assert!(readme.contains("(docs/index.md"), "README.md does not link docs/index.md");
+}
+
+#[test]
+fn the_index_leads_everywhere() {
+    let index = fs::read_to_string(root().join("docs/index.md")).expect("the index");
+    let of_monitoring = files("deploy/monitoring").into_iter().filter(|(name, _)| !name.contains("_test"));
+    let beside = |name: &str| name.strip_prefix("docs/").map_or_else(|| format!("../{name}"), str::to_owned);
+    for (name, _) in files("docs").into_iter().chain(of_monitoring) {
         let is_one_of_many = name.starts_with("docs/decisions/") && name != "docs/decisions/README.md";
-        assert!(is_one_of_many || readme.contains(&format!("({name}")), "README.md does not link {name}");
+        let link = beside(&name);
+        let is_linked = [format!("]({link})"), format!("src=\"{link}\"")].iter().any(|link| index.contains(link));
+        assert!(is_one_of_many || name == "docs/index.md" || is_linked, "docs/index.md does not link {name}");
     }
 }
 

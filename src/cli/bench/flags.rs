@@ -5,7 +5,7 @@ use clap::{ArgAction, Args, ValueEnum, value_parser};
 
 use crate::bench::rig::children::Subject;
 use crate::bench::rig::place::{Aof, Pairs};
-use crate::cli::exit;
+use crate::cli::{exit, output};
 use crate::secret::without_credentials;
 
 /// What can be put under load.
@@ -138,6 +138,6 @@ fn aof_parser() -> impl TypedValueParser<Value = Aof> {
 
 /// Says what is wrong with the arguments as a whole; answers the exit code.
 pub(super) fn usage<T>(text: &str) -> Result<T, u8> {
-    eprintln!("error: {text}");
+    output::complain(text, "");
     Err(exit::USAGE)
 }

@@ -27,7 +27,7 @@ pub(in crate::cli) fn run(args: &SubjectArgs) -> ExitCode {
     let settings = match loaded {
         Ok(loaded) => loaded.settings,
         Err(report) => {
-            eprintln!("{report}");
+            eprintln!("startjobs: {report}");
             return ExitCode::from(exit::CONFIG);
         }
     };

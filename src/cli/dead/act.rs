@@ -2,13 +2,17 @@
 
 use std::fmt::Write as _;
 
+use tokio::time::Instant;
+
 use super::read::say;
 use super::select::{Selection, Walk, game_of, look_up};
 use super::text::{columns, escaped};
+use crate::cli::session::who;
 use crate::cli::{confirm, exit, output};
 use crate::redis::RedisError;
 use crate::stream::dead_letters::{DeadLetters, Letter, Order, REMOVE_BATCH_MAX, REQUEUE_BATCH_MAX, Requeued};
 use crate::stream::entry_id::EntryId;
+use crate::stream::fleet_event::{FleetEvent, Happened};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -38,14 +42,14 @@ impl Verb {
     pub(crate) fn allows(self, selection: &Selection, is_all: bool) -> Result<(), String> {
         if selection.ids.is_empty() && !is_all {
             return Err(format!(
-                "name ids, or give --all for everything that the filters select; see startjobs dead {} --help",
+                "no dead letter is named\n  name ids, or give --all for everything that the filters select; see startjobs dead {} --help",
                 self.as_str()
             ));
         }
         if self == Self::Requeue && selection.filters.reasons.iter().any(|reason| reason == "entry_lost") {
-            return Err(
-                "entry_lost cannot be requeued: the payload was deleted before a replica worked on it".to_owned()
-            );
+            return Err("entry_lost cannot be requeued: the payload was deleted before a replica worked on it\n  \
+                 leave that --reason out"
+                .to_owned());
         }
         Ok(())
     }
@@ -57,7 +61,8 @@ impl Action {
         let asks = !dry_run && !yes;
         if asks && !confirm::can_ask() {
             return Err(format!(
-                "dead {} asks before it changes anything, and there is no terminal to ask on; give --yes, or --dry-run to look first",
+                "dead {} asks before it changes anything, and there is no terminal to ask on\n  \
+                 give --yes, or --dry-run to look first",
                 verb.as_str()
             ));
         }
@@ -106,8 +111,7 @@ pub(super) async fn act(dead: &DeadLetters, selection: &Selection, action: &Acti
             let Some(obstacle) = target.obstacle else {
                 return true;
             };
-            let severity = if selection.ids.is_empty() { "note" } else { "error" };
-            eprintln!("{severity}: {} is left alone: {obstacle}", target.id);
+            output::note(&format!("{} is left alone: {obstacle}", target.id));
             false
         });
         // Filters did not ask for this very one.
@@ -116,11 +120,11 @@ pub(super) async fn act(dead: &DeadLetters, selection: &Selection, action: &Acti
     if action.dry_run {
         print_targets(&targets);
         let verb = if action.verb == Verb::Requeue { "requeue" } else { "remove" };
-        eprintln!("would {verb} {}; nothing was changed", dead_letters(targets.len()));
+        output::note(&format!("would {verb} {}; nothing was changed", dead_letters(targets.len())));
     } else if targets.is_empty() {
-        eprintln!("nothing to do");
+        output::note("nothing to do");
     } else if action.asks && !confirmed(action.verb, &targets).await {
-        eprintln!("nothing was changed");
+        output::note("nothing was changed");
         return Ok(exit::FAILED);
     } else {
         failed |= match action.verb {
@@ -186,13 +190,35 @@ fn say_broken_off(done: usize, batch: &[Target], left: usize) {
     let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
         return;
     };
-    eprintln!(
-        "error: broken off: {} done, {} from {} to {} may or may not be, {left} not begun; the same command again goes on",
-        done,
-        dead_letters(batch.len()),
-        first.id,
-        last.id
+    let batch = dead_letters(batch.len());
+    output::complain(
+        &format!(
+            "broken off: {done} done, {batch} from {} to {} may or may not be, {left} not begun",
+            first.id, last.id
+        ),
+        "the same command again goes on",
     );
+}
+
+/// Dead letters of which each has an event of its own; more have one together.
+const NOTED_MAX: usize = 10;
+
+/// Writes down what was done to one of few. Where Redis refuses that, it stays done.
+async fn note_one(dead: &DeadLetters, what: Happened, (target, all): (&Target, usize), text: &str) {
+    if all <= NOTED_MAX
+        && let Ok(job) = target.source_ref.parse::<EntryId>()
+    {
+        let event = FleetEvent::new(what, Instant::now()).about(job, &target.game).saying(&target.reason, text);
+        drop(dead.note(&event.done_by(&who())).await);
+    }
+}
+
+/// The same of many together.
+async fn note_all(dead: &DeadLetters, what: Happened, (done, all): (usize, usize)) {
+    if all > NOTED_MAX && done > 0 {
+        let event = FleetEvent::new(what, Instant::now()).times(done as u64).done_by(&who());
+        drop(dead.note(&event).await);
+    }
 }
 
 /// Answers whether something failed.
@@ -201,7 +227,7 @@ async fn requeue(dead: &DeadLetters, targets: &[Target]) -> Result<bool, RedisEr
     for batch in targets.chunks(REQUEUE_BATCH_MAX) {
         begun += batch.len();
         let ids: Vec<EntryId> = batch.iter().map(|target| target.id).collect();
-        let answers = match dead.requeue(&ids).await {
+        let answers = match dead.requeue(&ids, &who()).await {
             Ok(answers) => answers,
             Err(error) => {
                 say_broken_off(done, batch, targets.len() - begun);
@@ -214,6 +240,7 @@ async fn requeue(dead: &DeadLetters, targets: &[Target]) -> Result<bool, RedisEr
             let obstacle = match answer {
                 Requeued::As(job) => {
                     done += 1;
+                    note_one(dead, Happened::Requeued, (target, targets.len()), &format!("as {job}")).await;
                     _ = writeln!(lines, "{}  requeued as {job}  source {}", target.id, target.source_ref);
                     continue;
                 }
@@ -228,20 +255,23 @@ async fn requeue(dead: &DeadLetters, targets: &[Target]) -> Result<bool, RedisEr
                 Requeued::Skipped => continue,
             };
             failed = true;
-            eprintln!("error: {}: {obstacle}", target.id);
+            output::note(&format!("{}: {obstacle}", target.id));
         }
         output::print(&lines);
         if let Some((id, text)) = refused {
             let left = targets.iter().filter(|target| target.id >= id).count();
-            eprintln!(
-                "error: {id}: Redis refused the job: {}; {} left as they are from there on",
-                escaped(text.as_bytes()),
-                dead_letters(left)
+            output::complain(
+                &format!("{id}: Redis refused the job: {}", escaped(text.as_bytes())),
+                &format!(
+                    "{} left as they are from there on; repair that, and give the same command again",
+                    dead_letters(left)
+                ),
             );
             return Ok(true);
         }
     }
-    eprintln!("requeued {}", dead_letters(done));
+    note_all(dead, Happened::Requeued, (done, targets.len())).await;
+    output::note(&format!("requeued {}", dead_letters(done)));
     Ok(failed)
 }
 
@@ -262,14 +292,16 @@ async fn remove(dead: &DeadLetters, targets: &[Target]) -> Result<bool, RedisErr
         for (target, was_there) in batch.iter().zip(removed) {
             if was_there {
                 done += 1;
+                note_one(dead, Happened::Removed, (target, targets.len()), "").await;
                 _ = writeln!(lines, "{}  removed  source {}", target.id, target.source_ref);
             } else {
                 failed = true;
-                eprintln!("error: {}: {GONE}", target.id);
+                output::note(&format!("{}: {GONE}", target.id));
             }
         }
         output::print(&lines);
     }
-    eprintln!("removed {}", dead_letters(done));
+    note_all(dead, Happened::Removed, (done, targets.len())).await;
+    output::note(&format!("removed {}", dead_letters(done)));
     Ok(failed)
 }

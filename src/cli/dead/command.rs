@@ -12,7 +12,7 @@ use super::read::{self, Listing};
 use super::select::{self, Filters, Selection};
 use super::text;
 use crate::cli::setting_flags::{self, Streams};
-use crate::cli::{exit, process};
+use crate::cli::{exit, output, process, session};
 use crate::ops::connect::connect;
 use crate::redis::RedisError;
 use crate::settings::Settings;
@@ -182,7 +182,7 @@ struct FilterArgs {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     newer_than: Option<Duration>,
     /// Only of this game
-    #[arg(long, value_name = "GAME")]
+    #[arg(long, value_name = "GAME", value_parser = output::not_blank)]
     game: Option<String>,
 }
 
@@ -212,7 +212,7 @@ pub(in crate::cli) fn run(args: DeadArgs) -> ExitCode {
     let (selection, request) = match request {
         Ok(request) => request,
         Err(text) => {
-            eprintln!("error: {text}");
+            output::complain(&text, "");
             return ExitCode::from(exit::USAGE);
         }
     };
@@ -272,5 +272,6 @@ async fn answer(settings: Settings, selection: Selection, request: Request) -> u
 }
 
 fn say_unavailable(url: &str, error: &RedisError) {
-    eprintln!("startjobs: Redis at {url} does not serve this: {}", text::escaped(error.text.as_bytes()));
+    let what = format!("Redis at {url} does not serve this: {}", text::escaped(error.text.as_bytes()));
+    output::complain(&what, &session::remedy(error.kind));
 }

@@ -25,6 +25,14 @@ pub(super) fn letter(letter: &Letter) -> Map<String, Value> {
     object
 }
 
+/// What is told about one dead letter, and how large its job is: nothing of what the job carries but its game.
+pub(in crate::cli) fn outline(one: &Letter) -> Map<String, Value> {
+    let mut object = letter(one);
+    let bytes: usize = one.original.iter().map(|(name, value)| name.len() + value.len()).sum();
+    object.insert("original".to_owned(), serde_json::json!({ "fields": one.original.len(), "bytes": bytes }));
+    object
+}
+
 /// An object that says which version it has, and then everything of `object`.
 pub(super) fn versioned(object: Map<String, Value>) -> Value {
     let version = [("schema_version".to_owned(), Value::from(SCHEMA_VERSION))];

@@ -12,3 +12,5 @@ mod act;
 mod text;
 // the same without loss
 mod json;
+
+pub(super) use json::outline;

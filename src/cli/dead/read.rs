@@ -8,13 +8,14 @@ use serde_json::{Map, Value};
 
 use super::json;
 use super::select::{Selection, Walk, game_of, look_up};
-use super::text::{age, columns, escaped, terminal_width};
+use super::text::{age, escaped};
 use crate::cli::{exit, output};
 use crate::ops::printable;
 use crate::redis::RedisError;
 use crate::stream::dead_letters::{DeadLetters, Letter, Order};
+use crate::stream::entry_id::EntryId;
 
-const COLUMNS: [&str; 6] = ["ID", "AGE", "REASON", "SOURCE_REF", "GAME", "DETAIL"];
+const COLUMNS: [&str; 7] = ["id", "age", "since", "reason", "source_ref", "game", "detail"];
 /// A foreign name must not push everything else off the line.
 const CELL_MAX: usize = 24;
 
@@ -50,32 +51,38 @@ pub(super) async fn list(dead: &DeadLetters, selection: &Selection, listing: &Li
         return Ok(exit::DONE);
     }
     if !shown.is_empty() {
-        let header = listing.headers.then(|| COLUMNS.map(str::to_owned).to_vec());
         let now_ms = dead.now_ms().await?;
-        let rows: Vec<Vec<String>> = header.into_iter().chain(shown.iter().map(|letter| row(letter, now_ms))).collect();
-        output::print(&columns(&rows, terminal_width()));
+        let rows: Vec<[String; 7]> = shown.iter().map(|letter| row(letter, now_ms)).collect();
+        let table = output::table(COLUMNS, &rows);
+        let headings = table.split_once('\n').filter(|(first, _)| !listing.headers && first.starts_with("ID "));
+        output::print(headings.map_or(&table, |(_, rows)| rows));
     }
     match more {
         0 if shown.is_empty() => {
-            eprintln!("no dead letters{}", if selection.filters.is_open() { "" } else { " like that" });
+            let like = if selection.filters.is_open() { "" } else { " like that" };
+            output::note(&format!("no dead letters{like}"));
         }
         0 => {}
-        more => eprintln!("{more} more; --limit N or --all shows them"),
+        more => output::complain(&format!("{more} more"), "--limit N or --all shows them"),
     }
     Ok(exit::DONE)
 }
 
-fn row(letter: &Letter, now_ms: u64) -> Vec<String> {
+fn row(letter: &Letter, now_ms: u64) -> [String; 7] {
     let cell = |bytes: &[u8]| match bytes {
         b"" => "-".to_owned(),
         bytes => super::text::cut(&escaped(bytes), CELL_MAX),
     };
     let reason = if letter.head.is_some() { cell(letter.head("reason")) } else { "(foreign)".to_owned() };
-    vec![
+    // An id is never cut.
+    let source = letter.head("source_ref");
+    let is_id = std::str::from_utf8(source).is_ok_and(|text| text.parse::<EntryId>().is_ok());
+    [
         letter.id.to_string(),
         age(now_ms.saturating_sub(letter.id.ms)),
+        printable::time(letter.id.ms),
         reason,
-        cell(letter.head("source_ref")),
+        if is_id { escaped(source) } else { cell(source) },
         cell(game_of(letter)),
         escaped(letter.head("detail")),
     ]
@@ -98,9 +105,9 @@ pub(super) async fn show(dead: &DeadLetters, selection: &Selection, as_json: boo
 
 fn plain(letter: &Letter, now_ms: u64) -> String {
     let mut lines =
-        vec![("id".to_owned(), letter.id.to_string()), ("age".to_owned(), age(now_ms.saturating_sub(letter.id.ms)))];
+        vec![("id".to_owned(), letter.id.to_string()), ("age".to_owned(), printable::since(letter.id.ms, now_ms))];
     match &letter.head {
-        Some(head) => lines.extend(head.pairs().map(|(name, value)| (name.to_owned(), escaped(value)))),
+        Some(head) => lines.extend(head.pairs().map(|(name, value)| (name.to_owned(), told(name, value, now_ms)))),
         None => lines.push(("reason".to_owned(), "(foreign: not written by the fleet)".to_owned())),
     }
     let mut text = output::aligned(&lines);
@@ -115,13 +122,20 @@ fn plain(letter: &Letter, now_ms: u64) -> String {
     text
 }
 
+/// A value of the fleet's own, a time as one.
+fn told(name: &str, value: &[u8], now_ms: u64) -> String {
+    let at = || std::str::from_utf8(value).ok()?.parse::<u64>().ok();
+    let at = Some(name).filter(|name| name.ends_with("_at_ms")).and_then(|_| at());
+    at.map_or_else(|| escaped(value), |at| format!("{at}  {}", printable::moment(at, now_ms)))
+}
+
 /// Says how ids were understood, and what is wrong with others.
 pub(super) fn say(notes: &[String], problems: &[String]) {
     for note in notes {
-        eprintln!("note: {note}");
+        output::note(note);
     }
     for problem in problems {
-        eprintln!("error: {problem}");
+        output::note(problem);
     }
 }
 
@@ -130,7 +144,7 @@ pub(super) async fn export(dead: &DeadLetters, selection: &Selection, out: Optio
     let mut sink = match Sink::open(out) {
         Ok(sink) => sink,
         Err(text) => {
-            eprintln!("error: {text}");
+            output::complain(&text, "name another --out, or a directory in which you may write");
             return Ok(exit::FAILED);
         }
     };
@@ -148,7 +162,10 @@ pub(super) async fn export(dead: &DeadLetters, selection: &Selection, out: Optio
         // The reader has seen enough: `dead export | head`.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(exit::DONE),
         Err(error) => {
-            eprintln!("error: the export is not complete: {error}");
+            output::complain(
+                &format!("the export is not complete: {error}"),
+                "make room, and give the same command again",
+            );
             sink.give_up();
             Ok(exit::FAILED)
         }
@@ -213,7 +230,8 @@ impl<'a> Sink<'a> {
         if let Some(path) = self.made
             && let Err(error) = fs::remove_file(path)
         {
-            eprintln!("error: {} is half written and cannot be removed: {error}", path.display());
+            let what = format!("{} is half written and cannot be removed: {error}", path.display());
+            output::complain(&what, "remove it yourself");
         }
     }
 }

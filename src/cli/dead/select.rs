@@ -51,7 +51,7 @@ impl Selection {
     pub(crate) fn of(ids: Vec<EntryId>, filters: Filters, limit: Option<u64>) -> Result<Self, String> {
         let selection = Self { ids, filters, limit };
         if !selection.ids.is_empty() && (!selection.filters.is_open() || limit.is_some()) {
-            return Err("ids and filters exclude each other".to_owned());
+            return Err("ids and filters exclude each other\n  give one of the two".to_owned());
         }
         Ok(selection)
     }

@@ -1,10 +1,6 @@
 //! Foreign bytes as text that no terminal can be broken with.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal;
-
-/// Where the width of the terminal is not known.
-const WIDTH: usize = 80;
 
 /// Bytes as text: what is no letter, digit or printable ASCII is shown byte by byte as `\xNN`, a backslash doubled.
 pub(super) fn escaped(bytes: &[u8]) -> String {
@@ -61,16 +57,6 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     }
     kept.push_str(&"..."[..width.min(3)]);
     kept
-}
-
-/// How wide stdout is.
-pub(super) fn terminal_width() -> usize {
-    let stdout = std::io::stdout();
-    if !stdout.is_terminal() {
-        return WIDTH;
-    }
-    let known = rustix::termios::tcgetwinsize(stdout).map(|size| usize::from(size.ws_col));
-    known.ok().filter(|&width| width > 0).unwrap_or(WIDTH)
 }
 
 /// Aligned columns, each line cut to `width`. The last column is not padded.

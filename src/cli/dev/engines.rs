@@ -5,7 +5,7 @@ use std::path::Path;
 use super::hosts;
 use super::words::failed;
 use crate::cli::users_docker::{self, UsersDocker};
-use crate::cli::{exit, fleet_settings};
+use crate::cli::{exit, fleet_settings, output};
 use crate::embedded::docker::DockerAdmin;
 use crate::embedded::dockerd::{Dockerd, DockerdError};
 use crate::embedded::image;
@@ -78,11 +78,12 @@ impl Engines {
 /// Connects to the user's engine, and brings an image that it can start at once if this program can be one.
 async fn bring_users(site: &Site, settings: &mut Vec<(String, String)>) -> Result<Docker, u8> {
     let UsersDocker { host: docker_host, tls, settings: of_docker } = users_docker::find().map_err(|report| {
-        eprintln!("{report}");
+        eprintln!("startjobs: {report}");
         exit::CONFIG
     })?;
     let admin = DockerAdmin::connect(&docker_host, tls.as_ref()).await.map_err(|error| {
-        eprintln!("startjobs: no Docker Engine answers at {docker_host}: {error}");
+        let what = format!("no Docker Engine answers at {docker_host}: {error}");
+        output::complain(&what, "start it, or say in STARTJOBS_DOCKER_HOST where it is");
         exit::UNAVAILABLE
     })?;
     let program = image::own_program().map_err(|error| failed("cannot read this program", &error))?;

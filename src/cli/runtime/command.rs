@@ -13,7 +13,7 @@ use super::stop::{self, Stop};
 use super::{dry_run, explain, hosts, show};
 use crate::cli::session::{FleetArgs, LimitArgs, Session, who};
 use crate::cli::setting_flags::{All, PolicyFile};
-use crate::cli::{confirm, exit};
+use crate::cli::{confirm, exit, output};
 use crate::contract::image_ref::ImageRef;
 use crate::ops::games::GameState;
 use crate::settings::flags::SettingFlags;
@@ -146,7 +146,7 @@ enum RuntimeCommand {
 #[command(before_help = LIST_EXAMPLES, after_long_help = LIST_NOTES)]
 struct ListArgs {
     /// Only games of this host
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = output::not_blank)]
     host: Option<String>,
     /// Only games in this state; without it those that run or start
     #[arg(long, value_name = "STATE", value_parser = PossibleValuesParser::new(GameState::ALL.map(GameState::as_str)))]
@@ -163,7 +163,7 @@ struct ListArgs {
 #[command(before_help = SHOW_EXAMPLES, after_long_help = SHOW_NOTES)]
 struct ShowArgs {
     /// The game
-    #[arg(value_name = "GAME")]
+    #[arg(value_name = "GAME", value_parser = output::not_blank)]
     game: String,
     /// Print JSON
     #[arg(long)]
@@ -193,7 +193,7 @@ struct StopArgs {
 #[command(before_help = EVICT_EXAMPLES, after_long_help = EVICT_NOTES)]
 struct EvictArgs {
     /// The host
-    #[arg(value_name = "HOST")]
+    #[arg(value_name = "HOST", value_parser = output::not_blank)]
     host: String,
     /// Stop the games of a host that is alive, too
     #[arg(long)]
@@ -212,7 +212,7 @@ struct PullArgs {
     #[arg(value_name = "IMAGE", value_parser = image)]
     image: ImageRef,
     /// Only on this host
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = output::not_blank)]
     host: Option<String>,
     /// Do not wait for the pulls
     #[arg(long)]
@@ -293,7 +293,7 @@ pub(in crate::cli) fn run(args: RuntimeArgs) -> ExitCode {
             Session::run(fleet, async |session| list::run(session, &wanted).await)
         }
         RuntimeCommand::Show(ShowArgs { game, json, fleet }) => {
-            Session::run(fleet, async |session| show::run(session, game.trim(), json).await)
+            Session::run(fleet, async |session| show::run(session, &game, json).await)
         }
         RuntimeCommand::Hosts(HostsArgs { json, fleet }) => {
             Session::run(fleet, async |session| hosts::run(session, json).await)
@@ -320,9 +320,9 @@ pub(in crate::cli) fn run(args: RuntimeArgs) -> ExitCode {
         }
         RuntimeCommand::Reconcile(ReconcileArgs { dry_run, json, limit, settings }) => {
             if !dry_run {
-                eprintln!(
-                    "error: the replicas of each host reconcile all the time, within seconds of each change; give --dry-run to see \
-                     what they would change now"
+                output::complain(
+                    "runtime reconcile changes nothing: the replicas of each host do so within seconds of each change",
+                    "give --dry-run to see what they would change now",
                 );
                 return ExitCode::from(exit::USAGE);
             }
@@ -335,8 +335,9 @@ impl ActArgs {
     /// Who does it, and whether it is asked for; or the exit code where it cannot be.
     fn by(self, verb: &str) -> Result<(String, bool), ExitCode> {
         if !self.yes && !confirm::can_ask() {
-            eprintln!(
-                "error: runtime {verb} asks before it changes anything, and there is no terminal to ask on; give --yes"
+            output::complain(
+                &format!("runtime {verb} asks before it changes anything, and there is no terminal to ask on"),
+                "give --yes",
             );
             return Err(ExitCode::from(exit::USAGE));
         }

@@ -77,9 +77,12 @@ fn form(survey: &Survey) -> DryRun<'_> {
     DryRun { host, fleet, containers: found.containers, changes: &found.changes }
 }
 
+/// What helps where the engine does not answer as it should.
+const ENGINE_REMEDY: &str = "correct docker-host, or start the engine; `startjobs doctor` looks for the cause";
+
 fn failed(session: &Session, error: &SurveyError) -> u8 {
     let unavailable = |error: &EngineError| {
-        eprintln!("startjobs: the engine: {}", printable(&error.to_string()));
+        output::complain(&format!("the engine: {}", printable(&error.to_string())), ENGINE_REMEDY);
         exit::UNAVAILABLE
     };
     match error {
@@ -92,7 +95,7 @@ fn failed(session: &Session, error: &SurveyError) -> u8 {
             exit::FAILED
         }
         SurveyError::Start(error) => {
-            eprintln!("startjobs: the engine: {}", printable(&error.to_string()));
+            output::complain(&format!("the engine: {}", printable(&error.to_string())), ENGINE_REMEDY);
             exit::UNAVAILABLE
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::cli::session::Session;
 use crate::cli::{confirm, exit, output};
@@ -14,6 +14,7 @@ use crate::redis::{Kind, RedisError};
 use crate::start::change::GameEvents;
 use crate::start::game_id::GameId;
 use crate::start::record::{PLACED_PAGE, RecordView, Standing, StopWhere};
+use crate::stream::fleet_event::{FleetEvent, Happened};
 
 /// Calls at the same time: they travel as one.
 const AT_ONCE: usize = 64;
@@ -57,11 +58,13 @@ pub(super) async fn run(session: &Session, evict: &Evict) -> u8 {
     };
     let Plan { standing, heard, live, .. } = &plan;
     if *standing == Standing::Alive && !evict.force {
-        eprintln!("startjobs: host {host} is alive, {heard}: nothing was changed; --force stops its {}", games(*live));
+        let what = format!("host {host} is alive, {heard}: nothing was changed");
+        output::complain(&what, &format!("--force stops its {} all the same", games(*live)));
         return exit::FAILED;
     }
     if *standing == Standing::Unknown && plan.listed.is_empty() && plan.bound.is_empty() {
-        eprintln!("startjobs: there is no host {host}, and no game is placed there");
+        let what = format!("there is no host {host}, and no game is placed there");
+        output::complain(&what, "`startjobs runtime hosts` lists the hosts");
         return exit::FAILED;
     }
     if evict.asks {
@@ -72,12 +75,14 @@ pub(super) async fn run(session: &Session, evict: &Evict) -> u8 {
         };
         let question = format!("Stop {} of host {host}, which is {standing}.\n", games(*live));
         if !confirm::confirmed(question).await {
-            eprintln!("nothing was changed");
+            eprintln!("startjobs: nothing was changed");
             return exit::FAILED;
         }
     }
     match act(session, evict, &plan).await {
         Ok(text) => {
+            let event = FleetEvent::new(Happened::Evicted, Instant::now()).of(&evict.host).saying("", text.trim_end());
+            session.note(event).await;
             output::print(&text);
             exit::DONE
         }

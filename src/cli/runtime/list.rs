@@ -8,7 +8,7 @@ use crate::cli::exit;
 use crate::cli::output::{self, or_dash};
 use crate::cli::session::Session;
 use crate::ops::games::{Filter, Game, GameState, Games};
-use crate::ops::printable::{json, printable, span};
+use crate::ops::printable::{json, printable, since};
 
 /// Characters of a container's id that a table shows, as Docker does.
 const SHORT_ID: usize = 12;
@@ -39,11 +39,11 @@ pub(super) async fn run(session: &Session, wanted: &Wanted) -> u8 {
 }
 
 fn text(games: &Games) -> String {
-    let rows: Vec<[String; 7]> = games.games.iter().map(row).collect();
+    let rows: Vec<[String; 7]> = games.games.iter().map(|game| row(game, games.at_ms)).collect();
     output::table(HEADINGS, &rows)
 }
 
-fn row(game: &Game) -> [String; 7] {
+fn row(game: &Game, now_ms: u64) -> [String; 7] {
     let Game { game_id, since_ms, record } = game;
     let text = |text: &str| or_dash(Some(printable(text)).filter(|text| !text.is_empty()));
     let state = match record.end() {
@@ -56,7 +56,7 @@ fn row(game: &Game) -> [String; 7] {
         text(&record.host),
         text(&short(&record.container_id)),
         text(&record.engine_endpoint),
-        span(*since_ms),
+        since(now_ms.saturating_sub(*since_ms), now_ms),
         text(&record.image_ref),
     ]
 }
@@ -72,10 +72,8 @@ fn say(games: &Games) {
     if !games.is_whole {
         eprintln!("startjobs: there are more: the first {} records were looked at", games.looked_at);
     }
-    if games.unreadable > 0 {
-        eprintln!("startjobs: {} records cannot be read", games.unreadable);
-    }
-    if games.games.is_empty() && games.is_whole {
+    output::say_damaged(&games.damaged, games.unreadable.saturating_sub(games.damaged.len()));
+    if games.games.is_empty() && games.is_whole && games.unreadable == 0 {
         eprintln!("startjobs: no such game");
     }
 }

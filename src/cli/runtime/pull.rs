@@ -58,7 +58,8 @@ pub(super) async fn run(session: &Session, pull: &Pull) -> u8 {
         match session.ask(session.view.board().wish(host, pull.image.as_str(), &wish, &pull.by)).await {
             Ok(true) => {}
             Ok(false) => {
-                eprintln!("startjobs: host {} has too many pulls under way; try again later", printable(host));
+                let what = format!("host {} has too many pulls under way", printable(host));
+                output::complain(&what, "try again when some have ended; `startjobs runtime hosts` lists the hosts");
                 return exit::FAILED;
             }
             Err(error) => return session.failed(&error),

@@ -11,6 +11,7 @@ use crate::ops::printable::printable;
 use crate::redis::RedisError;
 use crate::start::game_id::GameId;
 use crate::start::record::{RecordView, Standing, StopWhere};
+use crate::stream::fleet_event::{FleetEvent, Happened};
 
 /// Between two looks.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -39,7 +40,7 @@ pub(super) async fn run(session: &Session, stop: &Stop) -> u8 {
         return refused(&game, &record.state);
     }
     if stop.asks && !confirm::confirmed(question(&game, &record)).await {
-        eprintln!("nothing was changed");
+        eprintln!("startjobs: nothing was changed");
         return exit::FAILED;
     }
     let answer = match session.ask(records.stop(&stop.game, &stop.by, StopWhere::Anywhere)).await {
@@ -50,13 +51,16 @@ pub(super) async fn run(session: &Session, stop: &Stop) -> u8 {
         "running" | "starting" => {}
         was => return refused(&game, was),
     }
+    session
+        .note(FleetEvent { game: stop.game.as_str().to_owned(), ..FleetEvent::new(Happened::Stopped, Instant::now()) })
+        .await;
     match gone(session, &stop.game, stop.wait).await {
         Ok(found) => {
             output::print(&format!("{game} is stopped{}\n", found.words(&printable(&answer.host))));
             found.code()
         }
         Err(error) => {
-            eprintln!("startjobs: {game} is stopped; whether its container is gone is not known");
+            output::note(&format!("{game} is stopped; whether its container is gone is not known"));
             session.failed(&error)
         }
     }
@@ -64,8 +68,13 @@ pub(super) async fn run(session: &Session, stop: &Stop) -> u8 {
 
 fn refused(game: &str, was: &str) -> u8 {
     match was {
-        "absent" => eprintln!("startjobs: there is no game {game}"),
-        was => eprintln!("startjobs: game {game} does not run: its record says {}", printable(was)),
+        "absent" => {
+            output::complain(&format!("there is no game {game}"), "`startjobs runtime list` lists those that run");
+        }
+        was => {
+            let what = format!("game {game} does not run: its record says {}", printable(was));
+            output::complain(&what, "there is nothing to stop; `startjobs inspect` tells the rest");
+        }
     }
     exit::FAILED
 }

@@ -7,12 +7,15 @@
 pub mod rules;
 // from what is seen to who fires
 mod judge;
+// what to do about it
+pub(crate) mod next;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
 pub(super) use self::judge::judge;
+use self::next::Next;
 use self::rules::Rule;
 use super::look::Look;
 use super::printable::span;
@@ -73,8 +76,10 @@ pub(crate) struct Alert {
     pub(crate) detail: String,
     /// The metric that decides it.
     pub(crate) metric: &'static str,
-    /// What to do about it.
+    /// Where it is written what to do about it.
     pub(crate) runbook: String,
+    /// The next step.
+    pub(crate) next: Next,
 }
 
 impl Alert {
@@ -171,6 +176,7 @@ fn alert(rule: &Rule) -> Alert {
         detail: String::new(),
         metric: limit.metric,
         runbook: rule.runbook(),
+        next: next::of(rule.name),
     }
 }
 
@@ -181,18 +187,27 @@ pub(crate) struct Raised {
     pub(crate) name: &'static str,
     /// Firing or pending.
     pub(crate) state: State,
+    /// `critical`, `warning` or `info`.
+    pub(crate) severity: &'static str,
+    /// What it means, in one sentence.
+    pub(crate) summary: &'static str,
+    /// What was seen, for people. Foreign text in it is as it came.
+    pub(crate) detail: String,
     /// For how long its condition must be true.
     pub(crate) for_ms: u64,
     /// For how long it has been, at least, where that is known.
     pub(crate) true_for_ms: Option<u64>,
-    /// What to do about it.
+    /// Where it is written what to do about it.
     pub(crate) runbook: String,
+    /// The next step.
+    pub(crate) next: Next,
 }
 
 impl Raised {
     pub(super) fn of(alert: &Alert) -> Self {
-        let Alert { name, state, for_ms, true_for_ms, .. } = *alert;
-        Self { name, state, for_ms, true_for_ms, runbook: alert.runbook.clone() }
+        let Alert { name, state, severity, summary, for_ms, true_for_ms, .. } = *alert;
+        let (detail, runbook, next) = (alert.detail.clone(), alert.runbook.clone(), alert.next.clone());
+        Self { name, state, severity, summary, detail, for_ms, true_for_ms, runbook, next }
     }
 
     /// `NoReplicas`, or `ReplicaLost in 48s`.

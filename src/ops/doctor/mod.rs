@@ -1,5 +1,7 @@
 //! What is wrong with the surroundings, each finding with what helps. Looks only; tries nothing that changes anything.
 
+// what a person who helps needs to see
+pub(crate) mod bundle;
 // what was found
 mod finding;
 // Redis: version, persistence, memory, clock, latency

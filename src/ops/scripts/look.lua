@@ -2,6 +2,7 @@
 --
 -- Answers JSON; what does not exist is left out. A key that holds another type is in `types` and else left alone.
 local GROUP = unpack(ARGV)
+local PAUSE_FIELDS_MAX, OTHER_GROUPS_MAX = 100, 10
 
 local time = redis.call('TIME')
 local look = { now_ms = time[1] * 1000 + math.floor(time[2] / 1000), types = {}, results = 0, dead = 0 }
@@ -42,7 +43,26 @@ for _, key in ipairs({ RESULTS, DEAD }) do
 end
 
 if is(REPLICAS, 'hash') then look.replicas = by_name(redis.call('HGETALL', REPLICAS)) end
-if not is(PAUSED, 'none') then look.paused = is(PAUSED, 'hash') and by_name(redis.call('HGETALL', PAUSED)) or {} end
+-- A pause without fields holds every group. So does one with more fields than any pause has: they are not looked at.
+if not is(PAUSED, 'none') then
+  local is_pause = is(PAUSED, 'hash') and redis.call('HLEN', PAUSED) <= PAUSE_FIELDS_MAX
+  look.paused = is_pause and by_name(redis.call('HGETALL', PAUSED)) or {}
+end
+
+-- How many jobs back off, and when the first is tried again, is at the front of what each replica says. Not more digits than
+-- JSON keeps.
+if is(OPEN, 'hash') and look.replicas then
+  look.open = {}
+  for name in pairs(look.replicas) do
+    local record = redis.call('HGET', OPEN, name)
+    local at, count = string.match(record or '', '^(%d+) (%d+) %[')
+    if at and #at <= 14 and #count <= 9 then
+      local next_in = string.match(record, '"next_in_ms":(%d+)')
+      look.open[name] = { at_ms = tonumber(at), backing_off = tonumber(count),
+        next_in_ms = next_in and #next_in <= 14 and tonumber(next_in) or nil }
+    end
+  end
+end
 if not is(JOBS, 'stream') then return cjson.encode(look) end
 
 local info = by_name(redis.call('XINFO', 'STREAM', JOBS))
@@ -64,6 +84,9 @@ for _, flat in ipairs(redis.call('XINFO', 'GROUPS', JOBS)) do
       entries_read = fields['entries-read'] or nil,
       lag = fields['lag'] or nil,
     }
+  elseif not look.other_groups or #look.other_groups < OTHER_GROUPS_MAX then
+    look.other_groups = look.other_groups or {}
+    table.insert(look.other_groups, fields['name'])
   end
 end
 

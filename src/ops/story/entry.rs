@@ -1,125 +1,47 @@
 //! One entry of the jobs stream: from its append to its answer.
 
-use serde::Serialize;
-
+use super::moments::moments;
+use super::requeues::{self, Links, Successor};
 use super::takeover::{Facts, Takeover};
-use super::{Moment, Record, Stored};
+use super::told::{Map, ms_of, text};
 use crate::contract::start_job::StartJob;
+use crate::ops::events::JobEvents;
 use crate::ops::look::Look;
-use crate::ops::printable::span;
-use crate::ops::pulls::PullView;
+use crate::ops::pending::idle_of;
+use crate::ops::printable::{number, span};
 use crate::ops::replicas::Replica;
 use crate::ops::{SCHEMA_VERSION, View};
 use crate::redis::RedisError;
 use crate::redis::commands::PendingEntry;
 use crate::stream::entry_id::EntryId;
+use crate::stream::mark::Cancel;
 
 pub(crate) use super::scan::Bound;
-
-/// What has happened to an entry so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum EntryStage {
-    /// No replica has read it yet.
-    Waiting,
-    /// A replica holds it.
-    Pending,
-    /// It is answered.
-    Settled,
-    /// It was delivered, and is neither held nor answered: it is put back by and by.
-    Orphaned,
-    /// It was delivered, and what became of it is not remembered any more.
-    Forgotten,
-    /// There is no such entry, and no trace of one.
-    Absent,
-}
-
-/// Everything that is known about one entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct EntryStory {
-    /// The version of this form.
-    pub(crate) schema_version: u32,
-    /// The server's clock, Unix milliseconds.
-    pub(crate) at_ms: u64,
-    /// Its id.
-    pub(crate) entry_id: String,
-    /// What is known, for people.
-    pub(crate) sentence: String,
-    /// What has happened to it so far.
-    pub(crate) stage: EntryStage,
-    /// When it was appended, Unix milliseconds.
-    pub(crate) appended_at_ms: u64,
-    /// What it asks for; none where its payload is gone.
-    pub(crate) payload: Option<Payload>,
-    /// Who holds it.
-    pub(crate) pending: Option<Holder>,
-    /// How often a process died with it, as far as it is not settled.
-    pub(crate) crashes: u64,
-    /// How often the start service failed with it, as far as it is not settled.
-    pub(crate) failures: u64,
-    /// Its replica died, and who took over.
-    pub(crate) takeover: Option<Takeover>,
-    /// It is in the ledger: settled, and never answered again.
-    pub(crate) in_ledger: bool,
-    /// The record of its game.
-    pub(crate) record: Option<Record>,
-    /// The image for which it waits.
-    pub(crate) pull: Option<PullView>,
-    /// It waits, and every host has as many games as it may: the hosts.
-    pub(crate) full_hosts: Option<String>,
-    /// The answer its game's record keeps.
-    pub(crate) stored: Option<Stored>,
-    /// Its outcome: the fields as they came, and `outcome_id`.
-    pub(crate) outcome: Option<serde_json::Map<String, serde_json::Value>>,
-    /// Its dead letter: the fields as they came, and `dead_letter_id`.
-    pub(crate) dead_letter: Option<serde_json::Map<String, serde_json::Value>>,
-    /// Outcomes and dead letters were searched to their ends, or need not be.
-    pub(crate) search_is_whole: bool,
-    /// What happened when, oldest first.
-    pub(crate) moments: Vec<Moment>,
-}
-
-/// What an entry asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Payload {
-    /// Its game.
-    pub(crate) game_id: Option<String>,
-    /// Its image.
-    pub(crate) image_ref: Option<String>,
-    /// When Lobby asked, Unix milliseconds; 0 where it did not say.
-    pub(crate) requested_at_ms: i64,
-    /// Why it is no job.
-    pub(crate) malformed: Option<String>,
-}
-
-/// Who holds an entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Holder {
-    /// The replica.
-    pub(crate) replica: String,
-    /// How long ago it touched the entry.
-    pub(crate) idle_ms: u64,
-    /// How often the entry was delivered.
-    pub(crate) deliveries: u64,
-}
-
-type Map = serde_json::Map<String, serde_json::Value>;
-
-impl EntryStory {
-    /// Its id is ahead of the server's clock, so it does not tell when the entry was appended: the sender chose it, or
-    /// the clock has gone back.
-    pub(crate) fn is_ahead(&self) -> bool {
-        self.appended_at_ms > self.at_ms
-    }
-}
+pub(crate) use super::told::{EntryStory, Payload};
+pub(crate) use super::{EntryStage, Holder};
 
 impl View {
     /// The story of one entry. Outcomes and dead letters are searched from the entry's own time on, within the bound.
     pub(crate) async fn entry_story(&self, id: EntryId, bound: Bound) -> Result<EntryStory, RedisError> {
+        let links = self.links(bound).await?;
+        let mut story = self.told(id, bound, &links).await?;
+        if let Some(last) = story.requeued_as.last().and_then(|step| step.to.parse().ok()) {
+            let EntryStory { entry_id, stage, sentence, search_is_whole, .. } =
+                Box::pin(self.told(last, bound, &links)).await?;
+            story.search_is_whole &= search_is_whole;
+            story.successor = Some(Successor { entry_id, stage, sentence });
+        }
+        let words = requeues::words((&story.requeued_from, &story.requeued_as), story.successor.as_ref(), story.at_ms);
+        story.sentence.push_str(&words);
+        Ok(story)
+    }
+
+    /// The story of one entry without that of its successors.
+    async fn told(&self, id: EntryId, bound: Bound, links: &Links) -> Result<EntryStory, RedisError> {
         let look = self.look().await?;
         let text = id.to_string();
         let payload = self.payload(id, &look).await?;
-        let pending = if look.group.is_some() { self.holder(&text).await? } else { None };
+        let pending = if look.group.is_some() { self.holder(&text, id.ms, look.now_ms).await? } else { None };
         let past = self.as_group.history(&[id]).await?.into_iter().next().unwrap_or_default();
         let mut story = EntryStory {
             schema_version: SCHEMA_VERSION,
@@ -131,27 +53,44 @@ impl View {
             pending,
             crashes: past.crashes,
             failures: past.failures,
+            cancel: past.cancel.map(|cancel| Cancel::clone(&cancel)),
             takeover: None,
             in_ledger: past.is_settled,
+            standstill: None,
+            events: JobEvents::default(),
             record: None,
             pull: None,
             full_hosts: None,
             stored: None,
             outcome: None,
             dead_letter: None,
+            requeued_from: Vec::new(),
+            requeued_as: links.after(&text),
+            successor: None,
+            damaged: links.damaged.iter().cloned().collect(),
             search_is_whole: true,
             moments: Vec::new(),
             entry_id: text,
         };
+        let says = story.payload.as_ref().and_then(|payload| payload.requeued_from.as_deref());
+        story.requeued_from = links.before(id, says);
         self.search(&mut story, id, &look, bound).await?;
+        story.search_is_whole &= links.is_whole || !story.requeued_as.is_empty();
         if let Some(game) = game_of(&story) {
-            let (record, stored) = self.game(&game, look.now_ms).await?;
-            story.record = record;
-            story.stored = stored.into_iter().find(|stored| stored.source_ref == story.entry_id);
+            let kept = self.game(&game, look.now_ms).await?;
+            story.record = kept.record;
+            story.stored = kept.stored.into_iter().find(|stored| stored.source_ref == story.entry_id);
+            story.damaged.extend(kept.damaged);
         }
         story.stage = stage(&story, id, &look);
         let replicas = self.replicas(&look).replicas;
         story.takeover = takeover(&story, &replicas);
+        if let Some(holder) = &story.pending {
+            story.standstill = self.standstill((id, &holder.replica), &replicas, look.now_ms).await?;
+        }
+        if !matches!(story.stage, EntryStage::Waiting | EntryStage::Absent) {
+            story.events = self.events_of(id).await?;
+        }
         let own = story.record.as_ref().filter(|record| record.source_ref == story.entry_id);
         let is_open = matches!(story.stage, EntryStage::Waiting | EntryStage::Pending);
         let attempt = own.filter(|record| record.state == "starting");
@@ -172,25 +111,31 @@ impl View {
             return Ok(None);
         }
         let Some(entry) = self.connection.entry(&self.keys.jobs, &id.to_string()).await? else { return Ok(None) };
+        let last = entry.fields.iter().rev().find(|(name, _)| name == b"requeued_from".as_slice());
+        let requeued_from = last.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
         Ok(Some(match StartJob::decode(&entry.fields, self.max_field_bytes) {
             Ok(job) => Payload {
                 game_id: Some(job.game_id),
                 image_ref: Some(job.image_ref),
                 requested_at_ms: job.requested_at_ms,
                 malformed: None,
+                requeued_from,
             },
-            Err(malformed) => {
-                Payload { game_id: None, image_ref: None, requested_at_ms: 0, malformed: Some(malformed.to_string()) }
-            }
+            Err(malformed) => Payload {
+                game_id: None,
+                image_ref: None,
+                requested_at_ms: 0,
+                malformed: Some(malformed.to_string()),
+                requeued_from,
+            },
         }))
     }
 
-    async fn holder(&self, id: &str) -> Result<Option<Holder>, RedisError> {
+    async fn holder(&self, id: &str, appended_ms: u64, now_ms: u64) -> Result<Option<Holder>, RedisError> {
         let pending = self.connection.pending(&self.keys.jobs, &self.group, (id, id), 1).await?;
-        let holder = |PendingEntry { consumer, idle_ms, deliveries, .. }| Holder {
-            replica: String::from_utf8_lossy(&consumer).into_owned(),
-            idle_ms,
-            deliveries,
+        let holder = |PendingEntry { consumer, idle_ms, deliveries, .. }| {
+            let (idle_ms, is_given_back) = idle_of(idle_ms, appended_ms, now_ms);
+            Holder { replica: String::from_utf8_lossy(&consumer).into_owned(), idle_ms, is_given_back, deliveries }
         };
         Ok(pending.into_iter().next().map(holder))
     }
@@ -224,18 +169,19 @@ impl View {
     }
 }
 
+/// Those of the fleet's own fields that are numbers.
+const NUMBERS: [&str; 7] =
+    ["requested_at_ms", "finished_at_ms", "attempt", "deliveries", "crashes", "failures", "dead_at_ms"];
+
 fn map(id_name: &str, id: String, pairs: Vec<(String, String)>) -> Map {
     let mut map = Map::new();
     for (name, value) in pairs {
+        let value = if NUMBERS.contains(&name.as_str()) { number(value) } else { value.into() };
         // The first of repeated names is ours.
-        map.entry(name).or_insert_with(|| value.into());
+        map.entry(name).or_insert(value);
     }
     map.insert(id_name.to_owned(), id.into());
     map
-}
-
-fn text(map: Option<&Map>, name: &str) -> String {
-    map.and_then(|map| map.get(name)).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn game_of(story: &EntryStory) -> Option<String> {
@@ -253,8 +199,11 @@ fn is_waiting(story: &EntryStory, id: EntryId, look: &Look) -> bool {
 }
 
 fn stage(story: &EntryStory, id: EntryId, look: &Look) -> EntryStage {
-    let is_answered =
-        story.in_ledger || story.outcome.is_some() || story.dead_letter.is_some() || story.stored.is_some();
+    let is_answered = story.in_ledger
+        || story.outcome.is_some()
+        || story.dead_letter.is_some()
+        || story.stored.is_some()
+        || !story.requeued_as.is_empty();
     if story.pending.is_some() && !story.in_ledger {
         return EntryStage::Pending;
     }
@@ -269,81 +218,6 @@ fn stage(story: &EntryStory, id: EntryId, look: &Look) -> EntryStage {
     }
     let verified: Option<EntryId> = look.verified.as_deref().and_then(|id| id.parse().ok());
     if verified.is_some_and(|verified| id <= verified) { EntryStage::Forgotten } else { EntryStage::Orphaned }
-}
-
-fn moments(story: &EntryStory) -> Vec<Moment> {
-    let mut moments = Vec::new();
-    let mut add = |at_ms: u64, what, detail: String| moments.push(Moment { at_ms, what, detail });
-    let ahead = if story.is_ahead() { "; its id is ahead of the server's clock and does not say when" } else { "" };
-    if let Some(payload) = &story.payload {
-        if let Some(at) = u64::try_from(payload.requested_at_ms).ok().filter(|&at| at > 0) {
-            add(at, "requested", "by Lobby's clock".to_owned());
-        }
-        let asked = match (&payload.malformed, &payload.game_id, &payload.image_ref) {
-            (None, Some(game), Some(image)) => format!("game {game}, image {image}"),
-            (malformed, ..) => format!("not a start job: {}", malformed.as_deref().unwrap_or_default()),
-        };
-        add(story.appended_at_ms, "appended", asked + ahead);
-    } else {
-        add(story.appended_at_ms, "appended", format!("the payload is not in the stream any more{ahead}"));
-    }
-    if let Some(holder) = &story.pending {
-        let at = story.at_ms.saturating_sub(holder.idle_ms);
-        add(at, "touched", format!("by {}, delivery {}", holder.replica, holder.deliveries));
-    }
-    if let Some(takeover) = &story.takeover {
-        for gone in &takeover.from {
-            add(gone.last_seen_ms, gone.end(), takeover.detail(gone));
-            if let Some((at, notice)) = gone.noticed_ms.zip(gone.notice()) {
-                add(at, "death noticed", notice);
-            }
-        }
-    }
-    if let Some(record) = story.record.as_ref().filter(|record| record.source_ref == story.entry_id) {
-        let container = Some(&record.container_id).filter(|id| !id.is_empty());
-        let container = container.map_or_else(String::new, |id| format!(", container {id}"));
-        let end = record.end().map_or_else(String::new, |end| format!(" ({end})"));
-        add(
-            record.updated_at_ms,
-            "record",
-            format!("{}{end}, fence {}, by {}{container}", record.state, record.fence, record.owner),
-        );
-        if let Some((at, end)) = record.ended_at_ms.zip(record.end()) {
-            add(at, "game ended", end);
-        }
-    }
-    if let Some(pull) = &story.pull {
-        let at = if pull.since_ms > 0 { pull.since_ms } else { story.at_ms };
-        add(at, "image", pull.sentence());
-    }
-    if let Some(outcome) = &story.outcome {
-        let field = |name| text(Some(outcome), name);
-        let detail = match field("outcome").as_str() {
-            "success" => {
-                let replay = if field("error_code").is_empty() { "" } else { " (was running)" };
-                format!("success{replay}: container {} at {}", field("container_id"), field("engine_endpoint"))
-            }
-            other => format!("{other}: {}: {}", field("error_code"), field("error_message")),
-        };
-        let again = field("attempt").parse().is_ok_and(|attempt: u64| attempt > 1);
-        let detail = if again { format!("{detail}, delivery {}", field("attempt")) } else { detail };
-        add(ms_of(&field("outcome_id")), "outcome", detail);
-    }
-    if let Some(dead) = &story.dead_letter {
-        let field = |name| text(Some(dead), name);
-        let detail = format!(
-            "{}: {} (deliveries {}, crashes {}, failures {})",
-            field("reason"),
-            field("detail"),
-            field("deliveries"),
-            field("crashes"),
-            field("failures")
-        );
-        add(ms_of(&field("dead_letter_id")), "dead letter", detail);
-    }
-    // An id that is ahead does not say when: nothing happened to an entry before it was appended.
-    moments.sort_by_key(|moment| (!story.is_ahead() || moment.what != "appended", moment.at_ms));
-    moments
 }
 
 /// Who died with it, and who took over.
@@ -367,10 +241,6 @@ fn takeover(story: &EntryStory, replicas: &[Replica]) -> Option<Takeover> {
     facts.takeover()
 }
 
-fn ms_of(id: &str) -> u64 {
-    id.parse::<EntryId>().map_or(0, |id| id.ms)
-}
-
 fn sentence(story: &EntryStory) -> String {
     let behind = match (story.crashes, story.failures) {
         (0, 0) => String::new(),
@@ -387,8 +257,15 @@ fn sentence(story: &EntryStory) -> String {
     };
     match story.stage {
         EntryStage::Waiting => format!("waiting for {age}: no replica has read it yet{behind}"),
+        EntryStage::Pending if story.standstill.is_some() => {
+            let why = story.standstill.as_ref().map_or_else(String::new, |one| one.sentence(&age));
+            format!("{why}{behind}")
+        }
         EntryStage::Pending => story.pending.as_ref().map_or_else(String::new, |holder| {
             let (by, idle) = (&holder.replica, span(holder.idle_ms));
+            if holder.is_given_back {
+                return format!("waiting for {age}: given back by {by}; the next free replica takes it{behind}");
+            }
             format!("in flight for {age}: held by {by}, touched {idle} ago, delivery {}{behind}", holder.deliveries)
         }),
         EntryStage::Settled => match &story.takeover {
@@ -418,6 +295,9 @@ fn settled(story: &EntryStory) -> String {
     }
     if !reason.is_empty() {
         return format!("not answered: dead letter {reason}");
+    }
+    if let Some(ended) = requeues::ended(&story.entry_id, &story.requeued_as) {
+        return ended;
     }
     let stored = story.stored.as_ref().map_or_else(String::new, |stored| format!(" {}", stored.outcome));
     let why = if story.search_is_whole {

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
-use super::{Record, Stored};
+use super::{Kept, Record, Stored};
+use crate::ops::damaged::Damaged;
 use crate::ops::hosts::standing_text;
+use crate::ops::jobs::row::{JobRow, JobState, Jobs};
 use crate::ops::pending::Held;
-use crate::ops::printable::time;
+use crate::ops::printable::moment;
 use crate::ops::pulls::PullView;
 use crate::ops::{SCHEMA_VERSION, View};
 use crate::redis::RedisError;
@@ -17,6 +20,9 @@ use crate::stream::history::History;
 
 /// Pending entries that are looked at for a job of the game.
 const PENDING_MAX: usize = 2_000;
+
+/// How long open jobs of a game are looked for.
+const OPEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Everything that is known about one game.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,10 +43,16 @@ pub(crate) struct GameStory {
     pub(crate) host_heard_ago_ms: Option<u64>,
     /// The oldest job that a replica holds for it, where it does not run.
     pub(crate) open_job: Option<OpenJob>,
+    /// Every job of the game that has no answer: those that back off, are in flight, or wait.
+    pub(crate) open_jobs: Vec<JobRow>,
+    /// What was not looked at for them, one sentence each.
+    pub(crate) open_bounds: Vec<String>,
     /// The image for which it waits, or that could not be had so far.
     pub(crate) pull: Option<PullView>,
     /// The answers its record keeps, oldest first.
     pub(crate) jobs: Vec<Stored>,
+    /// What cannot be read of it.
+    pub(crate) damaged: Vec<Damaged>,
 }
 
 /// A job of the game that has no answer yet.
@@ -59,19 +71,20 @@ pub(crate) struct OpenJob {
 impl GameStory {
     /// Something is known.
     pub(crate) fn is_known(&self) -> bool {
-        self.record.is_some() || self.open_job.is_some() || !self.jobs.is_empty()
+        let has_jobs = self.open_job.is_some() || !self.jobs.is_empty() || !self.open_jobs.is_empty();
+        self.record.is_some() || has_jobs || !self.damaged.is_empty()
     }
 }
 
 impl OpenJob {
-    fn words(&self) -> String {
+    fn words(&self, note: Option<&str>) -> String {
         let Self { entry_id, replica, deliveries, failures } = self;
         let held = format!("{replica} holds job {entry_id}, delivery {deliveries}");
         match failures {
-            0 => held,
-            // When it is tried again only that replica knows.
+            0 => note.map_or_else(|| held.clone(), |note| format!("{held}; {note}")),
             _ => format!(
-                "{held}; attempts that failed so far: {failures}. It tries again within retry-max, and its log says why they failed"
+                "{held}; attempts that failed so far: {failures}. {}",
+                note.unwrap_or("It tries again within retry-max, and its log says why they failed")
             ),
         }
     }
@@ -93,7 +106,7 @@ impl View {
     /// The story of one game.
     pub(crate) async fn game_story(&self, game: &str) -> Result<GameStory, RedisError> {
         let at_ms = self.connection.time_ms().await?;
-        let (record, jobs) = self.game(game, at_ms).await?;
+        let Kept { record, stored: jobs, damaged } = self.game(game, at_ms).await?;
         let hosts = if record.is_some() { self.host_lines().await? } else { Hosts::default() };
         let line = record.as_ref().and_then(|record| hosts.hosts.get(&record.host));
         let pull = match record.as_ref().filter(|record| record.state == "starting") {
@@ -105,31 +118,48 @@ impl View {
         };
         let is_open = record.as_ref().is_none_or(|record| record.state == "starting");
         let open_job = if is_open { self.open_job(game).await? } else { None };
+        let open = self.open_jobs_of(game, Instant::now() + OPEN_WITHIN).await?;
+        let note = open_job.as_ref().and_then(|job| note_of(&open, job));
+        let open_words = open_job.as_ref().map(|job| job.words(note.as_deref()));
         Ok(GameStory {
             schema_version: SCHEMA_VERSION,
             at_ms,
             game_id: game.to_owned(),
-            sentence: sentence(record.as_ref(), open_job.as_ref()),
+            sentence: match &record {
+                Some(record) => sentence(record, open_words, at_ms),
+                None => without_record(open_words, damaged.iter().any(|damaged| damaged.field.is_none())),
+            },
             host_standing: record.as_ref().map(|record| standing_text(hosts.standing(&record.host, Duration::ZERO))),
             host_heard_ago_ms: line.map(|line| hosts.now_ms.saturating_sub(line.seen_ms)),
             record,
             open_job,
+            open_bounds: open.bounds(),
+            open_jobs: open.jobs,
             pull,
             jobs,
+            damaged,
         })
     }
 }
 
-fn sentence(record: Option<&Record>, open: Option<&OpenJob>) -> String {
-    let open = open.map(OpenJob::words);
-    let Some(record) = record else {
-        return match open {
-            Some(open) => format!("no record yet: {open}"),
-            None => "no record: no attempt to start this game is known".to_owned(),
-        };
-    };
+/// What its replica says of that job.
+fn note_of(open: &Jobs, job: &OpenJob) -> Option<String> {
+    let row = open.jobs.iter().find(|row| row.entry_id.as_ref() == Some(&job.entry_id));
+    row.filter(|row| row.state == JobState::BackingOff).and_then(JobRow::note)
+}
+
+fn without_record(open: Option<String>, is_damaged: bool) -> String {
+    match (open, is_damaged) {
+        (Some(open), true) => format!("its record cannot be read: {open}"),
+        (None, true) => "its record cannot be read: it is not known whether the game runs".to_owned(),
+        (Some(open), false) => format!("no record yet: {open}"),
+        (None, false) => "no record: no attempt to start this game is known".to_owned(),
+    }
+}
+
+fn sentence(record: &Record, open: Option<String>, now_ms: u64) -> String {
     let open = open.map_or_else(String::new, |open| format!("; {open}"));
-    let since = time(record.updated_at_ms);
+    let since = moment(record.updated_at_ms, now_ms);
     match (record.state.as_str(), &record.lease) {
         ("running", _) => {
             format!("running since {since}: container {} at {}", record.container_id, record.engine_endpoint)
@@ -137,7 +167,7 @@ fn sentence(record: Option<&Record>, open: Option<&OpenJob>) -> String {
         ("starting", Some(lease)) => format!("starting since {since}: the lease is {}'s", lease.holder),
         ("starting", None) => format!("starting since {since}: no replica holds the lease{open}"),
         ("stopped", _) => {
-            let ended = time(record.ended_at_ms.unwrap_or(record.updated_at_ms));
+            let ended = moment(record.ended_at_ms.unwrap_or(record.updated_at_ms), now_ms);
             format!("stopped since {ended}: {}", record.end().unwrap_or_default())
         }
         (state, _) => format!("{state} since {since}"),

@@ -2,19 +2,59 @@
 
 // one entry of the jobs stream
 pub(crate) mod entry;
+// what is told of it
+mod told;
+// what happened to it when
+mod moments;
 // one game
 pub(crate) mod game;
 // who died with an entry, and who took it over
 pub(crate) mod takeover;
+// a job that is held and does not run, and its attempts
+pub(crate) mod standstill;
+// dead letters that were put back
+pub(crate) mod requeues;
 // streams, from a moment on, within a bound
 mod scan;
 
 use serde::{Deserialize, Serialize};
 
 use super::View;
+use super::damaged::{Damaged, GAME_RECORD, NAMED_MAX, STORED_ANSWER, WHOLE_KEY};
 use crate::redis::RedisError;
 use crate::start::game_id::GameId;
 use crate::stream::entry_id::EntryId;
+
+/// What has happened to an entry so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EntryStage {
+    /// No replica has read it yet.
+    Waiting,
+    /// A replica holds it.
+    Pending,
+    /// It is answered.
+    Settled,
+    /// It was delivered, and is neither held nor answered: it is put back by and by.
+    Orphaned,
+    /// It was delivered, and what became of it is not remembered any more.
+    Forgotten,
+    /// There is no such entry, and no trace of one.
+    Absent,
+}
+
+/// Who holds an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Holder {
+    /// The replica.
+    pub(crate) replica: String,
+    /// How long ago it touched the entry; not longer than the entry exists.
+    pub(crate) idle_ms: u64,
+    /// It has given the entry back: the next free replica takes it.
+    pub(crate) is_given_back: bool,
+    /// How often the entry was delivered.
+    pub(crate) deliveries: u64,
+}
 
 /// One moment of a story.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -104,27 +144,66 @@ impl Record {
     }
 }
 
+/// What Redis keeps of a game, as far as it can be read.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// Its record.
+    pub(super) record: Option<Record>,
+    /// The stored answers of its jobs on this stream, oldest first.
+    pub(super) stored: Vec<Stored>,
+    /// What cannot be read of both.
+    pub(super) damaged: Vec<Damaged>,
+}
+
 impl View {
-    /// The record of a game, if it has one, and the stored answers of its jobs on this stream, oldest first. Nothing
-    /// where no game can be called so.
-    pub(super) async fn game(&self, game: &str, now_ms: u64) -> Result<(Option<Record>, Vec<Stored>), RedisError> {
+    /// The record of a game, if it has one, and the stored answers of its jobs on this stream. Nothing where no game can be
+    /// called so.
+    pub(super) async fn game(&self, game: &str, now_ms: u64) -> Result<Kept, RedisError> {
         let (Some(record), Some(results)) = (self.game_key(game, "rec"), self.game_key(game, "res")) else {
-            return Ok((None, Vec::new()));
+            return Ok(Kept::default());
         };
-        let text = self.connection.get(&record).await?;
-        let json = text.map(|text| RecordJson::read(&record, &text)).transpose()?;
-        let others = self.hash(&results).await?;
-        let stream = format!("{}/", self.keys.jobs);
-        let others = others.iter().filter_map(|(job, json)| stored_of(job.strip_prefix(&stream)?, json));
-        let own = json.as_ref().filter(|json| json.stream == self.keys.jobs).and_then(RecordJson::stored);
-        let mut stored: Vec<Stored> = others.chain(own).collect();
-        stored.sort_by_key(|answer| answer.appended_at_ms);
-        Ok((json.map(|json| json.record(now_ms)), stored))
+        let mut kept = Kept::default();
+        let json = match self.connection.get(&record).await {
+            Ok(text) => text.and_then(|text| kept.read(&record, &text)),
+            Err(error) => {
+                kept.damaged.push(Damaged::of_error(&record, &error, GAME_RECORD).ok_or(error)?);
+                None
+            }
+        };
+        match self.hash(&results).await {
+            Ok(others) => kept.take_stored(&results, &self.keys.jobs, &others),
+            Err(error) => kept.damaged.push(Damaged::of_error(&results, &error, WHOLE_KEY).ok_or(error)?),
+        }
+        kept.stored.extend(json.as_ref().filter(|json| json.stream == self.keys.jobs).and_then(RecordJson::stored));
+        kept.stored.sort_by_key(|answer| answer.appended_at_ms);
+        kept.record = json.map(|json| json.record(now_ms));
+        Ok(kept)
     }
 
     /// The keys of a game, as the start service names them. No game id has braces in it.
     pub(super) fn game_key(&self, game: &str, part: &str) -> Option<String> {
         GameId::parse(game).ok().map(|game| format!("{}{{{}}}:{part}", self.record_prefix, game.as_str()))
+    }
+}
+
+impl Kept {
+    fn read(&mut self, key: &str, text: &[u8]) -> Option<RecordJson> {
+        let json = RecordJson::read(text);
+        json.map_err(|error| self.damaged.push(Damaged::key(key, error, GAME_RECORD))).ok()
+    }
+
+    fn take_stored(&mut self, key: &str, jobs: &str, fields: &[(String, String)]) {
+        let stream = format!("{jobs}/");
+        for (job, json) in fields {
+            let Some(source_ref) = job.strip_prefix(&stream) else { continue };
+            match stored_of(source_ref, json) {
+                Ok(stored) => self.stored.push(stored),
+                Err(why) if self.damaged.len() < NAMED_MAX => {
+                    self.damaged.push(Damaged::field(key, job, why, STORED_ANSWER));
+                }
+                Err(_) => {}
+            }
+        }
     }
 }
 
@@ -166,9 +245,9 @@ struct AnswerJson {
 }
 
 impl RecordJson {
-    pub(super) fn read(key: &str, text: &[u8]) -> Result<Self, RedisError> {
-        serde_json::from_slice(text)
-            .map_err(|error| RedisError::of_server(&format!("KEYTYPE {key} holds no record of a game: {error}")))
+    /// What is no record is told in the words of the reader.
+    pub(super) fn read(text: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(text).map_err(|error| format!("it holds no record of a game: {error}"))
     }
 
     pub(super) fn record(self, now_ms: u64) -> Record {
@@ -209,11 +288,15 @@ impl RecordJson {
     }
 }
 
-fn stored_of(source_ref: &str, json: &str) -> Option<Stored> {
-    let answer: serde_json::Value = serde_json::from_str(json).ok()?;
+fn stored_of(source_ref: &str, json: &str) -> Result<Stored, String> {
+    let answer: serde_json::Value =
+        serde_json::from_str(json).map_err(|error| format!("it holds no stored answer: {error}"))?;
     let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-    let id: EntryId = source_ref.parse().ok()?;
-    Some(Stored {
+    let id: EntryId = source_ref.parse().map_err(|_| "its name ends with no id of an entry".to_owned())?;
+    if answer["outcome"].as_str().is_none_or(str::is_empty) {
+        return Err("it holds no stored answer: outcome is missing".to_owned());
+    }
+    Ok(Stored {
         source_ref: source_ref.to_owned(),
         appended_at_ms: id.ms,
         outcome: text("outcome"),

@@ -10,6 +10,7 @@ mod parse;
 // the groups of settings
 mod engine;
 mod faults;
+mod page;
 mod redis;
 mod start;
 mod streams;
@@ -66,6 +67,7 @@ fn settings(check: &mut Check) -> Option<Settings> {
     let log_format =
         check.choice("log-format", &[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)]);
     let http_addr = check.parsed("http-addr", parse::http_addr);
+    let page = page::settings(check, http_addr);
     let strict = check.switch("strict");
     ledger_outlives_runs(check);
     if let (Some(engine), Some(worker)) = (&mut engine, &worker) {
@@ -83,6 +85,7 @@ fn settings(check: &mut Check) -> Option<Settings> {
         faults: faults?,
         log_format: log_format?,
         http_addr: http_addr?,
+        page: page?,
         strict: strict?,
     })
 }

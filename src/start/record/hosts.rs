@@ -53,6 +53,8 @@ pub(crate) struct Hosts {
     pub(crate) now_ms: u64,
     /// By name.
     pub(crate) hosts: BTreeMap<String, HostLine>,
+    /// The names of those whose line cannot be read.
+    pub(crate) unreadable: Vec<String>,
 }
 
 impl Hosts {
@@ -139,11 +141,17 @@ impl Records {
     }
 }
 
-/// What cannot be read was not written by any version so far, and is left out.
+/// What cannot be read was not written by any version so far, and is left out; only the names are kept.
 fn parse(now_ms: u64, words: &[String]) -> Hosts {
     let (pairs, _) = words.as_chunks::<2>();
-    let hosts = pairs.iter().filter_map(|[name, text]| Some((name.clone(), HostLine::parse(text)?))).collect();
-    Hosts { now_ms, hosts }
+    let mut parsed = Hosts { now_ms, ..Hosts::default() };
+    for [name, text] in pairs {
+        match HostLine::parse(text) {
+            Some(line) => drop(parsed.hosts.insert(name.clone(), line)),
+            None => parsed.unreadable.push(name.clone()),
+        }
+    }
+    parsed
 }
 
 #[cfg(test)]
@@ -159,6 +167,7 @@ mod tests {
     fn a_host_is_alive_for_one_heartbeat() {
         let hosts = hosts();
         assert_eq!(hosts.hosts.len(), 3, "what cannot be read is left out");
+        assert_eq!(hosts.unreadable, ["bad", "worse"]);
         for (host, later, expected) in [
             ("a", 0, Standing::Alive),
             ("a", 199, Standing::Alive),

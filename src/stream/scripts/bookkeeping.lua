@@ -75,7 +75,8 @@ end
 
 -- Attempts of one entry: `<crashes> <service failures> <server ms of the first delivery that failed, 0: none>` in the
 -- field of its id. Beside it `alone:<id>`: the consumer that runs it with nothing else in hand; and `excused:<id>`: how
--- many of its owners' deaths had a cause outside; and `handed:<id>`, of entries that were handed over. And by consumer `charges:<consumer>`: the entries for which a crash was
+-- many of its owners' deaths had a cause outside; and `handed:<id>`, of entries that were handed over; and
+-- `cancel:<id>` and `retry:<id>`, the marks of operators (marks.lua). And by consumer `charges:<consumer>`: the entries for which a crash was
 -- counted when it was declared dead, as `<ms> <id> <id>...`.
 local function attempts_of(id)
   local value = redis.call('HGET', ATTEMPTS, id)
@@ -97,6 +98,8 @@ local function forget_attempts(ids)
     fields[#fields + 1] = 'excused:' .. id
     fields[#fields + 1] = 'age:' .. id
     fields[#fields + 1] = 'handed:' .. id
+    fields[#fields + 1] = 'cancel:' .. id
+    fields[#fields + 1] = 'retry:' .. id
   end
   each_thousand(fields, function(...) redis.call('HDEL', ATTEMPTS, ...) end)
 end

@@ -66,6 +66,17 @@ local function forget_presence()
   each_thousand(forgotten, function(...) redis.call('HDEL', REPLICAS, ...) end)
 end
 
+-- What replicas that are gone said of their jobs. Readers believe no replica that is not there, so this only saves memory.
+local function forget_open()
+  if wrong_type(OPEN, 'hash') then return end
+  local forgotten = {}
+  for _, name in ipairs(redis.call('HKEYS', OPEN)) do
+    local presence = presence_of(name)
+    if not presence or not is_fresh(presence, now, claim_idle) then forgotten[#forgotten + 1] = name end
+  end
+  each_thousand(forgotten, function(...) redis.call('HDEL', OPEN, ...) end)
+end
+
 -- Buckets to which nothing was added for ledger-ttl, as far as the index can tell. UNLINK, because a bucket may hold a
 -- million ids.
 local function drop_buckets(old)
@@ -240,6 +251,7 @@ if refused then return refused end
 
 local consumers = remove_consumers()
 forget_presence()
+forget_open()
 drop_buckets(old_buckets)
 write_walk(plan)
 if trim then

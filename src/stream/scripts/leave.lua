@@ -17,6 +17,8 @@ if not wrong_type(ATTEMPTS, 'hash') then
     if take_back(id) then taken_back = taken_back + 1 end
   end
 end
+-- Nothing that it said of its jobs is true any more. A key of another type is no reason to stay.
+redis.pcall('HDEL', OPEN, ME)
 local first = redis.pcall('XPENDING', JOBS, GROUP, '-', '+', STEP, ME)
 if first.err then return { 0, taken_back } end
 if not wrong_type(REPLICAS, 'hash') then be_present('left', ABOUT) end

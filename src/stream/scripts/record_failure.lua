@@ -19,6 +19,8 @@ local age = tonumber(redis.call('HGET', ATTEMPTS, 'age:' .. ID) or '0') or 0
 if failures > 0 then age = age + passed end
 write_attempts(ID, crashes, failures + 1, since)
 redis.call('HSET', ATTEMPTS, 'age:' .. ID, string.format('%.0f', age))
+-- Whoever wanted another attempt has seen one fail.
+redis.call('HDEL', ATTEMPTS, 'retry:' .. ID)
 -- While it waits for its next attempt its process takes other entries too.
 if crashes > 0 then redis.call('HDEL', ATTEMPTS, 'alone:' .. ID) end
 return { crashes, failures + 1, age }

@@ -1,8 +1,8 @@
 -- Puts dead letters back: for each, the job with its original pairs, the dead letter's removal and the link between
 -- the two ids, in one step. Two operators with the same dead letter append one job: the second finds it gone.
 --
--- LOG_MAX: how many links the log of requeued ones keeps at least; IDS: of dead letters, as one MessagePack array. HEAD, the
--- names of a dead letter's own fields, is in the header.
+-- LOG_MAX: how many links the log of requeued ones keeps at least; IDS: of dead letters, as one MessagePack array; BY: who
+-- asked for it. HEAD, the names of a dead letter's own fields, is in the header.
 -- Answers per id, in order: what became of it, and the new id or Redis's error text.
 --   requeued   back in the jobs stream under the new id
 --   gone       there is no such dead letter (any more)
@@ -11,7 +11,7 @@
 --   cut        it did not keep the whole payload
 --   refused    Redis did not take the job; nothing was written for this id
 --   skipped    not reached because one before it was refused
-local LOG_MAX, IDS = unpack(ARGV)
+local LOG_MAX, IDS, BY = unpack(ARGV)
 
 -- 6.2 with `lua-replicate-commands no` refuses writes after reads that are not repeatable without this.
 if redis.replicate_commands then redis.replicate_commands() end
@@ -27,6 +27,8 @@ for _, key in ipairs(KEYS) do
     return redis.error_reply('KEYTYPE ' .. key .. ' holds a ' .. held .. ' where a stream is expected')
   end
 end
+-- So is the right to remove: without it each attempt would append the job once more.
+redis.call('XDEL', DEAD, '0-0')
 
 local function is_dead_letter(fields)
   for position, name in ipairs(HEAD) do
@@ -58,7 +60,7 @@ local function requeue(id)
   -- there it could be appended again.
   redis.call('XDEL', DEAD, id)
   redis.call('XADD', LOG, 'MAXLEN', '~', LOG_MAX, '*', 'dead_id', id, 'source_ref', source, 'reason', reason,
-    'job_id', job)
+    'job_id', job, 'by', BY)
   return { 'requeued', job }
 end
 

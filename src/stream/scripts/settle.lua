@@ -10,6 +10,7 @@
 --   `outcome`  the values of the outcome's fields
 --   `dead`     the values of the dead letter's head, m, m original names and values
 --   `both`     as `outcome`, then as `dead`
+--   `traced_outcome`, `traced_both`   the same, with a `traceparent` behind the outcome's values: only with all of OUTCOME_FIELDS
 -- Answers: move of the mirror, watermark, foreign mirror value or '', last-delivered id, then nothing where every entry is ok, else one
 -- status per entry, in order:
 --   ok; dup (settled before); lost (another consumer has it); unknown (above all ids that the stream has ever had);
@@ -59,7 +60,13 @@ end
 -- each entry has one of its own.
 local fields = {}
 for i = 1, names do fields[2 * i - 1], fields[2 * i] = packed[PACKED_HEAD + i], '' end
-local function publish_outcome(v)
+local function publish_outcome(v, traced)
+  if traced then
+    return redis.pcall('XADD', RESULTS, '*', 'game_id', packed[v], 'outcome', packed[v + 1], 'container_id', packed[v + 2],
+      'engine_endpoint', packed[v + 3], 'error_code', packed[v + 4], 'error_message', packed[v + 5],
+      'source_ref', packed[v + 6], 'requested_at_ms', packed[v + 7], 'finished_at_ms', packed[v + 8],
+      'attempt', packed[v + 9], 'traceparent', packed[v + 10])
+  end
   if names > 0 then
     for i = 1, names do fields[2 * i] = packed[v + i - 1] end
     return redis.pcall('XADD', RESULTS, '*', unpack(fields))
@@ -80,9 +87,9 @@ local function publish_dead(h, kept, outcome_id)
     unpack(packed, h + DEAD_HEAD + 1, h + DEAD_HEAD + kept))
 end
 
-local function publish(id, values, head, kept)
+local function publish(id, values, traced, head, kept)
   if not values then return publish_dead(head, kept, '') end
-  local outcome = publish_outcome(values)
+  local outcome = publish_outcome(values, traced)
   if head and not outcome.err then
     -- From here on the outcome is published: the ledger must say so before anything else can be refused.
     remember({ id })
@@ -124,9 +131,11 @@ redis.call('SADD', BUCKET, '-')
 local at, first = before_ids + 1 + count, 1
 -- Nearly always every entry is ours, new and answered: no more is done for each than must be. What is refused here is tried
 -- and told below.
-while first <= count and mine[ids[first]] and settled[first] == 0 and packed[at] == 'outcome' do
-  if publish_outcome(at + 1).err then break end
-  at, first = at + 1 + outcome_values, first + 1
+while first <= count and mine[ids[first]] and settled[first] == 0 do
+  local verb, traced = packed[at], 0
+  if verb == 'traced_outcome' then traced = 1 elseif verb ~= 'outcome' then break end
+  if publish_outcome(at + 1, traced == 1).err then break end
+  at, first = at + 1 + outcome_values + traced, first + 1
 end
 local statuses, all_ok, published, acknowledge, error_text = {}, true, ids, ids, nil
 if first <= count then
@@ -135,10 +144,13 @@ if first <= count then
 end
 for position = first, count do
   local id, verb = ids[position], packed[at]
-  local values, head, kept
+  local values, traced, head, kept
   at = at + 1
-  if verb == 'outcome' or verb == 'both' then values, at = at, at + outcome_values end
-  if verb == 'dead' or verb == 'both' then 
+  if verb == 'traced_outcome' or verb == 'traced_both' then
+    verb, traced = string.sub(verb, 8), true
+  end
+  if verb == 'outcome' or verb == 'both' then values, at = at, at + outcome_values + (traced and 1 or 0) end
+  if verb == 'dead' or verb == 'both' then
     head, kept = at, tonumber(packed[at + DEAD_HEAD])
     at = at + DEAD_HEAD + 1 + kept
   end
@@ -154,7 +166,7 @@ for position = first, count do
       status = is_settled and 'dup' or 'lost'
       if is_settled then acknowledge[#acknowledge + 1] = id end
     else
-      local reply = publish(id, values, head, kept)
+      local reply = publish(id, values, traced, head, kept)
       if reply.err then
         -- Where it is the first write that has been refused, the key is named.
         local refused = #published == 0 and not put_back and refusal()
@@ -179,9 +191,10 @@ if #acknowledge > 0 then
   if has_attempts then
     local fields = {}
     for i, id in ipairs(acknowledge) do
-      local last = 5 * i
-      fields[last - 4], fields[last - 3], fields[last - 2] = id, 'age:' .. id, 'alone:' .. id
-      fields[last - 1], fields[last] = 'excused:' .. id, 'handed:' .. id
+      local last = 7 * i
+      fields[last - 6], fields[last - 5], fields[last - 4] = id, 'age:' .. id, 'alone:' .. id
+      fields[last - 3], fields[last - 2] = 'excused:' .. id, 'handed:' .. id
+      fields[last - 1], fields[last] = 'cancel:' .. id, 'retry:' .. id
     end
     redis.call('HDEL', ATTEMPTS, unpack(fields))
   end

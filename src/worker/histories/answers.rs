@@ -8,9 +8,11 @@ use crate::contract::dead_letter::Reason;
 use crate::contract::error_code::ErrorCode;
 use crate::metrics::labels::{OutcomeCode, OutcomeKind};
 use crate::redis::{Kind, RedisError};
+use crate::stream::entry_id::EntryId;
 use crate::stream::failures::Attempts;
 use crate::stream::fetch::{Fetched, Payload};
-use crate::stream::settle::Outcome;
+use crate::stream::settle::{MirrorMove, Outcome, SettleReply, Settled};
+use crate::stream::{Delivery, Origin};
 use crate::worker::handler::{Answer, Blame, Condemned, Failure};
 use crate::worker::stages::held::Held;
 use crate::worker::work::{Conclusion, Ticket};
@@ -36,6 +38,24 @@ pub(super) fn fetched(entries: &[Held], dice: Dice, goes_well: bool) -> Fetched 
         is_next_stuck: dice.is_multiple_of(3),
         failed: (!goes_well && dice.is_multiple_of(4)).then(lost),
     }
+}
+
+/// A new entry, as a read brings it.
+pub(super) fn delivery(id: &EntryId) -> Delivery {
+    Delivery {
+        id: *id,
+        origin: Origin::New,
+        dead_owner: None,
+        deliveries: 1,
+        crashes: 0,
+        failures: 0,
+        fields: Some(vec![(Bytes::from_static(b"lane"), Bytes::from(format!("g{}", id.ms % 4)))]),
+    }
+}
+
+/// The answer to a batch of which this became.
+pub(super) fn settle_reply(settled: Vec<Settled>) -> SettleReply {
+    SettleReply { mirror_move: MirrorMove::Same, mirror: "0-0".to_owned(), foreign: None, delivered: None, settled }
 }
 
 /// How an attempt ended.

@@ -7,6 +7,8 @@
 mod answers;
 // the limits of the replica
 mod limits;
+// what operators want
+mod marks;
 // attempts that give up their slots
 mod slots;
 
@@ -14,18 +16,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use self::answers::{Dice, conclusion, fetched, lost};
+use self::answers::{Dice, conclusion, delivery, fetched, lost, settle_reply};
 use self::limits::{SLOTS, config};
+use self::marks::Marks;
 use self::slots::Outside;
 use super::calls::Event;
 use super::clock::Clock;
 use super::handler::Failure;
 use super::handler::tests::Asking;
 use super::journal::Journal;
+use super::spans::Recorder;
 use super::stages::batch::Batch;
 use super::stages::command::Command;
 use super::stages::held::{EntryKey, Held};
@@ -46,7 +49,7 @@ use crate::stream::history::History;
 use crate::stream::lua::SUSPECT_CRASHES;
 use crate::stream::read::Read;
 use crate::stream::renew::{Hearing, Renewal, Renewed, Stray};
-use crate::stream::settle::{Ending, MirrorMove, SettleReply, Settled};
+use crate::stream::settle::{Ending, Settled};
 use crate::stream::{Delivery, Origin};
 
 /// Where an entry is, as the stream knows it.
@@ -70,6 +73,7 @@ struct World {
     under_way: Vec<Command>,
     /// Attempts under way that have given up their slots.
     outside: Outside,
+    marks: Marks,
     is_interrupted: bool,
     /// The dead replica that an entry in hand was taken from.
     dead_owners: BTreeMap<EntryId, Arc<str>>,
@@ -98,6 +102,7 @@ impl World {
                 metrics: Arc::clone(&metrics),
                 stream: "jobs".to_owned(),
                 engine: "none",
+                spans: Recorder::default(),
                 clock: Arc::new(Clock::new(None)),
             },
             hearing: Hearing::Heard,
@@ -108,8 +113,8 @@ impl World {
         };
         let (entries, dead_owners, settled) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let handed = BTreeSet::new();
-        let (under_way, outside) = (Vec::new(), Outside::default());
-        Self { state, now, entries, handed, under_way, outside, is_interrupted: false, dead_owners, settled }
+        let (under_way, outside, marks) = (Vec::new(), Outside::default(), Marks::default());
+        Self { state, now, entries, handed, under_way, outside, marks, is_interrupted: false, dead_owners, settled }
     }
 
     fn turn(&self) -> Turn {
@@ -131,6 +136,7 @@ impl World {
         let turn = self.turn();
         let holdings = &self.state.stages.holdings;
         self.dead_owners.retain(|id, _| holdings.stage(EntryKey::of(*id)).is_some());
+        self.marks.forget(|id| holdings.stage(EntryKey::of(id)).is_some());
         for _ in 0..2 {
             self.state.turns(&turn);
             while let Some(command) = self.state.next(&turn) {
@@ -177,6 +183,7 @@ impl World {
                     "a sick or full host tries one at a time"
                 );
                 prop_assert!(ticket.crashes < SUSPECT_CRASHES || runs_alone, "a suspect beside others");
+                self.marks.check(&ticket)?;
                 prop_assert_eq!(ticket.dead_owner.as_ref(), self.dead_owners.get(&ticket.id), "at every attempt");
                 self.under_way.push(Command::Start(ticket));
             }
@@ -199,12 +206,13 @@ impl World {
             Command::Read { count, .. } => self.end_read(count, dice, fails, is_executed, goes_well),
             Command::Sweep { aim, want, .. } => self.end_sweep(aim, want, dice, fails, is_executed, goes_well),
             Command::LookUp(entries) => {
-                let known = |held: &Held| History {
+                let mut known = |held: &Held| History {
+                    cancel: self.marks.looked_up(held.id(), fails),
                     is_settled: self.entries[&held.id()] == Place::Settled,
                     crashes: if goes_well { 0 } else { u64::from(dice % 7 / 3) },
-                    failures: 0,
+                    ..History::default()
                 };
-                let histories = entries.iter().map(known).collect();
+                let histories = entries.iter().map(&mut known).collect();
                 Event::LookedUp(entries, if fails { Err(lost()) } else { Ok(histories) })
             }
             Command::Fetch(entries) => {
@@ -253,6 +261,10 @@ impl World {
                 let answers = answers.collect();
                 Event::HandedOver(jobs, if fails { Err(lost()) } else { Ok(answers) })
             }
+            Command::Tell(report) => {
+                let marks = self.marks.of(&report.asks, dice, fails);
+                Event::Told(report, if fails { Err(lost()) } else { Ok(marks) })
+            }
             Command::Renew(ids) => {
                 let renewed = self.renewed(&ids, fails);
                 let is_paused = !goes_well && dice.is_multiple_of(11);
@@ -295,16 +307,6 @@ impl World {
         if self.is_interrupted {
             return Event::Read(Ok(Read::Interrupted));
         }
-        let fields = |id: &EntryId| Some(vec![(Bytes::from_static(b"lane"), Bytes::from(format!("g{}", id.ms % 4)))]);
-        let delivery = |id: &EntryId| Delivery {
-            id: *id,
-            origin: Origin::New,
-            dead_owner: None,
-            deliveries: 1,
-            crashes: 0,
-            failures: 0,
-            fields: fields(id),
-        };
         Event::Read(Ok(Read::Returned(ids.iter().map(delivery).collect())))
     }
 
@@ -363,14 +365,7 @@ impl World {
                 Place::Others => Settled::Lost,
             });
         }
-        let reply = SettleReply {
-            mirror_move: MirrorMove::Same,
-            mirror: "0-0".to_owned(),
-            foreign: None,
-            delivered: None,
-            settled,
-        };
-        Ok(Event::Settled(batch, if fails { Err(lost()) } else { Ok(reply) }))
+        Ok(Event::Settled(batch, if fails { Err(lost()) } else { Ok(settle_reply(settled)) }))
     }
 
     /// An attempt gives up its slot; or one that has done so wants a slot again, or ends without.
@@ -449,7 +444,7 @@ proptest! {
 
     #[test]
     fn whatever_calls_come_to_no_entry_is_lost_or_settled_twice(
-        steps in proptest::collection::vec((0..13_u8, any::<u16>(), 0..200_u64), 1..200),
+        steps in proptest::collection::vec((0..14_u8, any::<u16>(), 0..200_u64), 1..200),
     ) {
         let mut world = World::new();
         world.begin_all()?;
@@ -463,8 +458,16 @@ proptest! {
                     world.handed.remove(id);
                 },
                 1 => if let Some(id) = world.of(Place::Others).first() { world.entries.insert(*id, Place::Settled); },
-                2 => drop(world.append(Place::Others)),
+                2 => {
+                    let id = world.append(Place::Others);
+                    if dice.is_multiple_of(4) { world.marks.place(id); }
+                }
                 3 => world.hand_to_us(dice),
+                13 => if let Some(id) = world.of(Place::Mine).get(usize::from(dice % 5)) {
+                    world.marks.place(*id);
+                    let turn = world.turn();
+                    world.state.stages.was_told(&turn);
+                },
                 4 | 5 => world.request_slot(dice),
                 _ if world.under_way.is_empty() => {}
                 _ => { let at = usize::from(dice) % world.under_way.len(); world.end(at, dice, false)?; }

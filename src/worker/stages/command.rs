@@ -7,6 +7,7 @@ use crate::slot::{Dismissal, Grant};
 use crate::stream::claim::Aim;
 use crate::stream::entry_id::EntryId;
 use crate::stream::fetch::Want;
+use crate::stream::tell::Report;
 use crate::worker::work::Ticket;
 
 /// Something to do.
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     RenewFresh(Vec<EntryId>),
     /// Give up the connection that commands go over: a fresh one works, and it does not.
     ReplaceCommands,
+    /// Tell operators what happened.
+    Tell(Report),
     /// Ask the engine whether it answers.
     ProbeEngine,
     /// Ask the handler's store whether it takes writes.

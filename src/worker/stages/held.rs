@@ -12,7 +12,9 @@ use crate::contract::Fields;
 use crate::contract::dead_letter::Kept;
 use crate::stream::entry_id::EntryId;
 use crate::stream::lua::SUSPECT_CRASHES;
+use crate::stream::mark::Cancel;
 use crate::stream::{Delivery, Origin};
+use crate::worker::spans::Traced;
 
 /// Which of the streams a worker reads an entry came from. There is one for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +66,8 @@ pub(crate) struct Held {
     pub(crate) fields: Option<Fields>,
     /// What is kept of it for a dead letter, from then on.
     pub(crate) kept: Kept,
+    /// What is recorded of it, from then on.
+    pub(crate) traced: Traced,
 }
 
 impl Held {
@@ -119,6 +123,8 @@ pub(crate) struct Holdings {
     places: HashMap<EntryKey, Place>,
     counts: [usize; 6],
     bytes: usize,
+    /// Those that an operator wants cancelled.
+    cancelled: HashMap<EntryKey, Arc<Cancel>>,
 }
 
 impl Holdings {
@@ -144,6 +150,7 @@ impl Holdings {
             dead_owner: delivery.dead_owner,
             fields: delivery.fields,
             kept: Kept::default(),
+            traced: Traced::default(),
         })
     }
 
@@ -173,6 +180,18 @@ impl Holdings {
         let place = self.places.remove(&held.key).expect("a Held is always in the holdings that made it");
         self.counts[index(place.stage)] -= 1;
         self.bytes -= place.bytes;
+        self.cancelled.remove(&held.key);
+    }
+
+    /// An operator wants this entry cancelled. False where that was known, or the entry is on its way out of our hands.
+    pub(crate) fn cancel(&mut self, key: EntryKey, cancel: Arc<Cancel>) -> bool {
+        let is_open = !matches!(self.stage(key), None | Some(HoldStage::Ending | HoldStage::GoingBack));
+        is_open && self.cancelled.insert(key, cancel).is_none()
+    }
+
+    /// Who wants this entry cancelled, and why.
+    pub(crate) fn cancelled(&self, key: EntryKey) -> Option<&Arc<Cancel>> {
+        self.cancelled.get(&key)
     }
 
     /// In which stage this entry is; nothing where we do not hold it.

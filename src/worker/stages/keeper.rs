@@ -15,7 +15,7 @@ const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// Messages of others make a replica renew this often at most: each tells that something was handed over, and one renewal finds
 /// all of it. A client with the right to publish could send any number.
-const TOLD_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const TOLD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A read that was made to return, as long as no renewal has looked for what Redis may have given it.
 #[derive(Debug, Clone, Copy)]

@@ -50,15 +50,20 @@ pub(crate) mod returns;
 pub(crate) mod keeper;
 // whether our own connections are what fails
 pub(crate) mod doubt;
+// what operators are told
+pub(crate) mod teller;
 // probes, the group, the janitor, the reconciler
 pub(crate) mod upkeep;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Config;
 use crate::stream::entry_id::EntryId;
+
+use crate::stream::tell::{ASKS_MAX, Report};
 use command::Command;
 use doubt::Doubt;
 use gate::Gate;
@@ -72,6 +77,7 @@ use payloads::Payloads;
 use returns::Returns;
 use settler::Settler;
 use starts::Starts;
+use teller::Teller;
 use turn::Turn;
 use upkeep::{Intervals, Upkeep};
 
@@ -89,6 +95,7 @@ pub(crate) struct Stages {
     pub(crate) returns: Returns,
     pub(crate) keeper: Keeper,
     pub(crate) doubt: Doubt,
+    pub(crate) teller: Teller,
     pub(crate) upkeep: Upkeep,
 }
 
@@ -128,6 +135,7 @@ impl Stages {
             returns: Returns::new(now),
             keeper: Keeper::new(config.renewal_interval(), config.max_run, now),
             doubt: Doubt::new(config.claim_idle, config.max_run, now),
+            teller: Teller::new(config.renewal_interval(), now),
             upkeep: Upkeep::new(intervals, now),
         }
     }
@@ -139,9 +147,13 @@ impl Stages {
     /// The next command of any stage, in the order in which they matter.
     pub(crate) fn next(&mut self, turn: &Turn) -> Option<Command> {
         let gate = self.gate;
-        if let Some(start) = self.starts.next(&gate) {
-            match &start {
-                Command::Start(ticket) => self.holdings.enter_key(EntryKey::of(ticket.id), HoldStage::Running),
+        if let Some(mut start) = self.starts.next(&gate) {
+            match &mut start {
+                Command::Start(ticket) => {
+                    let key = EntryKey::of(ticket.id);
+                    self.holdings.enter_key(key, HoldStage::Running);
+                    ticket.cancel = self.holdings.cancelled(key).cloned();
+                }
                 Command::Resume(key, _) => self.holdings.enter_key(*key, HoldStage::Running),
                 _ => {}
             }
@@ -156,6 +168,7 @@ impl Stages {
             .or_else(|| self.lookups.next(turn))
             .or_else(|| self.keeper.next(turn, &self.holdings))
             .or_else(|| self.doubt.next(turn, &gate, self.keeper.renewed_at(), &self.holdings))
+            .or_else(|| self.teller.next(turn, self.starts.has_open(), || in_hand(&self.starts, &self.holdings, turn)))
             .or_else(|| self.upkeep.next(turn, &gate))
             .or_else(|| {
                 let load = self.load();
@@ -175,10 +188,19 @@ impl Stages {
             self.lookups.wake(),
             self.keeper.wake(),
             self.doubt.wake(gate, self.keeper.renewed_at()),
+            self.teller.wake(self.starts.has_open()),
             self.upkeep.wake(gate),
             self.intake.wake(gate, &self.load()),
         ];
         wakes.into_iter().flatten().min()
+    }
+
+    /// Others say that something was handed over to this replica, or that an operator wants something of what it holds.
+    pub(crate) fn was_told(&mut self, turn: &Turn) {
+        self.keeper.was_told(turn);
+        if !self.holdings.is_empty() {
+            self.teller.hurry(turn);
+        }
     }
 
     /// Does something wait for the next turn, so that what can be done at once goes first?
@@ -191,4 +213,13 @@ impl Stages {
         let looks = self.keeper.looks_until().is_some_and(|until| turn.now < until);
         self.intake.is_reading() || self.intake.is_sweeping() || looks
     }
+}
+
+/// The jobs of which operators are told, and the entries whose marks are asked for: those first, then whatever else is in hand.
+fn in_hand(starts: &Starts, holdings: &Holdings, turn: &Turn) -> Report {
+    let open = starts.open(turn.now);
+    let mut asks: Vec<EntryId> = open.iter().map(|job| job.id).collect();
+    let named: HashSet<EntryId> = asks.iter().copied().collect();
+    asks.extend(holdings.ids().into_iter().filter(|id| !named.contains(id)).take(ASKS_MAX - named.len()));
+    Report { open, backing_off: starts.backing_off(), asks, ..Report::default() }
 }

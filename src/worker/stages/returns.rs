@@ -134,7 +134,7 @@ mod tests {
                     0 => { returns.push(held(given, now)); given += 1; }
                     1 => for _ in 0..number * 4 {
                         let (held, request) = (held(given, now), AskedFor::in_lane("g"));
-                        let job = Job { held, request, uncounted: 0, is_lost: false, is_too_large: false };
+                        let job = Job { held, request, uncounted: 0, is_lost: false, is_too_large: false, last: None };
                         returns.push_away(Away::placed(job, "h".into()));
                         given += 1;
                     },

@@ -11,6 +11,7 @@ use super::job::Job;
 use super::lanes::{HasLane, Lanes};
 use super::turn::Turn;
 use crate::slot::{Dismissal, Grant};
+use crate::stream::open::{OPEN_MAX, OpenJob, OpenState};
 use crate::stream::settle::BATCH_MAX;
 
 /// Starts that begin in one turn of the loop: as many as settle together, so that their batch is on its way while the next
@@ -87,6 +88,19 @@ impl Starts {
     /// How many wait for their next attempt.
     pub(crate) fn backing_off(&self) -> usize {
         self.backing_off.len()
+    }
+
+    /// Are there jobs that do not run, of which operators are told?
+    pub(crate) fn has_open(&self) -> bool {
+        !self.backing_off.is_empty() || !self.outside.is_empty()
+    }
+
+    /// The first of them: those that are tried next.
+    pub(crate) fn open(&self, now: Instant) -> Vec<OpenJob> {
+        let backing_off =
+            self.backing_off.iter().map(|((due, _), job)| job.open(OpenState::BackingOff, now, Some(*due)));
+        let outside = self.outside.values().map(|(job, _)| job.open(OpenState::Outside, now, None));
+        backing_off.chain(outside).take(OPEN_MAX).collect()
     }
 
     /// A turn of the loop begins: what has backed off for long enough waits again.
@@ -186,6 +200,20 @@ impl Starts {
         self.backing_off.insert((until, job.held.key()), job);
     }
 
+    /// What backs off waits no longer. False where this job does not back off.
+    pub(crate) fn hurry(&mut self, key: EntryKey, turn: &Turn) -> bool {
+        let Some(&(due, _)) = self.backing_off.keys().find(|(_, one)| *one == key) else { return false };
+        if let Some(job) = self.backing_off.remove(&(due, key)) {
+            self.backing_off.insert((due.min(turn.now), key), job);
+        }
+        true
+    }
+
+    /// Ends the attempt at this job, if it waits outside its slot.
+    pub(crate) fn dismiss(&mut self, key: EntryKey) {
+        self.dismissed.extend(self.outside.get_mut(&key).and_then(|(_, dismissal)| dismissal.take()));
+    }
+
     /// Ends the attempts outside their slots. Each goes back when it has ended.
     pub(crate) fn dismiss_outside(&mut self) {
         self.dismissed.extend(self.outside.values_mut().filter_map(|(_, dismissal)| dismissal.take()));
@@ -231,7 +259,7 @@ mod tests {
         let delivery = Delivery { id, origin, dead_owner: None, deliveries: 1, crashes, failures: 0, fields: None };
         let held = holdings.take(delivery, now).expect("new");
         let request = AskedFor::in_lane(&format!("g{}", ms % 7));
-        Job { held, request, uncounted: 0, is_lost: false, is_too_large: false }
+        Job { held, request, uncounted: 0, is_lost: false, is_too_large: false, last: None }
     }
 
     const SLOTS: usize = 100;
@@ -243,7 +271,7 @@ mod tests {
         /// when the stage wakes for it, or a turn later.
         #[test]
         fn every_job_is_somewhere_once(
-            steps in proptest::collection::vec((0..12_u8, 0..60_u64), 1..150),
+            steps in proptest::collection::vec((0..13_u8, 0..60_u64), 1..150),
             gates in proptest::collection::vec(any_gate(), 8),
         ) {
             let start = Instant::now();
@@ -291,6 +319,10 @@ mod tests {
                         let one = outside.swap_remove(usize::try_from(number).expect("few") % outside.len());
                         starts.wants_slot(one.0, Grant::unheard(), &turn);
                         returning.push(one);
+                    }
+                    12 => {
+                        let key = EntryKey::of(EntryId { ms: number, seq: 0 });
+                        prop_assert_eq!(starts.hurry(key, &turn), starts.backing_off.keys().any(|(_, one)| *one == key));
                     }
                     // One that ends without a slot, whether it wants one or not.
                     10 => if let Some((key, _)) = outside.pop().or_else(|| returning.pop()) {

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use super::docker::Docker;
 use super::tools::{debian, passes};
-use super::{STARTJOBS, free_port, root, shown, temporary, text_of};
+use super::{STARTJOBS, root, shown, temporary, text_of};
 use crate::support::dockerd::Dockerd;
+use crate::support::scrape::free_port;
 use crate::support::world::PATIENCE;
 use crate::surroundings::{Surroundings, attacker, no_game_reaches_engine_or_redis};
 

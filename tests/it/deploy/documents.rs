@@ -5,7 +5,8 @@ use std::process::Command;
 
 use startjobs::embedded::redis_server::RedisServer;
 
-use super::{STARTJOBS, Surroundings, free_port, root, shown, temporary, text_of};
+use super::{STARTJOBS, Surroundings, root, shown, temporary, text_of};
+use crate::support::scrape::free_port;
 
 /// One fenced block of shell commands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use startjobs::embedded::redis_server::RedisServer;
 
 use super::docker::Docker;
-use super::{STARTJOBS, free_port, shown};
+use super::{STARTJOBS, shown};
 use crate::support::dockerd::Dockerd;
+use crate::support::scrape::free_port;
 use crate::support::world::PATIENCE;
 
 const IMAGE: &str = "startjobs:test";

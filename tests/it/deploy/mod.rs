@@ -20,8 +20,14 @@ mod docker;
 mod image;
 // the fleet of deploy/compose.yaml, brought up
 mod compose;
+// the Debian package and the tarball, installed and started
+mod packages;
+// the pictures of the page, and the script that makes them
+mod screenshots;
 // a replica and the commands under the rights that deploy/redis gives them
 mod rights;
+// what people may do on the page with the rights of a replica
+mod page;
 // each right of the replicas is withdrawn for a moment
 mod withdrawn;
 // the rights that only the death notice needs, likewise
@@ -39,7 +45,6 @@ pub use self::documents::{Block, blocks};
 pub use self::tools::{debian, left_out, pypi};
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -153,12 +158,6 @@ impl Surroundings {
         let logs = fs::read_dir(self.folder.path()).expect("the folder is there").flatten();
         logs.map(|log| fs::read_to_string(log.path()).unwrap_or_default()).collect()
     }
-}
-
-/// A port of this machine that nobody uses just now.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
 }
 
 fn variable(name: &str) -> String {

@@ -17,10 +17,8 @@ fn docker() -> Option<Dockerd> {
 }
 
 async fn world(dockerd: &Dockerd) -> World {
-    let host = dockerd.host();
-    let settings =
-        [("engine", "docker"), ("docker-host", host.as_str()), ("claim-idle", "1500ms"), ("host-heartbeat", "2s")];
-    World::with(&settings).await
+    let settings = [("engine", "docker"), ("claim-idle", "1500ms"), ("host-heartbeat", "2s")];
+    World::with(&[&settings[..], &dockerd.settings()].concat()).await
 }
 
 /// As `docker volume prune --all`: no container uses the volumes of hosts and fleets.

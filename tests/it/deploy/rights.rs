@@ -13,7 +13,8 @@ use startjobs::embedded::redis_server::RedisServer;
 use tempfile::TempDir;
 
 use super::tools::passes;
-use super::{Surroundings, files_below, free_port, has_extension, root, shown, temporary, text_of};
+use super::{Surroundings, files_below, has_extension, root, shown, temporary, text_of};
+use crate::support::scrape::free_port;
 use crate::support::servers;
 use crate::support::world::PATIENCE;
 
@@ -23,7 +24,7 @@ pub(super) const TEMPLATE: &str = "deploy/redis/users.acl.in";
 const EVENTS: &str = "runtime:game_events";
 
 /// A redis-server with exactly these users, and an administrator of the test's own.
-struct Guarded {
+pub(super) struct Guarded {
     redis: RedisServer,
     secrets: TempDir,
 }
@@ -39,8 +40,13 @@ impl Guarded {
     }
 
     fn start_version(program: &Path, version: &str) -> Self {
+        Self::start_with(program, version, &["--game-events", EVENTS])
+    }
+
+    /// With these options of the script besides.
+    pub(super) fn start_with(program: &Path, version: &str, options: &[&str]) -> Self {
         let secrets = temporary();
-        let make = || passes(make_secrets().args(["--redis", version, "--game-events", EVENTS]).arg(secrets.path()));
+        let make = || passes(make_secrets().args(["--redis", version]).args(options).arg(secrets.path()));
         make();
         let file = secrets.path().join("users.acl");
         let first = fs::read_to_string(&file).expect("the script makes it");
@@ -62,16 +68,16 @@ impl Guarded {
         Self { redis, secrets }
     }
 
-    fn url(&self, user: &str) -> String {
+    pub(super) fn url(&self, user: &str) -> String {
         format!("redis://{user}@127.0.0.1:{}", self.redis.port())
     }
 
-    fn password_file(&self, user: &str) -> PathBuf {
+    pub(super) fn password_file(&self, user: &str) -> PathBuf {
         self.secrets.path().join(format!("{user}-password"))
     }
 
     /// What redis-cli says as this user.
-    fn asks(&self, user: &str, words: &[&str]) -> String {
+    pub(super) fn asks(&self, user: &str, words: &[&str]) -> String {
         let password = match user {
             "admin" => "admin".to_owned(),
             _ => fs::read_to_string(self.password_file(user)).expect("the script made it"),
@@ -86,8 +92,15 @@ impl Guarded {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Waits until no replica reads. A read that began before the pause may still wait for entries.
+    pub(super) fn await_hold(&self, fleet: &Surroundings) {
+        await_that(fleet, "the fleet holds", || fleet.logs().contains("nothing is read or claimed"));
+        let clients = || self.asks("admin", &["INFO", "clients"]);
+        await_that(fleet, "no read waits any more", || clients().contains("blocked_clients:0"));
+    }
+
     /// The commands that were refused to somebody, from the server's own log: `user: reason object`.
-    fn refused(&self) -> BTreeSet<String> {
+    pub(super) fn refused(&self) -> BTreeSet<String> {
         let log = self.asks("admin", &["ACL", "LOG", "128"]);
         let lines: Vec<&str> = log.lines().map(str::trim).collect();
         let value = |at: usize, name: &str| {
@@ -166,12 +179,9 @@ fn rights_are_enough_and_not_too_much(guarded: &Guarded) {
     let lone = runs(&fleet, "send --game g5 --image galaxy/engine:1 --wait");
     assert!(lone.contains("success"), "{lone}");
     await_that(&fleet, "g4 is answered", || runs(&fleet, "inspect g4").contains("success"));
-    runs(&fleet, "pause --reason rehearsal");
-    runs(&fleet, "resume");
+    single_jobs(guarded, &fleet, &operator, |line| runs(&fleet, line));
 
-    for line in
-        ["status", "replicas", "pending", "inspect g1", "dead list", "audit", "doctor", "check --max-waiting 10"]
-    {
+    for line in ["inspect g1", "dead list", "audit", "doctor", "check --max-waiting 10"] {
         runs(&fleet, line);
     }
     for line in [
@@ -186,7 +196,8 @@ fn rights_are_enough_and_not_too_much(guarded: &Guarded) {
     runs(&fleet, "runtime stop g5 --yes");
     runs(&fleet, "runtime evict default --yes --force");
     // These are shown with the rights of a replica, too.
-    for line in ["status", "replicas", "pending"] {
+    for line in ["status", "replicas", "pending", "jobs"] {
+        runs(&fleet, line);
         fleet.succeeds(&[line], &[]);
     }
     let dead = runs(&fleet, "dead list --json");
@@ -227,6 +238,21 @@ fn rights_are_enough_and_not_too_much(guarded: &Guarded) {
         let said = guarded.asks(user, words);
         assert!(said.starts_with("NOPERM"), "{user} may {words:?}: {said}");
     }
+}
+
+/// Marks of operators: at a job that nothing reads, and at one that is held.
+fn single_jobs(guarded: &Guarded, fleet: &Surroundings, operator: &[(&str, &str)], runs: impl Fn(&str) -> String) {
+    runs("pause --reason rehearsal");
+    guarded.await_hold(fleet);
+    let sent = |line: &str| runs(line).split_whitespace().next().unwrap_or_default().to_owned();
+    let waiting = sent("send --game g6 --image galaxy/engine:1");
+    runs(&format!("cancel {waiting} --reason rehearsal"));
+    runs("resume");
+    let held = sent("send --game g7 --image sim/slow:2s");
+    await_that(fleet, "g7 is held", || runs("pending").contains("g7"));
+    runs(&format!("retry-now {held}"));
+    let started = fleet.command(&["cancel", &held], operator);
+    assert_eq!(started.status.code(), Some(1), "{}", shown(&started));
 }
 
 #[test]
@@ -325,7 +351,7 @@ fn page(address: &str, path: &str) -> String {
     asked.map_or_else(|error| error.to_string(), |_| answer)
 }
 
-fn await_that(fleet: &Surroundings, what: &str, holds: impl Fn() -> bool) {
+pub(super) fn await_that(fleet: &Surroundings, what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "never came true: {what}\n{}", fleet.logs());
@@ -361,8 +387,9 @@ fn every_command_of_a_script_is_allowed_to_whoever_runs_it() {
     for script in files_below("src").into_iter().filter(|path| has_extension(path, "lua")) {
         // The bench runs on a server of its own, the simulated engine has a line of its own.
         let people = script.starts_with("src/ops/") || script.starts_with("src/audit/");
-        let letters = script.ends_with("/requeue.lua") || script.ends_with("/remove_dead.lua");
-        let runs = if people || letters { &operator } else { &replica };
+        let of_people =
+            ["/requeue.lua", "/remove_dead.lua", "/place_mark.lua"].iter().any(|name| script.ends_with(name));
+        let runs = if people || of_people { &operator } else { &replica };
         if script.starts_with("src/bench/") || script.starts_with("src/engine/") {
             continue;
         }

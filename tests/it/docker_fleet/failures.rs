@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{EXITS, Entry, GAME, World, answered, binary, docker, ends_well, inspect, world};
 use crate::support::registry::FakeRegistry;
 
-const READY_TIMEOUT: Duration = Duration::from_millis(1500);
+const READY_TIMEOUT: Duration = Duration::from_secs(4);
 /// What the engine itself may take, with everything that a failed start entails.
 const LIMIT: Duration = Duration::from_secs(15);
 const BROKEN: &str = "startjobs.test/broken:1";

@@ -15,7 +15,8 @@ use crate::support::world::World;
 const HANGING: usize = 8;
 /// Jobs whose image is there.
 const PRESENT: usize = 4;
-const SOON: Duration = Duration::from_secs(2);
+/// The pulls hang until the test mends them.
+const SOON: Duration = Duration::from_secs(10);
 /// Much less than `drain-timeout` and than a pull may be silent.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -48,7 +49,6 @@ async fn a_job_whose_image_is_there_is_answered_while_eight_pulls_hang() {
     world.eventually("all wait for their images", async |_: &World| outside() >= 7.5).await;
     assert!(scrape::metric(port, "startjobs_in_flight").abs() < 0.5, "they take slots");
 
-    // The machine may be busy with other tests: the best of some has to be in time.
     let mut best = Duration::MAX;
     for number in 0..PRESENT {
         let sent = Instant::now();

@@ -19,6 +19,8 @@ mod load;
 mod truth;
 // one process that drives several engines
 mod several;
+// the trace goes on in the container
+mod traced;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -57,12 +59,10 @@ fn binary() -> &'static Path {
 /// A world whose replicas use this engine. They are taken for dead later than simulated ones, because an engine at
 /// work takes the processor away from everybody for a while.
 async fn world(dockerd: &Dockerd, settings: &[(&str, &str)]) -> World {
-    let host = dockerd.host();
     // Each world has a Redis of its own, and so is a fleet of its own.
     let fleet = uuid::Uuid::new_v4().to_string();
-    let docker =
-        [("engine", "docker"), ("docker-host", host.as_str()), ("fleet-id", fleet.as_str()), ("claim-idle", "1500ms")];
-    World::with(&[&docker, settings].concat()).await
+    let docker = [("engine", "docker"), ("fleet-id", fleet.as_str()), ("claim-idle", "1500ms")];
+    World::with(&[&docker, &dockerd.settings(), settings].concat()).await
 }
 
 /// The one outcome of a job, as soon as it is there.

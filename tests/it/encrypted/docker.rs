@@ -6,8 +6,9 @@ use startjobs::contract::error_code::ErrorCode;
 use startjobs::engine::docker::{DockerEngine, DockerOptions};
 use startjobs::engine::{Engine, EngineError};
 
-use super::{Certificates, borrowed, command, free_port, said};
+use super::{Certificates, borrowed, command, said};
 use crate::support::dockerd::Dockerd;
+use crate::support::scrape::free_port;
 use crate::support::world::{World, load};
 
 const GAME: &str = "startjobs.test/game:1";
@@ -23,7 +24,10 @@ fn docker(certificates: &Certificates, port: u16) -> Option<Dockerd> {
 }
 
 fn settings(tls: &[(String, String)], host: &str) -> Vec<(String, String)> {
-    let others = [("engine", "docker"), ("docker-host", host), ("claim-idle", "1500ms")];
+    // Games are published on all addresses: on ports of their own, so that they are not in the way of other tests, which publish
+    // where the system begins to give out ports.
+    let ports = ("port-range", "19000-19099");
+    let others = [("engine", "docker"), ("docker-host", host), ("claim-idle", "1500ms"), ports];
     [tls, &others.map(|(name, value)| (name.to_owned(), value.to_owned()))].concat()
 }
 

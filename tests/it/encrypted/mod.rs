@@ -11,12 +11,13 @@ mod files;
 mod docker;
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use startjobs::embedded::redis_server::RedisServer;
 use tempfile::TempDir;
+
+use crate::support::scrape::free_port;
 
 /// An authority, what it signed for a server under these names, and a client's certificate.
 struct Certificates {
@@ -76,11 +77,6 @@ fn redis(certificates: &Certificates, more: &[&str]) -> (RedisServer, u16) {
         }
     }
     panic!("redis-server comes up with TLS");
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
 }
 
 /// Settings from names and values, as what takes them by reference wants them.

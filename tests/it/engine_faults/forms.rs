@@ -173,7 +173,7 @@ async fn a_removal_that_never_ends_is_given_up_in_time() {
         let error = failure(&removes_shortly(&engine), "remove").await;
         let seen = code(error.as_ref());
         assert!(matches!(seen, Some(EngineUnavailable | InternalError)), "{answer:?}: {error:?}");
-        assert!(began.elapsed() < SHORT * 5, "{answer:?}: {:?}", began.elapsed());
+        assert!(began.elapsed() < SHORT * 30, "{answer:?}: {:?}", began.elapsed());
         // Asked again and again, but not as often as it can be answered.
         assert!(engine.requests().len() <= 100, "{}", engine.requests().len());
         engine.all_closed().await;

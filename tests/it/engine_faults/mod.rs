@@ -189,7 +189,7 @@ async fn a_slow_or_silent_engine_is_given_up_in_time_and_its_connection_is_close
             let began = Instant::now();
             let error = failure(&client, call).await;
             assert_eq!(code(error.as_ref()), Some(ErrorCode::EngineUnavailable), "{answer:?} {call}: {error:?}");
-            assert!(began.elapsed() < SHORT * 5, "{answer:?} {call}: {:?}", began.elapsed());
+            assert!(began.elapsed() < SHORT * 30, "{answer:?} {call}: {:?}", began.elapsed());
         }
         assert_eq!(client.log_tail("rtm-a").await, "");
         engine.all_closed().await;

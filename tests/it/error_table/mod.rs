@@ -40,6 +40,7 @@ host_unavailable | two hosts | limits | a_game_placed_on_a_host_that_was_never_h
 start_in_progress | two replicas | error_table/unpublished | a_game_that_is_being_started_lets_another_job_wait_uncounted | startjobs_retries_total{counted=\"no\"}
 state_store_unavailable | Redis | fault_matrix/wrong_types | the_record_of_one_game_holds_up_that_game_alone | start waits for a key to be repaired
 game_stopped | an operator | runtime/games | a_start_that_is_stopped_on_its_way_is_answered_so
+cancelled | an operator | marks/held | a_job_that_backs_off_is_cancelled_at_once
 start_deadline_exceeded | an old job | start_service | a_job_older_than_the_start_deadline_is_answered_instead_of_started
 job_too_large | a large entry | large_messages | an_entry_that_never_arrives_is_answered_from_its_job_and_holds_nobody_up
 poison | processes that die | fault_matrix/budgets | crash_counts_survive_a_lost_group

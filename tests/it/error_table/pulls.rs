@@ -105,19 +105,15 @@ async fn jobs(dockerd: &Dockerd, registry: &FakeRegistry) {
     let program = archive(&[("program", Path::new(env!("CARGO_BIN_EXE_startjobs")))]);
     let image = Image::of_archive(program.clone(), &["/program", "engine"]);
     registry.put("job/idle", "1", Image::of_archive(program, &[]));
-    let (host, fleet) = (dockerd.host(), uuid::Uuid::new_v4().to_string());
+    let fleet = uuid::Uuid::new_v4().to_string();
     let settings = [
         ("engine", "docker"),
-        ("docker-host", host.as_str()),
         ("fleet-id", fleet.as_str()),
         ("claim-idle", "1500ms"),
         ("retry-attempts", "1"),
-        // Engines of other tests publish on 127.0.0.1, and take ports from the same number on.
-        ("publish-address", "127.0.77.1"),
-        ("advertise-host", "127.0.77.1"),
         ("pull-silence", "2s"),
     ];
-    let mut world = World::with(&settings).await;
+    let mut world = World::with(&[&settings[..], &dockerd.settings()].concat()).await;
     world.replica(&[]);
     let rows = [
         ("job/limited", "image_pull_rate_limited", "toomanyrequests"),

@@ -5,7 +5,8 @@ use crate::support::world::World;
 
 #[tokio::test]
 async fn a_game_that_is_being_started_lets_another_job_wait_uncounted() {
-    let mut world = World::with(&[("retry-attempts", "1")]).await;
+    // Few slots, so that neither replica can take all jobs.
+    let mut world = World::with(&[("retry-attempts", "1"), ("slots", "4")]).await;
     let ports = [free_port(), free_port()];
     let replicas = ports.map(|port| world.replica(&[("http-addr", &format!("127.0.0.1:{port}"))]));
     for replica in replicas {
@@ -14,7 +15,7 @@ async fn a_game_that_is_being_started_lets_another_job_wait_uncounted() {
     // One game is one lane of a replica, so that only the other one finds it in progress.
     let mut jobs = Vec::new();
     for _ in 0..8 {
-        jobs.push(world.send("game", "sim/slow:1s").await);
+        jobs.push(world.send("game", "sim/slow:3s").await);
     }
     let sum = |name: &str| -> f64 { ports.map(|port| metric(port, name)).into_iter().sum() };
     world.settled().await;

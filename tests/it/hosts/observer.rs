@@ -10,7 +10,7 @@ use crate::support::dockerd::{Api, Dockerd};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 /// An engine that does not answer within this has said nothing.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A container ran at least from the first answer that showed it until the last question that was answered with it.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 /// Between two looks at the stream of outcomes.
 const INTERVAL: Duration = Duration::from_millis(10);
 /// An endpoint that does not answer within this is silent.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What an endpoint says when it is asked who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! A log without a reader: the worker goes on, says what is missing, and ends in time.
 
 use std::io::{PipeReader, Read, Write, pipe};
-use std::net::TcpListener;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{get, sample};
+use crate::support::scrape::free_port;
 use crate::support::world::{FAST, PATIENCE, World};
 
 /// What a pipe of Linux holds.
@@ -24,9 +24,7 @@ struct Stalled {
 impl Stalled {
     /// Starts one on a pipe that has no room from the start.
     fn start(world: &World, log: &str) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = free.local_addr().expect("it is bound").to_string();
-        drop(free);
+        let address = format!("127.0.0.1:{}", free_port());
         let (reader, mut writer) = pipe().expect("a pipe");
         writer.write_all(&vec![b'\n'; PIPE_BYTES]).expect("it has this room");
         let variable = |name: &str| format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"));
@@ -109,6 +107,8 @@ async fn what_does_not_fit_is_dropped_counted_and_said_where_it_is_missing() {
         assert!(began.elapsed() < PATIENCE, "nothing was ever dropped");
         world.send_games(&format!("game-{}-", began.elapsed().as_micros()), 50).await;
     }
+    // On a busy machine they may be thousands.
+    world.answered_within(4 * PATIENCE).await;
     world.settled().await;
     // Somebody reads again.
     let mut reader = stalled.reader.try_clone().expect("another end");
@@ -129,8 +129,9 @@ async fn what_does_not_fit_is_dropped_counted_and_said_where_it_is_missing() {
         lines.iter().filter(|line| line["message"].as_str().is_some_and(|text| text.contains("lines are missing")));
     let missing: f64 = gaps.map(|line| line["lines"].as_f64().expect("a number")).sum();
     assert!(missing >= 1.0 && (missing - dropped).abs() < 0.5, "{missing} said, {dropped} counted");
-    let last = lines.last().expect("lines");
-    assert_eq!(last["message"], "start jobs consumer stopped", "what came later is complete");
+    // Behind it libraries may say how they end.
+    let is_last = |line: &Value| line["message"] == "start jobs consumer stopped";
+    assert_eq!(lines.iter().rev().take(10).filter(|line| is_last(line)).count(), 1, "what came later is complete");
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ impl Manager {
             .chain(settings)
             .chain(&[("redis-url", url.as_str())])
             .map(|&(name, value)| (variable(name), value.to_owned()))
-            .chain([("NOTIFY_SOCKET".to_owned(), name.to_owned()), ("WATCHDOG_USEC".to_owned(), "1000000".to_owned())])
+            .chain([("NOTIFY_SOCKET".to_owned(), name.to_owned()), ("WATCHDOG_USEC".to_owned(), "2000000".to_owned())])
             .collect();
         let program = PathBuf::from(env!("CARGO_BIN_EXE_startjobs"));
         let worker = Process::start(&program, &["worker".to_owned()], &environment, &log).expect("the binary runs");
@@ -83,7 +83,7 @@ async fn systemd_hears_of_the_start_the_work_the_outage_and_the_end() {
     let mut world = World::new().await;
     world.redis.kill();
     let began = Instant::now();
-    let mut manager = Manager::start(&world, &[("simulated-latency", "3s")]);
+    let mut manager = Manager::start(&world, &[("simulated-latency", "5s")]);
     // Waiting for Redis is no failure to start: the time limit is extended, and the status says why.
     manager.hears(began, "the extension", |line| line == "EXTEND_TIMEOUT_USEC=30000000").await;
     manager.hears(began, "the trouble", |line| line == "STATUS=starting; trouble: redis").await;
@@ -99,7 +99,7 @@ async fn systemd_hears_of_the_start_the_work_the_outage_and_the_end() {
     let until = last + Duration::from_secs(8);
     while last < until {
         let next = manager.hears(last, "a sign of life while Redis stands still", |line| line == "WATCHDOG=1").await;
-        assert!(next - last < Duration::from_secs(1), "the watchdog would have bitten: {:?}", next - last);
+        assert!(next - last < Duration::from_secs(2), "the watchdog would have bitten: {:?}", next - last);
         last = next + Duration::from_millis(1);
     }
     assert!(manager.heard.iter().any(|(_, line)| line.contains("trouble: ") && line.contains("redis")));
@@ -186,13 +186,15 @@ async fn a_loop_that_stands_still_feeds_no_watchdog() {
     loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let fed = last("WATCHDOG=1").unwrap_or(began);
-        if fed.elapsed() > Duration::from_secs(2) {
+        if fed.elapsed() > Duration::from_secs(4) {
             assert!(fed - began > Duration::from_secs(5), "given up after {:?}", fed - began);
             break;
         }
         assert!(began.elapsed() < PATIENCE, "the watchdog is fed for a loop that stands still");
     }
-    assert!(last("STATUS=0 of 64 slots in use, 0 backing off").is_some_and(|at| at.elapsed() < Duration::from_secs(1)));
+    let fed = last("WATCHDOG=1").unwrap_or(began);
+    let told = last("STATUS=0 of 64 slots in use, 0 backing off").expect("the state is told");
+    assert!(told - fed > Duration::from_millis(500), "the state is told on and on");
     // It goes on, and so does the feeding.
     instruments.vitals.turned(false);
     let again = Instant::now();

@@ -9,7 +9,7 @@ use crate::support::world::World;
 fn alerts(world: &World) -> (Option<i32>, Value) {
     let output = run(world, &["alerts", "--json"]);
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
-    assert_eq!(shown["schema_version"], 1, "{shown}");
+    assert_eq!(shown["schema_version"], 2, "{shown}");
     (output.status.code(), shown)
 }
 

@@ -64,7 +64,7 @@ async fn how_and_when_a_death_was_noticed_is_shown() {
     let records = Records::new().await;
     let now = records.now_ms;
     records.write("alive", 0, "running", &[("heard_ms", json!(1)), ("gen", json!(1)), ("run", json!("r"))]).await;
-    records.write("killed", 3_000, "dead", &[("died_ms", json!(now - 2_000)), ("heard_ms", json!(1))]).await;
+    records.write("killed", 300_000, "dead", &[("died_ms", json!(now - 2_000)), ("heard_ms", json!(1))]).await;
     records.write("stopped", IDLE_MS + 9_000, "running", &[("lost_ms", json!(now - 8_000))]).await;
     records.write("silent", IDLE_MS + 5_000, "draining", &[]).await;
     // A process that was declared dead, learned it, and goes on under another name.
@@ -95,7 +95,7 @@ async fn how_and_when_a_death_was_noticed_is_shown() {
     assert_eq!(line(&text(&records.world, &["status"]), "replicas"), "1 alive, 1 dead, 2 lost");
     let alert = records.alert("ReplicaLost");
     assert_eq!((&alert["state"], &alert["value"]), (&json!("pending"), &json!(3.0)), "{alert}");
-    assert!(alert["detail"].as_str().is_some_and(|detail| detail.contains(", connection closed 2")), "{alert}");
+    assert!(alert["detail"].as_str().is_some_and(|detail| detail.contains(", connection closed ")), "{alert}");
     for quiet in ["RestartLoop", "NoReplicas", "DisconnectNoticeOff"] {
         assert_eq!(records.alert(quiet)["state"], "quiet", "{quiet}");
     }

@@ -108,12 +108,12 @@ async fn a_user_with_too_few_rights_is_told_what_is_missing() {
     assert!(rights[0].0 == "fail" && rights[0].1.contains("XADD") && rights[0].1.contains("XCLAIM"), "{rights:?}");
     assert!(!rights[0].1.contains("XREADGROUP"), "{rights:?}");
     // One that may not even ask: what can be tried is tried.
-    world.redis(&["ACL", "SETUSER", "mute", "on", ">pw", "~*", "+@all", "-acl", "-eval"]).await;
+    world.redis(&["ACL", "SETUSER", "mute", "on", ">pw", "~*", "+@all", "-acl", "-evalsha"]).await;
     let url = world.redis.url().replace("redis://", "redis://mute:pw@");
     let output = run(&world, &["doctor", "--json", "--redis-url", &url]);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(about(&report, "rights")[0].0, "fail", "{report}");
-    assert!(about(&report, "rights")[0].1.contains("EVAL"), "{report}");
+    assert!(about(&report, "rights")[0].1.contains("EVALSHA"), "{report}");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ fn named(world: &World, stream: &str) {
     let status = stdout(&status);
     let first = status.lines().next().expect("a sentence");
     let problem = format!("the stream {stream} has used the largest possible id");
-    assert!(first.contains("degraded") && first.contains(&problem), "{status}");
+    assert!(first.starts_with("Degraded: ") && first.contains(&problem), "{status}");
     let doctor = run(world, &["doctor"]);
     assert_eq!(doctor.status.code(), Some(1), "{doctor:?}");
     let doctor = stdout(&doctor);
@@ -58,7 +58,7 @@ async fn a_jobs_stream_without_further_ids_is_named_and_can_be_replaced() {
     assert_eq!(world.outcome(job).await.get("outcome"), "success");
     let at = world.redis(&["GET", &mirror]).await.as_string();
     assert_eq!(at, Some(job.to_string()), "the mirror follows the new stream");
-    assert!(text(&world, &["status"]).starts_with("healthy"), "{}", text(&world, &["status"]));
+    assert!(text(&world, &["status"]).starts_with("Healthy: "), "{}", text(&world, &["status"]));
     let doctor = text(&world, &["doctor"]);
     assert!(doctor.contains("every stream takes further entries"), "{doctor}");
 }

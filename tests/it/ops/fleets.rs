@@ -22,7 +22,8 @@ async fn a_fleet_that_works_is_healthy() {
     world.settled().await;
     world.at_rest().await;
     let status = text(&world, &["status"]);
-    assert!(status.starts_with("healthy\n\n"), "{status}");
+    assert!(status.starts_with("Healthy so far: DeadLettersGrowing fires in "), "{status}");
+    assert!(status.contains("\nPlayers are served. Nothing waits. No critical alert fires.\n"), "{status}");
     for (name, value) in
         [("waiting", "0"), ("in flight", "0"), ("dead letters", "1"), ("engine", "simulated"), ("paused", "no")]
     {
@@ -61,19 +62,24 @@ async fn a_fleet_that_works_is_healthy() {
 #[tokio::test]
 async fn a_backlog_without_replicas_is_said_first() {
     let mut world = World::new().await;
-    assert!(text(&world, &["status"]).starts_with("healthy\n"), "nothing waits, so nobody is missed");
+    let status = text(&world, &["status"]);
+    assert!(status.starts_with("There is no fleet here: the stream runtime:start_jobs does not exist. "), "{status}");
     assert_eq!(stderr(&run(&world, &["replicas"])), "startjobs: no replica has been here\n");
     for number in 0..12 {
         world.send(&format!("game-{number}"), "galaxy/engine:1").await;
     }
     let status = text(&world, &["status"]);
-    assert!(status.starts_with("degraded: no replica reads and there is no consumer group: 12 waiting\n"), "{status}");
+    let expected =
+        "There is no fleet here: the stream runtime:start_jobs has no group, and 12 jobs wait, the oldest for ";
+    assert!(status.starts_with(expected), "{status}");
+    assert_eq!(json(&world, &["status"])["impact"]["players"], "not_served");
     assert!(line(&status, "waiting").starts_with("12, the oldest for "), "{status}");
     assert_eq!(json(&world, &["pending"])["total"], 0);
     world.replica(&[]);
     world.settled().await;
     world.at_rest().await;
-    assert!(text(&world, &["status"]).starts_with("healthy\n"));
+    let status = text(&world, &["status"]);
+    assert!(status.starts_with("Healthy: 1 replica reads, nothing waits.\n"), "{status}");
 }
 
 #[tokio::test]
@@ -97,8 +103,12 @@ async fn a_killed_replica_is_lost_and_what_it_held_is_named() {
         })
         .await;
     let status = text(&world, &["status"]);
-    let expected = "degraded: no replica reads: 1 in flight; 1 replica lost, 1 in flight with it\n";
-    assert!(status.starts_with(expected), "{status}");
+    assert!(status.starts_with("Down: no replica reads; 1 replica lost since "), "{status}");
+    assert!(
+        status.lines().next().is_some_and(|line| line.ends_with(", 1 in flight with it. Nothing waits.")),
+        "{status}"
+    );
+    assert!(status.contains("\n  next: startjobs worker\n  read: docs/runbooks.md#noreplicas\n"), "{status}");
     assert_eq!(line(&status, "replicas"), "0 alive, 1 lost");
     let pending = json(&world, &["pending"]);
     let held = &pending["pending"][0];
@@ -113,7 +123,7 @@ async fn a_killed_replica_is_lost_and_what_it_held_is_named() {
     world.replica(&[]);
     world.settled().await;
     let story = json(&world, &["inspect", &id.to_string()]);
-    assert_eq!((&story["stage"], &story["outcome"]["attempt"]), (&"settled".into(), &"2".into()), "{story}");
+    assert_eq!((&story["stage"], &story["outcome"]["attempt"]), (&"settled".into(), &2.into()), "{story}");
     assert_eq!(story["takeover"]["from"][0]["replica"], held["replica"], "{story}");
     assert_ne!(story["takeover"]["to"], held["replica"], "{story}");
 }
@@ -158,12 +168,14 @@ async fn a_paused_fleet_neither_reads_nor_is_degraded() {
     }
     tokio::time::sleep(world.settings.worker.claim_idle).await;
     let status = text(&world, &["status"]);
-    assert!(status.starts_with("paused since 2") && status.contains(" by op@"), "{status}");
-    assert!(status.contains(" (upgrade): 3 waiting\n"), "{status}");
+    assert!(status.starts_with("Paused by op@") && status.contains(" ago (2"), "{status}");
+    assert!(status.contains("): upgrade. 3 jobs wait, the oldest for "), "{status}");
     assert_eq!(line(&status, "\npaused".trim_start()), line(&status, "paused"), "{status}");
     let status = json(&world, &["status"]);
     assert_eq!((&status["health"], &status["paused"]["reason"]), (&"paused".into(), &"upgrade".into()), "{status}");
-    assert_eq!(status["problems"], serde_json::json!([]));
+    let problems = status["problems"].as_array().expect("a list");
+    assert_eq!((problems.len(), &problems[0]["next"]["command"]), (1, &"startjobs resume".into()), "{status}");
+    assert_eq!((&problems[0]["severity"], &problems[0]["since_ms"]), (&"info".into(), &status["paused"]["at_ms"]));
 
     let output = run(&world, &["resume"]);
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "running\n"), "{output:?}");
@@ -171,7 +183,7 @@ async fn a_paused_fleet_neither_reads_nor_is_degraded() {
     assert!(stderr(&run(&world, &["resume"])).contains("was not paused"));
     // Set by hand, as anything: a pause of which nothing is known.
     world.redis(&["SET", &format!("{}:paused", world.settings.stream.jobs), "1"]).await;
-    assert!(text(&world, &["status"]).starts_with("paused: 0 waiting\n"));
+    assert!(text(&world, &["status"]).starts_with("Paused by hand. Nothing waits.\n"));
 }
 
 #[tokio::test]
@@ -183,7 +195,7 @@ async fn an_offset_that_somebody_else_writes_is_said() {
     world.at_rest().await;
     world.redis(&["SET", &world.settings.stream.offset_key.clone(), "5-0"]).await;
     let status = text(&world, &["status"]);
-    assert!(status.starts_with("degraded: the offset mirror is at 5-0, the watermark is "), "{status}");
+    assert!(status.starts_with("Degraded: the offset mirror is at 5-0, the watermark is "), "{status}");
     assert_eq!(json(&world, &["status"])["mirror"]["foreign"], true);
 }
 
@@ -203,7 +215,7 @@ async fn watching_goes_on_until_nobody_reads_any_more() {
     for _ in 0..3 {
         let line = lines.next().expect("another line").expect("text");
         let shown: serde_json::Value = serde_json::from_str(&line).expect("one JSON object a line");
-        assert_eq!(shown["health"], "healthy");
+        assert_eq!(shown["health"], "no_fleet");
     }
     drop(lines);
     assert_eq!(child.wait().expect("it ends").code(), Some(0));

@@ -33,7 +33,7 @@ async fn every_command_escapes_what_others_wrote() {
     assert_eq!(pending.lines().count(), 2, "one entry is one line: {pending}");
     assert!(pending.contains("\\u{1b}[2J") && pending.contains("\\u{202e}"), "{pending}");
     let status = stdout(&run(&world, &["status"]));
-    assert!(status.lines().next().is_some_and(|line| line.starts_with("degraded: ")), "{status}");
+    assert!(status.lines().next().is_some_and(|line| line.starts_with("Degraded: ")), "{status}");
     // JSON carries the text as it is, as its own escapes.
     assert_eq!(json(&world, &["pending"])["pending"][0]["replica"], EVIL);
 

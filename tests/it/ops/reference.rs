@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use startjobs::cli;
+use startjobs::settings::table::{Group, Reach, TABLE};
 
 fn startjobs(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_startjobs"));
@@ -108,4 +109,78 @@ fn short_help_shows_a_commands_own_flags_and_long_help_the_settings_too() {
         assert!(long.len() > short.len() || !has_settings, "{words:?}");
     }
     assert!(with_settings > 15, "{with_settings} commands take settings");
+}
+
+/// Those that never talk to Redis, or to one of their own alone.
+const WITHOUT_REDIS: &[&str] = &[
+    "bench",
+    "bench-subject",
+    "completions",
+    "config policy check",
+    "demo",
+    "dev",
+    "engine",
+    "healthcheck",
+    "man",
+    "runtime explain",
+];
+
+/// The commands below this one that have none below themselves, by their words.
+fn leaves<'a>(command: &'a clap::Command, words: &str, found: &mut Vec<(String, &'a clap::Command)>) {
+    let below: Vec<&clap::Command> = command.get_subcommands().filter(|below| below.get_name() != "help").collect();
+    for below in &below {
+        leaves(below, format!("{words} {}", below.get_name()).trim(), found);
+    }
+    if below.is_empty() {
+        found.push((words.to_owned(), command));
+    }
+}
+
+#[test]
+fn every_command_that_talks_to_redis_takes_everything_about_the_connection() {
+    let tree = cli::command();
+    let mut found = Vec::new();
+    leaves(&tree, "", &mut found);
+    let is_without =
+        |words: &str| WITHOUT_REDIS.iter().any(|name| words == *name || words.split(' ').next() == Some(name));
+    found.retain(|(words, _)| !is_without(words));
+    assert!(found.len() > 20, "{}", found.len());
+    for (words, command) in found {
+        for row in TABLE.iter().filter(|row| row.group == Group::Redis && row.reach != Reach::Environment) {
+            assert!(command.get_arguments().any(|arg| arg.get_id() == row.name), "{words} has no --{}", row.name);
+        }
+    }
+}
+
+#[test]
+fn values_of_settings_and_options_are_in_the_script_of_every_shell() {
+    for (shell, expected) in [
+        ("bash", ["\"docker simulated\"", "\"auto json text\"", "\"missing always never\""]),
+        ("zsh", ["(docker simulated)", "(auto json text)", "(missing always never)"]),
+        ("fish", ["docker\\t''", "json\\t''", "never\\t''"]),
+        (
+            "elvish",
+            [
+                "&'startjobs;worker --engine'= [docker simulated]",
+                "&'startjobs;worker --log-format'= [auto json text]",
+                "&'startjobs;runtime;list --state'= [starting running stopped failed]",
+            ],
+        ),
+        (
+            "powershell",
+            [
+                "'startjobs;worker --engine' { 'docker', 'simulated' }",
+                "'startjobs;worker --log-format' { 'auto', 'json', 'text' }",
+                "'startjobs;runtime;list --state' { 'starting', 'running', 'stopped', 'failed' }",
+            ],
+        ),
+    ] {
+        let script = String::from_utf8(startjobs(&["completions", shell]).stdout).expect("text");
+        for part in expected {
+            assert!(script.contains(part), "{shell} has no {part}");
+        }
+    }
+    // A bad value of a setting is still a problem among all others, and no wrong usage.
+    assert_eq!(startjobs(&["status", "--outcome-fields", "x"]).status.code(), Some(2), "no flag of this command");
+    assert_eq!(startjobs(&["config", "show", "--engine", "x"]).status.code(), Some(78));
 }

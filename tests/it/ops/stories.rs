@@ -143,7 +143,7 @@ async fn a_games_answers_are_told_from_its_record_and_from_beside_it() {
     world.redis(&["SET", "rtm:{game-1}:rec", "{\"fence\":1}"]).await;
     let output = run(&world, &["inspect", "game-1"]);
     assert!(
-        !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("rtm:{game-1}:rec"),
+        output.status.success() && String::from_utf8_lossy(&output.stderr).contains("rtm:{game-1}:rec"),
         "{output:?}"
     );
 }

@@ -60,25 +60,19 @@ impl Ordinary {
         true
     }
 
-    async fn start(&self, host: &str, name: &str, sandbox: Sandbox) -> (DockerEngine, String) {
-        let engine = DockerEngine::connect(host, self.port, 4).expect("a good URL");
+    async fn start(&self, dockerd: &Dockerd, name: &str, sandbox: Sandbox) -> (DockerEngine, String) {
+        let engine = DockerEngine::connect_with(dockerd.options(self.port, 4)).expect("a good URL");
         let with = ContainerSpec { image: self.image(), port: self.port, sandbox, ..spec(name, &[]) };
         let id = create_and_start(&engine, &with).await.expect("the image has an entry point");
         (engine, id)
     }
 
     /// Has it started by a job of a fleet without a policy, and waits for its server's answer; why there was none.
-    async fn runs(&self, host: &str) -> Option<String> {
+    async fn runs(&self, dockerd: &Dockerd) -> Option<String> {
         let port = self.port.to_string();
         // Each fleet has a Redis of its own. They share the engine under names of their own.
-        let settings = [
-            ("engine", "docker"),
-            ("docker-host", host),
-            ("fleet-id", self.name),
-            ("engine-port", &port),
-            ("claim-idle", "5s"),
-        ];
-        let mut world = World::with(&settings).await;
+        let settings = [("engine", "docker"), ("fleet-id", self.name), ("engine-port", &port), ("claim-idle", "5s")];
+        let mut world = World::with(&[&settings[..], &dockerd.settings()].concat()).await;
         world.replica(&[]);
         let job = world.send(self.name, &self.image()).await;
         world.settled().await;
@@ -101,9 +95,9 @@ impl Ordinary {
     }
 
     /// Starts it without any capability, and waits until it has ended; why it has not.
-    async fn fails_without_capabilities(&self, host: &str) -> Option<String> {
+    async fn fails_without_capabilities(&self, dockerd: &Dockerd) -> Option<String> {
         let bare = Sandbox { capabilities: Vec::new(), ..Sandbox::default() };
-        let (engine, id) = self.start(host, &format!("rtm-bare-{}", self.name), bare).await;
+        let (engine, id) = self.start(dockerd, &format!("rtm-bare-{}", self.name), bare).await;
         let patience = Instant::now() + PATIENCE;
         loop {
             let container = engine.find(&id).await.expect("the engine answers").expect("it exists");
@@ -137,13 +131,12 @@ async fn answer_of(endpoint: &str, asks: &[u8]) -> Option<Vec<u8>> {
 async fn ten_ordinary_images_run_without_a_policy() {
     let Some(dockerd) = Dockerd::start() else { return };
     let present: Vec<Ordinary> = LIST.into_iter().filter(|image| image.import(&dockerd)).collect();
-    let host = dockerd.host();
-    let run = futures_util::stream::iter(&present).map(|image| image.runs(&host)).buffer_unordered(AT_ONCE);
+    let run = futures_util::stream::iter(&present).map(|image| image.runs(&dockerd)).buffer_unordered(AT_ONCE);
     let failed: Vec<String> = run.filter_map(std::future::ready).collect().await;
     assert!(failed.is_empty(), "{failed:#?}");
     // The test can fail: without the capabilities those that need them end.
     let need = present.iter().filter(|image| image.needs_capabilities);
-    let run = join_all(need.map(|image| image.fails_without_capabilities(&host))).await;
+    let run = join_all(need.map(|image| image.fails_without_capabilities(&dockerd))).await;
     let run: Vec<String> = run.into_iter().flatten().collect();
     assert!(run.is_empty(), "{run:#?}");
 }

@@ -96,7 +96,7 @@ async fn a_policy_is_obeyed_and_read_again_when_it_changes() {
     write(folder, "policy.toml", "");
     in_condition(&mut world, 2, 1).await;
     assert_eq!(code(&mut world, "g8", "nebula/engine:1").await, "image_not_allowed");
-    assert!(world.log(0).text().contains("policy.toml is empty"), "{}", world.log(0).text());
+    world.logged(0, "what is wrong", |log| log.text().contains("policy.toml is empty")).await;
 
     other_replicas_differ(&mut world).await;
     let text = world.log(0).text().to_owned();

@@ -47,9 +47,9 @@ impl Stage {
 
     /// Starts a replica beside the engine of this host, as soon as it works.
     async fn replica(&mut self, host: usize, settings: &[(&str, &str)]) -> usize {
-        let own = [("docker-host", self.dockerds[host].host()), ("engine-host-id", name_of(host))];
-        let own = own.each_ref().map(|(name, value)| (*name, value.as_str()));
-        let replica = self.world.replica(&[&own, settings].concat());
+        let name = name_of(host);
+        let own = [("engine-host-id", name.as_str())];
+        let replica = self.world.replica(&[&self.dockerds[host].settings(), &own[..], settings].concat());
         self.world.begun(replica).await;
         replica
     }

@@ -28,7 +28,7 @@ async fn a_dry_run_says_what_would_be_changed_and_changes_nothing() {
     assert_eq!(everything(&world).await, [], "not even a mark");
     let (code, _, errors) = said(&run(&world, &["runtime", "reconcile"]));
     assert_eq!(code, Some(2));
-    assert!(errors.contains("reconcile all the time"), "{errors}");
+    assert!(errors.contains("give --dry-run"), "{errors}");
 
     let replica = world.replica(&[]);
     for game in ["ended", "runs"] {

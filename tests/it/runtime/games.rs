@@ -73,7 +73,7 @@ async fn a_game_that_an_operator_stops_is_started_by_a_new_job_only() {
     assert_eq!(code, Some(2), "there is no terminal to ask on: {errors}");
     assert!(errors.contains("give --yes"), "{errors}");
     let (code, _, errors) = said(&run(&world, &["runtime", "stop", "never", "--yes"]));
-    assert_eq!((code, errors.as_str()), (Some(1), "startjobs: there is no game never\n"));
+    assert!(code == Some(1) && errors.starts_with("startjobs: there is no game never\n"), "{errors}");
 
     let stopped = text(&world, &["runtime", "stop", "game", "--yes", "--by", "ann, INC-42"]);
     assert_eq!(stopped, "game is stopped, and host default has no container of it\n");
@@ -91,7 +91,8 @@ async fn a_game_that_an_operator_stops_is_started_by_a_new_job_only() {
     assert!(text(&world, &["inspect", "game"]).contains("stopped by ann, INC-42"));
 
     let (code, _, errors) = said(&run(&world, &["runtime", "stop", "game", "--yes"]));
-    assert_eq!((code, errors.as_str()), (Some(1), "startjobs: game game does not run: its record says stopped\n"));
+    let says = "startjobs: game game does not run: its record says stopped\n";
+    assert!(code == Some(1) && errors.starts_with(says), "{errors}");
 
     let job = world.send("game", IMAGE).await;
     world.settled().await;

@@ -75,7 +75,7 @@ async fn a_dead_host_is_shown_everywhere_and_can_be_given_up() {
     let [dead, alive] = [&hosts["hosts"][0], &hosts["hosts"][1]];
     assert_eq!((&dead["replicas"], &alive["replicas"], &alive["slots"]), (&0.into(), &1.into(), &64.into()), "{hosts}");
     let status = text(&world, &["status"]);
-    assert!(status.starts_with("degraded: ") && status.contains("1 host is dead: there (last heard "), "{status}");
+    assert!(status.starts_with("Degraded: ") && status.contains("1 host is dead: there (last heard "), "{status}");
     assert!(status.contains("\nthere  dead      "), "{status}");
     let status = json(&world, &["status"]);
     assert_eq!((&status["hosts"]["alive"], &status["hosts"]["dead"]), (&1.into(), &1.into()), "{status}");

@@ -52,7 +52,7 @@ fn text(world: &World, arguments: &[&str]) -> String {
 fn json(world: &World, arguments: &[&str]) -> Value {
     let text = text(world, &[arguments, &["--json"]].concat());
     let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"));
-    assert_eq!(value["schema_version"], 1, "{text}");
+    assert_eq!(value["schema_version"], 2, "{text}");
     value
 }
 

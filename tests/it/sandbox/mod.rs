@@ -39,7 +39,7 @@ impl Rig {
         let dockerd = Dockerd::start_with(arguments)?;
         let (_dir, program) = compile("probe", include_str!("probe.c"));
         dockerd.import_image(IMAGE, &program, &[], &[]);
-        let engine = connect(&dockerd.host());
+        let engine = connect(&dockerd);
         Some(Self { dockerd, engine })
     }
 

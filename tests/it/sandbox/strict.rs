@@ -16,15 +16,11 @@ async fn a_game_under_the_strict_policy_runs_and_has_no_right_of_root() {
     let Some(dockerd) = Dockerd::start() else { return };
     let (_dir, program) = compile("probe", include_str!("probe.c"));
     dockerd.import_image(IMAGE, &program, &[], &[]);
-    let (host, fleet) = (dockerd.host(), uuid::Uuid::new_v4().to_string());
+    let fleet = uuid::Uuid::new_v4().to_string();
     let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/policy/policy.strict.toml");
-    let mut world = World::with(&[
-        ("engine", "docker"),
-        ("docker-host", host.as_str()),
-        ("fleet-id", fleet.as_str()),
-        ("policy-file", policy.to_str().expect("text")),
-    ])
-    .await;
+    let policy = policy.to_str().expect("text");
+    let docker = [("engine", "docker"), ("fleet-id", fleet.as_str()), ("policy-file", policy)];
+    let mut world = World::with(&[&docker[..], &dockerd.settings()].concat()).await;
     let replica = world.replica(&[]);
     world.begun(replica).await;
     let (job, refused) = (world.send("g1", IMAGE).await, world.send("g2", "registry.example/other:1").await);

@@ -226,7 +226,7 @@ async fn the_rest(stream: &Stream, id: EntryId) {
     let connection = Arc::into_inner(connection).expect("it is ours alone");
     let letters = DeadLetters::new(connection, &stream.settings.stream);
     let page = letters.page(&startjobs::stream::dead_letters::ALL_IDS, Order::OldestFirst).await.expect("a page");
-    let requeued = letters.requeue(&[page[0].id]).await.expect("asked");
+    let requeued = letters.requeue(&[page[0].id], "op").await.expect("asked");
     assert!(matches!(requeued[..], [Requeued::Empty | Requeued::As(_)]), "{requeued:?}");
     assert_eq!(letters.remove(&[page[1].id]).await.expect("removed"), [true]);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use startjobs::redis::Kind;
-use startjobs::stream::settle::{Settled, Terms};
+use startjobs::stream::settle::{Ending, Settled, Terms};
 
 use super::{CLAIM_IDLE, GROUP, JOBS, MIRROR, RESULTS, Stream, answered, each_version, malformed, terms};
 
@@ -155,6 +155,47 @@ async fn the_mirror_follows_the_oldest_pending_entry_whichever_batch_ends_it() {
         stream.read().await;
         stream.member.settle(&[answered(ids[5])], terms(6, false)).await.expect("settled");
         assert_eq!(stream.redis(&["GET", MIRROR]).await.as_string().as_deref(), Some("0-0"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_outcome_that_carries_a_trace_has_one_field_more_wherever_it_stands_in_its_batch() {
+    each_version(async |stream| {
+        // Told by three bits: traced, dead-lettered too, settled before.
+        let mut batch = Vec::new();
+        for kind in 0..8_u8 {
+            let id = stream.append("*").await;
+            let (_, mut ending) = answered(id);
+            if let (0, Ending::Outcome(outcome)) = (kind & 1, &mut ending) {
+                outcome.carry(Some(format!("trace of {id}")));
+            }
+            let (_, letter) = malformed(id);
+            if let (2, Ending::Outcome(outcome), Ending::Dead(letter)) = (kind & 2, &ending, letter) {
+                ending = Ending::Both(outcome.clone(), letter);
+            }
+            batch.push((id, ending));
+        }
+        stream.read().await;
+        // What was settled before is not published again, and what follows it is read from its right place.
+        stream.member.settle(&[answered(batch[4].0)], terms(8, false)).await.expect("settled");
+        let reply = stream.member.settle(&batch, terms(8, false)).await.expect("settled");
+        let done = reply.settled.iter().filter(|&settled| *settled == Settled::Done).count();
+        assert_eq!((done, &reply.settled[4]), (7, &Settled::Duplicate));
+        assert_eq!(stream.length(&format!("{JOBS}:dead")).await, 4);
+        let entries: Vec<(String, Vec<String>)> =
+            stream.redis(&["XRANGE", RESULTS, "-", "+"]).await.convert().expect("entries");
+        let of = |id: &str| {
+            let mut found = entries.iter().filter(|(_, flat)| flat[13] == id);
+            let (Some((_, flat)), None) = (found.next(), found.next()) else { panic!("{id} in {entries:?}") };
+            flat.get(20..).unwrap_or_default().to_vec()
+        };
+        for (kind, (id, _)) in batch.iter().enumerate() {
+            let is_traced = kind & 1 == 0 && kind != 4;
+            let expected =
+                if is_traced { vec!["traceparent".to_owned(), format!("trace of {id}")] } else { Vec::new() };
+            assert_eq!(of(&id.to_string()), expected, "{kind}");
+        }
     })
     .await;
 }

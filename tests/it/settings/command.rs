@@ -39,6 +39,24 @@ fn config_show_prints_json_with_a_version() {
 }
 
 #[test]
+fn config_show_says_where_traces_go_without_secrets() {
+    const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let secret = ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=sesame");
+    for (environment, said) in [
+        (&[][..], "traces: off; OTEL_EXPORTER_OTLP_ENDPOINT"),
+        (&[(ENDPOINT, "http://c:4318"), secret], "traces: http://c:4318/v1/traces, "),
+        (&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318/own?key=sesame")], "traces: http://c:4318/own, "),
+        (&[(ENDPOINT, "c:4318"), secret], "traces are off: OTEL_EXPORTER_OTLP_ENDPOINT: "),
+    ] {
+        let output = startjobs(&["config", "show"], environment);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let text = String::from_utf8(output.stderr).expect("text");
+        assert!(text.contains(said) && !text.contains("sesame"), "{text}");
+        assert_eq!(String::from_utf8(output.stdout).expect("text").lines().count(), TABLE.len());
+    }
+}
+
+#[test]
 fn a_bad_value_exits_78_and_an_unknown_flag_2() {
     let output = startjobs(&["config", "show", "--slots", "-1"], &[("STARTJOBS_BLOCK", "0s")]);
     assert_eq!(output.status.code(), Some(78), "{output:?}");

@@ -29,9 +29,8 @@ fn fill(directory: &Path) -> std::path::PathBuf {
 async fn jobs_wait_while_the_disk_of_the_only_host_is_full_and_start_when_there_is_room() {
     let Some(dockerd) = Dockerd::start_on_disk_of(DATA_ROOT_MIB) else { return };
     dockerd.import_image(GAME, Path::new(env!("CARGO_BIN_EXE_startjobs")), &["engine"], &[]);
-    let host = dockerd.host();
-    let docker = [("engine", "docker"), ("docker-host", host.as_str()), ("claim-idle", "1500ms"), ("slots", "4")];
-    let mut world = World::with(&[&docker[..], &[("retry-attempts", "2")]].concat()).await;
+    let docker = [("engine", "docker"), ("claim-idle", "1500ms"), ("slots", "4"), ("retry-attempts", "2")];
+    let mut world = World::with(&[&docker[..], &dockerd.settings()].concat()).await;
     let (a, _) = working(&mut world).await;
     let filler = fill(&dockerd.data_root());
     for number in 0..8 {

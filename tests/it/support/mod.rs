@@ -12,6 +12,8 @@ pub mod dockerd;
 pub mod faulty_engine;
 // small programs for images
 pub mod c_program;
+// a collector of traces that answers what a test wants
+pub mod collector;
 // a registry that answers what a test wants
 pub mod registry;
 // the simulated engine's own log, checked independently

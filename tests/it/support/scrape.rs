@@ -2,14 +2,31 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A port that nobody listens on just now.
+/// The first port that tests choose by themselves: below those that the system gives out, so that none is taken before it is
+/// used.
+const FIRST_PORT: u32 = 10_000;
+/// Those of the tests that run one after the other in one of nextest's slots.
+const PORTS_OF_SLOT: u32 = 400;
+const SLOTS: u32 = 20;
+
+/// A port that no process listens on just now, and that no test beside this one chooses.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("its number").port()
+    static CHOSEN: AtomicU32 = AtomicU32::new(0);
+    let slot = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").ok().and_then(|slot| slot.parse().ok());
+    let first = FIRST_PORT + slot.unwrap_or_else(std::process::id) % SLOTS * PORTS_OF_SLOT;
+    for _ in 0..PORTS_OF_SLOT {
+        let number = std::process::id().wrapping_add(CHOSEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(first + number % PORTS_OF_SLOT).expect("far below the last one");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port from {first} on is free");
 }
 
 /// GETs a path; answers the status and the body.

@@ -59,7 +59,8 @@ async fn a_replica_behind_a_proxy_that_refuses_volumes_waits_for_a_name_and_answ
     let host = format!("unix://{}", socket.display());
     let settings =
         [("engine", "docker"), ("docker-host", host.as_str()), ("retry-attempts", "1"), ("claim-idle", "1500ms")];
-    let mut world = World::with(&settings).await;
+    // Of two values of one setting the last counts.
+    let mut world = World::with(&[&dockerd.settings()[..], &settings].concat()).await;
     let nameless = world.replica(&[]);
     for number in 0..4 {
         world.send(&format!("game-{number}"), GAME).await;

@@ -87,7 +87,7 @@ impl Engine<'_> {
         let body = json!({
             "Image": GAME, "Env": [format!("GAME_ID={game}"), "PORT=8080"], "Labels": labels,
             "ExposedPorts": { "8080/tcp": {} },
-            "HostConfig": { "PortBindings": { "8080/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "" }] } },
+            "HostConfig": { "PortBindings": { "8080/tcp": [{ "HostIp": dockerd.address(), "HostPort": "" }] } },
         });
         let path = format!("/containers/create?name=rtm-{game}");
         let (status, created) = dockerd.request("POST", &path, body.to_string().as_bytes()).expect("an answer");
@@ -102,7 +102,7 @@ impl Engine<'_> {
         let (_, seen) = dockerd.request("GET", &format!("/containers/{id}/json"), b"").expect("an answer");
         let seen: Value = serde_json::from_str(&seen).expect("JSON");
         let port = seen["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"].as_str().expect("a port").to_owned();
-        (id, format!("http://127.0.0.1:{port}"))
+        (id, format!("http://{}:{port}", dockerd.address()))
     }
 
     /// Which containers there are, by game.
@@ -269,9 +269,9 @@ async fn what_a_simulated_fleet_left_is_taken_over() {
 async fn what_a_fleet_on_a_docker_engine_left_is_taken_over() {
     let Some(dockerd) = Dockerd::start() else { return };
     dockerd.import_image(GAME, Path::new(env!("CARGO_BIN_EXE_startjobs")), &["engine"], &[]);
-    let host = dockerd.host();
-    let settings = [("engine", "docker"), ("docker-host", host.as_str()), ("claim-idle", "1500ms")];
-    is_taken_over(World::with(&settings).await, Some(dockerd)).await;
+    let settings = [("engine", "docker"), ("claim-idle", "1500ms")];
+    let world = World::with(&[&settings[..], &dockerd.settings()].concat()).await;
+    is_taken_over(world, Some(dockerd)).await;
 }
 
 /// The version before takes these for what its own are.

@@ -1,5 +1,6 @@
 //! The bridge that an engine's containers are on.
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 
 use super::PREFIX;
@@ -8,18 +9,23 @@ use super::PREFIX;
 #[derive(Debug)]
 pub struct Bridge {
     pub name: String,
+    /// A loopback address that goes with the name.
+    pub loopback: Ipv4Addr,
 }
 
 impl Bridge {
     pub fn claim() -> Result<Self, String> {
         let mut reason = String::new();
-        for number in 0..1024 {
+        for number in 0..1024_u16 {
+            let [high, low] = number.to_be_bytes();
             let name = format!("{PREFIX}{number}");
             match ip(&["link", "add", &name, "type", "bridge"]) {
                 Ok(()) => {
-                    let bridge = Self { name };
+                    // Apart from 127.0.0.0/16, in which tests choose addresses by themselves.
+                    let loopback = Ipv4Addr::new(127, 64 + high, low, 1);
+                    let bridge = Self { name, loopback };
                     // Half of 10.96.0.0/11, out of the way of what engines and clouds choose by themselves.
-                    let address = format!("10.{}.{}.1/24", 104 + number / 256, number % 256);
+                    let address = format!("10.{}.{low}.1/24", 104 + high);
                     ip(&["link", "set", &bridge.name, "alias", &format!("{PREFIX}-{}", std::process::id())])?;
                     ip(&["address", "add", &address, "dev", &bridge.name])?;
                     ip(&["link", "set", &bridge.name, "up"])?;

@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
+use startjobs::engine::docker::DockerOptions;
 use tempfile::TempDir;
 
 pub use self::api::Api;
@@ -23,8 +24,8 @@ use self::api::escape;
 use self::bridge::{Bridge, ip};
 pub use self::image::{add as add_program, archive};
 
-/// How long the engine may take to come up or to go away.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the engine may take to come up, to answer or to go away, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between two looks at something that is about to happen.
 const POLL: Duration = Duration::from_millis(20);
@@ -37,6 +38,10 @@ const PREFIX: &str = "sjd";
 pub struct Dockerd {
     dir: TempDir,
     bridge: Bridge,
+    /// The URL of its socket.
+    host: String,
+    /// Where its games are published.
+    address: String,
     /// Further arguments of its command line.
     arguments: Vec<String>,
     daemon: Option<Daemon>,
@@ -84,7 +89,9 @@ impl Dockerd {
             mount_disk(&dir.path().join("data"), mebibytes)?;
         }
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut dockerd = Self { dir, bridge, arguments, daemon: None };
+        let host = format!("unix://{}", dir.path().join("sock").display());
+        let address = bridge.loopback.to_string();
+        let mut dockerd = Self { dir, bridge, host, address, arguments, daemon: None };
         dockerd.bring_up()?;
         Ok(dockerd)
     }
@@ -101,7 +108,24 @@ impl Dockerd {
 
     /// The URL of its socket.
     pub fn host(&self) -> String {
-        format!("unix://{}", self.socket().display())
+        self.host.clone()
+    }
+
+    /// The loopback address on which its games are published. Each engine looks for free ports on its own, from the same number
+    /// on, and gives up after ten: on one address several engines, and whatever connects from there, would be in its way.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What a replica beside it is told: where it is, and where its games are published.
+    pub fn settings(&self) -> [(&str, &str); 3] {
+        [("docker-host", &self.host), ("publish-address", &self.address), ("advertise-host", &self.address)]
+    }
+
+    /// The same for an engine of ours without a replica.
+    pub fn options(&self, port: u16, start_concurrency: usize) -> DockerOptions {
+        let publish_address = Some(self.bridge.loopback.into());
+        DockerOptions { publish_address, ..DockerOptions::new(&self.host, port, start_concurrency) }
     }
 
     /// Stops the engine and with it its containers, whose data stay.
@@ -262,6 +286,8 @@ impl Daemon {
             .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
             .args(["--iptables=false", "--ip6tables=false", "--bridge", bridge])
             .args(arguments)
+            // Its containerd writes its stacks there when a busy dockerd has waited too long for it.
+            .env("TMPDIR", dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
