@@ -14,15 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/ci/prepare.sh
 
 out=target/package binary=''
-while [ $# -gt 0 ]; do
-    [ $# -ge 2 ] || { say "$1 needs a value"; exit 2; }
-    case $1 in
-    --out) out=$2 ;;
-    --binary) binary=$2 ;;
-    *) say "unknown option $1; there are --out and --binary"; exit 2 ;;
-    esac
-    shift 2
-done
+read_out_and_binary "$@"
 for program in dpkg-deb gzip tar; do
     has "$program" || { say "$program is missing: install dpkg, gzip and tar"; exit 1; }
 done

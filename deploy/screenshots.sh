@@ -13,15 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/ci/prepare.sh
 
 out=docs/screenshots binary=''
-while [ $# -gt 0 ]; do
-    [ $# -ge 2 ] || { say "$1 needs a value"; exit 2; }
-    case $1 in
-    --out) out=$2 ;;
-    --binary) binary=$2 ;;
-    *) say "unknown option $1; there are --out and --binary"; exit 2 ;;
-    esac
-    shift 2
-done
+read_out_and_binary "$@"
 target=${CARGO_TARGET_DIR:-target}
 for built in "$target/startjobs" "$target/debug/startjobs"; do
     [ -n "$binary" ] || { [ -x "$built" ] && binary=$built; }

@@ -68,3 +68,17 @@ install_missing() {
     done
     [ "${#packages[@]}" -eq 0 ] || install_packages "${packages[@]}"
 }
+
+# Reads --out DIR and --binary FILE into $out and $binary.
+# shellcheck disable=SC2034 # the script that sources this uses them
+read_out_and_binary() {
+    while [ $# -gt 0 ]; do
+        [ $# -ge 2 ] || { say "$1 needs a value"; exit 2; }
+        case $1 in
+            --out) out=$2 ;;
+            --binary) binary=$2 ;;
+            *) say "unknown option $1; there are --out and --binary"; exit 2 ;;
+        esac
+        shift 2
+    done
+}

@@ -253,7 +253,8 @@ fn json(id: &str, outcome: Option<&Outcome>) -> String {
     printable::json(&object)
 }
 
-fn now_ms() -> u64 {
+/// The time of this machine, as `requested_at_ms` has it.
+pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

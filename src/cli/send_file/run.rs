@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::Args;
 use futures_util::future::join_all;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::follow::{Ends, FOLLOWED_MAX, Followed, Form};
 use super::line::{Fault, Job};
 use super::lines::{self, Faulty, Reading, is_regular};
+use crate::cli::send::now_ms;
 use crate::cli::{exit, output, process};
 use crate::lobby::client::Lobby;
 use crate::ops::printable::{self, printable};
@@ -265,9 +266,4 @@ impl Sending<'_> {
             eprintln!("startjobs: sent {} so far, up to line {}", jobs_text(self.sent), job.line);
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -17,66 +17,12 @@ mod crowds;
 // dashboard, rules, alerts, runbooks
 mod monitoring;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-
-use crate::support::world::{PATIENCE, World};
-
-/// Served on whatever port is free.
-const SERVED: (&str, &str) = ("http-addr", "127.0.0.1:0");
-
-/// One answer.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: String,
-}
-
-impl Answer {
-    /// The first answer in what a server sent.
-    fn read(text: &str) -> Self {
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP answer: {text:?}"));
-        let mut lines = head.lines();
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
-        let headers = lines.filter_map(|line| line.split_once(": "));
-        Self {
-            status: status.unwrap_or_else(|| panic!("no status: {text:?}")),
-            headers: headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect(),
-            body: body.to_owned(),
-        }
-    }
-
-    fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-}
-
-/// Where a replica serves, from its log.
-async fn address_of(world: &mut World, number: usize) -> String {
-    let message = "probes and metrics are served";
-    world.logged(number, message, |log| log.count(message) == 1).await;
-    let log = world.log(number);
-    let line = log.with(message).next().expect("it was logged");
-    line["http_addr"].as_str().expect("an address").to_owned()
-}
-
-/// Sends these bytes and reads until the other side closes.
-async fn exchange(address: &str, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("the worker listens");
-    // A server that has answered already may have closed.
-    stream.write_all(bytes).await.ok();
-    let mut reply = Vec::new();
-    let read = timeout(PATIENCE, stream.read_to_end(&mut reply)).await.expect("an end of the answer");
-    assert!(read.is_ok() || !reply.is_empty(), "{read:?}");
-    String::from_utf8_lossy(&reply).into_owned()
-}
+use crate::support::http::{Answer, SERVED, address_of, exchange};
+use crate::support::world::PATIENCE;
 
 /// Asks with this method and nothing else.
 async fn ask(address: &str, method: &str, path: &str) -> Answer {
