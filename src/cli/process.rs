@@ -1,7 +1,8 @@
-//! The process itself: its runtime, the signals that stop it, and how it was called.
+//! The process itself: its runtime and its clock, the signals that stop it, and how it was called.
 
 use std::future::{Future, pending};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -24,6 +25,12 @@ pub(super) fn block_on(command: impl Future<Output = u8>) -> ExitCode {
 pub(super) fn cannot_start(error: &std::io::Error) -> ExitCode {
     eprintln!("startjobs: cannot start: {error}");
     ExitCode::from(exit::FAILED)
+}
+
+/// The time of this machine, in milliseconds.
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The signals that ask a process to stop.

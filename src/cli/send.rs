@@ -1,7 +1,7 @@
 //! `startjobs send`: one start job by hand, or those of a file, followed to its outcome if asked.
 
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::Args;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -121,7 +121,7 @@ async fn send(settings: Settings, request: Request) -> u8 {
         Ok(end) => end,
         Err(error) => return unavailable("cannot read the results from", &error),
     };
-    let id = match lobby.append(&request.game, &request.image, now_ms()).await {
+    let id = match lobby.append(&request.game, &request.image, process::now_ms()).await {
         Ok(id) => id.to_string(),
         Err(error) => {
             output::note("the job may or may not have been appended; sending it again does no harm");
@@ -251,12 +251,6 @@ fn json(id: &str, outcome: Option<&Outcome>) -> String {
         object.insert(name.to_owned(), value);
     }
     printable::json(&object)
-}
-
-/// The time of this machine, as `requested_at_ms` has it.
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ impl Fleet {
 
 /// The variable of a setting. What is in capitals is a variable itself.
 fn variable(name: &str) -> String {
-    if name.starts_with("OTEL_") {
+    if name.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_') {
         return name.to_owned();
     }
     format!("STARTJOBS_{}", name.to_uppercase().replace('-', "_"))

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use super::config::Config;
 use super::queue::Queue;
 use super::span::{Recording, Tracer, text};
-use crate::tls::web::{Question, ask_over};
-use crate::tls::{Peer, Roots, Tls};
+use crate::tls::Tls;
+use crate::tls::web::{Question, ask_over, system_tls};
 
 /// Spans of one request.
 const BATCH_MAX: usize = 512;
@@ -95,7 +95,7 @@ struct Courier {
 impl Courier {
     fn new(config: Config, counters: Counters) -> io::Result<Self> {
         let is_encrypted = config.endpoint.scheme_str() == Some("https");
-        let tls = is_encrypted.then(|| Tls::new(Peer::Docker, Roots::System, None)).transpose();
+        let tls = is_encrypted.then(system_tls).transpose();
         let tls = tls.map_err(|error| io::Error::other(error.to_string()))?;
         let resource = resource(&config);
         Ok(Self { config, tls, resource, counters, is_failing: false })
@@ -150,7 +150,7 @@ impl Courier {
             Question { method: Method::POST, url: &self.config.endpoint, headers, body, answer_max: ANSWER_MAX };
         let answer = timeout(self.config.timeout, ask_over(self.tls.as_ref(), question)).await;
         let answer = answer.map_err(|_| format!("no answer within {:?}", self.config.timeout))?;
-        let answer = answer.ok_or_else(|| "no connection, or no answer over it".to_owned())?;
+        let answer = answer.map_err(|error| error.to_string())?;
         if !(200..300).contains(&answer.status) {
             return Err(format!("answered {}", answer.status));
         }

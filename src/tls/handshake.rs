@@ -74,20 +74,24 @@ impl Tls {
     /// What this error of a connection means, if it is one of TLS.
     pub(crate) fn explain(&self, error: &str) -> Option<String> {
         let (name, what, check) = MEANINGS.iter().find(|(name, _, _)| error.contains(name))?;
-        let (prefix, place) = (self.peer.prefix(), self.peer.place());
-        let advice = match check {
-            Check::Authority if self.has_own_roots => format!("{what}; check {prefix}-tls-ca-file"),
-            Check::Authority => format!("{what}; name its authority with {prefix}-tls-ca-file"),
-            Check::Name => format!("{what}; check {place}, or make the certificate with that name as subjectAltName"),
-            Check::Server => (*what).to_owned(),
-            Check::Identity if self.has_identity => format!(
+        let place = self.peer.place();
+        let advice = match (check, self.peer.prefix()) {
+            (Check::Server, _) => (*what).to_owned(),
+            (Check::Name, _) => {
+                format!("{what}; check {place}, or make the certificate with that name as subjectAltName")
+            }
+            (Check::Port, _) => format!("{what}; check the port in {place}, and that the server has TLS on"),
+            (Check::Authority, Some(prefix)) if self.has_own_roots => format!("{what}; check {prefix}-tls-ca-file"),
+            (Check::Authority, Some(prefix)) => format!("{what}; name its authority with {prefix}-tls-ca-file"),
+            (Check::Authority, None) => format!("{what}; name its authority with SSL_CERT_FILE"),
+            (Check::Identity, Some(prefix)) if self.has_identity => format!(
                 "{what} does not accept our certificate; check {prefix}-tls-cert-file, and which authority the server \
                  trusts for clients"
             ),
-            Check::Identity => {
+            (Check::Identity, Some(prefix)) => {
                 format!("{what} requires a client certificate; set {prefix}-tls-cert-file and {prefix}-tls-key-file")
             }
-            Check::Port => format!("{what}; check the port in {place}, and that the server has TLS on"),
+            (Check::Identity, None) => format!("{what} requires a client certificate, and none can be given to it"),
         };
         let name = name.trim_end_matches('(').replace("AlertReceived(", "alert ").replace("InvalidCertificate(", "");
         Some(format!("the TLS handshake failed ({name}): {advice}"))

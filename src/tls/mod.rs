@@ -33,6 +33,8 @@ pub(crate) enum Peer {
     Redis,
     /// `docker-host`
     Docker,
+    /// A URL that no setting of TLS belongs to: a collector of traces, a registry.
+    Web,
 }
 
 /// Everything a connection needs to be encrypted. Cheap to clone.
@@ -74,19 +76,21 @@ impl fmt::Display for Tls {
 }
 
 impl Peer {
-    /// What the names of its settings begin with.
-    fn prefix(self) -> &'static str {
+    /// What the names of its settings begin with; none has settings of its own where there is no prefix.
+    fn prefix(self) -> Option<&'static str> {
         match self {
-            Self::Redis => "redis",
-            Self::Docker => "docker",
+            Self::Redis => Some("redis"),
+            Self::Docker => Some("docker"),
+            Self::Web => None,
         }
     }
 
-    /// The setting that says where it is.
+    /// What says where it is.
     fn place(self) -> &'static str {
         match self {
             Self::Redis => "redis-url",
             Self::Docker => "docker-host",
+            Self::Web => "its URL",
         }
     }
 }

@@ -2,6 +2,7 @@
 //! not followed.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -17,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Peer, Roots, Tls};
+use super::{FileError, Peer, Roots, Tls};
 
 /// What is read ahead, and what the head of an answer may have.
 const READ_AHEAD: usize = 64 * 1024;
@@ -57,41 +58,82 @@ pub(crate) async fn ask(
     body_max: usize,
 ) -> Option<WebAnswer> {
     let is_encrypted = url.scheme_str() == Some("https");
-    let tls = is_encrypted.then(|| Tls::new(Peer::Docker, Roots::System, None)).transpose().ok()?;
-    ask_over(tls.as_ref(), Question { method, url, headers, body: Bytes::new(), answer_max: body_max }).await
+    let tls = is_encrypted.then(system_tls).transpose().ok()?;
+    let question = Question { method, url, headers, body: Bytes::new(), answer_max: body_max };
+    ask_over(tls.as_ref(), question).await.ok()
 }
 
-/// Asks over TLS, or without it where there is none. None where there is no answer. The caller bounds the time.
-pub(crate) async fn ask_over(tls: Option<&Tls>, question: Question<'_>) -> Option<WebAnswer> {
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WebError {
+    /// Nothing can be asked there.
+    #[error("{0} is no URL of a web server")]
+    Url(String),
+    /// The server cannot be reached, or the handshake failed.
+    #[error("no connection: {0}")]
+    Unreachable(String),
+    /// It has ended the connection, or what it sent is no HTTP.
+    #[error("no answer over the connection: {0}")]
+    Unanswered(String),
+}
+
+/// TLS to a web server that shows a certificate of the system's authorities.
+pub(crate) fn system_tls() -> Result<Tls, FileError> {
+    Tls::new(Peer::Web, Roots::System, None)
+}
+
+/// Asks over TLS, or without it where there is none. The caller bounds the time.
+pub(crate) async fn ask_over(tls: Option<&Tls>, question: Question<'_>) -> Result<WebAnswer, WebError> {
     let Question { method, url, headers, body, answer_max } = question;
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
+    let no_url = || WebError::Url(url.to_string());
+    let host = url.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     let mut request = Request::new(Whole(Some(body)));
     *request.method_mut() = method;
-    *request.uri_mut() = Uri::from(url.path_and_query()?.clone());
-    request.headers_mut().insert(HOST, HeaderValue::from_str(url.authority()?.as_str()).ok()?);
+    *request.uri_mut() = Uri::from(url.path_and_query().ok_or_else(no_url)?.clone());
+    request.headers_mut().insert(HOST, host.ok_or_else(no_url)?);
     request.headers_mut().extend(headers);
     if let Some(tls) = tls {
         let connector = HttpsConnector::from((connector, tls.config()));
-        let connection = TowerToHyperService::new(connector).call(url.clone()).await.ok()?;
+        let unreachable = |error: Box<dyn Error + Send + Sync>| {
+            WebError::Unreachable(tls.explain_causes(&*error).unwrap_or_else(|| causes(&*error)))
+        };
+        let connection = TowerToHyperService::new(connector).call(url.clone()).await.map_err(unreachable)?;
         exchange(TokioIo::new(connection), request, answer_max).await
     } else {
-        let connection = TowerToHyperService::new(connector).call(url.clone()).await.ok()?;
+        let connection = TowerToHyperService::new(connector).call(url.clone()).await;
+        let connection = connection.map_err(|error| WebError::Unreachable(causes(&error)))?;
         exchange(connection.into_inner(), request, answer_max).await
     }
 }
 
-async fn exchange<T>(connection: T, request: Request<Whole>, body_max: usize) -> Option<WebAnswer>
+/// An error with what caused it.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+async fn exchange<T>(connection: T, request: Request<Whole>, body_max: usize) -> Result<WebAnswer, WebError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (mut sender, connection) =
-        http1::Builder::new().max_buf_size(READ_AHEAD).handshake(TokioIo::new(connection)).await.ok()?;
+    let unanswered = |error: hyper::Error| WebError::Unanswered(causes(&error));
+    let http = http1::Builder::new().max_buf_size(READ_AHEAD).handshake(TokioIo::new(connection)).await;
+    let (mut sender, connection) = http.map_err(unanswered)?;
     // It ends when the answer has been read or is no longer wanted; its failure is the answer's.
     tokio::spawn(async move { drop(connection.await) });
-    let answer = sender.send_request(request).await.ok()?;
+    let answer = sender.send_request(request).await.map_err(unanswered)?;
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-    Some(WebAnswer { status, headers, body: read(answer.into_body(), body_max).await })
+    Ok(WebAnswer { status, headers, body: read(answer.into_body(), body_max).await })
 }
 
 /// A body that is there as a whole.

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::follow::{Ends, FOLLOWED_MAX, Followed, Form};
 use super::line::{Fault, Job};
 use super::lines::{self, Faulty, Reading, is_regular};
-use crate::cli::send::now_ms;
 use crate::cli::{exit, output, process};
 use crate::lobby::client::Lobby;
 use crate::ops::printable::{self, printable};
@@ -47,7 +46,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 pub(in crate::cli) fn run(settings: &Settings, args: FileArgs, patience: Option<Duration>, form: Form) -> ExitCode {
     let FileArgs { file, from_line, check } = args;
     let path = file.unwrap_or_default();
-    let reading = Reading { from_line, max_field_bytes: settings.stream.max_field_bytes, now_ms: now_ms() };
+    let reading = Reading { from_line, max_field_bytes: settings.stream.max_field_bytes, now_ms: process::now_ms() };
     // What can be read twice is checked as a whole before the first job is sent.
     if check || is_regular(&path) {
         match checked(&path, reading) {

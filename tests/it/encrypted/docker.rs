@@ -6,7 +6,8 @@ use startjobs::contract::error_code::ErrorCode;
 use startjobs::engine::docker::{DockerEngine, DockerOptions};
 use startjobs::engine::{Engine, EngineError};
 
-use super::{Certificates, borrowed, command, said};
+use super::{borrowed, command, said};
+use crate::support::certificates::Certificates;
 use crate::support::dockerd::Dockerd;
 use crate::support::scrape::free_port;
 use crate::support::world::{World, load};
@@ -73,7 +74,7 @@ async fn a_game_is_started_over_tls_and_nobody_without_the_right_certificates_is
     assert_eq!((outcome.get("outcome"), outcome.get("error_message")), ("success", ""), "{}", world.logs());
     assert!(outcome.get("engine_endpoint").starts_with("http://127.0.0.1:"), "{outcome:?}");
     assert_eq!(dockerd.containers(), [outcome.get("container_id")]);
-    let folder = certificates.folder.path().to_str().expect("text");
+    let folder = certificates.folder();
     let variables = [("DOCKER_HOST", host.as_str()), ("DOCKER_TLS_VERIFY", "1"), ("DOCKER_CERT_PATH", folder)];
     let redis = [("redis-url".to_owned(), world.redis.url())];
     for arguments in [&["doctor", "--image", GAME][..], &["audit", "--since", "0"]] {

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::{Certificates, command, said};
+use super::{command, said};
+use crate::support::certificates::Certificates;
 
 /// `config show` with these settings, and words that its one problem must hold.
 fn refused(settings: &[(&str, &str)], blamed: &str, words: &str) {
@@ -63,7 +64,7 @@ fn each_wrong_file_of_docker_is_one_problem_that_says_what_to_do() {
 #[test]
 fn dockers_own_variables_turn_tls_on_where_they_are_meant() {
     let certificates = Certificates::new(&["localhost"]);
-    let folder = certificates.folder.path().to_str().expect("text");
+    let folder = certificates.folder();
     let shows = |variables: &[(&str, &str)], settings: &[(&str, &str)]| {
         let settings: Vec<(String, String)> =
             settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -10,53 +10,12 @@ mod files;
 // a Docker Engine behind TCP
 mod docker;
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use startjobs::embedded::redis_server::RedisServer;
-use tempfile::TempDir;
-
+use crate::support::certificates::Certificates;
 use crate::support::scrape::free_port;
-
-/// An authority, what it signed for a server under these names, and a client's certificate.
-struct Certificates {
-    folder: TempDir,
-}
-
-impl Certificates {
-    fn new(hosts: &[&str]) -> Self {
-        Self::valid_for("30", hosts)
-    }
-
-    /// A negative number of days: they expired before they were made.
-    fn valid_for(days: &str, hosts: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("startjobs-tls-").tempdir().expect("a temporary directory");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/tls/make-certificates.sh");
-        let output = Command::new(script).arg(folder.path()).args(hosts).env("DAYS", days).output();
-        let output = output.expect("the script runs");
-        assert!(output.status.success(), "package openssl is needed: {}", said(&output));
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().expect("text").to_owned()
-    }
-
-    /// These certificates of a server instead of one's own, with the authority that signs for its clients.
-    fn replace_server_with(&self, other: &Self) {
-        for name in ["ca.pem", "server-cert.pem", "server-key.pem"] {
-            fs::copy(other.path(name), self.path(name)).expect("both folders are ours");
-        }
-    }
-
-    /// Settings of a client: the authority, and the client's certificate.
-    fn settings(&self, peer: &str) -> Vec<(String, String)> {
-        [("ca", "ca.pem"), ("cert", "cert.pem"), ("key", "key.pem")]
-            .map(|(kind, file)| (format!("{peer}-tls-{kind}-file"), self.path(file)))
-            .into()
-    }
-}
+use startjobs::embedded::redis_server::RedisServer;
 
 /// A redis-server that demands client certificates on its TLS port, and that port.
 fn redis(certificates: &Certificates, more: &[&str]) -> (RedisServer, u16) {

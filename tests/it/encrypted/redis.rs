@@ -1,6 +1,7 @@
 //! Jobs and commands over TLS, and a server that goes away.
 
-use super::{Certificates, borrowed, command, redis, said};
+use super::{borrowed, command, redis, said};
+use crate::support::certificates::Certificates;
 use crate::support::world::World;
 
 #[tokio::test]

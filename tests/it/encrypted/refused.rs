@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use super::{Certificates, borrowed, command, redis, said};
+use super::{borrowed, command, redis, said};
+use crate::support::certificates::Certificates;
 use crate::support::world::{PATIENCE, World};
 
 /// Settings of a client, and what a command says about them.

@@ -12,9 +12,14 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
+use super::certificates::Certificates;
 use super::world::PATIENCE;
 
 /// What it does with a request.
@@ -34,7 +39,7 @@ pub enum Manner {
 
 /// The collector. Its tasks end with the test's runtime.
 pub struct Collector {
-    port: u16,
+    endpoint: String,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -73,23 +78,49 @@ impl Recorded {
 impl Collector {
     /// One that does so with every request.
     pub async fn start(manner: Manner) -> Self {
+        Self::listen(None, manner).await
+    }
+
+    /// One that takes all spans over TLS, and shows the certificate of a server.
+    pub async fn encrypted(certificates: &Certificates) -> Self {
+        let chain =
+            CertificateDer::pem_file_iter(certificates.path("server-cert.pem")).expect("a file of certificates");
+        let chain = chain.collect::<Result<Vec<_>, _>>().expect("certificates");
+        let key = PrivateKeyDer::from_pem_file(certificates.path("server-key.pem")).expect("a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_no_client_auth()
+            .with_single_cert(chain, key);
+        let config = Arc::new(config.expect("the key belongs to the certificate"));
+        Self::listen(Some(TlsAcceptor::from(config)), Manner::Takes).await
+    }
+
+    async fn listen(tls: Option<TlsAcceptor>, manner: Manner) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let port = listener.local_addr().expect("its number").port();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let endpoint = format!("{scheme}://{}", listener.local_addr().expect("its address"));
         let seen = Arc::new(Mutex::new(Seen::default()));
         let shared = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let seen = Arc::clone(&shared);
+                let (seen, tls) = (Arc::clone(&shared), tls.clone());
                 // The client may end the connection at any time.
-                tokio::spawn(async move { drop(serve(stream, &seen, manner).await) });
+                tokio::spawn(async move {
+                    drop(match tls {
+                        Some(tls) => serve(tls.accept(stream).await?, &seen, manner).await,
+                        None => serve(stream, &seen, manner).await,
+                    });
+                    std::io::Result::Ok(())
+                });
             }
         });
-        Self { port, seen }
+        Self { endpoint, seen }
     }
 
     /// What makes a replica send its spans here.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.endpoint.clone()
     }
 
     /// The heads of all requests.
@@ -127,7 +158,10 @@ impl Collector {
     }
 }
 
-async fn serve(mut stream: TcpStream, seen: &Mutex<Seen>, manner: Manner) -> std::io::Result<()> {
+async fn serve<S>(mut stream: S, seen: &Mutex<Seen>, manner: Manner) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);

@@ -22,6 +22,8 @@ pub mod sim_log;
 pub mod replica_log;
 // a network that fails in every way
 pub mod proxy;
+// certificates, made by deploy/tls
+pub mod certificates;
 // HTTP by hand
 pub mod http;
 // a replica's probes and metrics over HTTP

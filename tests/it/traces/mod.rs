@@ -4,6 +4,8 @@
 mod tree;
 // a job that two replicas had in hand
 mod taken_over;
+// a collector over TLS
+mod encrypted;
 // collectors and variables that cannot be used
 mod troubles;
 
