@@ -67,3 +67,6 @@ pub mod audit;
 pub(crate) mod bench;
 // the command line
 pub mod cli;
+// what takes foreign bytes apart, for the fuzzer
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;

@@ -36,3 +36,6 @@ pub(crate) mod answers;
 pub(crate) mod posts;
 // which path leads where
 pub(crate) mod routes;
+// for the fuzzer
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;

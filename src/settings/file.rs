@@ -23,20 +23,21 @@ pub(super) struct Contents {
 
 /// Reads the file that the setting `config` names.
 pub(super) fn read(config: &Raw) -> Contents {
+    match read_text(&config.text, FILE_BYTES_MAX) {
+        Ok(text) => of_text(config, &text),
+        Err(why) => Contents { values: BTreeMap::new(), problems: vec![Problem::with("config", config, why)] },
+    }
+}
+
+/// What a file with this text holds.
+pub(super) fn of_text(config: &Raw, text: &str) -> Contents {
     let mut contents = Contents { values: BTreeMap::new(), problems: Vec::new() };
     let path = &config.text;
-    let text = match read_text(path, FILE_BYTES_MAX) {
-        Ok(text) => text,
-        Err(why) => {
-            contents.problems.push(Problem::with("config", config, why));
-            return contents;
-        }
-    };
-    let keys: BTreeMap<String, Spanned<Value>> = match toml::from_str(&text) {
+    let keys: BTreeMap<String, Spanned<Value>> = match toml::from_str(text) {
         Ok(keys) => keys,
         Err(error) => {
             // The error's own text quotes the line, which may hold a password: its message alone does not.
-            let line = line_of(&text, error.span());
+            let line = line_of(text, error.span());
             let message = without_credentials(first_line(error.message()));
             let advice = format!("is not TOML: line {line}: {message}");
             contents.problems.push(Problem::with("config", config, advice));
@@ -44,7 +45,7 @@ pub(super) fn read(config: &Raw) -> Contents {
         }
     };
     for (key, value) in keys {
-        let origin = Origin::File { path: without_credentials(path), line: line_of(&text, Some(value.span())) };
+        let origin = Origin::File { path: without_credentials(path), line: line_of(text, Some(value.span())) };
         match understand(&key, value.get_ref()) {
             Ok((name, text)) => {
                 contents.values.insert(name, Raw { text, origin });

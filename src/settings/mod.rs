@@ -14,6 +14,9 @@ mod url;
 mod validate;
 // what is wrong with them
 mod report;
+// for the fuzzer
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 
 use std::net::SocketAddr;
 

@@ -45,6 +45,9 @@ pub(crate) mod change;
 pub(crate) mod reconcile;
 // tells that at once, from what the engine says
 pub(crate) mod watch;
+// for the fuzzer
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 
 use std::sync::Arc;
 use std::time::Duration;

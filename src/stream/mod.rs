@@ -55,6 +55,9 @@ pub(crate) mod latency;
 pub(crate) mod tally;
 // telling operators, and hearing what they want
 pub(crate) mod tell;
+// for the fuzzer
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 
 pub use config::{Config, OutcomeFields};
 pub(crate) use delivery::{Delivery, Origin};

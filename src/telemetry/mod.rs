@@ -13,6 +13,9 @@ mod queue;
 mod span;
 // the thread that sends them
 mod export;
+// for the fuzzer
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 
 pub(crate) use config::Config;
 pub(crate) use context::{Parent, Seed};

@@ -92,6 +92,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("bench", &BENCH),
     ("cli", &CLI),
+    ("fuzzed", &["audit", "contract", "engine", "page", "policy", "settings", "start", "stream", "telemetry"]),
 ];
 
 const SETTINGS: [&str; 17] = [

@@ -29,6 +29,9 @@ mod classify;
 #[cfg(test)]
 mod failure_texts;
 mod text;
+// for the fuzzer
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

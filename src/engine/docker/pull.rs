@@ -111,6 +111,13 @@ fn is_end(line: &CreateImageInfo) -> bool {
     status.starts_with("Status: ")
 }
 
+/// All that is read of a line.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read(line: &CreateImageInfo) {
+    is_end(line);
+    layer_step(line);
+}
+
 /// What a line says about a layer.
 fn layer_step(line: &CreateImageInfo) -> Option<(&str, LayerStep)> {
     let (id, status) = (line.id.as_deref()?, line.status.as_deref()?);

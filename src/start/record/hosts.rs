@@ -24,7 +24,8 @@ pub(crate) struct HostLine {
 }
 
 impl HostLine {
-    fn parse(text: &str) -> Option<Self> {
+    /// Takes a line apart, as it stands in Redis.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(4, ' ');
         Some(Self {
             seen_ms: parts.next()?.parse().ok()?,

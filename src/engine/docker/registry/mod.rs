@@ -6,6 +6,9 @@
 mod challenge;
 // how long it says
 mod pause;
+// for the fuzzer
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzed;
 
 use std::time::Duration;
 

@@ -1,0 +1,4 @@
+//! Ids of entries.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| startjobs::fuzzed::run("ids", bytes));

@@ -1,0 +1,4 @@
+//! Policies.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| startjobs::fuzzed::run("policies", bytes));

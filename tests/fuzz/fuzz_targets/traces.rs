@@ -1,0 +1,4 @@
+//! Contexts of traces.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| startjobs::fuzzed::run("traces", bytes));
