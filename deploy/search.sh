@@ -6,6 +6,7 @@
 #   deploy/search.sh kills [FIRST [COUNT]]     kill storms over whole fleets; 200 seeds, about ten minutes
 #   deploy/search.sh mixed [FIRST [COUNT]]     all at once: network, kills and stops of replicas, faults of Redis, large
 #                                              entries; three seeds of ten minutes side by side
+#   deploy/search.sh model [MILLIONS]          larger models of the protocol, so many million steps of each (10); about an hour
 #   deploy/search.sh flaps [SECONDS]           subscriptions that are cut every 200 ms, for a minute or as long as it says
 # Prints each seed before it runs. `deploy/search.sh network 17 1` runs seed 17 alone.
 set -euo pipefail
@@ -19,8 +20,9 @@ case "$search" in
     mixed) tests=mixed:: ;;
     kills) tests=claims::storms::no_innocent ;;
     flaps) tests=liveness::cuts:: ;;
+    model) STARTJOBS_MODEL=${2:-10} exec cargo test --locked --profile demo --test model -- --ignored --nocapture ;;
     *)
-        say "usage: deploy/search.sh network|kills|mixed [FIRST [COUNT]], or deploy/search.sh flaps [SECONDS]"
+        say "usage: deploy/search.sh network|kills|mixed [FIRST [COUNT]], deploy/search.sh model [MILLIONS], or deploy/search.sh flaps [SECONDS]"
         exit 64
         ;;
 esac

@@ -265,29 +265,29 @@ impl Service {
     /// After an attempt that the engine failed: the host may be the reason, and another one may start the game. A container that
     /// was never started, as on a full disk, goes first; where any other is left the game stays here.
     async fn leave(&self, game: &GameId, token: &FenceToken) {
-        let is_gone = match self.engine.find(&game.container_name()).await {
-            Ok(None) => true,
-            Ok(Some(container)) => self.remove_unstarted(game, token, &container).await,
-            Err(_) => false,
-        };
+        let found = self.engine.find(&game.container_name()).await;
         // Where the reply is lost the lease runs out; the same owner with the same job need not wait for it.
-        drop(if is_gone {
-            self.records.leave(game, &token.fence).await
-        } else {
-            self.records.release(game, &token.fence).await
+        drop(match found {
+            Ok(None) => self.records.leave(game, &token.fence).await,
+            Ok(Some(container)) if self.remove_unstarted(game, token, &container).await => {
+                self.records.leave_after(game, &token.fence, &container.id).await
+            }
+            Ok(Some(_)) | Err(_) => self.records.release(game, &token.fence).await,
         });
     }
 
-    /// Whether the container of a failed attempt is gone: one that this attempt created and that was never started. The attempt
-    /// makes no call any more, and what the engine still does for it can only start what is there.
+    /// Whether the container of a failed attempt is gone: one that this attempt created and that was never started. It is
+    /// condemned first: this process may be stopped before it removes it, and another attempt would have started it meanwhile.
     async fn remove_unstarted(&self, game: &GameId, token: &FenceToken, container: &Container) -> bool {
         let is_own =
             container.label(label::OWNER) == self.records.owner() && container.label(label::FENCE) == token.fence;
         let is_unstarted = matches!(container.state, ContainerState::Created | ContainerState::StartFailed(_));
-        is_own
-            && is_unstarted
-            && self.records.holds_fence(game, &token.fence).await == Ok(true)
-            && self.engine.remove(&container.id).await.is_ok()
+        if !is_own || !is_unstarted {
+            return false;
+        }
+        self.faults.reach(Point::BeforeCondemn);
+        let is_condemned = self.records.condemn(game, &token.fence, &container.id).await == Ok(true);
+        is_condemned && self.engine.remove(&container.id).await.is_ok()
     }
 
     /// After an attempt was fenced: removes the container that carries its token, unless a later attempt may have

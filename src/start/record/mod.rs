@@ -332,6 +332,11 @@ impl Records {
         self.ask(game, &["release", &self.holder(fence), "1"]).await.map(drop)
     }
 
+    /// The same, after the container that was left there had been condemned and removed.
+    pub async fn leave_after(&self, game: &GameId, fence: &str, removed: &str) -> Result<(), RedisError> {
+        self.ask(game, &["release", &self.holder(fence), removed]).await.map(drop)
+    }
+
     /// How long a check of the fence counts. Until the lease runs out the fence is taken only by `abandon`, and by a job that
     /// was told that this owner is dead. So this risks no more than the time that always passes between a check and the
     /// engine's own work.

@@ -96,10 +96,10 @@ function verbs.begin(key, record, lease_ms, dead, gone, owner, dead_owner, hosts
   if stored and was_halted(rec, new) and string.find(stored, '"outcome":"success"', 1, true) then
     return { 'halted', rec.stopped_by }
   end
-  -- A success whose container is gone is no answer any more.
+  -- A success whose container is gone is no answer any more, and neither is one whose container is on a dead host.
   if stored and (dead == '' or not string.find(stored, '"container_id":' .. cjson.encode(dead), 1, true)) then
     local is_current = rec.state == 'running' and string.find(stored, '"container_id":' .. cjson.encode(rec.container_id), 1, true)
-    return { 'stored', stored, is_current and rec.host or '' }
+    if not (is_current and is_on_dead_host) then return { 'stored', stored, is_current and rec.host or '' } end
   end
   if was_halted(rec, new) then return { 'halted', rec.stopped_by } end
 

@@ -82,6 +82,21 @@ at_each_event! {
     the_disk_of_a_host_is_full: DiskFull,
 }
 
+/// Its last replica dies between the commit of a success and its publication.
+#[tokio::test]
+async fn a_success_that_a_dead_host_has_stored_is_started_on_another_one() {
+    let Some(mut hosts) = Hosts::start().await else { return };
+    let dies = hosts.working_on(AWAY, &[("crash-at", "after_commit")]).await;
+    let games = names("stored", 1);
+    let job = hosts.send(&games).await[0];
+    hosts.world.killed(dies).await;
+    assert_eq!(hosts.are(&games, "running", AWAY).await, games);
+    hosts.working_on(AWAY + 1, &[]).await;
+    hosts.answered().await;
+    hosts.success(job, "").await;
+    assert_eq!(hosts.are(&games, "running", AWAY + 1).await, games);
+}
+
 /// One host's outage.
 struct Outage {
     hosts: Hosts,

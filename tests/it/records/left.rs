@@ -28,3 +28,20 @@ async fn after_an_attempt_that_left_nothing_any_host_may_start_the_game() {
     b.leave(&job.game, &token.fence).await.expect("asked");
     assert_eq!(store.record().await["host"], "there");
 }
+
+#[tokio::test]
+async fn a_container_that_was_condemned_and_removed_keeps_no_game_on_its_host() {
+    let store = Store::new().await;
+    let (a, b, job, there) = (store.of("a"), store.of("b"), asked("5-1", FIRST), Here::new("there", []));
+    let token = job.go(&a).await;
+    assert!(a.condemn(&job.game, &token.fence, "c").await.expect("asked"));
+    // Another container is condemned: that one is still to be removed.
+    a.leave_after(&job.game, &token.fence, "d").await.expect("asked");
+    assert_eq!(store.record().await["condemned"], "c");
+    b.leave_after(&job.game, &token.fence, "c").await.expect("asked");
+    let elsewhere = Ok(Begun::Elsewhere("here".to_owned()));
+    assert_eq!(b.begin(&job.job(), &there, &Seen::default()).await, elsewhere, "only the attempt itself says so");
+    a.leave_after(&job.game, &token.fence, "c").await.expect("asked");
+    let taken = went(b.begin(&job.job(), &there, &Seen::default()).await);
+    assert_eq!((taken.host.as_str(), taken.condemned), ("there", None));
+}

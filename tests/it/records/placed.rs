@@ -64,6 +64,28 @@ async fn a_game_of_a_dead_host_is_placed_anew() {
 }
 
 #[tokio::test]
+async fn a_success_on_a_dead_host_is_no_answer_any_more() {
+    let store = Store::new().await;
+    let (records, job) = (store.of("a"), asked("5-1", FIRST));
+    let token = job.go(&records).await;
+    assert!(job.commit(&records, &token, &success("c")).await.expect("asked"));
+    // It was not published before its host died, and a replica of another host takes its job.
+    let (records, there) = (store.of("b"), Here::new("there", []));
+    assert_eq!(records.begin(&job.job(), &there, &Seen::default()).await, Ok(runs(success("c"))));
+    let told = Seen { dead_host: Some("here".to_owned()), ..Seen::default() };
+    let anew = went(records.begin(&job.job(), &there, &told).await);
+    assert_eq!((anew.fence.as_str(), anew.host.as_str(), anew.condemned.as_deref()), ("2", "there", None));
+    // A replica that dies now leaves the job to one that asks about the first container.
+    store.redis(&["SET", REC, &store.text().await.replace("\"owner\":\"b\"", "\"owner\":\"gone\"")]).await;
+    let seen = Seen { dead_owner: Some("gone".into()), ..dead("c") };
+    assert_eq!(records.begin(&job.job(), &there, &Seen::default()).await, Ok(Begun::Stored(success("c").into(), None)));
+    let anew = went(records.begin(&job.job(), &there, &seen).await);
+    assert!(job.commit(&records, &anew, &success("d")).await.expect("asked"));
+    let there = Some("there".to_owned());
+    assert_eq!(job.begin(&records).await, Ok(Begun::Stored(success("d").into(), there)));
+}
+
+#[tokio::test]
 async fn a_success_whose_container_is_gone_is_no_answer_any_more() {
     let store = Store::new().await;
     let (records, job) = (store.of("a"), asked("5-1", FIRST));
