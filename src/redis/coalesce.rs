@@ -15,6 +15,11 @@ const HEAD: &str = include_str!("scripts/coalesced_head.lua");
 const TAIL: &str = include_str!("scripts/coalesced_tail.lua");
 /// Words of one call, its verb among them.
 const WORDS_MAX: usize = 8;
+/// The whole script of these verbs.
+pub(crate) fn script_of(verbs: &str) -> Script {
+    Source::new().part(HEAD).part(verbs).part(TAIL).script()
+}
+
 /// Calls in one run. Beyond this nothing is gained, and Redis serves no other client meanwhile.
 const BATCH_MAX: usize = 64;
 /// What an ordinary call packs to, roughly.
@@ -57,7 +62,7 @@ impl Batch {
 impl Coalescer {
     /// A script whose verbs are defined by `verbs`: functions `verbs.<name>(key, ..)` that answer an array of strings.
     pub(crate) fn new(connection: Arc<Connection>, verbs: &str) -> Self {
-        let script = Source::new().part(HEAD).part(verbs).part(TAIL).script();
+        let script = script_of(verbs);
         let waiting = Mutex::new(Waiting { batch: Batch::new(), is_taken_soon: false });
         Self(Arc::new(Shared { connection, script, waiting }))
     }

@@ -89,6 +89,11 @@ pub(crate) struct Script {
 }
 
 impl Script {
+    /// Its text.
+    pub(crate) fn text(&self) -> &str {
+        &self.source
+    }
+
     /// Runs the script. An error may leave it executed; every script of ours is safe to run again.
     pub(crate) async fn run<K: Into<Key>>(
         &self,

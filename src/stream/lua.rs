@@ -69,6 +69,30 @@ impl Scripts {
     }
 }
 
+/// Name and text of the scripts of the group, for tests that run them, or changed ones, without this program.
+#[doc(hidden)]
+pub fn script_texts() -> Vec<(&'static str, String)> {
+    let scripts = Scripts::new();
+    let named = [
+        ("adopt", &scripts.adopt),
+        ("claim", &scripts.claim),
+        ("renew", &scripts.renew),
+        ("record_failure", &scripts.record_failure),
+        ("withdraw_failures", &scripts.withdraw_failures),
+        ("settle", &scripts.settle),
+        ("hand_back", &scripts.hand_back),
+        ("hand_over", &scripts.hand_over),
+        ("leave", &scripts.leave),
+        ("janitor", &scripts.janitor),
+        ("history", &scripts.history),
+        ("place_mark", &scripts.place_mark),
+        ("tell", &scripts.tell),
+        ("requeue", &requeue()),
+        ("remove_dead", &remove_dead()),
+    ];
+    named.into_iter().map(|(name, script)| (name, script.text().to_owned())).collect()
+}
+
 /// Takes the fields of a job out of an entry. Key: jobs.
 pub(super) fn known_fields(fields: &[&str]) -> Script {
     let source = Source::new().keys(&LISTED[..1]).texts("JOB_FIELDS", fields);

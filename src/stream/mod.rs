@@ -62,3 +62,5 @@ pub(crate) mod fuzzed;
 pub use config::{Config, OutcomeFields};
 pub(crate) use delivery::{Delivery, Origin};
 pub use group::{Group, Member};
+#[doc(hidden)]
+pub use lua::script_texts;

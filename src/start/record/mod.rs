@@ -11,6 +11,7 @@ use super::text::{Numbers, RecordText, answer_of};
 use super::{Answered, OP_SOURCE};
 use crate::contract::image_ref::ImageRef;
 use crate::contract::job_result::Answer;
+use crate::redis::coalesce::script_of;
 use crate::redis::server_clock::ServerClock;
 use crate::redis::{Coalescer, Connection, RedisError};
 
@@ -42,6 +43,12 @@ const VERBS: &str = concat!(
     include_str!("../scripts/fleet.lua"),
     include_str!("../scripts/probe.lua"),
 );
+
+/// The text of the script of all verbs, for tests that run it, or a changed one, without this program.
+#[doc(hidden)]
+pub fn script_text() -> String {
+    script_of(VERBS).text().to_owned()
+}
 
 /// The fencing token of a game's first attempt.
 const FIRST_FENCE: &str = "1";

@@ -256,8 +256,8 @@ end
 redis.call('XCLAIM', JOBS, GROUP, ME, 0, '0-0', 'JUSTID')
 
 -- What of the candidates exists. The rest is lost, and a dead letter without its ledger entry would be written again and
--- again.
-local found, lost = {}, {}
+-- again. Of the lost, what was answered before and is pending again (the group went back) is only acknowledged.
+local found, lost, answered_before, lost_count = {}, {}, {}, 0
 local function look_at_payloads()
   local ids = {}
   for _, candidate in ipairs(candidates) do ids[#ids + 1] = candidate.id end
@@ -288,6 +288,7 @@ local function look_at_payloads()
   for _, id in ipairs(lost) do redis.call('SADD', ledger_bucket(id), '-') end
   redis.call('ZADD', LEDGERS, 'XX', 0, '-')
   redis.call('XACK', JOBS, GROUP, '0-0')
+  answered_before = in_ledger(lost)
 end
 
 if wants_suspect then
@@ -413,7 +414,8 @@ if next(charged) and reconsider_due == 0 then
   reconsider_later()
 end
 for _, candidate in ipairs(candidates) do
-  if not found[candidate.id] then
+  if not found[candidate.id] and not answered_before[candidate.id] then
+    lost_count = lost_count + 1
     redis.call('XADD', DEAD, 'MAXLEN', '~', DEAD_MAX, '*', 'source_ref', candidate.id, 'reason', 'entry_lost',
       'detail', 'the payload was deleted from the stream while the entry was pending', 'deliveries', candidate.count,
       'crashes', candidate.crashes, 'failures', candidate.failures, 'dead_at_ms', text(now),
@@ -443,4 +445,4 @@ if silent > 0 then
   withdrawn = withdrawn + reconsider(now, claim_idle)
   reconsider_later()
 end
-return answer('swept', claimed, #lost, from)
+return answer('swept', claimed, lost_count, from)

@@ -200,14 +200,15 @@ if #acknowledge > 0 then
   end
 end
 -- Looking for the watermark copies two payloads. With nothing pending any more it is known; it stays where it is while an
--- entry before all of this batch is pending, because the mirror followed from that entry before.
+-- entry before all of this batch is pending, because the mirror followed from that entry before; but not where the group has been
+-- set back behind it.
 local known, oldest
 if not put_back and acknowledged == pending_before then
   known = delivered
 elseif not put_back then
   oldest = redis.call('XPENDING', JOBS, GROUP, '-', '+', 1)[1]
   if oldest and held and held == shadow and id_parts(held) and compare_ids(oldest[1], FIRST) < 0
-    and compare_ids(held, oldest[1]) < 0 then
+    and compare_ids(held, oldest[1]) < 0 and compare_ids(held, delivered) <= 0 then
     known = held
   end
 end

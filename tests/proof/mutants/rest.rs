@@ -1,0 +1,186 @@
+//! Faults of the other scripts of the group.
+
+use super::Mutant;
+
+pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        file: "stream/scripts/hand_back.lua",
+        from: "id, id, 1, ME)[1]",
+        to: "id, id, 1)[1]",
+        why: "gives back what another consumer holds",
+    },
+    Mutant {
+        file: "stream/scripts/history.lua",
+        from: "if is_member == 1 then settled[ids[position]] = true; any = true end",
+        to: "",
+        why: "an answered job is not known",
+    },
+    Mutant {
+        file: "stream/scripts/record_failure.lua",
+        from: "if pending and pending[2] ~= ME then return false end",
+        to: "",
+        why: "counts a failure of another's job",
+    },
+    Mutant {
+        file: "stream/scripts/adopt.lua",
+        from: "  add_to_ledger(ids)\n",
+        to: "",
+        why: "what the original worker answered is not in the ledger",
+    },
+    Mutant {
+        file: "stream/scripts/hand_back.lua",
+        from: "if given_back > 0 then make_sweep_due(REWINDS == '0') end",
+        to: "",
+        why: "no sweep is due for what is given back",
+    },
+    Mutant {
+        file: "stream/scripts/janitor.lua",
+        from: "  if mark then\n    if compare_ids(plan.verified, mark) < 0 then mark = plan.verified end",
+        to: "  mark = delivered\n  if mark then",
+        why: "trims up to last-delivered",
+    },
+    Mutant {
+        file: "stream/scripts/leave.lua",
+        from: "if #first == 0 then",
+        to: "if true then",
+        why: "leaves with its entries pending, which drops them",
+    },
+    Mutant {
+        file: "stream/scripts/leave.lua",
+        from: "be_present('left', ABOUT)",
+        to: "be_present('running', ABOUT)",
+        why: "a replica that left counts as running",
+    },
+    Mutant {
+        file: "stream/scripts/hand_over.lua",
+        from: "entries[i], entries[i], 1, ME)[1]",
+        to: "entries[i], entries[i], 1)[1]",
+        why: "hands over what another consumer holds",
+    },
+    Mutant {
+        file: "stream/scripts/hand_over.lua",
+        from: "if one.pending >= (one.takes_one and 1 or 2 * one.slots + extra) then",
+        to: "if false then",
+        why: "hands over to replicas that are full",
+    },
+    Mutant {
+        file: "stream/scripts/hand_over.lua",
+        from: "redis.call('HSET', ATTEMPTS, 'handed:' .. id,",
+        to: "redis.call('HSET', ATTEMPTS, 'alone:' .. id,",
+        why: "hand-overs are not written down",
+    },
+    Mutant {
+        file: "stream/scripts/adopt.lua",
+        from: "local start = held or '0-0'",
+        to: "local start = last_generated",
+        why: "a new group begins at the end",
+    },
+    Mutant {
+        file: "stream/scripts/adopt.lua",
+        from: "VERIFIED, is_ours and verified or start",
+        to: "VERIFIED, start",
+        why: "a new group counts all before the mirror as answered",
+    },
+    Mutant {
+        file: "stream/scripts/adopt.lua",
+        from: "if others_present() then return",
+        to: "if false then return",
+        why: "takes a foreign mirror over while others run",
+    },
+    Mutant {
+        file: "stream/scripts/adopt.lua",
+        from: "if compare_ids(start, last_generated) > 0 then start = '0-0' end",
+        to: "",
+        why: "a new group begins behind the end of its stream",
+    },
+    Mutant {
+        file: "stream/scripts/adopt.lua",
+        from: "  redis.call('XGROUP', 'SETID', JOBS, GROUP, held)\n",
+        to: "",
+        why: "the group does not follow the original worker",
+    },
+    Mutant {
+        file: "stream/scripts/janitor.lua",
+        from: "local list = settled[id] and done or unknown",
+        to: "local list = unknown",
+        why: "puts back what is settled, in the walk",
+    },
+    Mutant {
+        file: "stream/scripts/janitor.lua",
+        from: "local list = (pending[id] or is_pending(id)) and still or gone",
+        to: "local list = still",
+        why: "what the walk has passed is not looked at again",
+    },
+    Mutant {
+        file: "stream/scripts/janitor.lua",
+        from: "  if #still == 0 then\n",
+        to: "  if true then\n",
+        why: "counts open entries as verified",
+    },
+    Mutant {
+        file: "stream/scripts/janitor.lua",
+        from: "    write_mirror(delivered)\n",
+        to: "",
+        why: "the mirror does not follow orphans",
+    },
+    Mutant {
+        file: "stream/scripts/janitor.lua",
+        from: "and fields['pending'] == 0 and not lives",
+        to: "and not lives",
+        why: "removes consumers with pending entries",
+    },
+    Mutant {
+        file: "stream/scripts/janitor.lua",
+        from: "now - ledger_ttl - index_within),",
+        to: "now - claim_idle),",
+        why: "forgets the ledger too early",
+    },
+    Mutant {
+        file: "stream/scripts/janitor.lua",
+        from: "'IDLE', GIVEN_BACK_IDLE_MS, 'FORCE', 'JUSTID')",
+        to: "'FORCE', 'JUSTID')",
+        why: "an orphan cannot be claimed at once",
+    },
+    Mutant {
+        file: "stream/scripts/place_mark.lua",
+        from: "if delivered and compare_ids(ID, delivered) <= 0 then return mark('') end",
+        to: "",
+        why: "answers a job as cancelled that a replica has had",
+    },
+    Mutant {
+        file: "stream/scripts/place_mark.lua",
+        from: "  redis.call('SADD', bucket, ID)\n",
+        to: "",
+        why: "a cancelled job is not in the ledger",
+    },
+    Mutant {
+        file: "stream/scripts/place_mark.lua",
+        from: "if redis.call('SMISMEMBER', bucket, ID)[1] == 1 then return { 'settled' } end",
+        to: "",
+        why: "marks a job that is settled",
+    },
+    Mutant {
+        file: "stream/scripts/place_mark.lua",
+        from: "if pending then return mark(pending[2]) end",
+        to: "",
+        why: "does not mark what is pending",
+    },
+    Mutant {
+        file: "stream/scripts/requeue.lua",
+        from: "  redis.call('XDEL', DEAD, id)\n",
+        to: "",
+        why: "a dead letter that was put back stays",
+    },
+    Mutant {
+        file: "stream/scripts/tell_marks.lua",
+        from: "if kind == 'retry' then redis.call('HDEL', ATTEMPTS, 'retry:' .. id) end",
+        to: "",
+        why: "asks for another attempt again and again",
+    },
+    Mutant {
+        file: "stream/scripts/withdraw_failures.lua",
+        from: "local left = math.max(failures - times, 0)",
+        to: "local left = failures",
+        why: "withdraws nothing",
+    },
+];
