@@ -8,7 +8,7 @@
 #                                              entries; three seeds of ten minutes side by side
 #   deploy/search.sh model [MILLIONS]          larger models of the protocol, so many million steps of each (10); about an hour
 #   deploy/search.sh scripts [FIRST [COUNT]]   random calls of the scripts beside a model of what they promise; 10,000 seeds,
-#                                              about eight minutes. STARTJOBS_REDIS=6.2 or 8.2 takes that server
+#                                              about ten minutes. STARTJOBS_REDIS=6.2 or 8.2 takes that server
 #   deploy/search.sh sequence FILE             one sequence of calls, as the search before prints it
 #   deploy/search.sh mutants                   faults put into the scripts, each of which that search must find
 #   deploy/search.sh flaps [SECONDS]           subscriptions that are cut every 200 ms, for a minute or as long as it says

@@ -32,6 +32,7 @@ prepare() {
         # Their tests say what is missing where this fails.
         deploy/ci/tools.sh || true
         deploy/ci/servers.sh || true
+        deploy/ci/newer-servers.sh || true
         # A browser for the page.
         install_missing chromium node npm pngquant || true
         deploy/ci/browser.sh || true

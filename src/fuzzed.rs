@@ -168,7 +168,9 @@ mod tests {
         for (name, target) in TARGETS {
             let (inputs, mut random) = (inputs_of(name), Rng::with_seed(seed));
             assert!(inputs.len() >= 3, "{name} has {} inputs", inputs.len());
-            inputs.iter().for_each(|input| target(input));
+            for input in &inputs {
+                target(input);
+            }
             for _ in 0..MUTATIONS {
                 let input = mutated(&inputs, &mut random);
                 let text = String::from_utf8_lossy(&input).into_owned();

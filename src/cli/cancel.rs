@@ -14,7 +14,6 @@ use crate::ops::printable::{json, printable, time};
 use crate::ops::story::entry::{Bound, EntryStage, EntryStory};
 use crate::redis::RedisError;
 use crate::stream::entry_id::EntryId;
-use crate::stream::fleet_event::{FleetEvent, Happened};
 use crate::stream::mark::{Cancel, Placed};
 
 const EXAMPLES: &str = "Examples:
@@ -27,10 +26,11 @@ replica has read is answered at once, and its entry is taken out of the stream. 
 holds it, or takes it up, answers it instead of trying it again. What earlier attempts have left of it is removed.
 
 A start that is under way is not interrupted. If it succeeds, the success is the answer: `startjobs runtime stop GAME` ends the
-game. If it fails, the job is cancelled instead of being tried again. A replica of an older version does not know marks.
+game. If it fails, the job is cancelled instead of being tried again. A pause of the fleet does not delay the answer, unless the
+replica that had the job has ended. A replica of an older version does not know marks.
 
 Exit codes: 0 cancelled; 1 not cancelled, because it was answered before, had started before, or is unknown; 2 usage; 69 Redis is
-unavailable; 75 marked, and not decided when --wait ended: the mark stays; 78 a setting is wrong.";
+unavailable; 75 marked, and not decided when --wait ended, or because the record of its game is damaged: the mark stays; 78 a setting is wrong.";
 
 /// How long after each look for the answer the next one follows.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -107,15 +107,20 @@ type Said = (&'static str, String);
 
 async fn ask(session: &Session, id: EntryId, cancel: &Cancel, wait: Duration) -> Result<Said, RedisError> {
     let before = story(session, id).await?;
-    let has_begun = before.record.as_ref().is_some_and(|record| record.source_ref == before.entry_id);
-    let placed = session.ask(session.view.group().cancel(id, cancel, has_begun)).await?;
+    let placed = session.ask(session.view.group().cancel(id, cancel, before.may_have_begun())).await?;
     let refused = |words: &str| Ok(("refused", words.to_owned()));
     match placed {
         Placed::Answered { outcome_id } => {
-            // No replica ever has it in its hands, so none tells who did it.
-            let event = FleetEvent::new(Happened::Cancelled, Instant::now()).about(id, "");
-            session.note(event.saying("", &cancel.reason)).await;
             Ok(("cancelled", format!("cancelled before any replica had read it; the outcome is {outcome_id}")))
+        }
+        Placed::Marked { .. } | Placed::Before(_) if before.keeps_open().is_some() => {
+            let what = before.keeps_open().map(|damaged| format!("{}. {}", damaged.what(), damaged.remedy));
+            let what = what.unwrap_or_default();
+            let sentence = format!(
+                "marked, and not decided before this is mended: {what}. Then it is cancelled by itself. No replica can tell now \
+                 whether an attempt at it is still under way (docs/runbooks.md, A damaged record)"
+            );
+            Ok(("undecided", sentence))
         }
         Placed::Marked { .. } => decided(session, id, "", wait).await,
         Placed::Before(other) => {
@@ -151,19 +156,25 @@ async fn decided(session: &Session, id: EntryId, before: &str, wait: Duration) -
             if story.stage == EntryStage::Settled {
                 return Ok(ending(&story));
             }
-            return Ok(("undecided", undecided(&story, before)));
+            let is_paused = session.ask(session.view.group().paused()).await?.is_some();
+            return Ok(("undecided", undecided(&story, before, is_paused)));
         }
         sleep(LOOK_AGAIN_AFTER.min(wait)).await;
     }
 }
 
-fn undecided(story: &EntryStory, before: &str) -> String {
+fn undecided(story: &EntryStory, before: &str, is_paused: bool) -> String {
     let held = match &story.pending {
         Some(holder) => format!("{} holds it", holder.replica),
         None => "no replica holds it".to_owned(),
     };
+    let paused = if is_paused {
+        ". The fleet is paused: where its replica has ended, it is answered after `startjobs resume`"
+    } else {
+        ""
+    };
     format!(
-        "{before}marked, and not decided yet: {held}. A start that is under way is not interrupted; if it fails, or is taken up \
+        "{before}marked, and not decided yet: {held}{paused}. A start that is under way is not interrupted; if it fails, or is taken up \
          anew, the job is cancelled. Look again: startjobs inspect {}",
         story.entry_id
     )

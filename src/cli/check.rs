@@ -80,7 +80,7 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
         Err(code) => return code,
     };
     if let Some(problem) = policy::problem(&settings) {
-        eprintln!("startjobs: warning: {problem}");
+        output::note(&format!("warning: {problem}"));
     }
     let thresholds = Thresholds {
         max_waiting: args.max_waiting,
@@ -152,7 +152,7 @@ fn say_unavailable(settings: &Settings, request: &Request, error: &RedisError) -
         }
         Format::Text | Format::Json => {}
     }
-    eprintln!("startjobs: {why}");
+    output::complain(&why, "`startjobs doctor` looks for the cause");
     exit::UNAVAILABLE
 }
 

@@ -26,13 +26,13 @@ pub(super) struct CompletionsArgs {
 }
 
 /// Runs it, for this command tree.
-pub(super) fn run(args: &CompletionsArgs, tree: Command) -> ExitCode {
+pub(super) fn run(args: &CompletionsArgs, tree: &Command) -> ExitCode {
     output::print(&script(args.shell, tree));
     ExitCode::from(exit::DONE)
 }
 
-fn script(shell: Shell, tree: Command) -> String {
-    let mut tree = with_values(tree);
+fn script(shell: Shell, tree: &Command) -> String {
+    let mut tree = with_values(shown(tree));
     let mut text = Vec::new();
     generate(shell, &mut tree, "startjobs", &mut text);
     let text = String::from_utf8_lossy(&text).into_owned();
@@ -43,6 +43,19 @@ fn script(shell: Shell, tree: Command) -> String {
             before(&text, "    $completions = @(switch ($command) {\n", &powershell(&values(&tree, "startjobs")))
         }
         _ => text,
+    }
+}
+
+/// The tree without its hidden commands, which the generators would offer. What a completion does not show is left out.
+fn shown(tree: &Command) -> Command {
+    let below = tree.get_subcommands().filter(|below| !below.is_hide_set()).map(shown);
+    let about = tree.get_about().cloned().unwrap_or_default();
+    let has_version = tree.get_version().map(str::to_owned);
+    let command = Command::new(tree.get_name().to_owned()).about(about).args(tree.get_arguments().cloned());
+    let command = command.subcommands(below).subcommand_required(tree.is_subcommand_required_set());
+    match has_version {
+        Some(version) => command.version(version),
+        None => command,
     }
 }
 

@@ -83,6 +83,7 @@ async fn examine(
     limit: Duration,
 ) -> Vec<Finding> {
     let mut findings = vec![doctor::encryption(&settings.redis)];
+    findings.extend(doctor::sentinels(&settings.redis, limit).await);
     match session {
         Ok(session) => {
             findings.extend(doctor::redis(&session.view, limit).await);

@@ -11,6 +11,7 @@ use super::output;
 use super::session::{FleetArgs, Session};
 use crate::ops::history::{Point, Range, Timeline};
 use crate::ops::printable::{json, time};
+use crate::redis::RedisError;
 use crate::stream::tally::Record;
 
 const EXAMPLES: &str = "Examples:
@@ -23,7 +24,7 @@ which nothing is recorded is a gap and no zero: no replica was there. Times are 
   sent      jobs that were appended; not known (-) on Redis 6.2
   p50, p99  from the entry of a job to its outcome, give or take 12.5 %; more than an hour counts as one hour
 
-Exit codes: 0 shown; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
+Exit codes: 0 shown; 1 there is no fleet here; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
 
 /// Show what the fleet has done in the last hour, day or month
 #[derive(Debug, Args)]
@@ -47,17 +48,26 @@ fn ranges() -> impl TypedValueParser<Value = Range> {
 /// Runs it.
 pub(super) fn run(args: HistoryArgs) -> ExitCode {
     let HistoryArgs { range, json: as_json, fleet } = args;
-    Session::run(fleet, async |session| match session.ask(session.view.history(range)).await {
-        Ok(timeline) => {
+    Session::run(fleet, async |session| match read(session, range).await {
+        Ok(Err(code)) => code,
+        Ok(Ok(timeline)) => {
             output::print(&if as_json { json(&timeline) } else { text(&timeline, Glyphs::of_locale()) });
             if timeline.total.is_none() {
                 let since = time(timeline.points.first().map_or(0, |point| point.start_ms));
-                eprintln!("startjobs: nothing is recorded since {since}: no replica of this version was there");
+                output::note(&format!("nothing is recorded since {since}: no replica of this version was there"));
             }
             exit::DONE
         }
         Err(error) => session.failed(&error),
     })
+}
+
+/// What was done, or the exit code where there is no fleet.
+async fn read(session: &Session, range: Range) -> Result<Result<Timeline, u8>, RedisError> {
+    let timeline = session.ask(session.view.history(range)).await?;
+    // What was done is kept for longer than a stream that was moved aside.
+    let missing = if timeline.total.is_none() { session.no_fleet(false).await? } else { None };
+    Ok(missing.map_or(Ok(timeline), Err))
 }
 
 /// What bars are drawn with: nothing recorded, nothing done, then ever more.

@@ -13,6 +13,7 @@ use crate::ops::jobs::row::JobRow;
 use crate::ops::printable::{ago, json, moment, printable, since, span, time};
 use crate::ops::story::entry::{Bound, EntryStage, EntryStory};
 use crate::ops::story::game::GameStory;
+use crate::ops::story::next::NextStep;
 use crate::ops::story::{Record, Stored};
 use crate::stream::entry_id::EntryId;
 
@@ -22,7 +23,8 @@ const EXAMPLES: &str = "Examples:
   startjobs inspect 1795511333123-0 --json | jq .stage";
 
 const NOTES: &str = "An argument that looks like an entry id is taken for one, unless --game is given. Outcomes and dead letters are searched
-from the entry's own time on; the text says so where the search ended at its limit.
+from the entry's own time on; the text says so where the search ended at its limit. Of a job without an answer that is not
+being started the first line says why, and `next` names the command that helps; of one that has failed, where to read on.
 
 Exit codes: 0 shown; 1 nothing is known; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
 
@@ -80,6 +82,7 @@ async fn game(session: &Session, game: &str, as_json: bool) -> u8 {
 
 fn entry_text(story: &EntryStory) -> String {
     let mut text = output::paragraph(&format!("{}: {}", story.entry_id, printable(&story.sentence)));
+    text += &next_text(story.next.as_ref());
     let known = story.stage != EntryStage::Absent;
     let rows: Vec<[String; 5]> = story
         .moments
@@ -112,6 +115,15 @@ fn entry_text(story: &EntryStory) -> String {
     text
 }
 
+/// The next step, as `status` tells that of a problem.
+fn next_text(next: Option<&NextStep>) -> String {
+    let Some(NextStep { command, runbook }) = next else { return String::new() };
+    let line = |name: &str, value: &Option<String>| {
+        value.as_deref().map_or_else(String::new, |value| format!("  {name}: {}\n", printable(value)))
+    };
+    line("next", command) + &line("read", runbook)
+}
+
 fn missing_attempts(story: &EntryStory) -> String {
     let kept = story.events.kept_from_ms.map_or_else(String::new, |from| format!(" from {} on", time(from)));
     format!("\nAttempts that failed are kept{kept}; earlier ones are not told.\n")
@@ -123,6 +135,9 @@ fn open_jobs(story: &GameStory) -> String {
     let mut text = String::new();
     if !rows.is_empty() {
         _ = write!(text, "\n{}", output::table(["open job", "state", "for", "detail"], &rows));
+    }
+    if let Some(id) = story.open_jobs.iter().find_map(|job| job.entry_id.as_deref()) {
+        _ = writeln!(text, "  next: startjobs inspect {}", printable(id));
     }
     for bound in &story.open_bounds {
         _ = writeln!(text, "\nThe search for open jobs ended at its bound: {bound}.");
@@ -176,7 +191,7 @@ fn record_text(record: &Record, now_ms: u64) -> String {
         ("  updated", moment(record.updated_at_ms, now_ms)),
         ("  image", printable(&record.image_ref)),
         ("  by entry", printable(&record.source_ref)),
-        ("  fence", printable(&record.fence)),
+        ("  fence", record.fence.to_string()),
         ("  owner", printable(&record.owner)),
         ("  lease", lease),
         // No attempt has come to an engine yet where there is no host.

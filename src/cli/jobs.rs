@@ -12,6 +12,7 @@ use super::output::{self, or_dash};
 use super::session::{FleetArgs, Session};
 use crate::ops::jobs::row::{JobRow, JobState, Jobs, JobsQuery};
 use crate::ops::printable::{json, printable, span, time};
+use crate::redis::RedisError;
 
 const EXAMPLES: &str = "Examples:
   startjobs jobs
@@ -27,7 +28,7 @@ looks at 10,000 entries at most, and says so where it ended there. Which jobs ba
 say: each tells of the first 100 of its own, and of a replica that is dead nothing is shown. On a terminal with
 less than 100 columns each job has lines of its own.
 
-Exit codes: 0 shown, also where there are none; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
+Exit codes: 0 shown, also where there are none; 1 there is no fleet here; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
 
 const HEADINGS: [&str; 7] = ["id", "game", "state", "for", "image", "replica", "error, next try"];
 /// Columns below which a table is no help.
@@ -83,27 +84,33 @@ pub(super) fn run(args: JobsArgs) -> ExitCode {
         JobsQuery { states, game_part: game, game: None, image_part: image, code, since, limit: limit as usize };
     // The list ends in time for it to be shown.
     let patience = fleet.limit.timeout.mul_f64(0.7).max(Duration::from_millis(1));
-    Session::run(fleet, async |session| {
-        let until = Instant::now() + patience;
-        match session.ask(session.view.jobs(&query, until)).await {
-            Ok(jobs) => {
-                show(&jobs, as_json);
-                exit::DONE
-            }
-            Err(error) => session.failed(&error),
+    Session::run(fleet, async |session| match list(session, &query, patience).await {
+        Ok(Ok(jobs)) => {
+            show(&jobs, as_json);
+            exit::DONE
         }
+        Ok(Err(code)) => code,
+        Err(error) => session.failed(&error),
     })
+}
+
+/// The jobs, or the exit code where there is no fleet.
+async fn list(session: &Session, query: &JobsQuery, patience: Duration) -> Result<Result<Jobs, u8>, RedisError> {
+    if let Some(code) = session.no_fleet(true).await? {
+        return Ok(Err(code));
+    }
+    session.ask(session.view.jobs(query, Instant::now() + patience)).await.map(Ok)
 }
 
 fn show(jobs: &Jobs, as_json: bool) {
     let text = if as_json { json(jobs) } else { table(jobs, output::columns()) };
     output::print(&text);
     for bound in jobs.bounds() {
-        eprintln!("startjobs: {bound}; --state, --since or --timeout look further into what is left");
+        output::complain(&bound, "--state, --since or --timeout look further into what is left");
     }
     let unlisted = jobs.unlisted();
     if unlisted > 0 {
-        eprintln!("startjobs: {unlisted} more; raise --limit to see them");
+        output::complain(&format!("{unlisted} more"), "raise --limit to see them");
     }
 }
 

@@ -32,7 +32,8 @@ mod runtime;
 // what is to become of one job
 mod cancel;
 mod retry_now;
-// an operator holds the fleet
+// an operator holds the fleet, or ends one replica
+mod drain;
 mod pause;
 // a fleet on this machine
 mod demo;

@@ -7,8 +7,9 @@ use clap::Args;
 use super::exit;
 use super::output::{self, or_dash};
 use super::session::{FleetArgs, Session};
-use crate::ops::pending::Held;
+use crate::ops::pending::{Held, Pending};
 use crate::ops::printable::{json, printable, span, time};
+use crate::redis::RedisError;
 
 const EXAMPLES: &str = "Examples:
   startjobs pending
@@ -19,7 +20,7 @@ const NOTES: &str =
     "Oldest first. IDLE is the time since the replica last touched the entry; a living replica does so every third of
 claim-idle.
 
-Exit codes: 0 shown; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
+Exit codes: 0 shown; 1 there is no fleet here; 2 usage; 69 Redis is unavailable; 78 a setting is wrong.";
 
 const HEADINGS: [&str; 7] = ["id", "game", "replica", "idle", "deliveries", "age", "appended"];
 
@@ -40,18 +41,27 @@ pub(super) struct PendingArgs {
 /// Runs it.
 pub(super) fn run(args: PendingArgs) -> ExitCode {
     let limit = args.limit as usize;
-    Session::run(args.fleet, async |session| match session.ask(session.view.pending(limit)).await {
-        Ok(pending) => {
+    Session::run(args.fleet, async |session| match list(session, limit).await {
+        Ok(Err(code)) => code,
+        Ok(Ok(pending)) => {
             let rows: Vec<_> = pending.pending.iter().map(|held| row(held, pending.at_ms)).collect();
             output::print(&if args.json { json(&pending) } else { output::table(HEADINGS, &rows) });
             let more = pending.total.saturating_sub(rows.len() as u64);
             if more > 0 {
-                eprintln!("startjobs: {more} more; raise --limit to see them");
+                output::complain(&format!("{more} more"), "raise --limit to see them");
             }
             exit::DONE
         }
         Err(error) => session.failed(&error),
     })
+}
+
+/// What is held, or the exit code where there is no fleet.
+async fn list(session: &Session, limit: usize) -> Result<Result<Pending, u8>, RedisError> {
+    if let Some(code) = session.no_fleet(true).await? {
+        return Ok(Err(code));
+    }
+    session.ask(session.view.pending(limit)).await.map(Ok)
 }
 
 fn row(held: &Held, now_ms: u64) -> [String; 7] {

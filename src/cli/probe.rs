@@ -50,7 +50,10 @@ pub(super) fn run(args: HealthcheckArgs) -> ExitCode {
         Err(code) => return code,
     };
     let Some(address) = settings.http_addr else {
-        eprintln!("startjobs: http-addr is off, so the worker has no probe to ask");
+        output::complain(
+            "http-addr is off: the worker has no probe to ask",
+            "set http-addr for the worker and for this command",
+        );
         return ExitCode::from(exit::CONFIG);
     };
     let path = if args.ready { "/readyz" } else { "/livez" };
@@ -61,11 +64,11 @@ pub(super) fn run(args: HealthcheckArgs) -> ExitCode {
                 exit::DONE
             }
             Ok((false, body)) => {
-                eprintln!("startjobs: {path}: {}", printable(&body));
+                output::complain(&format!("{path}: {}", printable(&body)), "`startjobs doctor` looks for the cause");
                 exit::FAILED
             }
             Err(error) => {
-                eprintln!("startjobs: {path} at {address}: {error}");
+                output::complain(&format!("{path} at {address}: {error}"), "start the worker, or correct http-addr");
                 exit::FAILED
             }
         }

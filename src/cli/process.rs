@@ -23,7 +23,7 @@ pub(super) fn block_on(command: impl Future<Output = u8>) -> ExitCode {
 
 /// The system refuses what every process needs.
 pub(super) fn cannot_start(error: &std::io::Error) -> ExitCode {
-    eprintln!("startjobs: cannot start: {error}");
+    super::output::complain(&format!("cannot start: {error}"), "check the limits of the process: `ulimit -a`");
     ExitCode::from(exit::FAILED)
 }
 
@@ -31,6 +31,15 @@ pub(super) fn cannot_start(error: &std::io::Error) -> ExitCode {
 pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The system does not let us hear of signals; the exit code that follows.
+pub(super) fn no_signals(error: &std::io::Error) -> u8 {
+    super::output::complain(
+        &format!("cannot listen for signals: {error}"),
+        "check the limits of the process: `ulimit -a`",
+    );
+    exit::FAILED
 }
 
 /// The signals that ask a process to stop.

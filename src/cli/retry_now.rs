@@ -10,6 +10,7 @@ use super::cancel::entry_id;
 use super::session::{FleetArgs, Session, who};
 use super::{exit, output};
 use crate::ops::printable::{json, printable};
+use crate::ops::story::next::WaitsFor;
 use crate::redis::RedisError;
 use crate::stream::entry_id::EntryId;
 use crate::stream::mark::Placed;
@@ -19,7 +20,7 @@ const EXAMPLES: &str = "Examples:
   startjobs retry-now 1795511333123-0 --json | jq .result";
 
 const NOTES: &str = "The replica that holds the job does not wait for the end of its back-off. The attempt counts like any other. A job that is
-being started, or that no replica has read, is left as it is.
+being started, or that no replica has read, is left as it is. While the fleet is paused the job waits for `startjobs resume`.
 
 Exit codes: 0 the replica was told; 1 there is nothing to hurry: the job is answered, waits to be read, or is unknown; 2 usage; 69
 Redis is unavailable; 75 no replica had asked for its marks when --wait ended: it is tried again when one does; 78 a setting is
@@ -81,32 +82,49 @@ pub(super) fn run(args: RetryNowArgs) -> ExitCode {
 
 async fn ask(session: &Session, id: EntryId, wait: Duration) -> Result<(&'static str, String), RedisError> {
     let group = session.view.group();
+    // What waits for room or for its image would wait for the same again.
+    let waits = session.ask(session.view.wait_of(id)).await?;
+    if let Some(wait) = waits.as_ref().filter(|wait| matches!(wait.waits_for, WaitsFor::Room | WaitsFor::Image)) {
+        return Ok(("refused", format!("not started: {}; a retry changes nothing", wait.sentence)));
+    }
     let holder = match session.ask(group.retry_now(id, &who())).await? {
         Placed::Marked { replica } => replica.unwrap_or_else(|| "no replica".to_owned()),
         Placed::Before(_) => "a replica".to_owned(),
+        Placed::Waiting => {
+            let why = waits.map_or_else(|| "it waits for a free slot".to_owned(), |wait| wait.sentence);
+            return Ok(("refused", format!("no replica has read it yet: {why}; a retry changes nothing")));
+        }
         other => return Ok(("refused", refusal(&other).to_owned())),
     };
+    if session.ask(group.paused()).await?.is_some() {
+        eprintln!("startjobs: {id}: the fleet is paused: nothing is tried before `startjobs resume`");
+    }
     let until = Instant::now() + wait;
     while session.ask(group.is_retry_untold(id)).await? {
         if Instant::now() >= until {
-            let sentence =
-                format!("{holder} holds it, and has not asked for its marks yet; it is tried again when one does");
+            let sentence = if session.ask(group.paused()).await?.is_some() {
+                "the fleet is paused: it is tried again, without its back-off, after `startjobs resume`".to_owned()
+            } else {
+                format!("{holder} holds it, and has not asked for its marks yet; it is tried again when one does")
+            };
             return Ok(("undecided", sentence));
         }
         sleep(LOOK_AGAIN_AFTER.min(wait)).await;
     }
-    Ok(("told", format!("{holder} holds it, and does not wait any longer before it tries again")))
+    let pause = session.ask(group.paused()).await?;
+    let pause = pause
+        .map_or("", |_| "; the fleet is paused, so an attempt that fails now is repeated after `startjobs resume`");
+    Ok(("told", format!("{holder} holds it, and does not wait any longer if it did; a start under way goes on{pause}")))
 }
 
 fn refusal(placed: &Placed) -> &'static str {
     match placed {
         Placed::Settled => "it is answered: there is nothing to try again",
-        Placed::Waiting => "no replica has read it yet: it waits for a free slot, and not for the end of a back-off",
         Placed::Passed => "the offset is past it: another program counts it as answered",
         Placed::Old => "it is older than ledger-ttl, and whether it was answered is not known any more",
         Placed::Gone => "it is not in the stream any more",
         Placed::Malformed(_) => "it is no start job",
-        Placed::Unknown | Placed::Marked { .. } | Placed::Answered { .. } | Placed::Before(_) => {
+        Placed::Unknown | Placed::Waiting | Placed::Marked { .. } | Placed::Answered { .. } | Placed::Before(_) => {
             "there is no such entry: check the id, --jobs-stream and --redis-url"
         }
     }

@@ -1,11 +1,13 @@
 //! `startjobs send`: one start job by hand, or those of a file, followed to its outcome if asked.
 
+use std::cell::Cell;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::process::Stops;
 use super::send_file::follow::Form;
 use super::send_file::run::{self, FileArgs};
 use super::setting_flags::{self, Streams};
@@ -31,7 +33,8 @@ checked line by line. Sending ends at the first error, which says from which lin
 
 Exit codes: 0 appended, or with --wait every job a success; 1 with --wait a failure; 2 usage, or a line that is no job;
 69 Redis is unavailable;
-75 --wait timed out, the job stays in the stream; 78 a setting is wrong.";
+75 --wait timed out, the job stays in the stream; 78 a setting is wrong; 130 or 143 Ctrl-C or SIGTERM: it says how many were
+sent, and from which line to go on.";
 
 /// The version of the JSON form.
 const SCHEMA_VERSION: u32 = 1;
@@ -98,10 +101,48 @@ pub(super) fn run(args: SendArgs) -> ExitCode {
             return ExitCode::from(exit::USAGE);
         }
     }
-    process::block_on(send(settings, request))
+    process::block_on(async {
+        let mut stops = match Stops::listen() {
+            Ok(stops) => stops,
+            Err(error) => return process::no_signals(&error),
+        };
+        let appended = Cell::new(Appended::No);
+        tokio::select! {
+            code = send(&settings, &request, &appended) => code,
+            code = stops.next() => {
+                appended.into_inner().say();
+                code
+            }
+        }
+    })
 }
 
-async fn send(settings: Settings, request: Request) -> u8 {
+/// How far it has come, for when a signal ends it.
+#[derive(Debug)]
+enum Appended {
+    No,
+    /// The call is under way.
+    Perhaps,
+    Yes(String),
+}
+
+impl Appended {
+    fn say(&self) {
+        match self {
+            Self::No => output::complain("stopped: nothing was sent", "run the command again"),
+            Self::Perhaps => output::complain(
+                "stopped: the job may or may not have been appended",
+                "run the command again: a job that is sent again does no harm",
+            ),
+            Self::Yes(id) => output::complain(
+                &format!("stopped: sent 1 job, {id}, which stays in the stream"),
+                &format!("startjobs inspect {id}"),
+            ),
+        }
+    }
+}
+
+async fn send(settings: &Settings, request: &Request, appended: &Cell<Appended>) -> u8 {
     let url = &settings.redis.display_url;
     let unavailable = |what: &str, error: &RedisError| {
         output::complain(&format!("{what} Redis at {url}: {}", printable(&error.text)), &session::remedy(error.kind));
@@ -121,13 +162,16 @@ async fn send(settings: Settings, request: Request) -> u8 {
         Ok(end) => end,
         Err(error) => return unavailable("cannot read the results from", &error),
     };
+    appended.set(Appended::Perhaps);
     let id = match lobby.append(&request.game, &request.image, process::now_ms()).await {
         Ok(id) => id.to_string(),
+        Err(error) if error.is_refusal() => return unavailable("the job was not appended, it was refused by", &error),
         Err(error) => {
             output::note("the job may or may not have been appended; sending it again does no harm");
             return unavailable("no answer from", &error);
         }
     };
+    appended.set(Appended::Yes(id.clone()));
     let Some(patience) = request.patience else {
         output::print(&if request.json { json(&id, None) } else { format!("{id}\n") });
         return exit::DONE;
@@ -144,7 +188,7 @@ async fn send(settings: Settings, request: Request) -> u8 {
     if request.json {
         output::print(&json(&id, None));
     }
-    say_timed_out(&settings, &id, patience);
+    say_timed_out(settings, &id, patience);
     exit::TIMED_OUT
 }
 
@@ -164,9 +208,9 @@ impl Follower<'_> {
                 Ok(outcomes) => outcomes,
                 Err(error) => {
                     if !self.said_trouble {
-                        eprintln!(
-                            "startjobs: the job is in the stream, but the results cannot be read: {error}; still trying"
-                        );
+                        output::note(&format!(
+                            "the job is in the stream, but the results cannot be read: {error}; still trying"
+                        ));
                         self.said_trouble = true;
                     }
                     sleep(READ_AGAIN_AFTER).await;
@@ -195,20 +239,19 @@ impl Follower<'_> {
 }
 
 fn say_by_game(game: &str) {
-    eprintln!(
-        "startjobs: outcomes carry no source_ref (outcome-fields is original), so the next outcome of game {game} is \
-         taken for this job's; it may be another job's"
-    );
+    output::note(&format!(
+        "outcomes carry no source_ref (outcome-fields is original), so the next outcome of game {game} is taken for this \
+         job's; it may be another job's"
+    ));
 }
 
 fn say_timed_out(settings: &Settings, id: &str, patience: Duration) {
     let streams = &settings.stream;
-    eprintln!(
-        "startjobs: no outcome within {}. The job stays queued and is answered as soon as a replica can.\n\
-         Look again for source_ref {id}:\n  redis-cli {} XRANGE {} {id} +",
-        humantime::format_duration(patience),
-        output::cli_words(&settings.redis.display_url),
-        streams.results,
+    let within = humantime::format_duration(patience);
+    let redis = output::cli_words(&settings.redis.display_url);
+    output::complain(
+        &format!("no outcome within {within}: the job stays queued and is answered as soon as a replica can"),
+        &format!("startjobs inspect {id}\n  redis-cli {redis} XRANGE {} {id} +", streams.results),
     );
 }
 

@@ -10,9 +10,12 @@ use clap::Args;
 use super::setting_flags::{self, Fleet};
 use super::{exit, output, process};
 use crate::ops::View;
-use crate::ops::alerts::rules::REDIS_DOWN;
+use crate::ops::alerts::rules::{REDIS_DOWN, REDIS_REFUSES};
 use crate::ops::connect::{connect, within};
+use crate::ops::overview::Overview;
 use crate::ops::printable::printable;
+use crate::ops::refusal::Why;
+use crate::ops::verdict::Health;
 use crate::redis::{Kind, RedisError};
 use crate::settings::Settings;
 use crate::settings::flags::{SettingFlags, Takes};
@@ -73,7 +76,7 @@ impl Session {
     pub(super) async fn open(settings: &Settings, limit: Duration) -> Result<Self, RedisError> {
         let url = settings.redis.display_url.clone();
         let say =
-            || eprintln!("startjobs: waiting for Redis at {url}, for at most {}", humantime::format_duration(limit));
+            || output::note(&format!("waiting for Redis at {url}, for at most {}", humantime::format_duration(limit)));
         let connection = connect(&settings.redis, "startjobs:ops", limit, say).await?;
         Ok(Self { view: View::new(Arc::new(connection), settings), limit, url })
     }
@@ -92,6 +95,22 @@ impl Session {
         T: 'a,
     {
         Box::pin(within(self.limit, question))
+    }
+
+    /// Where the stream does not exist, says what there is instead, as `status` does; the exit code that follows. With `groups`
+    /// also where the stream has other groups, and not this one. A stream to which jobs were sent before its first replica
+    /// came has no group at all, and can be looked at.
+    pub(super) async fn no_fleet(&self, groups: bool) -> Result<Option<u8>, RedisError> {
+        let overview = self.ask(self.view.overview(0)).await?;
+        let Overview { verdict, snapshot, .. } = &overview;
+        let is_mistyped = !snapshot.has_stream || (groups && !snapshot.other_groups.is_empty());
+        if verdict.health != Health::NoFleet || !is_mistyped {
+            return Ok(None);
+        }
+        let sentence = verdict.sentence.trim_end_matches('.');
+        let (what, remedy) = sentence.split_once(". ").unwrap_or((sentence, ""));
+        output::complain(what, remedy);
+        Ok(Some(exit::FAILED))
     }
 
     /// Writes down what was done, for the page and for `inspect`. Where Redis refuses that, it stays done.
@@ -117,8 +136,12 @@ pub(super) fn who() -> String {
 
 /// Says that Redis does not answer, or not as it should, and what to do; the exit code that follows.
 pub(super) fn unavailable(url: &str, error: &RedisError) -> u8 {
-    output::complain(&format!("Redis at {url}: {}", printable(&error.text)), &remedy(error.kind));
-    if error.kind == Kind::Unreachable {
+    let refusal = Why::of_words(&error.text);
+    let remedy = refusal.map_or_else(|| remedy(error.kind), |why| why.remedy().to_owned());
+    output::complain(&format!("Redis at {url}: {}", printable(&error.text)), &remedy);
+    if refusal.is_some() {
+        eprintln!("  read: {}", REDIS_REFUSES.runbook());
+    } else if error.kind == Kind::Unreachable {
         let (name, runbook) = (REDIS_DOWN.name, REDIS_DOWN.runbook());
         eprintln!("  where replicas do not reach it either, the alert {name} fires: {runbook}");
     }

@@ -155,10 +155,15 @@ fn problem(problem: &Problem, snapshot: &Snapshot, width: Option<usize>) -> Stri
     let since = problem.since_ms.map_or_else(String::new, |since_ms| {
         format!(" (since {}, {} ago)", time(since_ms), span(snapshot.at_ms.saturating_sub(since_ms)))
     });
+    // What goes away by itself is what is remembered of replicas that have ended.
+    let until = problem.until_ms.map_or_else(String::new, |until_ms| {
+        let left = span(until_ms.saturating_sub(snapshot.at_ms));
+        format!("\n  ends: in {left} ({})\n  at once: startjobs replicas forget --gone", time(until_ms))
+    });
     let next = problem.next.command.map_or_else(String::new, |command| format!("\n  next: {command}"));
     let runbook = problem.runbook.as_deref().map_or_else(String::new, |runbook| format!("\n  read: {runbook}"));
     let sentence = wrapped(&format!("- {}{since}", problem.sentence), width, 2);
-    format!("\n{sentence}{next}{runbook}\n")
+    format!("\n{sentence}{next}{runbook}{until}\n")
 }
 
 /// Each host, where there is more than one or something is wrong with it.
@@ -199,8 +204,28 @@ fn waiting(snapshot: &Snapshot) -> String {
 
 fn in_flight(snapshot: &Snapshot) -> String {
     let oldest =
-        |age| format!(", the oldest appended {} ago ({})", span(age), time(snapshot.at_ms.saturating_sub(age)));
-    format!("{}{}", snapshot.in_flight.count, snapshot.in_flight.oldest_age_ms.map_or_else(String::new, oldest))
+        |age| format!("; the oldest was appended {} ago ({})", span(age), time(snapshot.at_ms.saturating_sub(age)));
+    let held = snapshot.held();
+    let mut text = held.in_flight.to_string();
+    if held.backing_off > 0 {
+        _ = write!(text, ", {} backing off", held.backing_off);
+        if let Some(next_ms) = snapshot.backing_off.next_at_ms {
+            let next = match next_ms.saturating_sub(snapshot.at_ms) {
+                0 => "due".to_owned(),
+                left => format!("in {}", span(left)),
+            };
+            _ = write!(text, " (next {next})");
+        }
+    }
+    if held.given_back > 0 {
+        _ = write!(text, ", {} given back", held.given_back);
+    }
+    match held.for_room {
+        0 => {}
+        1 => text.push_str(", 1 waits for room"),
+        count => _ = write!(text, ", {count} wait for room"),
+    }
+    text + &snapshot.in_flight.oldest_age_ms.map_or_else(String::new, oldest)
 }
 
 fn replicas(snapshot: &Snapshot) -> String {

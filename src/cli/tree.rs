@@ -18,6 +18,7 @@ use super::dead::command::{self as dead, DeadArgs};
 use super::demo::run::{self as demo, DemoArgs};
 use super::dev::command::{self as dev, DevArgs};
 use super::doctor::{self, DoctorArgs};
+use super::drain::{self, DrainArgs};
 use super::engine::{self, EngineArgs};
 use super::exit;
 use super::history::{self, HistoryArgs};
@@ -89,6 +90,7 @@ enum Commands {
     Doctor(DoctorArgs),
     Pause(PauseArgs),
     Resume(ResumeArgs),
+    Drain(DrainArgs),
     Healthcheck(HealthcheckArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
@@ -149,9 +151,10 @@ fn start(command: Commands) -> ExitCode {
         Commands::Doctor(args) => doctor::run(args),
         Commands::Pause(args) => pause::run(args),
         Commands::Resume(args) => pause::resume(args),
+        Commands::Drain(args) => drain::run(args),
         Commands::Healthcheck(args) => probe::run(args),
         Commands::Config(args) => config::run(args),
-        Commands::Completions(args) => completions::run(&args, self::command()),
+        Commands::Completions(args) => completions::run(&args, &self::command()),
         Commands::Man(args) => man::run(&args, self::command()),
         Commands::Engine(EngineArgs {}) => engine::run(),
     }

@@ -46,6 +46,6 @@ pub(super) fn warn_of_ignored_variables() {
         .map(|name| name.to_string_lossy().into_owned())
         .collect();
     if !names.is_empty() {
-        eprintln!("startjobs: this fleet does not use {}, which your environment sets", names.join(", "));
+        super::output::note(&format!("this fleet does not use {}, which your environment sets", names.join(", ")));
     }
 }

@@ -9,11 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::setting_flags::{self, All};
 use super::{exit, process};
+use crate::observe::guard::Guard;
 use crate::observe::log::{self, Log};
 use crate::observe::notify::NotifySocket;
 use crate::observe::outlook::Outlook;
 use crate::observe::{http, sampler, systemd};
 use crate::ops::printable::printable;
+use crate::page::config::Serve;
 use crate::page::routes::routes;
 use crate::settings::Loaded;
 use crate::settings::flags::SettingFlags;
@@ -114,8 +116,14 @@ fn show(loaded: &Loaded, instruments: &Instruments, manager: Option<Arc<NotifySo
         let listener = http::bind(address)?;
         let page = settings.page.is_served_on(address).then(|| routes(loaded).map_err(|denied| denied.to_string()));
         let page = page.transpose()?;
-        let outlook = Arc::new(Outlook::new(settings));
-        shown.spawn(http::run(listener, instruments.clone(), Arc::clone(&outlook), page));
+        if page.is_none() && settings.page.serve == Serve::Auto {
+            tracing::info!(
+                http_addr = %address,
+                "the page is not served: page = auto serves it on loopback addresses only, and page = on serves it here"
+            );
+        }
+        let (outlook, guard) = (Arc::new(Outlook::new(settings)), Guard::new(&settings.page.hosts));
+        shown.spawn(http::run(listener, instruments.clone(), (Arc::clone(&outlook), guard), page));
         shown.spawn(sampler::run(outlook, Arc::clone(&instruments.metrics)));
     }
     if let Some(manager) = manager {

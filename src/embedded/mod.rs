@@ -7,6 +7,8 @@
 pub mod process;
 // a redis-server of one's own
 pub mod redis_server;
+// a master, replicas of it and sentinels
+pub mod sentinels;
 // replicas
 pub mod fleet;
 // this program as a container image

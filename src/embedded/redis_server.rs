@@ -45,6 +45,13 @@ impl fmt::Debug for Password {
     }
 }
 
+/// A file of settings; the password in it, if it has one that others must know.
+#[derive(Debug, Default)]
+struct Text {
+    settings: String,
+    password: Option<Password>,
+}
+
 /// Why there is none.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -87,12 +94,22 @@ impl RedisServer {
 
     /// The same, with its directory below `parent`.
     pub(crate) fn start_below(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
-        Self::start_on_a_port(parent, program, options, Vec::new(), None)
+        Self::start_on_a_port(parent, program, options, Vec::new(), Text::default())
+    }
+
+    /// The same with a file of settings, which a sentinel writes anew.
+    pub fn start_with_file(
+        parent: &Path,
+        program: &Path,
+        options: &[&str],
+        settings: String,
+    ) -> Result<Self, StartError> {
+        Self::start_on_a_port(parent, program, options, Vec::new(), Text { settings, password: None })
     }
 
     /// The same in the temporary directory, with further variables in its environment.
     pub fn start_in(program: &Path, environment: Vec<(String, String)>) -> Result<Self, StartError> {
-        Self::start_on_a_port(&std::env::temp_dir(), program, &[], environment, None)
+        Self::start_on_a_port(&std::env::temp_dir(), program, &[], environment, Text::default())
     }
 
     /// The same with a password, so that no other user of this machine can use it. The password is in a file that only our
@@ -100,7 +117,15 @@ impl RedisServer {
     pub(crate) fn start_guarded(parent: &Path, program: &Path, options: &[&str]) -> Result<Self, StartError> {
         // Twice 122 bits of the system's randomness.
         let words = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|word| word.simple().to_string());
-        Self::start_on_a_port(parent, program, options, Vec::new(), Some(Password(words.concat())))
+        let password = words.concat();
+        let settings = format!("requirepass {password}\n");
+        Self::start_on_a_port(
+            parent,
+            program,
+            options,
+            Vec::new(),
+            Text { settings, password: Some(Password(password)) },
+        )
     }
 
     fn start_on_a_port(
@@ -108,13 +133,13 @@ impl RedisServer {
         program: &Path,
         options: &[&str],
         environment: Vec<(String, String)>,
-        password: Option<Password>,
+        Text { settings, password }: Text,
     ) -> Result<Self, StartError> {
         let directory = directory_of_ours(parent, "redis")?;
         let mut words: Vec<String> = Vec::new();
-        if let Some(Password(password)) = &password {
+        if !settings.is_empty() {
             let file = directory.path().join("redis.conf");
-            std::fs::write(&file, format!("requirepass {password}\n"))?;
+            std::fs::write(&file, settings)?;
             words.push(file.to_string_lossy().into_owned());
         }
         words.extend(options.iter().map(|&option| option.to_owned()));
@@ -180,6 +205,11 @@ impl RedisServer {
             Door::Port(port) => format!("-p {port}"),
             Door::Socket(path) => format!("-s {}", path.display()),
         }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Its directory: data and log.

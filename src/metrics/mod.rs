@@ -108,6 +108,12 @@ pub struct Metrics {
     pub(crate) last_outcome: Fraction,
     /// When the blocking read last returned, Unix seconds.
     pub(crate) last_read: Fraction,
+    /// Times the sentinels named another master to this process.
+    pub(crate) redis_failovers: Counter,
+    /// The configuration epoch of the master that this process uses.
+    pub(crate) redis_master_epoch: Gauge,
+    /// Settles after which too few replicas of Redis had what was written.
+    pub(crate) settles_unreplicated: Counter,
     /// Log lines that did not leave the process.
     pub(crate) log_lines_dropped: Counter,
     /// Spans that a collector of traces has taken.
@@ -207,6 +213,10 @@ impl Metrics {
                 .add("last_outcome_timestamp_seconds", "When this process last published an outcome, Unix time"),
             last_read: table
                 .add("last_read_timestamp_seconds", "When this process's blocking read last returned, Unix time"),
+            redis_failovers: table.add("redis_failovers", "Times the sentinels named another master to this process"),
+            redis_master_epoch: table.add("redis_master_epoch", "Epoch of the master in use; 0 without sentinels"),
+            settles_unreplicated: table
+                .add("settles_unreplicated", "Settle calls that fewer replicas than settle-wait-replicas confirmed"),
             log_lines_dropped: table.add(
                 "log_lines_dropped",
                 "Log lines dropped because the log was not read fast enough or could not be written",

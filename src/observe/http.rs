@@ -1,5 +1,5 @@
 //! Probes, metrics and the fleet as JSON over HTTP. Nothing here changes anything, and nothing asks who is there: it is
-//! for networks that only operators reach.
+//! for networks that only operators reach. What is in the fleet is not shown under a name that another site may have.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::connections;
+use super::guard::Guard;
 use super::outlook::Outlook;
 use crate::ops::{SCHEMA_VERSION, printable};
 use crate::redis::RedisError;
@@ -44,13 +45,20 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Serves for as long as it is polled.
 ///
-/// `page` has paths of its own, and its own rules for who may ask; these here hold for everything else.
-pub(crate) async fn run(listener: TcpListener, instruments: Instruments, outlook: Arc<Outlook>, page: Option<Router>) {
+/// `page` has paths of its own, and its own rules for who may ask; these here hold for everything else. `guard` says
+/// under which names the fleet is shown.
+pub(crate) async fn run(
+    listener: TcpListener,
+    instruments: Instruments,
+    (outlook, guard): (Arc<Outlook>, Guard),
+    page: Option<Router>,
+) {
     let fleet = Router::new()
         .route("/api/v1/status.json", get(status))
         .route("/api/v1/alerts.json", get(alerts))
         .route("/api/v1/replicas.json", get(replicas))
         .route("/api/v1/pending.json", get(pending))
+        .route_layer(from_fn_with_state(Arc::new(guard), guarded))
         .with_state(outlook);
     let router = Router::new()
         .route("/livez", get(live))
@@ -66,6 +74,14 @@ pub(crate) async fn run(listener: TcpListener, instruments: Instruments, outlook
         None => router,
     };
     connections::serve(listener, router).await;
+}
+
+/// No name of another site.
+async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    match guard.host_if_any(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 /// Nothing but questions without a body; no answer is kept or guessed at.

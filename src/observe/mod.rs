@@ -8,7 +8,9 @@ pub mod log;
 mod line_queue;
 // what is served: probes, metrics, the fleet as JSON
 pub(crate) mod http;
-// to whom, how many at once, for how long
+// who may ask for what is in the fleet
+pub(crate) mod guard;
+// how many connections at once, for how long
 mod connections;
 // the fleet, seen on a connection of its own
 pub(crate) mod outlook;

@@ -9,7 +9,7 @@ use super::printable::span;
 use super::{SCHEMA_VERSION, View};
 use crate::redis::{RedisError, Value};
 use crate::stream::entry_id::EntryId;
-use crate::stream::fleet_event::{FleetEvent, KEPT, TEXT_MAX};
+use crate::stream::fleet_event::{FleetEvent, KEPT, TEXT_MAX, cut_to};
 
 /// Events in one step of the server.
 const PAGE: usize = 1_000;
@@ -85,7 +85,7 @@ impl View {
         let page = if is_over {
             (0, String::new(), Vec::new())
         } else {
-            self.event_page(("XREVRANGE", &first, "-"), limit, "").await?
+            self.event_page(("XREVRANGE", &first, "-"), limit, ("", "")).await?
         };
         let (looked, last, rows) = page;
         let older = Some(last).filter(|_| looked == limit);
@@ -94,7 +94,7 @@ impl View {
 
     /// What happened to one job, from its own time on. The stream of events is bounded, and so is this.
     pub(crate) async fn events_of(&self, job: EntryId) -> Result<JobEvents, RedisError> {
-        let (_, oldest, _) = self.event_page(("XRANGE", "-", "+"), 1, "").await?;
+        let (_, oldest, _) = self.event_page(("XRANGE", "-", "+"), 1, ("", "")).await?;
         let Ok(oldest) = oldest.parse::<EntryId>() else {
             return Ok(JobEvents { is_whole: true, ..JobEvents::default() });
         };
@@ -103,7 +103,7 @@ impl View {
         let mut seen = 0;
         // What is kept is about so many; a stream that another program fills is not walked for ever.
         while seen < 2 * KEPT {
-            let (looked, last, rows) = self.event_page(("XRANGE", &from, "+"), PAGE, &text).await?;
+            let (looked, last, rows) = self.event_page(("XRANGE", &from, "+"), PAGE, ("job", &text)).await?;
             seen += looked;
             told.events.extend(rows.into_iter().map(event_of));
             if looked < PAGE || last == ID_MAX.to_string() || told.events.len() >= OF_JOB_MAX {
@@ -117,6 +117,26 @@ impl View {
         Ok(told)
     }
 
+    /// Jobs of this game that were cancelled before any replica had read them, as far as the events tell: nothing else does.
+    /// The newest first.
+    pub(crate) async fn cancelled_unread(&self, game: &str) -> Result<Vec<EventView>, RedisError> {
+        let (mut found, mut seen, mut before) = (Vec::new(), 0, "+".to_owned());
+        // An event has no more of the name.
+        let name = cut_to(game, TEXT_MAX);
+        while seen < 2 * KEPT && found.len() < OF_JOB_MAX {
+            let page = self.event_page(("XREVRANGE", &before, "-"), PAGE, ("game_id", &name)).await?;
+            let (looked, last, rows) = page;
+            let events = rows.into_iter().map(event_of);
+            found.extend(events.filter(|event| event.kind == "cancelled" && event.replica.is_none()));
+            if looked < PAGE || last == EntryId::ZERO.to_string() {
+                break;
+            }
+            (seen, before) = (seen + looked, format!("({last}"));
+        }
+        found.truncate(OF_JOB_MAX);
+        Ok(found)
+    }
+
     async fn events_kept(&self) -> Result<u64, RedisError> {
         self.connection.stream_length(&self.keys.events).await
     }
@@ -125,10 +145,10 @@ impl View {
         &self,
         (order, first, last): (&str, &str, &str),
         count: usize,
-        job: &str,
+        (name, wanted): (&str, &str),
     ) -> Result<(usize, String, Vec<Row>), RedisError> {
         let (count, value_max) = (count.to_string(), TEXT_MAX.to_string());
-        let args: Vec<Value> = [order, first, last, &count, &value_max, job].map(Value::from).to_vec();
+        let args: Vec<Value> = [order, first, last, &count, &value_max, name, wanted].map(Value::from).to_vec();
         let reply = self.scripts.events.run(&self.connection, vec![self.keys.events.clone()], args).await?;
         let (looked, last, rows): (u64, String, Vec<Row>) = reply.convert()?;
         Ok((usize::try_from(looked).unwrap_or(usize::MAX), last, rows))
@@ -207,6 +227,7 @@ impl EventView {
             "paused" => format!("{by} paused the fleet"),
             "resumed" => format!("{by} resumed the fleet"),
             "replica_started" => format!("{replica} takes work"),
+            "replica_drains" if self.by.is_some() => format!("{by} drains {replica}"),
             "replica_drains" => format!("{replica} finishes what it has"),
             "replica_left" => format!("{replica} has left"),
             "degraded" => format!("{replica} is degraded: {words}"),

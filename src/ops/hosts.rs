@@ -47,6 +47,8 @@ pub(crate) struct HostView {
     pub(crate) containers_max: Option<u64>,
     /// Games that its list names: those that run or start there, and some that have just ended. Not counted without a limit.
     pub(crate) games: Option<u64>,
+    /// Since when it has as many as it may, where it has: Unix milliseconds of the server's clock.
+    pub(crate) full_since_ms: Option<u64>,
 }
 
 impl HostView {
@@ -162,6 +164,10 @@ impl View {
                 for host in hosts.listed.iter_mut().filter(|host| host.containers_max.is_some()) {
                     // A list that is none is told where the records are looked at.
                     host.games = self.records.placed_count(&host.host).await.ok();
+                    let last = host.containers_max.filter(|_| host.is_full()).and_then(|most| most.checked_sub(1));
+                    if let Some(last) = last {
+                        host.full_since_ms = self.records.placed_ms(&host.host, last).await.ok().flatten();
+                    }
                 }
                 Ok(hosts)
             }
@@ -241,6 +247,7 @@ fn view(name: &str, standing: Standing, line: Option<&HostLine>, now_ms: u64, su
         in_flight: sums.in_flight,
         containers_max: about.containers_max,
         games: None,
+        full_since_ms: None,
     }
 }
 

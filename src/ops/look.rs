@@ -98,6 +98,8 @@ pub(crate) struct PendingFacts {
     pub(crate) count: u64,
     /// By consumer.
     pub(crate) by: BTreeMap<String, u64>,
+    /// How many no replica has in hand: given back, or not touched for an hour. Of more than a thousand a thousand.
+    pub(crate) given_back: u64,
     /// The smallest id.
     pub(crate) oldest: Option<String>,
     /// The largest id that exists in the stream below the oldest pending one.

@@ -1,6 +1,6 @@
 //! What the fleet looks like, read from Redis: for the commands of operators, and for whatever else shows it.
 //!
-//! Everything here only reads, takes bounded steps, and is right while the fleet works: what belongs together is seen
+//! Everything here but `forget` changes nothing, takes bounded steps, and is right while the fleet works: what belongs together is seen
 //! in one step of the server.
 
 // a connection within a time limit
@@ -11,6 +11,8 @@ pub(crate) mod look;
 pub mod backlog;
 // who is there
 pub(crate) mod replicas;
+// forgetting those that have ended
+pub(crate) mod forget;
 // the hosts on which games are started
 pub(crate) mod hosts;
 // images on their way to them
@@ -21,6 +23,8 @@ pub(crate) mod games;
 pub(crate) mod pending;
 // what Redis says of itself
 pub(crate) mod server;
+// whether it takes writes
+pub(crate) mod refusal;
 // the facts of one moment
 pub(crate) mod snapshot;
 // where there is no fleet: what else the database holds
@@ -55,6 +59,7 @@ use crate::redis::{Connection, RedisError, Script, Source, Value};
 use crate::settings::Settings;
 use crate::start::record::Records;
 use crate::stream::Group;
+use crate::stream::excerpt::Excerpts;
 use crate::stream::fleet_event::FIELDS;
 use crate::stream::keys::{Keys, LISTED};
 use crate::stream::tally::VALUE_MAX;
@@ -77,6 +82,7 @@ pub struct View {
     /// `disconnect-grace` is on.
     notices_disconnects: bool,
     max_run: Duration,
+    consumer_idle: Duration,
     max_field_bytes: usize,
     scripts: Arc<Scripts>,
     as_group: Group,
@@ -94,6 +100,9 @@ struct Scripts {
     held: Script,
     failed: Script,
     history: Script,
+    writable: Script,
+    forget: Script,
+    excerpts: Excerpts,
 }
 
 impl Scripts {
@@ -113,11 +122,14 @@ impl Scripts {
             waiting: of_jobs(&["JOBS"], include_str!("scripts/waiting.lua")),
             held: of_jobs(&["JOBS"], include_str!("scripts/held.lua")),
             failed: of_jobs(&["RESULTS", "JOBS"], include_str!("scripts/failed.lua")),
+            excerpts: Excerpts::new(),
             history: Source::new()
                 .keys(&["SLOTS"])
                 .number("VALUE_MAX", VALUE_MAX)
                 .part(include_str!("scripts/history.lua"))
                 .script(),
+            forget: script(&["JOBS", "REPLICAS", "ATTEMPTS"], include_str!("scripts/forget.lua")),
+            writable: script(&["LEDGERS"], include_str!("scripts/writable.lua")),
         }
     }
 }
@@ -134,6 +146,7 @@ impl View {
             claim_idle: settings.worker.claim_idle,
             notices_disconnects: settings.worker.disconnect_grace.is_some(),
             max_run: settings.worker.max_run,
+            consumer_idle: settings.worker.consumer_idle,
             max_field_bytes: settings.stream.max_field_bytes,
             scripts: Arc::new(Scripts::new()),
             as_group: Group::new(&settings.stream, Arc::clone(&connection)),

@@ -8,6 +8,8 @@ use serde::Serialize;
 
 /// The longest piece of foreign text that is shown.
 const SHOWN_MAX: usize = 512;
+/// Characters of a name in a sentence.
+const NAME_MAX: usize = 64;
 /// What the time format can express: the end of the year 9999.
 const TIME_MS_MAX: u64 = 253_402_300_799_999;
 
@@ -25,6 +27,14 @@ pub(crate) fn printable(text: &str) -> String {
         shown.push_str("...");
     }
     shown
+}
+
+/// A name, or another foreign text, as far as it has room in a sentence. It is not escaped.
+pub(crate) fn cut_name(text: &str) -> String {
+    match text.char_indices().nth(NAME_MAX) {
+        Some((at, _)) => format!("{}...", text.split_at(at).0),
+        None => text.to_owned(),
+    }
 }
 
 /// A number of a stream, where texts are all there is, as a number of JSON; other texts, and what would not come back as the
@@ -124,6 +134,13 @@ mod tests {
         }
         assert_eq!(printable("\\"), "\\\\");
         assert!(printable(&"x".repeat(600)).ends_with("..."));
+    }
+
+    #[test]
+    fn long_names_are_cut_between_characters() {
+        assert_eq!(cut_name("poison"), "poison");
+        assert_eq!(cut_name(&"é".repeat(64)), "é".repeat(64));
+        assert_eq!(cut_name(&"é".repeat(65)), format!("{}...", "é".repeat(64)));
     }
 
     #[test]

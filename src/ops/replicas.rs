@@ -124,6 +124,8 @@ pub(crate) struct Replica {
     pub(crate) serves: Option<bool>,
     /// Whether it takes one job at a time, because its host is sick or full; false where it is not alive.
     pub(crate) is_sick: bool,
+    /// Whether an operator holds it, as of its last renewal; false where it is not alive, or of a version that does not say.
+    pub(crate) is_paused: bool,
     /// Whether the others would notice its death at once; none where it is not alive or of an older version.
     pub(crate) disconnect_notice: Option<Notice>,
 }
@@ -152,6 +154,11 @@ impl Replica {
     /// It ended without signing off.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.state, State::Dead | State::Lost)
+    }
+
+    /// It is silent, and none of the others has taken over from it yet.
+    pub(crate) fn is_unnoticed(&self) -> bool {
+        self.state == State::Lost && self.noticed.is_none()
     }
 
     /// Its name, host and process, when it was last seen, and when its connection closed.
@@ -195,7 +202,7 @@ fn damaged(look: &Look, key: &str) -> Vec<Damaged> {
     broken.map(|(name, _)| Damaged::field(key, name, "it holds no record of a replica", REPLICA)).collect()
 }
 
-pub(super) fn list(look: &Look, claim_idle: Duration) -> Vec<Replica> {
+pub(crate) fn list(look: &Look, claim_idle: Duration) -> Vec<Replica> {
     let pending_of = |name: &str| look.pending.by.get(name).copied().unwrap_or_default();
     let present = look.replicas.iter().map(|(name, record)| {
         let mut replica = of_record(name, record, look.now_ms, claim_idle);
@@ -247,6 +254,7 @@ fn of_record(name: &str, record: &str, now_ms: u64, claim_idle: Duration) -> Rep
         noticed_ago_ms: noticed_ms.map(|at_ms| now_ms.saturating_sub(at_ms)),
         serves: about.serves.filter(|_| is_alive),
         is_sick: is_alive && about.sick == Some(true),
+        is_paused: is_alive && about.paused == Some(true),
         disconnect_notice: notice.filter(|_| is_alive),
     }
 }
@@ -274,6 +282,7 @@ fn unknown(name: &str) -> Replica {
         noticed_ago_ms: None,
         serves: None,
         is_sick: false,
+        is_paused: false,
         disconnect_notice: None,
     }
 }

@@ -1,10 +1,9 @@
 //! What the server says about itself.
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 
 use super::View;
+use super::refusal::{Info, Refusal};
 use crate::redis::{Kind, RedisError};
 
 /// The server, as far as operators care. Unknown is what it does not let us see.
@@ -24,21 +23,29 @@ pub(crate) struct Server {
     pub(crate) max_memory: Option<u64>,
     /// `master` or `slave`, in the server's own words.
     pub(crate) role: Option<String>,
+    /// Why it refuses every write, where it does.
+    pub(crate) refuses_writes: Option<Refusal>,
 }
 
 impl View {
     /// Asks; a server that does not let us look is unknown, not an error.
     pub(crate) async fn server(&self) -> Result<Server, RedisError> {
-        match self.connection.info().await {
-            Ok(info) => Ok(of_info(&info)),
-            Err(error) if error.kind == Kind::Unreachable => Err(error),
-            Err(_) => Ok(Server::default()),
-        }
+        let info = match self.connection.info().await {
+            Ok(info) => info,
+            Err(error) if error.kind == Kind::Unreachable => return Err(error),
+            Err(_) => String::new(),
+        };
+        let fields = fields_of(&info);
+        let refuses_writes = self.refusal(&fields).await?;
+        Ok(Server { refuses_writes, ..of_info(&fields) })
     }
 }
 
-fn of_info(info: &str) -> Server {
-    let fields: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
+fn fields_of(info: &str) -> Info<'_> {
+    info.lines().filter_map(|line| line.trim_end().split_once(':')).collect()
+}
+
+fn of_info(fields: &Info<'_>) -> Server {
     let text = |name: &str| fields.get(name).map(|&value| value.to_owned());
     let number = |name: &str| fields.get(name).and_then(|value| value.parse().ok());
     Server {
@@ -49,6 +56,7 @@ fn of_info(info: &str) -> Server {
         used_memory: number("used_memory"),
         max_memory: number("maxmemory"),
         role: text("role"),
+        refuses_writes: None,
     }
 }
 
@@ -76,9 +84,9 @@ mod tests {
     fn info_is_read_as_far_as_it_goes() {
         let info =
             "# Server\r\nredis_version:7.0.15\r\naof_enabled:1\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n";
-        assert_eq!(of_info(info).text(), "7.0.15, append-only file on, noeviction");
-        assert_eq!(of_info("").text(), "does not answer INFO");
+        assert_eq!(of_info(&fields_of(info)).text(), "7.0.15, append-only file on, noeviction");
+        assert_eq!(of_info(&fields_of("")).text(), "does not answer INFO");
         let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\n";
-        assert_eq!(of_info(valkey).text(), "valkey 8.1.0, persistence unknown, eviction policy unknown");
+        assert_eq!(of_info(&fields_of(valkey)).text(), "valkey 8.1.0, persistence unknown, eviction policy unknown");
     }
 }

@@ -40,6 +40,13 @@ pub(crate) struct Snapshot {
     pub(crate) in_flight: Oldest,
     /// Those of them that wait for their next attempt, as their replicas say.
     pub(crate) backing_off: BackingOff,
+    /// Those of them that no replica has in hand: they were given back, and the next free replica takes them. Of more than a
+    /// thousand a thousand are counted.
+    pub(crate) given_back: u64,
+    /// Those of them that were given back and wait until a host has room, because every host is full.
+    pub(crate) waiting_for_room: u64,
+    /// Those of them that replicas have in hand and that do not back off: they are being started, or are about to be.
+    pub(crate) starting: u64,
     /// Dead letters kept.
     pub(crate) dead_letters: u64,
     /// Outcomes in the results stream.
@@ -104,6 +111,19 @@ pub(crate) struct BackingOff {
     pub(crate) next_at_ms: Option<u64>,
 }
 
+/// What replicas hold, by what it is up to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Being started.
+    pub(crate) in_flight: u64,
+    /// Waiting for their next try.
+    pub(crate) backing_off: u64,
+    /// Given back: the next free replica takes them.
+    pub(crate) given_back: u64,
+    /// Waiting for room on a host.
+    pub(crate) for_room: u64,
+}
+
 /// Replicas by what they do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
@@ -129,6 +149,14 @@ pub(crate) struct Counts {
     pub(crate) remembered: u64,
     /// Since when the first of the dead and lost is gone, Unix milliseconds of the server's clock.
     pub(crate) gone_since_ms: Option<u64>,
+    /// Since when the last of them is.
+    pub(crate) gone_last_ms: Option<u64>,
+    /// When the last of them is forgotten, if its record stays as it is.
+    pub(crate) gone_until_ms: Option<u64>,
+    /// Of the lost: how many are silent, and none of the others has taken over from them yet.
+    pub(crate) unnoticed: u64,
+    /// When the last replica renewed that has not ended, Unix milliseconds of the server's clock.
+    pub(crate) renewed_ms: Option<u64>,
 }
 
 /// What `XINFO GROUPS` calls lag.
@@ -160,6 +188,21 @@ impl Snapshot {
     pub(crate) fn has_fleet(&self) -> bool {
         self.has_group || (self.other_groups.is_empty() && self.replicas.remembered > 0)
     }
+
+    /// What replicas hold, by what it is up to. Where every host is full what does not run waits for room, although a replica
+    /// tries one of these jobs from time to time.
+    pub(crate) fn held(&self) -> Held {
+        let (in_flight, backing_off, given_back) = (self.starting, self.backing_off.count, self.given_back);
+        if self.hosts.all_are_full() {
+            return Held { in_flight, for_room: given_back + backing_off, ..Held::default() };
+        }
+        Held { in_flight, backing_off, given_back, for_room: 0 }
+    }
+
+    /// Replicas that cannot renew because Redis refuses writes: whether they live is not known.
+    pub(crate) fn mute(&self) -> u64 {
+        if self.redis.refuses_writes.is_some() { self.replicas.unnoticed } else { 0 }
+    }
 }
 
 impl View {
@@ -173,6 +216,9 @@ impl View {
         let alive = |replica: &&Replica| replica.is_alive();
         // The fleet's own limit where it says so, whatever this process's settings are.
         let max_run = listed.iter().filter(alive).filter_map(|replica| replica.max_run_ms).max();
+        let backing_off = backing_off(look, listed);
+        let given_back = look.pending.given_back;
+        let waiting_for_room = if hosts.all_are_full() { given_back } else { 0 };
         let waiting_id = look.oldest_waiting.clone().filter(|_| waiting.count > 0);
         Snapshot {
             at_ms: look.now_ms,
@@ -194,10 +240,13 @@ impl View {
                 oldest_age_ms: look.pending.oldest.as_deref().and_then(|id| look.age_ms(id)),
                 oldest_id: look.pending.oldest.clone(),
             },
-            backing_off: backing_off(look, listed),
+            starting: look.pending.count.saturating_sub(backing_off.count).saturating_sub(given_back),
+            given_back,
+            backing_off,
+            waiting_for_room,
             dead_letters: look.dead,
             outcomes: look.results,
-            replicas: counts(listed),
+            replicas: counts(listed, self.consumer_idle),
             hosts,
             lag: lag(look, waiting),
             mirror: mirror(look),
@@ -264,10 +313,21 @@ fn backing_off(look: &Look, listed: &[Replica]) -> BackingOff {
     all
 }
 
-fn counts(listed: &[Replica]) -> Counts {
+fn counts(listed: &[Replica], consumer_idle: Duration) -> Counts {
+    let idle_ms = u64::try_from(consumer_idle.as_millis()).unwrap_or(u64::MAX);
+    let gone = || listed.iter().filter(|replica| replica.is_gone());
+    let until_ms = |replica: &Replica| Some(replica.last_seen_ms?.saturating_add(idle_ms));
     let mut counts = Counts {
         remembered: listed.iter().filter(|replica| replica.state != State::Unknown).count() as u64,
         gone_since_ms: listed.iter().filter_map(Replica::gone_since_ms).min(),
+        gone_last_ms: listed.iter().filter_map(Replica::gone_since_ms).max(),
+        gone_until_ms: gone().filter_map(until_ms).max(),
+        unnoticed: listed.iter().filter(|replica| replica.is_unnoticed()).count() as u64,
+        renewed_ms: listed
+            .iter()
+            .filter(|one| one.is_alive() || one.is_unnoticed())
+            .filter_map(|one| one.last_seen_ms)
+            .max(),
         ..Counts::default()
     };
     for replica in listed {
@@ -295,10 +355,11 @@ fn counts(listed: &[Replica]) -> Counts {
     counts
 }
 
-/// What a replica says of itself is as old as its last renewal, and it has not looked around yet when it begins.
+/// What a replica says of itself is as old as its last renewal, and it has not looked around yet when it begins. One that says that
+/// it is paused takes jobs as soon as it sees that the pause has ended.
 fn takes_nothing(replica: &Replica) -> bool {
     let has_looked = replica.up_ms >= replica.claim_idle_ms;
-    replica.serves == Some(false) && !replica.is_sick && has_looked
+    replica.serves == Some(false) && !replica.is_sick && !replica.is_paused && has_looked
 }
 
 fn lag(look: &Look, waiting: Waiting) -> Lag {

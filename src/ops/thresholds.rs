@@ -79,8 +79,9 @@ impl Thresholds {
             let (value, ok) = (running as f64, running >= limit);
             checks.push(Measured { name: "min-replicas", value, limit: limit as f64, unit: "", ok, exact: true });
         }
-        if matches!(overview.verdict.health, Health::NoFleet | Health::Unknown) {
-            // Nothing that was measured says anything then.
+        let is_mute = matches!(overview.verdict.health, Health::NoFleet | Health::Unknown);
+        if is_mute || snapshot.redis.refuses_writes.is_some() {
+            // Nothing that was measured says anything then: replicas that cannot renew look alive until their time is over.
             checks.push(Measured { name: "fleet", value: 0.0, limit: 1.0, unit: "", ok: false, exact: true });
         }
         let ok = checks.iter().all(|check| check.ok);

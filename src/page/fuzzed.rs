@@ -1,9 +1,9 @@
 //! What browsers send, and foreign text on the page, for the fuzzer.
 
-use super::guard::Guard;
 use super::markdown;
 use super::query::{Query, decoded};
 use super::text::{encoded, sentence, visible};
+use crate::observe::guard::Guard;
 use axum::http::{HeaderMap, HeaderValue, header};
 
 /// A query or the body of a form, a `Host`, and a text to show.

@@ -5,7 +5,7 @@ use super::frame::problem::{Next, Problem};
 use super::frame::tone::Tone;
 use super::frame::verdict::Said;
 use super::looks::{Fleet, Seen};
-use super::when::lasting;
+use super::when::of_day;
 use crate::ops::alerts::next;
 use crate::ops::verdict::{self, Health, Severity};
 
@@ -13,7 +13,7 @@ use crate::ops::verdict::{self, Health, Severity};
 pub(crate) fn judged(seen: &Seen) -> (Said, Vec<Problem>) {
     match (&seen.failing, &seen.fleet) {
         (Some(failing), fleet) => {
-            let lasts = lasting(seen.now_ms.saturating_sub(failing.since_ms));
+            let since = of_day(seen.now_ms, failing.since_ms);
             let shown = if fleet.is_some() {
                 "the numbers below are the last that were seen, with their time"
             } else {
@@ -22,8 +22,8 @@ pub(crate) fn judged(seen: &Seen) -> (Said, Vec<Problem>) {
             let said = Said {
                 tone: Tone::Crit,
                 icon: Icon::Crit,
-                sentence: format!("down: Redis has not answered this replica for {lasts}"),
-                impact: format!("starts under way go on, and nothing is answered until Redis is back; {shown}"),
+                sentence: format!("down: Redis has not answered since {since}"),
+                impact: format!("starts under way go on, no job is read or answered until Redis is back; {shown}"),
             };
             (said, vec![redis_away(&failing.why, failing.since_ms)])
         }
@@ -51,7 +51,7 @@ fn unknown() -> Said {
     Said {
         tone: Tone::None,
         icon: Icon::Unknown,
-        sentence: "not known: this replica has not seen the fleet yet".to_owned(),
+        sentence: "not known: this replica has not looked at the fleet lately".to_owned(),
         impact: String::new(),
     }
 }
@@ -136,7 +136,7 @@ mod tests {
         let (overview, alerts) = firing(rule, is_paused);
         let now_ms = overview.at_ms;
         let fleet = Fleet { overview, alerts, replicas: Vec::new(), backing_off: None, events: None, hour: None };
-        Seen { fleet: Some(Arc::new(fleet)), failing: None, now_ms }
+        Seen { fleet: Some(Arc::new(fleet)), failing: None, now_ms, look: 1 }
     }
 
     #[test]
@@ -165,10 +165,10 @@ mod tests {
     fn what_was_seen_before_redis_went_away_does_not_say_how_it_is_now() {
         let failing = Some(Failing { since_ms: 5, why: "connection refused".to_owned() });
         for fleet in [None, seen(&rules::ALL[0], false).fleet] {
-            let seen = Seen { fleet, failing: failing.clone(), now_ms: 65_005 };
+            let seen = Seen { fleet, failing: failing.clone(), now_ms: 65_005, look: 2 };
             assert_eq!(word(&seen), "Down");
-            assert!(judged(&seen).0.sentence.starts_with("down: Redis has not answered"), "{:?}", judged(&seen).0);
+            assert_eq!(judged(&seen).0.sentence, "down: Redis has not answered since 00:00:00 UTC");
         }
-        assert_eq!(word(&Seen { fleet: None, failing: None, now_ms: 5 }), "Not known");
+        assert_eq!(word(&Seen { fleet: None, failing: None, now_ms: 5, look: 0 }), "Not known");
     }
 }

@@ -16,12 +16,14 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
+use super::drawn::{Form, Part};
 use super::frame::verdict::mini;
 use super::judged::judged;
-use super::screens::{overview, replicas};
-use super::site::Asked;
+use super::lists::Watched;
+use super::screens::{dead, jobs, overview, replicas};
+use super::site::{Asked, as_it_was};
 use super::text;
-use super::when::{absolute, unclocked};
+use super::when::absolute;
 use crate::ops::printable::time;
 
 /// Between two looks.
@@ -31,11 +33,16 @@ const LIFETIME: Duration = Duration::from_secs(50);
 /// After how long a browser asks again.
 const RETRY_MS: u64 = 500;
 
+/// Screens with parts of their own.
+const SCREENS: [&str; 4] = ["overview", "replicas", "jobs", "dead"];
+
 /// One viewer.
 struct Viewer {
     asked: Asked,
-    /// What it was told last, by the id of the part, without what only counts on.
-    told: HashMap<&'static str, String>,
+    /// The rows of a list that it has before it.
+    watched: Watched,
+    /// What it was told last, by the id of the part.
+    told: HashMap<String, Arc<Part>>,
     due: Instant,
     until: Instant,
     /// Given back when the connection is gone.
@@ -50,7 +57,8 @@ pub(crate) fn events(asked: Asked) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, headers, said).into_response();
     };
     let now = Instant::now();
-    let viewer = Viewer { asked, told: HashMap::new(), due: now, until: now + LIFETIME, _place: place };
+    let watched = Watched::read(&asked.query);
+    let viewer = Viewer { asked, watched, told: HashMap::new(), due: now, until: now + LIFETIME, _place: place };
     let events = stream::unfold(viewer, |mut viewer| async {
         let events = viewer.next().await?;
         Some((Ok::<_, Infallible>(events), viewer))
@@ -67,33 +75,53 @@ impl Viewer {
             return None;
         }
         self.asked.again().await;
-        if self.asked.query.get("screen") == Some("overview") {
-            self.asked.load_history().await;
-        }
         let mut text = if is_first { format!("retry: {RETRY_MS}\n\n") } else { String::new() };
-        for (id, part) in parts(&self.asked) {
-            let html = part.into_string();
-            let kept = unclocked(&html);
-            if self.told.get(id) != Some(&kept) {
-                // Writing to a String cannot fail.
-                _ = write!(text, "event: part\ndata: {}\n\n", json!({ "id": id, "html": html }));
-                self.told.insert(id, kept);
+        for part in self.parts().await {
+            if self.told.get(&part.id).is_none_or(|told| !told.is_like(&part)) {
+                text.push_str(&part.event);
             }
+            self.told.insert(part.id.clone(), part);
         }
+        // Writing to a String cannot fail.
         _ = write!(text, "event: seen\ndata: {}\n\n", seen(&self.asked));
         // A look that took long is not made up for.
         self.due = Instant::now() + EVERY;
         Some(text.into())
     }
+
+    /// The parts of its screen: those that all have, and the rows that it has itself.
+    async fn parts(&mut self) -> Vec<Arc<Part>> {
+        let screen = screen(&self.asked);
+        if screen == "overview" {
+            self.asked.load_history().await;
+        }
+        let asked = &self.asked;
+        let (utc, range, may_act) = (asked.when.utc, asked.range(), asked.actor().is_some());
+        let form = (Form { screen, utc, range, may_act }, asked.seen.look);
+        let shared = asked.site.drawings.get(form, || parts(asked, screen)).await;
+        let rows = match screen {
+            "jobs" => jobs::renewed(&self.asked, &mut self.watched).await,
+            "dead" => dead::renewed(&self.asked, &self.watched).await,
+            _ => Vec::new(),
+        };
+        let rows = rows.into_iter().map(|(id, part)| Arc::new(Part::new(id, part)));
+        shared.iter().map(Arc::clone).chain(rows).collect()
+    }
 }
 
-/// The parts of a screen that renew themselves.
-fn parts(asked: &Asked) -> Vec<(&'static str, Markup)> {
-    let health = || ("health", mini(&judged(&asked.seen).0));
-    match asked.query.get("screen") {
-        Some("overview") => overview::parts(asked),
-        Some("replicas") => std::iter::once(health()).chain(replicas::parts(asked)).collect(),
-        _ => vec![health()],
+/// The screen that is before the viewer, by its name.
+fn screen(asked: &Asked) -> &'static str {
+    let named = asked.query.get("screen").unwrap_or_default();
+    SCREENS.into_iter().find(|&screen| screen == named).unwrap_or("other")
+}
+
+/// The parts of a screen that renew themselves, for all viewers.
+fn parts(asked: &Asked, screen: &str) -> Vec<(&'static str, Markup)> {
+    let above = || [("health", mini(&judged(&asked.seen).0)), ("asof", as_it_was(asked))];
+    match screen {
+        "overview" => overview::parts(asked),
+        "replicas" => above().into_iter().chain(replicas::parts(asked)).collect(),
+        _ => above().to_vec(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! The fleet as all viewers see it: at most one look a second, however many ask, and none when nothing asks. What was
-//! seen last stays, with its time, while Redis does not answer.
+//! seen last stays, with its time, while Redis does not answer; then requests do not wait for the next look.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::observe::outlook::{Answer, Outlook};
@@ -20,6 +21,8 @@ use crate::settings::Settings;
 
 /// What was seen is new enough for so long.
 const FRESH: Duration = Duration::from_millis(900);
+/// A screen that does not wait for a look shows what was seen up to so long ago.
+const KNOWN_FOR: Duration = Duration::from_secs(5);
 /// A history of a day or a month is new enough for so long.
 const LONGER_FRESH: Duration = Duration::from_secs(30);
 /// How long a look may take: people wait for it.
@@ -38,6 +41,8 @@ pub(crate) struct Seen {
     pub(crate) failing: Option<Failing>,
     /// The server's clock now, as far as it is known, Unix milliseconds.
     pub(crate) now_ms: u64,
+    /// Which look it was: what is seen is the same where this is.
+    pub(crate) look: u64,
 }
 
 impl Seen {
@@ -85,14 +90,31 @@ pub(crate) struct Failing {
 /// The only place that looks.
 #[derive(Debug)]
 pub(crate) struct Looks {
-    outlook: Outlook,
-    state: Mutex<State>,
+    shared: Arc<Shared>,
+    /// Everything else is asked on a connection of its own: a long search must not make Redis seem to be away.
+    questions: Outlook,
+    /// The look that no request waits for: at most one.
+    behind: Mutex<JoinSet<()>>,
     /// Longer histories, each with when it was seen.
     longer: Mutex<Vec<(Range, Instant, Arc<Timeline>)>>,
+    /// Held by the request that loads a longer history.
+    loading: Mutex<()>,
+}
+
+/// What the look that no request waits for needs.
+#[derive(Debug)]
+struct Shared {
+    outlook: Outlook,
+    /// Held by the one that looks.
+    looking: Mutex<()>,
+    /// Held for a moment only.
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// How many tries have ended.
+    tries: u64,
     /// When the last try ended.
     tried: Option<Instant>,
     fleet: Option<(Arc<Fleet>, Instant)>,
@@ -103,45 +125,74 @@ struct State {
 impl Looks {
     /// Nothing is connected yet.
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { outlook: Outlook::named(settings, "startjobs:page"), state: Mutex::default(), longer: Mutex::default() }
-    }
-
-    /// The fleet, seen within the last second where Redis answers.
-    pub(crate) async fn seen(&self) -> Seen {
-        let mut state = self.state.lock().await;
-        if state.tried.is_none_or(|tried| tried.elapsed() >= FRESH) {
-            let began = Instant::now();
-            match self.look().await {
-                Ok(fleet) => {
-                    state.fleet = Some((Arc::new(fleet), Instant::now()));
-                    state.failing = None;
-                }
-                Err(error) => {
-                    let since = state.failing.take().map_or_else(|| (began, wall_ms()), |(at, ms, _)| (at, ms));
-                    state.failing = Some((since.0, since.1, error.text));
-                }
-            }
-            state.tried = Some(Instant::now());
+        let outlook = Outlook::named(settings, "startjobs:page");
+        Self {
+            questions: Outlook::named(settings, "startjobs:page-ask"),
+            shared: Arc::new(Shared { outlook, looking: Mutex::default(), state: Mutex::default() }),
+            behind: Mutex::default(),
+            longer: Mutex::default(),
+            loading: Mutex::default(),
         }
-        state.seen()
     }
 
-    async fn look(&self) -> Result<Fleet, RedisError> {
-        let looking = self.ask(|view| Box::pin(fleet(view)));
-        timeout(WITHIN, looking).await.unwrap_or_else(|_| {
-            let within = humantime::format_duration(WITHIN);
-            Err(RedisError::unreachable(format!("no answer within {within}")))
-        })
+    /// The fleet, seen within the last second where Redis answers. Where the last look has failed, what is known is the
+    /// answer, and the next look goes on behind it.
+    pub(crate) async fn seen(&self) -> Seen {
+        if self.shared.state.lock().await.failing.is_some() {
+            self.look_behind().await;
+        } else {
+            self.shared.renew(FRESH).await;
+        }
+        self.shared.state.lock().await.seen()
     }
 
-    /// A longer history, seen within the last while; none where it cannot be read.
-    pub(crate) async fn longer(&self, range: Range) -> Option<Arc<Timeline>> {
-        let mut kept = self.longer.lock().await;
-        let seen = kept.iter().find(|(of, at, _)| *of == range && at.elapsed() < LONGER_FRESH);
-        if let Some((.., timeline)) = seen {
-            return Some(Arc::clone(timeline));
+    /// The fleet after a look that begins now: what was just changed is in it.
+    pub(crate) async fn seen_anew(&self) -> Seen {
+        self.shared.renew(Duration::ZERO).await;
+        self.shared.state.lock().await.seen()
+    }
+
+    /// What is known without waiting for a look. What was seen too long ago does not say how the fleet is.
+    pub(crate) async fn known(&self) -> Seen {
+        self.look_behind().await;
+        let state = self.shared.state.lock().await;
+        let is_old = state.fleet.as_ref().is_none_or(|(_, at)| at.elapsed() > KNOWN_FOR);
+        match state.seen() {
+            seen if is_old && seen.failing.is_none() => Seen { fleet: None, ..seen },
+            seen => seen,
+        }
+    }
+
+    /// Looks, where it is time to, while requests are answered.
+    async fn look_behind(&self) {
+        let mut behind = self.behind.lock().await;
+        while behind.try_join_next().is_some() {}
+        if behind.is_empty() {
+            let shared = Arc::clone(&self.shared);
+            behind.spawn(async move { shared.renew(FRESH).await });
+        }
+    }
+
+    /// A longer history, seen within the last while; none where it cannot be read. Where the last look has failed, the
+    /// last one that was read.
+    pub(crate) async fn longer(&self, range: Range, is_failing: bool) -> Option<Arc<Timeline>> {
+        let kept = async || {
+            let kept = self.longer.lock().await;
+            let seen = kept.iter().find(|(of, at, _)| *of == range && (is_failing || at.elapsed() < LONGER_FRESH));
+            seen.map(|(.., timeline)| Arc::clone(timeline))
+        };
+        if let Some(timeline) = kept().await {
+            return Some(timeline);
+        }
+        if is_failing {
+            return None;
+        }
+        let _loading = self.loading.lock().await;
+        if let Some(timeline) = kept().await {
+            return Some(timeline);
         }
         let timeline = Arc::new(self.ask(|view| Box::pin(view.history(range))).await.ok()?);
+        let mut kept = self.longer.lock().await;
         kept.retain(|(of, ..)| *of != range);
         kept.push((range, Instant::now(), Arc::clone(&timeline)));
         Some(timeline)
@@ -152,7 +203,41 @@ impl Looks {
         &self,
         question: impl for<'a> FnOnce(&'a View) -> Answer<'a, T>,
     ) -> Result<T, RedisError> {
-        self.outlook.ask(question).await
+        self.questions.ask(question).await
+    }
+}
+
+impl Shared {
+    /// Looks, unless a try has ended within this time; only one at a time.
+    async fn renew(&self, fresh: Duration) {
+        let _looking = self.looking.lock().await;
+        let is_fresh = |tried: Instant| tried.elapsed() < fresh;
+        if self.state.lock().await.tried.is_some_and(is_fresh) {
+            return;
+        }
+        let began = (Instant::now(), wall_ms());
+        let looked = self.look().await;
+        let mut state = self.state.lock().await;
+        match looked {
+            Ok(fleet) => {
+                state.fleet = Some((Arc::new(fleet), Instant::now()));
+                state.failing = None;
+            }
+            Err(error) => {
+                let since = state.failing.take().map_or(began, |(at, ms, _)| (at, ms));
+                state.failing = Some((since.0, since.1, error.text));
+            }
+        }
+        state.tries += 1;
+        state.tried = Some(Instant::now());
+    }
+
+    async fn look(&self) -> Result<Fleet, RedisError> {
+        let looking = self.outlook.ask(|view| Box::pin(fleet(view)));
+        timeout(WITHIN, looking).await.unwrap_or_else(|_| {
+            let within = humantime::format_duration(WITHIN);
+            Err(RedisError::unreachable(format!("no answer within {within}")))
+        })
     }
 }
 
@@ -171,14 +256,18 @@ async fn fleet(view: &View) -> Result<Fleet, RedisError> {
 
 impl State {
     fn seen(&self) -> Seen {
-        let since = |at: &Instant| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let now_ms = self.fleet.as_ref().map_or_else(wall_ms, |(fleet, at)| fleet.overview.at_ms + since(at));
-        let failing = self.failing.as_ref().map(|(at, wall, why)| Failing {
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let now_ms =
+            self.fleet.as_ref().map_or_else(wall_ms, |(fleet, at)| fleet.overview.at_ms + millis(at.elapsed()));
+        let failing = self.failing.as_ref().map(|(began, wall, why)| Failing {
             // By the server's clock, where that is known.
-            since_ms: if self.fleet.is_some() { now_ms.saturating_sub(since(at)) } else { *wall },
+            since_ms: self
+                .fleet
+                .as_ref()
+                .map_or(*wall, |(fleet, at)| fleet.overview.at_ms + millis(began.duration_since(*at))),
             why: why.clone(),
         });
-        Seen { fleet: self.fleet.as_ref().map(|(fleet, _)| Arc::clone(fleet)), failing, now_ms }
+        Seen { fleet: self.fleet.as_ref().map(|(fleet, _)| Arc::clone(fleet)), failing, now_ms, look: self.tries }
     }
 }
 

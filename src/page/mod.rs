@@ -16,16 +16,20 @@ pub(crate) mod markdown;
 pub(crate) mod frame;
 // stylesheet, script, logo
 pub(crate) mod assets;
-// who may ask
-pub(crate) mod guard;
+// what a browser may do with an answer
+pub(crate) mod secure;
 // who may change something
 pub(crate) mod token;
 // the fleet, one look a second for all
 pub(crate) mod looks;
+// lists, looked at for all who have them before them
+pub(crate) mod lists;
 // health in the words of the page
 pub(crate) mod judged;
 // what a process and a request have
 pub(crate) mod site;
+// parts of screens, drawn once a look
+pub(crate) mod drawn;
 // what is shown
 pub(crate) mod screens;
 // what has changed, as it changes

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use super::answers::shown;
 use super::looks::wall_ms;
 use super::query::Query;
-use super::screens::{access, act, hold, wish};
-use super::site::{Asked, SESSION, Site};
+use super::screens::{access, act, drain, hold, refused, wish};
+use super::site::{Asked, SESSION, Site, cookie};
 use super::token::{Denied, Person, SESSION_MS};
 use crate::stream::entry_id::EntryId;
 
@@ -36,7 +36,7 @@ pub(super) async fn login(State(site): Of, headers: HeaderMap, body: Body) -> Re
     let (token, name) = (form.get("token").unwrap_or_default(), form.get("name").unwrap_or_default());
     match site.tokens.login(token, name, wall_ms()).await {
         Ok(value) => {
-            let name = super::text::visible(name, super::token::NAME_MAX);
+            let name = super::text::line(name, super::token::NAME_MAX);
             tracing::info!(by = %name, action = "login", "changed on the page");
             with_cookie(&headers, &value, SESSION_MS / 1_000)
         }
@@ -53,10 +53,16 @@ pub(super) async fn login(State(site): Of, headers: HeaderMap, body: Body) -> Re
     }
 }
 
-/// Ends the session in this browser.
+/// Ends the session: in this browser, and in this process for every copy of its cookie.
 pub(super) async fn logout(State(site): Of, headers: HeaderMap, body: Body) -> Response {
-    match begun(&site, &headers, body).await {
-        Ok(_) => with_cookie(&headers, "", 0),
+    match signed(&site, &headers, body).await {
+        Ok((_, person, _)) => {
+            if let Some(value) = cookie(&headers, SESSION) {
+                site.tokens.end(value, &person, wall_ms()).await;
+            }
+            tracing::info!(by = %person.name, action = "logout", "changed on the page");
+            with_cookie(&headers, "", 0)
+        }
         Err(refused) => refused,
     }
 }
@@ -91,11 +97,22 @@ pub(super) async fn retry(State(site): Of, Path(id): Path<String>, headers: Head
     wished(&site, &id, (&headers, body), wish::Verb::Retry).await
 }
 
+/// Lets one replica drain, after a question.
+pub(super) async fn drain(State(site): Of, headers: HeaderMap, body: Body) -> Response {
+    match begun(&site, &headers, body).await {
+        Ok((mut asked, person, form)) => {
+            let page = drain::drain(&mut asked, &person, &form).await;
+            shown(&asked, StatusCode::OK, page)
+        }
+        Err(refused) => refused,
+    }
+}
+
 async fn wished(site: &Arc<Site>, id: &str, (headers, body): (&HeaderMap, Body), verb: wish::Verb) -> Response {
     let Ok(id) = id.parse::<EntryId>() else { return Redirect::to("/jobs").into_response() };
     match begun(site, headers, body).await {
-        Ok((asked, person, form)) => {
-            let page = wish::wish(&asked, &person, id, &form, verb).await;
+        Ok((mut asked, person, form)) => {
+            let page = wish::wish(&mut asked, &person, id, &form, verb).await;
             shown(&asked, StatusCode::OK, page)
         }
         Err(refused) => refused,
@@ -104,8 +121,8 @@ async fn wished(site: &Arc<Site>, id: &str, (headers, body): (&HeaderMap, Body),
 
 async fn dead(site: &Arc<Site>, headers: &HeaderMap, body: Body, verb: act::Verb) -> Response {
     match begun(site, headers, body).await {
-        Ok((asked, person, form)) => {
-            let page = act::dead(&asked, &person, &form, verb).await;
+        Ok((mut asked, person, form)) => {
+            let page = act::dead(&mut asked, &person, &form, verb).await;
             shown(&asked, StatusCode::OK, page)
         }
         Err(refused) => refused,
@@ -114,16 +131,25 @@ async fn dead(site: &Arc<Site>, headers: &HeaderMap, body: Body, verb: act::Verb
 
 async fn held(site: &Arc<Site>, headers: &HeaderMap, body: Body, verb: hold::Verb) -> Response {
     match begun(site, headers, body).await {
-        Ok((asked, person, form)) => {
-            let page = hold::hold(&asked, &person, &form, verb).await;
+        Ok((mut asked, person, form)) => {
+            let page = hold::hold(&mut asked, &person, &form, verb).await;
             shown(&asked, StatusCode::OK, page)
         }
         Err(refused) => refused,
     }
 }
 
-/// A form of a session, or the answer to what is none.
+/// A form of a session by which something may be changed now, or the answer to what is none.
 async fn begun(site: &Arc<Site>, headers: &HeaderMap, body: Body) -> Result<(Asked, Person, Query), Response> {
+    let (asked, person, form) = signed(site, headers, body).await?;
+    if asked.seen.failing.is_some() {
+        return Err(shown(&asked, StatusCode::SERVICE_UNAVAILABLE, refused::away(&asked)));
+    }
+    Ok((asked, person, form))
+}
+
+/// A form of a session, or the answer to what is none.
+async fn signed(site: &Arc<Site>, headers: &HeaderMap, body: Body) -> Result<(Asked, Person, Query), Response> {
     let form = form(body).await?;
     let asked = Asked::new(site, Query::default(), headers).await;
     match asked.person.clone().filter(|person| person.wrote(form.get("code").unwrap_or_default())) {

@@ -3,6 +3,8 @@
 
 /// Bytes of a query that are looked at.
 pub(crate) const QUERY_MAX: usize = 2_048;
+/// Bytes of the query of a viewer, which names the rows of a list.
+pub(crate) const WATCH_MAX: usize = 6_144;
 /// Pairs of it.
 const PAIRS_MAX: usize = 64;
 /// Characters of one value.
@@ -49,6 +51,12 @@ impl Query {
         let pair = |(name, value)| format!("{}={}", super::text::encoded(name), super::text::encoded(value));
         format!("?{}", kept.chain(new).map(pair).collect::<Vec<_>>().join("&"))
     }
+
+    /// The values of these names alone, as the part of a link from the question mark on.
+    pub(crate) fn only(&self, names: &[&str]) -> String {
+        let kept = self.0.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        Self(kept.cloned().collect()).with(&[])
+    }
 }
 
 /// What percent-encoding means; what is no UTF-8 or no encoding becomes a mark.
@@ -91,6 +99,7 @@ mod tests {
         let query = Query::read("q=a%26b&after=5-0&times=utc");
         assert_eq!(query.with(&[("after", ""), ("state", "dead")]), "?q=a%26b&times=utc&state=dead");
         assert_eq!(Query::default().with(&[]), "?");
+        assert_eq!(query.only(&["q", "state"]), "?q=a%26b");
     }
 
     proptest! {

@@ -12,13 +12,14 @@ use axum::routing::get;
 
 use super::answers::shown;
 use super::assets::Asset;
-use super::guard::{Guard, Refusal, secure};
 use super::live;
 use super::posts;
-use super::query::{QUERY_MAX, Query};
+use super::query::{QUERY_MAX, Query, WATCH_MAX};
 use super::screens::{dead, game, job, jobs, overview, replicas, runbooks, system};
+use super::secure::secure;
 use super::site::{Asked, Site};
 use super::token::Denied;
+use crate::observe::guard::{Guard, Refusal};
 use crate::settings::Loaded;
 use crate::stream::entry_id::EntryId;
 
@@ -29,6 +30,9 @@ const PATH_MAX: usize = 1_024;
 pub(crate) fn routes(loaded: &Loaded) -> Result<Router, Denied> {
     let site = Arc::new(Site::new(loaded));
     site.tokens.check()?;
+    if let Some(open) = site.tokens.open_to_others() {
+        tracing::warn!(found = %open.found, remedy = %open.remedy, "others may act on the page");
+    }
     let mut router = Router::new()
         .route("/", get(overview_screen))
         .route("/jobs", get(jobs_screen))
@@ -51,6 +55,7 @@ pub(crate) fn routes(loaded: &Loaded) -> Result<Router, Denied> {
         .route("/dead/remove", get(to_dead).post(posts::remove))
         .route("/jobs/{id}/cancel", get(to_job).post(posts::cancel))
         .route("/jobs/{id}/retry-now", get(to_job).post(posts::retry))
+        .route("/replicas/drain", get(to_replicas).post(posts::drain))
         .route("/fleet/pause", get(to_pause).post(posts::pause))
         .route("/fleet/resume", get(to_pause).post(posts::resume))
         .route_layer(from_fn_with_state(Arc::clone(&site), guarded_form));
@@ -64,6 +69,10 @@ async fn to_access() -> Redirect {
 
 async fn to_dead() -> Redirect {
     Redirect::to("/dead")
+}
+
+async fn to_replicas() -> Redirect {
+    Redirect::to("/replicas")
 }
 
 async fn to_pause() -> Redirect {
@@ -89,7 +98,7 @@ async fn guarded(State(site): State<Arc<Site>>, request: Request, next: Next) ->
 async fn guarded_form(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     let refused = if request.method() == Method::POST {
         let headers = request.headers();
-        site.guard.host(headers).and_then(|()| Guard::own_form(headers)).err().map(refusal)
+        site.guard.host(headers).and_then(|()| Guard::own_form(headers)).err().map(Refusal::into_response)
     } else {
         refused(&site, &request)
     };
@@ -114,33 +123,28 @@ fn refused(site: &Site, request: &Request) -> Option<Response> {
     if !request.body().is_end_stream() {
         return Some((StatusCode::PAYLOAD_TOO_LARGE, close, "no body is accepted\n").into_response());
     }
-    if request.uri().query().is_some_and(|query| query.len() > QUERY_MAX) {
+    let is_events = request.uri().path() == "/events";
+    let most = if is_events { WATCH_MAX } else { QUERY_MAX };
+    if request.uri().query().is_some_and(|query| query.len() > most) {
         return Some((StatusCode::URI_TOO_LONG, close, "the query is too long\n").into_response());
     }
     let headers = request.headers();
-    let is_events = request.uri().path() == "/events";
     let checked = site
         .guard
         .host(headers)
         .and_then(|()| Guard::origin(headers))
         .and_then(|()| if is_events { Guard::same_site(headers) } else { Ok(()) });
-    checked.err().map(refusal)
-}
-
-fn refusal(why: Refusal) -> Response {
-    let status = match why {
-        Refusal::NoHost => StatusCode::BAD_REQUEST,
-        Refusal::Host => StatusCode::MISDIRECTED_REQUEST,
-        Refusal::Origin => StatusCode::FORBIDDEN,
-    };
-    (status, [(header::CONNECTION, "close")], format!("{why}\n")).into_response()
+    checked.err().map(Refusal::into_response)
 }
 
 type Of = State<Arc<Site>>;
 
 async fn asked(site: &Arc<Site>, uri: &Uri, headers: &HeaderMap) -> Asked {
-    let query = Query::read(uri.query().unwrap_or_default());
-    Asked::new(site, query, headers).await
+    Asked::new(site, query(uri), headers).await
+}
+
+fn query(uri: &Uri) -> Query {
+    Query::read(uri.query().unwrap_or_default())
 }
 
 async fn overview_screen(State(site): Of, uri: Uri, headers: HeaderMap) -> Response {
@@ -183,8 +187,9 @@ async fn system_screen(State(site): Of, uri: Uri, headers: HeaderMap) -> Respons
     shown(&asked, StatusCode::OK, page)
 }
 
+/// Needs nothing of the fleet, so it waits for nothing.
 async fn runbooks_screen(State(site): Of, uri: Uri, headers: HeaderMap) -> Response {
-    let asked = asked(&site, &uri, &headers).await;
+    let asked = Asked::unseen(&site, query(&uri), &headers).await;
     shown(&asked, StatusCode::OK, runbooks::page(&asked))
 }
 

@@ -10,17 +10,26 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use super::assets::Assets;
+use super::drawn::Drawings;
+use super::frame::icons::Icon;
 use super::frame::shell::{Shell, Tab, shell};
+use super::frame::strip::strip;
+use super::frame::tone::Tone;
 use super::frame::verdict::mini;
-use super::guard::Guard;
 use super::judged::judged;
+use super::lists::{Lists, Renewal, Watch, Watched};
 use super::looks::{Looks, Seen, wall_ms};
-use super::query::Query;
+use super::query::{Query, WATCH_MAX};
 use super::text;
 use super::token::{Person, Tokens};
 use super::when::When;
+use crate::observe::guard::Guard;
+use crate::observe::outlook::Answer;
+use crate::ops::View;
 use crate::ops::doctor::Finding;
 use crate::ops::history::{Range, Timeline};
+use crate::ops::jobs::row::{Jobs, JobsQuery};
+use crate::redis::RedisError;
 use crate::settings::{Loaded, ResolvedSetting, Settings};
 
 /// Viewers that are told of changes at once.
@@ -53,6 +62,12 @@ pub(crate) struct Site {
     pub(crate) tokens: Tokens,
     /// Places for viewers.
     pub(crate) viewers: Arc<Semaphore>,
+    /// Lists of jobs that viewers have before them.
+    pub(crate) jobs: Lists<JobsQuery, Jobs>,
+    /// Lists of dead letters that viewers have before them.
+    pub(crate) dead: Lists<Watch, Renewal>,
+    /// Parts of screens for all viewers.
+    pub(crate) drawings: Drawings,
     /// What doctor found, and when.
     pub(crate) found: Mutex<Option<(Instant, Arc<Vec<Finding>>)>>,
 }
@@ -72,6 +87,9 @@ impl Site {
             served_by: format!("{host}, pid {}", std::process::id()),
             tokens: Tokens::new(settings.page.token_file.as_deref()),
             viewers: Arc::new(Semaphore::new(VIEWERS_MAX)),
+            jobs: Lists::new(),
+            dead: Lists::new(),
+            drawings: Drawings::default(),
             found: Mutex::default(),
         }
     }
@@ -102,8 +120,19 @@ pub(crate) struct Asked {
 impl Asked {
     /// Looks, where no other request has done so within the last second.
     pub(crate) async fn new(site: &Arc<Site>, query: Query, headers: &HeaderMap) -> Self {
-        let seen = site.looks.seen().await;
-        let person = cookie(headers, SESSION).and_then(|value| site.tokens.person(value, wall_ms()));
+        Self::of(site, site.looks.seen().await, query, headers).await
+    }
+
+    /// Waits for no look: for a screen that needs nothing of the fleet.
+    pub(crate) async fn unseen(site: &Arc<Site>, query: Query, headers: &HeaderMap) -> Self {
+        Self::of(site, site.looks.known().await, query, headers).await
+    }
+
+    async fn of(site: &Arc<Site>, seen: Seen, query: Query, headers: &HeaderMap) -> Self {
+        let person = match cookie(headers, SESSION) {
+            Some(value) => site.tokens.person(value, wall_ms()).await,
+            None => None,
+        };
         let utc = match query.get("times") {
             Some(form) => form == "utc",
             None => cookie(headers, "times").is_some_and(|form| form == "utc"),
@@ -114,8 +143,35 @@ impl Asked {
 
     /// The same request, of what is seen now.
     pub(crate) async fn again(&mut self) {
-        self.seen = self.site.looks.seen().await;
-        self.when.now_ms = self.seen.now_ms;
+        let seen = self.site.looks.seen().await;
+        self.sees(seen);
+    }
+
+    /// The same request after something was changed: health is looked at once more before the answer tells it.
+    pub(crate) async fn anew(&mut self) {
+        let seen = self.site.looks.seen_anew().await;
+        self.sees(seen);
+    }
+
+    fn sees(&mut self, seen: Seen) {
+        self.when.now_ms = seen.now_ms;
+        self.seen = seen;
+    }
+
+    /// Who may change something now: nothing can be changed while Redis does not answer.
+    pub(crate) fn actor(&self) -> Option<&Person> {
+        self.person.as_ref().filter(|_| self.seen.failing.is_none())
+    }
+
+    /// Asks the fleet something else. While Redis does not answer, the question is not put at all.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl for<'a> FnOnce(&'a View) -> Answer<'a, T>,
+    ) -> Result<T, RedisError> {
+        match &self.seen.failing {
+            Some(failing) => Err(RedisError::unreachable(failing.why.clone())),
+            None => self.site.looks.ask(question).await,
+        }
     }
 
     /// How far back charts go.
@@ -134,7 +190,7 @@ impl Asked {
     pub(crate) async fn load_history(&mut self) {
         self.longer = match self.range() {
             Range::Hour => None,
-            range => self.site.looks.longer(range).await,
+            range => self.site.looks.longer(range, self.seen.failing.is_some()).await,
         };
     }
 
@@ -167,6 +223,21 @@ pub(crate) struct Frame {
 
 /// The whole page of a screen.
 pub(crate) fn framed(asked: &Asked, frame: Frame, content: &Markup) -> Markup {
+    whole(asked, frame, "", content)
+}
+
+/// The same of a list: `names` are the values of its query.
+pub(crate) fn framed_list(
+    asked: &Asked,
+    frame: Frame,
+    (watched, names): (&Watched, &[&str]),
+    content: &Markup,
+) -> Markup {
+    let only = asked.query.only(names).replacen('?', "&", 1);
+    whole(asked, frame, &format!("{}{}", only.trim_end_matches('&'), watched.written()), content)
+}
+
+fn whole(asked: &Asked, frame: Frame, rows: &str, content: &Markup) -> Markup {
     let (seen, site) = (&asked.seen, &asked.site);
     let fleet_name = site.fleet();
     let others = if asked.when.utc { ("Show times as ages", "ago") } else { ("Show times as UTC", "utc") };
@@ -178,7 +249,7 @@ pub(crate) fn framed(asked: &Asked, frame: Frame, content: &Markup) -> Markup {
         seen: seen.fleet.as_ref().map(|fleet| asked.at(fleet.overview.at_ms)),
         is_stale: seen.failing.is_some(),
         now_ms: seen.now_ms,
-        events: Some(events_of(asked, frame.live)).filter(|_| asked.refresh().is_none()),
+        events: Some(events_of(asked, frame.live, rows)).filter(|_| asked.refresh().is_none()),
         dead: seen.fleet.as_ref().map(|fleet| fleet.overview.snapshot.dead_letters),
         access: access(asked),
         command: frame.command,
@@ -195,15 +266,35 @@ pub(crate) fn framed(asked: &Asked, frame: Frame, content: &Markup) -> Markup {
     } else {
         html! {}
     };
-    shell(&shell_of, &above, content)
+    let content = html! { @if frame.has_mini { (as_it_was(asked)) } (content) };
+    shell(&shell_of, &above, &content)
 }
 
-fn events_of(asked: &Asked, live: &str) -> String {
+/// From when what is shown is, while Redis does not answer; an empty place at all other times.
+pub(crate) fn as_it_was(asked: &Asked) -> Markup {
+    let shown = asked.seen.fleet.as_ref().filter(|_| asked.seen.failing.is_some());
+    html! {
+        div #asof {
+            @if let Some(fleet) = shown {
+                (strip(Tone::None, Icon::Wait, &html! {
+                    "Everything below is as it was at " (asked.when.exactly(fleet.overview.at_ms))
+                    ", before Redis went away. Nothing can be changed until it is back."
+                }))
+            }
+        }
+    }
+}
+
+fn events_of(asked: &Asked, live: &str, rows: &str) -> String {
     let times = if asked.when.utc { "utc" } else { "ago" };
     let mut url = format!("/events?screen={live}&times={times}");
     if let Some(range) = asked.query.get("range") {
         // Writing to a String cannot fail.
         _ = write!(url, "&range={}", text::encoded(range));
+    }
+    // What is too long to be asked for is not renewed.
+    if url.len() + rows.len() <= WATCH_MAX {
+        url.push_str(rows);
     }
     url
 }

@@ -14,6 +14,11 @@ const WHOLE_MAX: usize = 2_000;
 /// From here on a name may be broken anywhere, so that it needs no wide column.
 const LONG: usize = 32;
 
+/// The beginning of a text that is kept: one line, otherwise as it came. It is escaped where it is shown, and not before.
+pub(crate) fn line(text: &str, most: usize) -> String {
+    text.chars().take(most).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
 /// The text, cut, with everything escaped that is not plainly visible: control characters, invisible marks, and what
 /// turns the direction of writing.
 pub(crate) fn visible(text: &str, most: usize) -> String {
@@ -145,6 +150,7 @@ mod tests {
         assert_eq!(visible("a\x1b[31m\u{202e}b\n", 99), "a\\u{1b}[31m\\u{202e}b\\n");
         assert_eq!(visible("é \"x\" 日本 c:\\d", 99), "é \"x\" 日本 c:\\d");
         assert_eq!(visible("abcdef", 3), "abc\u{2026}");
+        assert_eq!(line("a\n\u{7}\"b\u{202e}c", 6), "a  \"b\u{202e}", "it is escaped later, once");
         assert_eq!(name("<b>&\"").into_string(), "<bdi>&lt;b&gt;&amp;&quot;</bdi>");
         assert_eq!(name(&"x".repeat(33)).into_string(), format!("<bdi class=\"long\">{}</bdi>", "x".repeat(33)));
     }

@@ -1,16 +1,18 @@
 //! Who may change something: those who know the token of `admin-token-file`, for a few hours after saying it.
 //!
 //! A session is a value in a cookie: until when, as whom, and a code that only the token can make. So every replica
-//! with the same token accepts it, nothing is kept, and a new token ends every session. The token itself is in no
-//! cookie.
+//! with the same token accepts it, and a new token ends every session. What a process keeps is only which sessions were
+//! ended in it before their time. The token itself is in no cookie.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::path::Path;
 
 use ring::hmac::{HMAC_SHA256, Key, sign, verify};
 use tokio::sync::Mutex;
 
-use super::text::{hex, visible};
+use super::text::{hex, line};
 use crate::files::read_regular;
+use crate::ops::doctor::{self, Finding, Level};
 use crate::secret::Secret;
 
 /// Bytes of a token at least: a shorter one could be guessed.
@@ -24,6 +26,9 @@ pub(crate) const NAME_MAX: usize = 40;
 /// Wrong tokens within [`WRONG_WITHIN_MS`] after which none is compared for a while.
 const WRONG_MAX: usize = 10;
 const WRONG_WITHIN_MS: u64 = 60_000;
+
+/// Sessions that are remembered as ended. Of more, those whose time is over first are forgotten.
+const ENDED_MAX: usize = 4_096;
 
 /// Why a token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,12 +56,14 @@ pub(crate) struct Tokens {
     path: Option<String>,
     /// When tokens were wrong, Unix milliseconds.
     wrong: Mutex<VecDeque<u64>>,
+    /// Sessions that were ended before their time: until when they would have been, and their codes.
+    ended: Mutex<BTreeSet<(u64, String)>>,
 }
 
 /// A person who may act.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Person {
-    /// As it was given.
+    /// As it was given: foreign.
     pub(crate) name: String,
     /// Until when, Unix milliseconds of this machine's clock.
     pub(crate) until_ms: u64,
@@ -67,7 +74,7 @@ pub(crate) struct Person {
 impl Tokens {
     /// Of this file; none: the page only shows.
     pub(crate) fn new(path: Option<&str>) -> Self {
-        Self { path: path.map(str::to_owned), wrong: Mutex::default() }
+        Self { path: path.map(str::to_owned), wrong: Mutex::default(), ended: Mutex::default() }
     }
 
     /// Can anyone act, if the file is as it should be?
@@ -78,6 +85,12 @@ impl Tokens {
     /// Is the file as it should be? An error is the rest of a sentence that begins with the setting.
     pub(crate) fn check(&self) -> Result<(), Denied> {
         if self.is_on() { self.read().map(drop) } else { Ok(()) }
+    }
+
+    /// What is wrong with who may read the file, if anything is.
+    pub(crate) fn open_to_others(&self) -> Option<Finding> {
+        let finding = doctor::secret_file("admin-token-file", Path::new(self.path.as_deref()?))?;
+        Some(finding).filter(|finding| finding.level != Level::Ok)
     }
 
     fn read(&self) -> Result<Secret, Denied> {
@@ -97,7 +110,7 @@ impl Tokens {
 
     /// The value of a session's cookie for who gives this token and this name.
     pub(crate) async fn login(&self, token: &str, name: &str, now_ms: u64) -> Result<String, Denied> {
-        let name = visible(name.trim(), NAME_MAX);
+        let name = line(name.trim(), NAME_MAX);
         if name.is_empty() {
             return Err(Denied::Name);
         }
@@ -121,14 +134,27 @@ impl Tokens {
     }
 
     /// The person of a cookie; none where it is no session of this token, or not any more.
-    pub(crate) fn person(&self, cookie: &str, now_ms: u64) -> Option<Person> {
+    pub(crate) async fn person(&self, cookie: &str, now_ms: u64) -> Option<Person> {
         let key = self.key().ok()?;
         let (head, code) = cookie.rsplit_once('.')?;
         verify(&key, format!("session.{head}").as_bytes(), &unhex(code)?).ok()?;
         let (until, name) = head.split_once('.')?;
         let until_ms = until.parse().ok().filter(|&until: &u64| until > now_ms)?;
+        if self.ended.lock().await.contains(&(until_ms, code.to_ascii_lowercase())) {
+            return None;
+        }
         let form_code = hex(sign(&key, format!("form.{cookie}").as_bytes()).as_ref());
         Some(Person { name: String::from_utf8(unhex(name)?).ok()?, until_ms, form_code })
+    }
+
+    /// Ends the session of a cookie that [`Tokens::person`] has accepted: this process accepts no copy of it any more.
+    pub(crate) async fn end(&self, cookie: &str, person: &Person, now_ms: u64) {
+        let Some((_, code)) = cookie.rsplit_once('.') else { return };
+        let mut ended = self.ended.lock().await;
+        while ended.first().is_some_and(|(until, _)| *until <= now_ms) || ended.len() >= ENDED_MAX {
+            ended.pop_first();
+        }
+        ended.insert((person.until_ms, code.to_ascii_lowercase()));
     }
 }
 
@@ -166,16 +192,45 @@ mod tests {
         let (_file, tokens) = tokens("sesame-sesame-sesame\n");
         let cookie = tokens.login("sesame-sesame-sesame", " ann\u{202e} ", 1_000).await.expect("the right one");
         assert!(!cookie.contains("sesame"));
-        let person = tokens.person(&cookie, 2_000).expect("a session");
-        assert_eq!((person.name.as_str(), person.until_ms), ("ann\\u{202e}", 1_000 + SESSION_MS));
+        let person = tokens.person(&cookie, 2_000).await.expect("a session");
+        assert_eq!((person.name.as_str(), person.until_ms), ("ann\u{202e}", 1_000 + SESSION_MS));
         assert!(person.wrote(&person.form_code) && !person.wrote("") && !person.wrote(&cookie));
-        assert_eq!(tokens.person(&cookie, 1_000 + SESSION_MS), None, "its time is over");
+        assert_eq!(tokens.person(&cookie, 1_000 + SESSION_MS).await, None, "its time is over");
         let (_other_file, other) = self::tokens("another-token-of-ours");
-        assert_eq!(other.person(&cookie, 2_000), None, "another token");
+        assert_eq!(other.person(&cookie, 2_000).await, None, "another token");
         let later = cookie.replacen(|digit: char| digit.is_ascii_digit(), "9", 1);
         for changed in [later.as_str(), "", ".", "..", "1.61.zz", &cookie[1..], &format!("{cookie}0")] {
-            assert_eq!(tokens.person(changed, 2_000), None, "{changed}");
+            assert_eq!(tokens.person(changed, 2_000).await, None, "{changed}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_session_that_was_ended_is_accepted_no_more_and_what_is_kept_of_it_is_bounded() {
+        let (_file, tokens) = tokens("sesame-sesame-sesame\n");
+        let (cookie, other) = (tokens.login("sesame-sesame-sesame", "ann", 1_000).await, async |at| {
+            tokens.login("sesame-sesame-sesame", "ann", at).await.expect("the right one")
+        });
+        let cookie = cookie.expect("the right one");
+        let person = tokens.person(&cookie, 2_000).await.expect("a session");
+        tokens.end(&cookie, &person, 2_000).await;
+        let (head, code) = cookie.rsplit_once('.').expect("it has a code");
+        for copy in [cookie.clone(), format!("{head}.{}", code.to_ascii_uppercase())] {
+            assert_eq!(tokens.person(&copy, 2_000).await, None, "{copy}");
+        }
+        assert!(
+            tokens.person(&other(1_001).await, 2_000).await.is_some(),
+            "another session of the same person goes on"
+        );
+        for at in 2_000..2_000 + ENDED_MAX as u64 {
+            let cookie = other(at).await;
+            let person = tokens.person(&cookie, at).await.expect("a session");
+            tokens.end(&cookie, &person, at).await;
+        }
+        assert_eq!(tokens.ended.lock().await.len(), ENDED_MAX);
+        let last = other(2 * SESSION_MS).await;
+        let person = tokens.person(&last, 2 * SESSION_MS).await.expect("a session");
+        tokens.end(&last, &person, 2 * SESSION_MS).await;
+        assert_eq!(tokens.ended.lock().await.len(), 1, "those whose time is over are forgotten");
     }
 
     #[tokio::test]

@@ -29,6 +29,11 @@ impl When {
         html! { time datetime=(time(at_ms)) title=(absolute(at_ms)) data-for { (text) } }
     }
 
+    /// A moment whose time of day matters: `02:53:05 UTC`. Its title is the whole of it.
+    pub(crate) fn exactly(self, at_ms: u64) -> Markup {
+        html! { time datetime=(time(at_ms)) title=(absolute(at_ms)) { (of_day(self.now_ms, at_ms)) } }
+    }
+
     fn told(self, at_ms: u64, words: impl FnOnce(String) -> String) -> Markup {
         let relative = words(relative(self.now_ms, at_ms));
         let (text, title) = if self.utc { (absolute(at_ms), relative) } else { (relative, absolute(at_ms)) };
@@ -48,6 +53,16 @@ pub(crate) fn absolute(at_ms: u64) -> String {
     match text.get(..19) {
         Some(seconds) if text.ends_with('Z') => format!("{} UTC", seconds.replace('T', " ")),
         _ => text,
+    }
+}
+
+/// The time of day to the second, `02:53:05 UTC`; with its date where it is longer ago than half a day.
+pub(crate) fn of_day(now_ms: u64, at_ms: u64) -> String {
+    const HALF_A_DAY_MS: u64 = 12 * 3_600_000;
+    let whole = absolute(at_ms);
+    match whole.get(11..) {
+        Some(time) if now_ms.abs_diff(at_ms) < HALF_A_DAY_MS && !time.is_empty() => time.to_owned(),
+        _ => whole,
     }
 }
 
@@ -94,6 +109,10 @@ mod tests {
         assert_eq!(spans, ["7 ms", "2.1 s", "42 s", "59 s", "1 min", "1 h", "3 h 12 min", "4 d"]);
         assert_eq!((clock(0), absolute(0)), ("00:00".to_owned(), "1970-01-01 00:00:00 UTC".to_owned()));
         assert!(absolute(u64::MAX).ends_with("ms"), "a time beyond the calendar");
+        assert_eq!(
+            (of_day(5, 61_000).as_str(), of_day(0, 90_000_000).as_str()),
+            ("00:01:01 UTC", "1970-01-02 01:00:00 UTC")
+        );
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Connection {
     /// A future that is dropped leaves entries delivered that no one holds, until they are claimed.
     pub(crate) async fn read_group(&self, read: GroupRead<'_>) -> Result<Vec<Entry>, RedisError> {
         let GroupRead { stream, group, consumer, count, block_ms } = read;
-        let client = self.client();
+        let client = self.client()?;
         let reply = client.xreadgroup(group, consumer, Some(count), Some(block_ms), false, stream, ">").await;
         self.entries_of_one(reply)
     }
@@ -85,7 +85,7 @@ impl Connection {
         count: u64,
         block_ms: u64,
     ) -> Result<Vec<Entry>, RedisError> {
-        self.entries_of_one(self.client().xread(Some(count), Some(block_ms), stream, id).await)
+        self.entries_of_one(self.client()?.xread(Some(count), Some(block_ms), stream, id).await)
     }
 
     /// The entries of a read of one stream.
@@ -202,6 +202,13 @@ impl Connection {
     pub(crate) async fn scored(&self, set: &str, from: u64, count: u64) -> Result<Vec<String>, RedisError> {
         let (from, count) = (from.to_string(), count.to_string());
         self.raw(&["ZRANGEBYSCORE", set, "-inf", "+inf", "LIMIT", &from, &count]).await?.convert()
+    }
+
+    /// `ZRANGEBYSCORE`: the score at this place, by rising score, as a whole number.
+    pub(crate) async fn score_at(&self, set: &str, place: u64) -> Result<Option<u64>, RedisError> {
+        let words = ["ZRANGEBYSCORE", set, "-inf", "+inf", "WITHSCORES", "LIMIT", &place.to_string(), "1"];
+        let found: Vec<(String, Value)> = self.raw(&words).await?.pairs()?;
+        Ok(found.into_iter().next().and_then(|(_, score)| score.as_string()?.parse().ok()))
     }
 
     /// `ZCARD`

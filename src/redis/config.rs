@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::sentinel::Follower;
 use crate::files::read_text;
 use crate::secret::Secret;
 use crate::tls::Tls;
+
+pub(crate) use super::place::HostPort;
 
 /// No password is longer; a larger file is a mistake in the path.
 const PASSWORD_BYTES_MAX: u64 = 16 << 10;
@@ -23,10 +26,36 @@ pub struct Config {
     pub user: Option<String>,
     /// The password, from the URL or from `redis-password-file`.
     pub password: Option<Secret>,
-    /// The path of `redis-password-file`: read again when the server refuses the password.
-    pub(crate) password_file: Option<String>,
+    /// `redis-password-file`: read again when the server refuses the password.
+    pub(crate) password_file: Option<PasswordFile>,
     /// How the connection is encrypted (`redis-tls-*`); none: it is not, or is a socket of this machine.
     pub(crate) tls: Option<Tls>,
+    /// How sentinels are asked, where the address names sentinels.
+    pub(crate) sentinel: SentinelAccess,
+}
+
+/// How sentinels are asked.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SentinelAccess {
+    /// `redis-sentinel-user`; none: the sentinels' default user.
+    pub(crate) user: Option<String>,
+    /// The password in `redis-sentinel-password-file`.
+    pub(crate) password: Option<Secret>,
+    /// That file: read again when a sentinel refuses the password.
+    pub(crate) password_file: Option<PasswordFile>,
+    /// How the connection is encrypted; none: it is not.
+    pub(crate) tls: Option<Tls>,
+    /// Who asks them.
+    pub(crate) follower: Follower,
+}
+
+/// A file with a password.
+#[derive(Debug, Clone)]
+pub(crate) struct PasswordFile {
+    /// The setting that names it.
+    pub(crate) setting: &'static str,
+    /// Its path.
+    pub(crate) path: String,
 }
 
 /// Where a server listens.
@@ -41,6 +70,29 @@ pub enum Address {
     },
     /// A socket file.
     Unix(PathBuf),
+    /// Where the master of this service is, as these sentinels say.
+    Sentinel {
+        /// Each of them.
+        sentinels: Vec<HostPort>,
+        /// The service.
+        service: String,
+    },
+}
+
+impl Config {
+    /// The same for the server at this place, which sentinels have named.
+    pub(crate) fn at(&self, place: &HostPort) -> Self {
+        let HostPort { host, port } = place.clone();
+        let display_url = format!("redis://{place}");
+        let sentinel = SentinelAccess::default();
+        Self { display_url, address: Address::Tcp { host, port }, sentinel, ..self.clone() }
+    }
+
+    /// How the sentinel at this place is asked.
+    pub(super) fn of_sentinel(&self, place: &HostPort) -> Self {
+        let SentinelAccess { user, password, password_file, tls, .. } = self.sentinel.clone();
+        Self { database: None, user, password, password_file, tls, ..self.at(place) }
+    }
 }
 
 impl Address {
@@ -48,6 +100,8 @@ impl Address {
     pub fn is_local(&self) -> bool {
         match self {
             Self::Unix(_) => true,
+            // A sentinel may be on each machine, and the master is on one of them.
+            Self::Sentinel { .. } => false,
             Self::Tcp { host, .. } => {
                 let address = without_brackets(host).parse::<IpAddr>();
                 host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())

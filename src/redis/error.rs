@@ -26,6 +26,8 @@ pub enum Kind {
     WrongType,
     /// The server refuses writes for now (out of memory, read-only, loading, too few replicas, busy). Try again.
     Refusing,
+    /// The keys are on another node of a Cluster, or on their way there: nothing was executed. Try again elsewhere.
+    Moving,
     /// The credentials or rights do not suffice: an operator must repair them. Try again, slowly.
     Denied,
     /// The legacy offset cannot be read.
@@ -71,6 +73,11 @@ impl RedisError {
             return Self { text, ..explained };
         }
         explained
+    }
+
+    /// The server has said no, so nothing was executed.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.kind, Kind::WrongType | Kind::Refusing | Kind::Moving | Kind::Denied)
     }
 
     /// Trying again cannot mend it: the settings name something that the server does not have.
@@ -145,10 +152,11 @@ const MEANINGS: &[(&str, Kind, Words)] = &[
     ("WRONGPASS", Kind::Denied, Words::Say("the user name or password was refused")),
     ("NOPERM", Kind::Denied, Words::Say("the user lacks a right")),
     ("invalid password", Kind::Denied, Words::Say("the password was refused")),
-    ("MOVED", Kind::Unexpected, Words::Say(CLUSTER)),
-    ("ASK", Kind::Unexpected, Words::Say(CLUSTER)),
+    ("MOVED", Kind::Moving, Words::Say(CLUSTER)),
+    ("ASK", Kind::Moving, Words::Say(CLUSTER)),
+    ("TRYAGAIN", Kind::Moving, Words::Say(CLUSTER)),
+    ("CLUSTERDOWN", Kind::Moving, Words::Say(CLUSTER)),
     ("CROSSSLOT", Kind::Unexpected, Words::Say(CLUSTER)),
-    ("CLUSTERDOWN", Kind::Unexpected, Words::Say(CLUSTER)),
     ("max number of clients", Kind::Unexpected, Words::Say("Redis accepts no more connections")),
     ("DENIED", Kind::Unexpected, Words::Say("Redis is in protected mode and accepts only local connections")),
 ];
@@ -249,6 +257,11 @@ mod tests {
             ("BADOFFSET k holds \"x\"", Kind::BadOffset),
             ("READONLY You can't write against a read only replica.", Kind::Refusing),
             ("BUSYGROUP Consumer Group name already exists", Kind::Refusing),
+            ("MOVED 1825 127.0.0.1:7001", Kind::Moving),
+            ("ASK 1825 127.0.0.1:7001", Kind::Moving),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", Kind::Moving),
+            ("CLUSTERDOWN Hash slot not served", Kind::Moving),
+            ("CROSSSLOT Keys in request don't hash to the same slot", Kind::Unexpected),
             ("ERR something new", Kind::Unexpected),
         ] {
             assert_eq!(RedisError::of_server(text).kind, kind, "{text}");

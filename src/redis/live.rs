@@ -140,7 +140,7 @@ async fn tell(owner: &impl Owner, client: &Client, (error, server): (Error, Opti
 /// A client that logs in with this password, which may be newer than the one in `settings`, and whose calls may take this
 /// long.
 pub(super) fn build(settings: &Config, timeout: Duration, password: Option<&Secret>) -> Result<Client, RedisError> {
-    let mut config = client_config(settings, password);
+    let mut config = client_config(settings, password)?;
     if let Some(tls) = &settings.tls {
         config.tls = Some(TlsConnector::from((*tls.config()).clone()).into());
         if let ServerConfig::Centralized { server } = &mut config.server {
@@ -182,16 +182,17 @@ pub(super) fn build(settings: &Config, timeout: Duration, password: Option<&Secr
 
 /// The client's own configuration. It never sees a URL: it would read the system's authorities anew for each that says
 /// TLS.
-fn client_config(config: &Config, password: Option<&Secret>) -> ClientConfig {
+fn client_config(config: &Config, password: Option<&Secret>) -> Result<ClientConfig, RedisError> {
     let server = match &config.address {
         Address::Tcp { host, port } => ServerConfig::new_centralized(host.as_str(), *port),
         Address::Unix(path) => ServerConfig::new_unix_socket(path.as_path()),
+        Address::Sentinel { .. } => return Err(RedisError::unreachable("the sentinels have not named a master yet")),
     };
-    ClientConfig {
+    Ok(ClientConfig {
         server,
         username: config.user.clone(),
         password: password.map(|password| password.expose().to_owned()),
         database: config.database,
         ..ClientConfig::default()
-    }
+    })
 }

@@ -3,10 +3,16 @@
 //! The client's defaults are unsafe for this work (it re-sends writes whose reply was lost, keeps dead connections,
 //! leaves Nagle on); `live` sets every one of them, and no file outside this module names the client or a type of it.
 
+// a host and its port
+pub(crate) mod place;
 // where it is, and how to log in
 pub(crate) mod config;
 // one connection for as long as the process lives
 pub(crate) mod connection;
+// its beginning
+mod open;
+// which server it leads to, where sentinels say that
+pub(crate) mod sentinel;
 // one that stays subscribed to a channel
 pub(crate) mod subscription;
 // one client of the library: how it is configured, opened and closed
@@ -37,6 +43,8 @@ pub(crate) use coalesce::Coalescer;
 pub use config::{Address, Config};
 pub use connection::{Connection, Role};
 pub use error::{Kind, RedisError};
+pub use place::HostPort;
 pub(crate) use script::{Script, Source};
+pub use sentinel::Master;
 pub use subscription::{Standing, Subscription, SubscriptionState};
 pub use value::{FromValue, Key, Value};

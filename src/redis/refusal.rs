@@ -12,7 +12,7 @@ const SAY_INTERVAL: Duration = Duration::from_secs(5);
 /// The last words of a server or a network that gave no connection.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    words: Option<String>,
+    last: Option<RedisError>,
     /// What was logged last, and when.
     said: Option<(String, Instant)>,
 }
@@ -20,9 +20,9 @@ pub(super) struct Refusals {
 impl Refusals {
     /// Keeps an error; answers whether it should be logged.
     pub(super) fn note(&mut self, error: &RedisError, now: Instant) -> bool {
-        self.words = Some(error.text.clone());
+        self.last = Some(error.clone());
         // That a server is away or loads its data is the condition's affair.
-        if !matches!(error.kind, Kind::Denied | Kind::Unexpected) && !error.is_tls() {
+        if !matches!(error.kind, Kind::Denied | Kind::Moving | Kind::Unexpected) && !error.is_tls() {
             return false;
         }
         let is_due = match &self.said {
@@ -41,8 +41,8 @@ impl Refusals {
     }
 
     /// Why there is no connection.
-    pub(super) fn words(&self) -> Option<&str> {
-        self.words.as_deref()
+    pub(super) fn last(&self) -> Option<&RedisError> {
+        self.last.as_ref()
     }
 }
 
@@ -61,10 +61,10 @@ mod tests {
         assert!(refusals.note(&wrong, now));
         assert!(!refusals.note(&wrong, now + SAY_INTERVAL));
         assert!(!refusals.note(&none, now));
-        assert_eq!(refusals.words(), Some("NOAUTH"));
+        assert_eq!(refusals.last(), Some(&none));
         assert!(refusals.note(&none, now + SAY_INTERVAL));
         refusals.is_over();
-        assert_eq!(refusals.words(), None);
+        assert_eq!(refusals.last(), None);
         assert!(refusals.note(&none, now + SAY_INTERVAL));
     }
 
@@ -73,6 +73,6 @@ mod tests {
         let (mut refusals, now) = (Refusals::default(), Instant::now());
         assert!(!refusals.note(&refused(Kind::Unreachable, "Connection refused"), now));
         assert!(!refusals.note(&refused(Kind::Refusing, "LOADING"), now));
-        assert_eq!(refusals.words(), Some("LOADING"));
+        assert_eq!(refusals.last().map(|error| error.text.as_str()), Some("LOADING"));
     }
 }

@@ -101,7 +101,7 @@ impl Script {
         keys: impl IntoIterator<Item = K>,
         args: impl IntoIterator<Item = Value>,
     ) -> Result<Value, RedisError> {
-        let client = connection.client();
+        let client = connection.client()?;
         let keys: MultipleKeys = keys.into_iter().map(|key| key.into().0).collect();
         let args: MultipleValues = args
             .into_iter()

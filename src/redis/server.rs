@@ -25,6 +25,11 @@ pub(crate) enum Danger {
     /// The append-only file cannot be written.
     #[error("the append-only file cannot be written ({0}): check the server's disk")]
     AofFailing(String),
+    /// A master that has lost its replicas, and that the others have replaced, still takes writes.
+    #[error(
+        "min-replicas-to-write is 0: an isolated master goes on accepting work that will be lost; set it to 1, and min-replicas-max-lag to a few seconds"
+    )]
+    NoMinReplicas,
     /// Ages and deadlines are measured against two clocks.
     #[error("the server's clock differs from this machine's by {0:?}: set both by NTP")]
     ClockSkew(Duration),
@@ -44,6 +49,9 @@ pub(crate) async fn dangers(connection: &Connection) -> Result<Vec<Danger>, Redi
         Err(error) => return Ok(vec![Danger::Unknown(error.text)]),
     };
     let mut dangers = dangers_of(&info);
+    if connection.follows_sentinels() && !has_min_replicas(&info) {
+        dangers.push(Danger::NoMinReplicas);
+    }
     let asked = SystemTime::now();
     if let Ok(server) = connection.time_us().await.map(|us| SystemTime::UNIX_EPOCH + Duration::from_micros(us)) {
         let here = asked + asked.elapsed().unwrap_or_default() / 2;
@@ -53,6 +61,11 @@ pub(crate) async fn dangers(connection: &Connection) -> Result<Vec<Danger>, Redi
         }
     }
     Ok(dangers)
+}
+
+/// Does the master refuse writes without replicas? It then tells how many it has.
+fn has_min_replicas(info: &str) -> bool {
+    info.lines().any(|line| line.starts_with("min_slaves_good_slaves:"))
 }
 
 /// What INFO's text says.
@@ -97,6 +110,8 @@ mod tests {
         assert_eq!(dangers_of(&good.replace(":ok", ":err")), [Danger::AofFailing("err".into())]);
         assert_eq!(dangers_of(&good.replace("enabled:1", "enabled:0")), [Danger::NoAppendOnlyFile]);
         assert_eq!(dangers_of("redis_version:10.0.0\r\naof_enabled:1\r\n"), []);
+        // Valkey gives the version of Redis that it is compatible with, and its own beside it.
+        assert_eq!(dangers_of(&good.replace("7.0.15", "7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1")), []);
         assert_eq!(dangers_of(&format!("{good}cluster_enabled:0\r\n")), []);
         assert_eq!(dangers_of(&format!("{good}cluster_enabled:1\r\n")), [Danger::Cluster]);
     }

@@ -147,13 +147,16 @@ impl Keeper {
         loop {
             let number = self.connection.up().await;
             // A subscribed client can no longer set its name.
-            let name = self.connection.set_name(&self.connection.client());
+            // There is one as soon as there was a connection.
+            let Ok(client) = self.connection.client() else { continue };
+            let name = self.connection.set_name(&client);
             tokio::select! {
                 () = self.connection.gone(number) => continue,
                 _ = join(name, sleep_until(next_try)) => {}
             }
             // Before SUBSCRIBE, so that none is missed.
-            let messages = self.connection.client().message_rx();
+            let Ok(client) = self.connection.client() else { continue };
+            let messages = client.message_rx();
             let answer = tokio::select! {
                 () = self.connection.gone(number) => Answer::Lost,
                 answer = self.subscribe() => answer,
@@ -202,7 +205,7 @@ impl Keeper {
             generation = standing.generation;
             false
         });
-        let (client, token) = (self.connection.client(), generation.to_string());
+        let (Ok(client), token) = (self.connection.client(), generation.to_string()) else { return Answer::Lost };
         let ping = CustomCommand::new_static("PING", None::<u16>, false);
         // Sent in this order, without a wait between them.
         let subscribe = client.subscribe(self.channel.as_str());

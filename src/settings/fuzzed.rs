@@ -5,7 +5,7 @@ use super::raw::Raw;
 use super::redis_url::RedisUrl;
 use super::{Settings, Sources, Values};
 
-/// Stands for a password in a URL.
+/// The password in the URLs of the inputs.
 const PASSWORD: &str = "PaSsWoRd";
 
 /// A text as the settings file, as variables, a line each, and as the URL of Redis.
@@ -15,7 +15,7 @@ pub(crate) fn settings(text: &str) {
     // Files that a variable names would be read.
     let variables = variables.filter(|(name, _)| !name.contains("FILE") && *name != "STARTJOBS_CONFIG");
     let variables: Vec<_> =
-        variables.filter(|(name, value)| !name.is_empty() && !(name.contains('\0') || value.contains('\0'))).collect();
+        variables.filter(|(name, value)| !(name.is_empty() || name.contains('\0') || value.contains('\0'))).collect();
     let loaded = Settings::load(&Sources::new(Values::new(), variables));
     let problems = read.problems.iter().map(ToString::to_string).chain(loaded.err().map(|report| report.to_string()));
     for problem in problems {

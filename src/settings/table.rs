@@ -159,7 +159,7 @@ table! {
             "A TOML file with settings, one flat key each.";
     }
     Redis {
-        "redis-url" = Text("redis://127.0.0.1:6379"), form("URL", "`redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, the same with `rediss://` for TLS, or `redis+unix://[[USER]:PASSWORD@]/PATH`."),
+        "redis-url" = Text("redis://127.0.0.1:6379"), form("URL", "`redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, the same with `rediss://` for TLS, `redis+unix://[[USER]:PASSWORD@]/PATH`, or `redis-sentinel://[[USER]:PASSWORD@]HOST[:PORT],.../SERVICE[/DATABASE]`."),
             "The URL of Redis or Valkey.";
         "redis-password-file" = Text("none"), form("FILE", ""),
             "A file that holds the Redis password, which then need not be in a flag or in the environment.";
@@ -169,6 +169,14 @@ table! {
             "The client certificate for Redis, with intermediate certificates.";
         "redis-tls-key-file" = Text("none"), form("FILE", "PEM, without a passphrase."),
             "The private key of the client certificate for Redis.";
+        "redis-sentinel-user" = Text("none"), Shape::Text,
+            "The user that asks the sentinels.";
+        "redis-sentinel-password-file" = Text("none"), form("FILE", ""),
+            "A file that holds the password for the sentinels.";
+        "redis-sentinel-tls" = Text("same"), Shape::Choice(&["same", "off"]),
+            "Whether connections to the sentinels are encrypted as those to Redis are.";
+        "settle-wait-replicas" = Text("0"), count(0, 16),
+            "Number of replicas of Redis that a settled batch is waited for, for at most 500 ms.";
     }
     Streams {
         "jobs-stream" = Text("runtime:start_jobs"), Shape::Text,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::StartError;
 use super::engine_failure::try_again;
 use super::outlook::Outlook;
-use super::record::{Beat, Here, Records, Standing};
+use super::record::{Beat, Here, Hosts, Records, Standing};
 use crate::contract::error_code::ErrorCode;
 use crate::engine::{Engine, EngineError, label};
 use crate::policy::Current;
@@ -27,6 +27,8 @@ const KEY_LABEL: &str = "rtm.engine";
 pub(crate) const FIRST_HOST: &str = "default";
 /// Beats in one heartbeat.
 const BEATS: u32 = 6;
+/// The hosts are read again for one that is not known, once in so long for all jobs together.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Characters of an engine's key that name a host which has no other name.
 const KEY_PART: usize = 12;
 
@@ -125,6 +127,8 @@ pub(crate) struct Host {
     known: RwLock<Known>,
     /// Held while host and fleet are being settled.
     settling: tokio::sync::Mutex<()>,
+    /// What was read for a host that was not known, and when. Held meanwhile: jobs that meet one together ask once.
+    looked: tokio::sync::Mutex<Option<(Instant, Hosts)>>,
 }
 
 #[derive(Debug, Default)]
@@ -142,7 +146,8 @@ struct Known {
 impl Host {
     /// Nothing is asked yet.
     pub(crate) fn new(records: Records, engine: Arc<dyn Engine>, config: HostConfig) -> Self {
-        Self { records, engine, config, known: RwLock::default(), settling: tokio::sync::Mutex::new(()) }
+        let (known, settling) = (RwLock::default(), tokio::sync::Mutex::new(()));
+        Self { records, engine, config, known, settling, looked: tokio::sync::Mutex::default() }
     }
 
     /// Host and fleet; asks engine and Redis where they are not settled yet.
@@ -206,16 +211,31 @@ impl Host {
         self.config.heartbeat / BEATS
     }
 
-    /// What is known about another host. That it is dead is asked for once more: it may have come back.
+    /// What is known about another host. That it is dead is asked for once more: it may have come back. One that is not known may
+    /// have come since this host last said that it is alive.
     pub(crate) async fn standing(&self, host: &str) -> Result<Standing, RedisError> {
         let standing = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
             known.outlook.standing(host, self.config.heartbeat, Instant::now())
         };
-        if standing != Standing::Dead {
-            return Ok(standing);
+        match standing {
+            Standing::Alive => Ok(standing),
+            Standing::Dead => Ok(self.records.hosts().await?.standing(host, Duration::ZERO)),
+            Standing::Unknown => self.look_for(host).await,
         }
-        Ok(self.records.hosts().await?.standing(host, Duration::ZERO))
+    }
+
+    /// Whether a host that is not known has come meanwhile. What was read says nothing about one that is silent: whether it is dead
+    /// is judged by those who have listened for a while.
+    async fn look_for(&self, host: &str) -> Result<Standing, RedisError> {
+        let mut looked = self.looked.lock().await;
+        if looked.as_ref().is_none_or(|(at, _)| at.elapsed() >= LOOK_AGAIN) {
+            // Before the answer, so that a Redis that is slow is not asked more often.
+            let asked = Instant::now();
+            *looked = Some((asked, self.records.hosts().await?));
+        }
+        let is_alive = looked.as_ref().is_some_and(|(at, hosts)| hosts.standing(host, at.elapsed()) == Standing::Alive);
+        Ok(if is_alive { Standing::Alive } else { Standing::Unknown })
     }
 
     /// Whether containers of games that were placed anew have to be removed before anything is started here.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::config::Config;
 use super::entry_id::EntryId;
+use super::excerpt::{Excerpts, SHOWN_MAX, Wanted};
 use super::fleet_event::FleetEvent;
 use super::group::{count, id_of, packed};
 use super::lua;
@@ -134,6 +135,7 @@ pub struct DeadLetters {
     requeue: Script,
     remove: Script,
     notes: Notes,
+    excerpts: Excerpts,
 }
 
 impl DeadLetters {
@@ -147,6 +149,7 @@ impl DeadLetters {
             requeue: lua::requeue(),
             remove: lua::remove_dead(),
             notes: Notes::new(streams),
+            excerpts: Excerpts::new(),
         }
     }
 
@@ -184,6 +187,22 @@ impl DeadLetters {
         let page = self.entries(&self.dead, ids, order).await?;
         let letter = |entry: Entry| Ok(Letter::of(id_of(&entry.id)?, entry.fields));
         page.into_iter().map(letter).collect()
+    }
+
+    /// The same with long values cut, for those who show many: a payload may have megabytes. It cannot be put back from this.
+    pub(crate) async fn brief(&self, ids: &RangeInclusive<EntryId>, order: Order) -> Result<Vec<Letter>, RedisError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (first, last) = (ids.start().to_string(), ids.end().to_string());
+        let (stream, range) = (self.dead.as_str(), (first.as_str(), last.as_str()));
+        let wanted = Wanted { stream, range, order, count: PAGE as u64, value_max: SHOWN_MAX, with: None };
+        let page = self.excerpts.all(&self.connection, wanted).await?;
+        let letters = page.into_iter().map(|excerpt| {
+            let excerpt = excerpt.shown();
+            Ok(Letter::of(id_of(&excerpt.id)?, excerpt.fields))
+        });
+        letters.collect()
     }
 
     async fn entries(

@@ -107,6 +107,11 @@ impl Group {
 }
 
 impl Member {
+    /// The same consumer, over another connection.
+    pub(crate) fn over(&self, commands: Arc<Connection>) -> Self {
+        Self { group: Group { commands, ..self.group.clone() }, consumer: Arc::clone(&self.consumer) }
+    }
+
     /// The group it is in.
     pub fn group(&self) -> &Group {
         &self.group

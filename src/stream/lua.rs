@@ -39,6 +39,9 @@ pub(super) struct Scripts {
     pub(super) history: Script,
     pub(super) place_mark: Script,
     pub(super) tell: Script,
+    pub(super) drain: Script,
+    pub(super) wake: Script,
+    pub(super) count: Script,
 }
 
 impl Scripts {
@@ -48,6 +51,8 @@ impl Scripts {
         let marks = shared.part(include_str!("scripts/marks.lua"));
         let script = |own: &str| of_member.clone().part(own).script();
         let handed = of_member.clone().text("ALIVE_SUFFIX", ALIVE_SUFFIX).part(include_str!("scripts/handed.lua"));
+        let hint = include_str!("scripts/hint.lua");
+        let marks_and_hint = marks.clone().text("ALIVE_SUFFIX", ALIVE_SUFFIX).part(hint);
         let liveness = handed.clone().part(include_str!("scripts/liveness.lua"));
         let watch = [include_str!("scripts/deaths.lua"), include_str!("scripts/watch.lua")];
         let of_watch = watch.into_iter().fold(liveness.clone(), Source::part);
@@ -59,12 +64,15 @@ impl Scripts {
             withdraw_failures: script(include_str!("scripts/withdraw_failures.lua")),
             settle: settle().script(),
             hand_back: script(include_str!("scripts/hand_back.lua")),
-            hand_over: handed.part(include_str!("scripts/hand_over.lua")).script(),
+            hand_over: handed.part(hint).part(include_str!("scripts/hand_over.lua")).script(),
             leave: script(include_str!("scripts/leave.lua")),
             janitor: script(include_str!("scripts/janitor.lua")),
-            history: marks.clone().part(include_str!("scripts/history.lua")).script(),
-            place_mark: marks.text("ALIVE_SUFFIX", ALIVE_SUFFIX).part(include_str!("scripts/place_mark.lua")).script(),
+            history: marks.part(include_str!("scripts/history.lua")).script(),
+            place_mark: marks_and_hint.clone().part(include_str!("scripts/place_mark.lua")).script(),
+            wake: marks_and_hint.clone().part(include_str!("scripts/wake.lua")).script(),
+            drain: marks_and_hint.part(include_str!("scripts/drain.lua")).script(),
             tell: tell().script(),
+            count: tally(prelude(Source::new().keys(&TOLD))).part(include_str!("scripts/count.lua")).script(),
         }
     }
 }
@@ -126,22 +134,25 @@ fn settle() -> Source {
 
 /// What a replica tells operators, and what they want of it.
 fn tell() -> Source {
-    let source = Source::new()
-        .keys(&TOLD)
-        .number("MINUTES_KEPT", MINUTES_KEPT)
-        .number("HOURS_KEPT", HOURS_KEPT)
-        .number("VALUE_VERSION", VALUE_VERSION)
-        .number("VALUE_MAX", VALUE_MAX)
-        .number("LOOK_MS", LOOK_INTERVAL.as_millis());
     let parts = [
         include_str!("scripts/tell_open.lua"),
         include_str!("scripts/tell_events.lua"),
-        include_str!("scripts/tell_tally.lua"),
         include_str!("scripts/marks.lua"),
         include_str!("scripts/tell_marks.lua"),
         include_str!("scripts/tell.lua"),
     ];
-    parts.into_iter().fold(events(source), Source::part)
+    parts.into_iter().fold(tally(events(Source::new().keys(&TOLD))), Source::part)
+}
+
+/// Adding to the history.
+fn tally(source: Source) -> Source {
+    source
+        .number("MINUTES_KEPT", MINUTES_KEPT)
+        .number("HOURS_KEPT", HOURS_KEPT)
+        .number("VALUE_VERSION", VALUE_VERSION)
+        .number("VALUE_MAX", VALUE_MAX)
+        .number("LOOK_MS", LOOK_INTERVAL.as_millis())
+        .part(include_str!("scripts/tell_tally.lua"))
 }
 
 /// Writes down what an operator has done. Key: events.
@@ -162,6 +173,11 @@ pub(super) fn requeue() -> Script {
     let head: Vec<&str> = HEAD_FIELDS.into_iter().chain([OUTCOME_ID]).collect();
     let source = Source::new().keys(&["JOBS", "DEAD", "LOG"]).texts("HEAD", &head);
     source.part(include_str!("scripts/requeue.lua")).script()
+}
+
+/// Reads entries with long values cut. Key: the stream.
+pub(super) fn excerpt() -> Script {
+    Source::new().keys(&["STREAM"]).part(include_str!("scripts/excerpt.lua")).script()
 }
 
 /// Removes dead letters. Key: dead letters.

@@ -4,9 +4,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::entry_id::EntryId;
+use super::excerpt::Excerpts;
+use super::fleet_event::{FleetEvent, Happened};
 use super::group::{Group, id_of, millis};
+use super::tally::{Tally, Told};
 use crate::contract::error_code::ErrorCode;
 use crate::contract::job_result::{Answer, JobResult};
 use crate::contract::start_job::StartJob;
@@ -14,9 +18,9 @@ use crate::redis::packed::Strings;
 use crate::redis::{RedisError, Value};
 
 /// Characters that are kept of who wants something.
-const BY_MAX: usize = 128;
+pub(super) const BY_MAX: usize = 128;
 /// Characters that are kept of why.
-const REASON_MAX: usize = 512;
+pub(super) const REASON_MAX: usize = 512;
 
 /// Who wants a job to be cancelled, and why.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -106,7 +110,7 @@ impl Cancel {
 }
 
 /// A text without line ends, as far as it is kept.
-fn one_line(text: &str, most: usize) -> String {
+pub(super) fn one_line(text: &str, most: usize) -> String {
     text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect()
 }
 
@@ -137,15 +141,38 @@ impl Group {
     /// Cancels a job that has not started. `has_begun`: the record of its game names an attempt at it, so it is marked although no
     /// replica seems to have read it.
     pub(crate) async fn cancel(&self, id: EntryId, cancel: &Cancel, has_begun: bool) -> Result<Placed, RedisError> {
-        let outcome = match self.commands.entry(&self.keys.jobs, &id.to_string()).await? {
-            Some(entry) => match StartJob::decode(&entry.fields, self.settings.max_field_bytes) {
-                Ok(job) if !has_begun => self.cancelled(id, job, cancel).await?,
+        let mut game = String::new();
+        let most = self.settings.max_field_bytes;
+        let outcome = match Excerpts::new().job(&self.commands, &self.keys.jobs, id, most).await? {
+            Some(entry) => match entry.decode(most) {
+                Ok(job) if !has_begun => {
+                    game.clone_from(&job.game_id);
+                    self.cancelled(id, job, cancel).await?
+                }
                 Ok(_) => Bytes::new(),
                 Err(malformed) => return Ok(Placed::Malformed(malformed.to_string())),
             },
             None => Bytes::new(),
         };
-        self.place("cancel", id, cancel, outcome).await
+        let placed = self.place("cancel", id, cancel, outcome).await?;
+        if matches!(placed, Placed::Answered { .. }) {
+            self.tell_cancelled(id, &game, cancel).await;
+        }
+        Ok(placed)
+    }
+
+    /// No replica ever has the job in its hands, so none counts it, and none tells who did it. Where Redis refuses that here,
+    /// the job is cancelled all the same.
+    async fn tell_cancelled(&self, id: EntryId, game: &str, Cancel { by, reason, .. }: &Cancel) {
+        let code = ErrorCode::Cancelled;
+        let event = FleetEvent::new(Happened::Cancelled, Instant::now()).about(id, game);
+        let noted = self.note(&event.saying(code.as_str(), reason).done_by(by)).await;
+        let age = self.now_ms().await.map_or(0, |now_ms| now_ms.saturating_sub(id.ms));
+        let mut tally = Tally::default();
+        tally.outcome(Told::Failed(code), Duration::from_millis(age));
+        for error in noted.err().into_iter().chain(self.count(&tally).await.err()) {
+            tracing::debug!(err = error.text, "what was cancelled is not in the history");
+        }
     }
 
     /// Names and values of the outcome of a job that no replica has read.

@@ -37,12 +37,16 @@ pub(crate) mod janitor;
 pub(crate) mod hand_back;
 // handing over what replicas of another host must do
 pub mod hand_over;
+// entries as people are shown them
+pub(crate) mod excerpt;
 // the operator's side of the dead letters
 pub mod dead_letters;
 // an operator holds the whole fleet
 pub(crate) mod pause;
 // what operators want done with single jobs
 pub(crate) mod mark;
+// what operators want of one replica
+pub(crate) mod drain;
 // what a replica says of jobs that do not run
 pub(crate) mod open;
 // what happened, for operators
@@ -53,6 +57,8 @@ mod note;
 pub(crate) mod latency;
 // what was done, by minute and by hour
 pub(crate) mod tally;
+// what operators' commands have done, for the same
+mod count;
 // telling operators, and hearing what they want
 pub(crate) mod tell;
 // for the fuzzer

@@ -120,12 +120,15 @@ impl Group {
     /// Pauses the group; answers the pause that was there before, which stays as it is.
     pub(crate) async fn pause(&self, by: &str, reason: &str) -> Result<Option<Pause>, RedisError> {
         if let Some(before) = self.paused().await? {
+            self.wake_all().await;
             return Ok(Some(before));
         }
         let at_ms = self.now_ms().await?;
         let value = serde_json::json!({ "at_ms": at_ms, "by": by, "reason": reason }).to_string();
         let field = field(&self.settings.group);
-        self.commands.set_hash(&self.keys.paused, &[(&field, &value)]).await.map(|()| None)
+        self.commands.set_hash(&self.keys.paused, &[(&field, &value)]).await?;
+        self.wake_all().await;
+        Ok(None)
     }
 
     /// Ends the pause, also one of all groups; answers the one there was. A pause of another group stays.
@@ -138,12 +141,19 @@ impl Group {
         };
         let own = field(&self.settings.group);
         let is_of_other = |name: &&String| name.starts_with(OF_GROUP) && **name != own;
-        if !fields.iter().any(|name| is_of_other(&name)) {
-            return self.commands.remove(&self.keys.paused).await.map(|()| Some(before));
+        if fields.iter().any(|name| is_of_other(&name)) {
+            let ended: Vec<&str> = fields.iter().filter(|name| !is_of_other(name)).map(String::as_str).collect();
+            self.commands.raw(&[&["HDEL", &self.keys.paused], &ended[..]].concat()).await?;
+        } else {
+            self.commands.remove(&self.keys.paused).await?;
         }
-        let ended: Vec<&str> = fields.iter().filter(|name| !is_of_other(name)).map(String::as_str).collect();
-        let words = [&["HDEL", &self.keys.paused], &ended[..]].concat();
-        self.commands.raw(&words).await.map(|_| Some(before))
+        self.wake_all().await;
+        Ok(Some(before))
+    }
+
+    /// Lets the replicas look at the pause at once. Where that is refused they look with their next renewals.
+    async fn wake_all(&self) {
+        drop(self.call(&self.scripts.wake, &[], []).await);
     }
 }
 

@@ -55,6 +55,9 @@ pub struct About {
     /// Its host is sick: it takes one job at a time, when it has no other. Absent where it is not.
     #[serde(deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
     pub sick: Option<bool>,
+    /// An operator holds it: it reads and claims nothing. Absent where none does, or where it does not know yet.
+    #[serde(deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
     /// How many starts it may have under way.
     #[serde(deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub slots: Option<u64>,
@@ -213,6 +216,7 @@ mod tests {
             version: Some("1".into()),
             serves: Some(true),
             sick: None,
+            paused: None,
             slots: Some(8),
             in_flight: Some(2),
             held: Some(3),
@@ -285,13 +289,13 @@ mod tests {
         fn what_is_written_is_read(
             texts in proptest::array::uniform5(proptest::option::of(".{0,80}")),
             numbers in proptest::array::uniform8(proptest::option::of(0..=NUMBER_MAX)),
-            [serves, sick] in proptest::array::uniform2(proptest::option::of(any::<bool>())),
+            [serves, sick, paused] in proptest::array::uniform3(proptest::option::of(any::<bool>())),
         ) {
             let [engine, engine_host, host, policy, version] = texts;
             let [claim_idle_ms, max_run_ms, pid, started_at_ms, slots, in_flight, held, disconnect_grace_ms] = numbers;
             let about = About {
                 claim_idle_ms, disconnect_grace_ms, engine, engine_host, host, max_run_ms, pid, policy, started_at_ms, version, serves, sick,
-                slots, in_flight, held,
+                paused, slots, in_flight, held,
             };
             let read = Presence::parse(&format!("5 left {}", about.to_json())).map(|presence| presence.about);
             prop_assert_eq!(read, Some(about));

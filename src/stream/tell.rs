@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::drain::Drain;
 use super::entry_id::EntryId;
 use super::fleet_event::FleetEvent;
 use super::group::{Member, packed};
@@ -32,9 +33,18 @@ pub(crate) const ASKS_MAX: usize = 500;
 /// Events that one report tells of.
 pub(crate) const EVENTS_MAX: usize = 100;
 
+/// What operators want of a replica.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Of the jobs that it asks for.
+    pub(crate) marks: Vec<Mark>,
+    /// Of itself: that it drains.
+    pub(crate) drain: Option<Drain>,
+}
+
 impl Member {
-    /// Tells; answers what operators want done with the jobs that it asks for.
-    pub(crate) async fn tell(&self, report: &Report) -> Result<Vec<Mark>, RedisError> {
+    /// Tells; answers what operators want.
+    pub(crate) async fn tell(&self, report: &Report) -> Result<Wanted, RedisError> {
         let args = [
             strings(|strings| {
                 strings.push(report.backing_off.to_string().as_bytes());
@@ -46,7 +56,8 @@ impl Member {
         ];
         let keys = self.group.keys.told().into_iter().map(Key::from).collect();
         let reply = self.group.call_with(&self.group.scripts.tell, keys, self.named(args)).await?;
-        marks_of(&reply.convert::<Vec<Bytes>>()?)
+        let (marks, drain): (Vec<Bytes>, Vec<Bytes>) = reply.convert()?;
+        Ok(Wanted { marks: marks_of(&marks)?, drain: Drain::of_words(&drain) })
     }
 }
 

@@ -18,7 +18,7 @@ use super::Config;
 use super::clock::Clock;
 use super::handler::Failure;
 use super::listening::Listening;
-use super::settling::Settling;
+use super::settling::{SettleOver, Settling};
 use super::spans::Recorder;
 use super::stages::batch::Batch;
 use super::stages::command::Command;
@@ -29,8 +29,8 @@ use super::work::{Conclusion, Ticket, Work};
 use crate::faults::{Faults, Point};
 use crate::metrics::Metrics;
 use crate::metrics::labels::RedisOperation;
-use crate::redis::RedisError;
 use crate::redis::subscription::Standing;
+use crate::redis::{Master, RedisError};
 use crate::slot::{Slot, SlotRequest};
 use crate::stream::adopt::Adoption;
 use crate::stream::claim::{Aim, SweepReply, SweepTerms};
@@ -39,12 +39,11 @@ use crate::stream::fetch::{Fetched, Fetcher, Want};
 use crate::stream::hand_over::{HandOverTerms, HandedOver, Order};
 use crate::stream::history::History;
 use crate::stream::janitor::Tidied;
-use crate::stream::mark::Mark;
 use crate::stream::presence::About;
 use crate::stream::read::{Read, Reader};
 use crate::stream::renew::{Renewed, ReplicaState};
 use crate::stream::settle::{SettleReply, Terms};
-use crate::stream::tell::Report;
+use crate::stream::tell::{Report, Wanted};
 use crate::stream::{self, Group, Member};
 
 /// How a call ended.
@@ -79,7 +78,7 @@ pub(crate) enum Event {
     /// Jobs were handed over, or not.
     HandedOver(Vec<Away>, Result<Vec<HandedOver>, RedisError>),
     /// Operators were told, or not; what they want.
-    Told(Report, Result<Vec<Mark>, RedisError>),
+    Told(Report, Result<Wanted, RedisError>),
     /// A renewal was tried over a fresh connection: whether it went through.
     RenewedFresh(bool),
     /// The engine was asked whether it answers.
@@ -108,6 +107,7 @@ type SlotRequested = (EntryKey, SlotRequest);
 #[derive(Debug)]
 pub(crate) struct Calls {
     member: Member,
+    settles: SettleOver,
     listening: Listening,
     reader: Arc<Reader>,
     fetcher: Fetcher,
@@ -131,6 +131,8 @@ pub(crate) struct Calls {
 pub(crate) struct Callers {
     /// The group, as this replica sees it.
     pub(crate) member: Member,
+    /// What batches are settled over.
+    pub(crate) settles: SettleOver,
     /// Its subscription.
     pub(crate) listening: Listening,
     /// Its blocking connection.
@@ -152,6 +154,7 @@ impl Calls {
     pub(crate) fn new(callers: Callers, worker: Config, stream: stream::Config) -> Self {
         Self {
             member: callers.member,
+            settles: callers.settles,
             listening: callers.listening,
             reader: Arc::new(callers.reader),
             fetcher: callers.fetcher,
@@ -182,6 +185,11 @@ impl Calls {
     /// Changes with every reconnection of the connection that commands go over.
     pub(crate) fn reconnections(&self) -> watch::Receiver<u64> {
         self.member.group().commands().reconnections()
+    }
+
+    /// Changes when sentinels name another master. Never, where a server was named.
+    pub(crate) fn masters(&self) -> watch::Receiver<Option<Master>> {
+        self.member.group().commands().masters()
     }
 
     /// Begins what a stage wants; this process holds so many entries.
@@ -328,13 +336,13 @@ impl Calls {
     fn settle(&self, mut batch: Batch, held: usize) {
         self.faults.reach(Point::BeforeSettle);
         self.metrics.batch(batch.entries.len());
-        let member = self.member.clone();
+        let settles = self.settles.clone();
         self.measure(RedisOperation::Settle, async move {
             let settling = Settling::begin(&mut batch);
             let entries: Vec<_> = batch.entries.iter().map(|finished| (finished.held.id(), &finished.ending)).collect();
             let may_have_attempts = batch.entries.iter().any(|finished| finished.held.may_have_attempts());
             let terms = Terms { held, may_have_attempts, marks_index: batch.marks_index };
-            let reply = member.settle(&entries, terms).await;
+            let reply = settles.settle(&entries, terms).await;
             drop(entries);
             settling.over(&batch, reply.as_ref());
             Event::Settled(batch, reply)

@@ -42,6 +42,8 @@ pub struct Config {
     pub(crate) janitor_interval: Duration,
     /// `consumer-idle`
     pub(crate) consumer_idle: Duration,
+    /// `settle-wait-replicas`: how many replicas of Redis a settled batch is waited for; 0: none.
+    pub(crate) settle_wait_replicas: u64,
 }
 
 impl Config {

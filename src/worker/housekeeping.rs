@@ -11,9 +11,8 @@ use super::troubles::Trouble;
 use crate::redis::{Kind, RedisError};
 use crate::stream::adopt::Adoption;
 use crate::stream::janitor::Tidied;
-use crate::stream::mark::Mark;
 use crate::stream::renew::{Hearing, Renewal, Renewed};
-use crate::stream::tell::Report;
+use crate::stream::tell::{Report, Wanted};
 
 /// That Redis does not tell who is subscribed is logged again after this long: as often as it is asked.
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(300);
@@ -102,10 +101,17 @@ impl State {
     }
 
     /// Operators were told, or not. A refusal is no trouble of the work: what was counted is told again.
-    pub(super) fn told(&mut self, report: Report, wanted: Result<Vec<Mark>, RedisError>, turn: &Turn) {
+    pub(super) fn told(&mut self, report: Report, wanted: Result<Wanted, RedisError>, turn: &Turn) {
         self.stages.teller.returned(turn, report, wanted.is_ok());
         match wanted {
-            Ok(marks) => marks.into_iter().for_each(|mark| self.obey(mark, turn)),
+            Ok(Wanted { marks, drain }) => {
+                for mark in marks {
+                    self.obey(mark, turn);
+                }
+                if let Some(drain) = drain {
+                    self.is_to_drain(drain);
+                }
+            }
             Err(error) => {
                 let stream = &self.journal.stream;
                 tracing::debug!(worker = WORKER, stream, err = error.text, "operators were not told");

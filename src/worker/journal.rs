@@ -13,9 +13,10 @@ use super::stages::job::Job;
 use crate::contract::dead_letter::Reason;
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Counted, SettleResult, SweepResult};
-use crate::redis::{Kind, RedisError};
+use crate::redis::{Kind, Master, RedisError};
 use crate::stream::adopt::{Adoption, AdoptionState};
 use crate::stream::claim::{Deaths, Sweep, Swept};
+use crate::stream::drain::Drain;
 use crate::stream::entry_id::EntryId;
 use crate::stream::janitor::Tidied;
 use crate::stream::mark::Cancel;
@@ -102,6 +103,24 @@ impl Journal {
         let stream = &self.stream;
         let hint = "give the user +subscribe and the channels; until then the death of this replica is noticed after claim-idle";
         tracing::warn!(worker = WORKER, stream, err, hint, "Redis refuses the subscription of this replica");
+    }
+
+    /// This replica uses this master, where sentinels have named one.
+    pub(crate) fn uses(&self, master: Option<&Master>) {
+        let epoch = master.map_or(0, |master| master.epoch);
+        self.metrics.redis_master_epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
+    }
+
+    /// The sentinels name another master, or the same with another epoch.
+    pub(crate) fn failed_over(&self, from: Option<&Master>, to: Option<&Master>) {
+        self.uses(to);
+        let (Some(from), Some(to)) = (from, to) else { return };
+        if from.at == to.at {
+            return;
+        }
+        self.metrics.redis_failovers.inc();
+        let (stream, epoch) = (&self.stream, to.epoch);
+        tracing::warn!(worker = WORKER, stream, %from, %to, epoch, "Redis failed over, going on with the new master");
     }
 
     /// A suspect runs alone in this process.
@@ -306,6 +325,12 @@ impl Journal {
         } else {
             tracing::info!(worker = WORKER, stream, "resumed by an operator");
         }
+    }
+
+    /// An operator wants this replica to drain.
+    pub(crate) fn is_to_drain(&self, Drain { by, reason, .. }: &Drain) {
+        let stream = &self.stream;
+        tracing::info!(worker = WORKER, stream, by, reason, "an operator drains this replica");
     }
 
     /// The janitor has run.

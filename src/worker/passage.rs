@@ -244,6 +244,10 @@ impl State {
     pub(super) fn turns(&mut self, turn: &Turn) {
         self.troubles.report_recovered(turn.now);
         self.tell_troubles();
+        // Others, and operators, judge this replica by what it told last.
+        if self.announced.is_some_and(|announced| announced != self.stages.gate.announced()) {
+            self.stages.keeper.was_told(turn);
+        }
         let woken = self.stages.starts.wake_up(turn, &self.stages.gate);
         for key in woken.waiting {
             self.stages.holdings.enter_key(key, HoldStage::Waiting);
@@ -349,7 +353,7 @@ impl State {
         } else {
             job.uncounted += 1;
         }
-        if !self.stages.gate.is_running() || !self.stages.gate.engine_is_up() || self.stages.gate.tries_one() {
+        if !self.may_stay(job.held.key()) || self.stages.gate.tries_one() {
             return self.give_back(job.held);
         }
         self.stages.intake.backs_off(job.held.key());

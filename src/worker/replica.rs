@@ -82,6 +82,9 @@ impl Replica {
         let mut reconnections = self.calls.reconnections();
         let mut subscription = self.calls.subscription();
         let mut messages = self.calls.messages();
+        let mut masters = self.calls.masters();
+        let mut master = masters.borrow_and_update().clone();
+        self.state.journal.uses(master.as_ref());
         // It may have been made, or refused, before the first turn.
         subscription.mark_changed();
         self.state.tell_life(Happened::Started, self.about.host.as_deref(), &turn());
@@ -114,6 +117,12 @@ impl Replica {
                 () = stop.cancelled(), if self.state.stages.gate.is_running() => { self.begin_drain(); None }
                 event = self.calls.ended() => Some(event),
                 Ok(()) = reconnections.changed() => { self.reconnected(); None }
+                Ok(()) = masters.changed() => {
+                    let named = masters.borrow_and_update().clone();
+                    self.state.journal.failed_over(master.as_ref(), named.as_ref());
+                    master = named;
+                    None
+                }
                 Ok(()) = subscription.changed() => { subscription.mark_changed(); None }
                 Ok(()) = messages.changed() => { messages.mark_changed(); None }
                 () = next_turn(), if self.state.stages.is_deferring() => None,
@@ -273,6 +282,7 @@ fn presence(about: &About, slots: usize, state: &State) -> Presence {
         policy: state.handler.policy(),
         serves: Some(serves),
         sick: (!serves && stages.gate.tries_entries()).then_some(true),
+        paused: stages.gate.is_paused().then_some(true),
         slots: number(slots),
         in_flight: number(in_flight),
         held: number(held),

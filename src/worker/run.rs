@@ -17,6 +17,7 @@ use super::handler::Handler;
 use super::journal::Journal;
 use super::listening::Listening;
 use super::replica::{End, Exit, Former, Replica};
+use super::settling::SettleOver;
 use super::spans::Recorder;
 use super::stages::backoff::{Backoff, CALLS};
 use super::stages::{Facts, Stages};
@@ -69,7 +70,7 @@ pub struct Site<'a> {
     pub(crate) metrics: &'a Arc<Metrics>,
 }
 
-/// Runs one replica until `stop` is cancelled.
+/// Runs one replica until `stop` is cancelled, or until an operator has it drained.
 pub async fn run(
     config: ReplicaConfig,
     faults: Faults,
@@ -82,11 +83,13 @@ pub async fn run(
     let Instruments { metrics, vitals, .. } = &instruments;
     let mut troubles = Troubles::new(stream, Arc::clone(metrics), Arc::clone(vitals));
     let mut lives = Lives::default();
+    // An operator's wish ends this replica, and no other of its process.
+    let stop = stop.child_token();
     loop {
         let started = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(stopped(Exit::Drained, stream)),
-            started = start(&config, &faults, &instruments, &mut troubles, &lives, &handler) => started,
+            started = start(&config, &faults, &instruments, &mut troubles, &lives, &stop, &handler) => started,
         };
         let (replica, start_entry_id) = match started {
             Ok(started) => started,
@@ -197,6 +200,7 @@ async fn start(
     Instruments { metrics, vitals, tracer }: &Instruments,
     troubles: &mut Troubles,
     lives: &Lives,
+    stop: &CancellationToken,
     handler: impl Fn(&Site<'_>) -> Result<Arc<dyn Handler>, RunError>,
 ) -> Result<(Replica, String), RunError> {
     let host = host_name();
@@ -230,9 +234,17 @@ async fn start(
     let fetcher = Fetcher::new(&config.redis, &member, config.worker.claim_idle, handler.job_fields());
     let listening = Listening::begin(config, &member, lives.generations)
         .map_err(|error| RunError::Unusable(format!("redis-url {}: {error}", config.redis.display_url)))?;
+    let settles = match config.worker.settle_wait_replicas {
+        0 => SettleOver::Commands(member.clone()),
+        wanted => {
+            let own = boot::connect(config, Role::Commands, &consumer, troubles).await?;
+            SettleOver::replicated(member.over(Arc::new(own)), wanted, Arc::clone(metrics))
+        }
+    };
     let work = work(&config.worker, &handler, member.clone(), Arc::clone(metrics), clock);
     let (faults, metrics, vitals) = (Arc::clone(faults), Arc::clone(metrics), Arc::clone(vitals));
-    let callers = Callers { member, listening, reader, fetcher, work, faults: Arc::clone(&faults), metrics, spans };
+    let callers =
+        Callers { member, settles, listening, reader, fetcher, work, faults: Arc::clone(&faults), metrics, spans };
     let facts = Facts {
         delivered: adoption.delivered,
         index_within: index_within(config.stream.ledger_ttl),
@@ -248,6 +260,9 @@ async fn start(
         troubles: troubles.hand_over(),
         vitals,
         faults,
+        stop: stop.clone(),
+        drain: None,
+        announced: None,
     };
     let replica = Replica {
         calls: Calls::new(callers, config.worker.clone(), config.stream.clone()),

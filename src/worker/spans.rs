@@ -40,6 +40,8 @@ impl Recorder {
         let server = |labels: Labels| match &redis.address {
             Address::Tcp { host, port } => labels.text("server.address", host).number("server.port", (*port).into()),
             Address::Unix(path) => labels.text("server.address", &path.to_string_lossy()),
+            // Which server it is may change at any time.
+            Address::Sentinel { service, .. } => labels.text("server.address", service),
         };
         let named = |operation: &'static str, kind: &'static str, destination: &str| {
             let labels = Labels::default()

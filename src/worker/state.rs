@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::handler::Handler;
 use super::journal::Journal;
@@ -10,12 +11,13 @@ use super::stages::Stages;
 use super::stages::backoff::CALLS;
 use super::stages::batch::{Finished, Summary};
 use super::stages::command::Command;
-use super::stages::held::{Held, HoldStage};
+use super::stages::held::{EntryKey, Held, HoldStage};
 use super::stages::turn::Turn;
 use super::troubles::{Trouble, Troubles};
 use super::vitals::Vitals;
 use crate::faults::Faults;
 use crate::redis::{Kind, RedisError};
+use crate::stream::drain::Drain;
 use crate::stream::fleet_event::{FleetEvent, Happened};
 use crate::stream::renew::Hearing;
 use crate::stream::settle::Ending;
@@ -41,6 +43,12 @@ pub(crate) struct State {
     pub(crate) vitals: Arc<Vitals>,
     /// Crash hooks.
     pub(crate) faults: Arc<Faults>,
+    /// Ends this replica.
+    pub(crate) stop: CancellationToken,
+    /// The operator who wants it to drain.
+    pub(crate) drain: Option<Drain>,
+    /// What its last renewal told of the gate.
+    pub(crate) announced: Option<(bool, bool)>,
 }
 
 impl State {
@@ -121,6 +129,9 @@ impl State {
     /// The next command of any stage.
     pub(super) fn next(&mut self, turn: &Turn) -> Option<Command> {
         let command = self.stages.next(turn)?;
+        if let Command::Renew(_) = command {
+            self.announced = Some(self.stages.gate.announced());
+        }
         if let Command::DropReader = command {
             let err = "no return of the blocking read within three block times; connection dropped";
             self.troubles.met(Trouble::Read, err, turn.now);
@@ -133,12 +144,16 @@ impl State {
         self.stages.gate.drain(deadline);
         self.journal.metrics.draining.set(1);
         self.vitals.draining();
-        self.tell_life(Happened::Drains, None, turn);
+        let event = FleetEvent::new(Happened::Drains, turn.now);
+        self.stages.teller.happened(match &self.drain {
+            Some(drain) => event.saying("", &drain.reason).done_by(&drain.by),
+            None => event,
+        });
         self.stages.keeper.hurry(turn);
         self.give_back_unstarted(turn);
     }
 
-    /// The replica begins, drains or leaves.
+    /// The replica begins or leaves.
     pub(super) fn tell_life(&mut self, kind: Happened, host: Option<&str>, turn: &Turn) {
         let host = host.unwrap_or_default().to_owned();
         let event = FleetEvent::new(kind, turn.now);
@@ -172,7 +187,14 @@ impl State {
 
     /// Is an entry that comes now kept, to be started here? While the host is sick or full only the canary is.
     pub(super) fn keeps(&self, held: &Held) -> bool {
-        self.stages.gate.keeps_entries() && (!self.stages.gate.tries_one() || held.is_canary)
+        self.may_stay(held.key()) && (!self.stages.gate.tries_one() || held.is_canary)
+    }
+
+    /// May this entry stay in our hands, as far as the host has nothing against it? While the fleet is paused only what is to be
+    /// cancelled may.
+    pub(super) fn may_stay(&self, key: EntryKey) -> bool {
+        let gate = &self.stages.gate;
+        gate.keeps_entries() || (gate.answers_cancelled() && self.stages.holdings.cancelled(key).is_some())
     }
 
     /// One entry goes back.

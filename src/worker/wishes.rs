@@ -1,5 +1,5 @@
-//! What operators want done with single jobs: cancelled, or tried again at once. A start under way is not interrupted; what it
-//! answers is the answer.
+//! What operators want: single jobs cancelled, or tried again at once, and this replica drained. A start under way is not
+//! interrupted; what it answers is the answer.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use super::stages::held::EntryKey;
 use super::stages::job::Job;
 use super::stages::turn::Turn;
 use super::state::State;
+use crate::stream::drain::Drain;
 use crate::stream::fleet_event::{FleetEvent, Happened};
 use crate::stream::mark::{Cancel, Mark, Wish};
 
@@ -39,10 +40,19 @@ impl State {
         }
     }
 
+    /// An operator wants this replica to drain. It does so exactly as where its process is told to stop.
+    pub(super) fn is_to_drain(&mut self, drain: Drain) {
+        if self.stages.gate.is_running() && self.drain.is_none() {
+            self.journal.is_to_drain(&drain);
+            self.drain = Some(drain);
+            self.stop.cancel();
+        }
+    }
+
     /// Is this job cancelled, and can it be answered so here? Else the replica that takes it up next does that.
     pub(super) fn is_cancelled_here(&self, job: &Job) -> bool {
         let gate = &self.stages.gate;
-        let goes_on = gate.keeps_entries() && !gate.tries_one();
+        let goes_on = gate.answers_cancelled() && !gate.tries_one();
         goes_on && self.stages.holdings.cancelled(job.held.key()).is_some()
     }
 }

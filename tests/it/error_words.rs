@@ -145,7 +145,7 @@ async fn a_server_that_refuses_writes_is_told_in_plain_words() {
 async fn a_refused_command_is_told_in_plain_words() {
     let cluster = ["--cluster-enabled", "yes", "--cluster-config-file", "words.conf"];
     let words = "it is a node of a Redis Cluster, which this version cannot use; name a single server in redis-url (";
-    refused(&cluster, &[], &["GET", "key"], Kind::Unexpected, words).await;
+    refused(&cluster, &[], &["GET", "key"], Kind::Moving, words).await;
     let list: &[&[&str]] = &[&["RPUSH", "key", "value"]];
     let words = "a key holds another type than expected (WRONGTYPE ";
     refused(&[], list, &["GET", "key"], Kind::WrongType, words).await;

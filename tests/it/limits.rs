@@ -166,6 +166,30 @@ async fn a_game_placed_on_a_host_that_was_never_heard_of_is_answered_host_unavai
 }
 
 #[tokio::test]
+async fn a_host_that_has_just_come_is_looked_for_before_its_game_fails() {
+    // A host says every ten seconds that it is there, and hears of the others then.
+    let mut world = World::with(&[("retry-attempts", "1"), ("host-heartbeat", "60s")]).await;
+    let east = world.replica(&[("engine-host-id", "east"), ("slots", "1")]);
+    world.begun(east).await;
+    let first = world.send("game", "galaxy/engine:1").await;
+    world.settled().await;
+    assert_eq!(world.outcome(first).await.get("outcome"), "success");
+    // The only slot of the host is taken, so the other one reads the next job of the game.
+    world.send("other", "sim/slow:6s").await;
+    world.held(1).await;
+    let line = world.redis(&["HGET", "rtm:hosts", "east"]).await.as_string().expect("a line");
+    world.redis(&["HDEL", "rtm:hosts", "east"]).await;
+    let west = world.replica(&[("engine-host-id", "west")]);
+    world.begun(west).await;
+    world.redis(&["HSET", "rtm:hosts", "east", &line]).await;
+    let again = world.send("game", "galaxy/engine:1").await;
+    world.logged(west, "it hands the job over", |log| log.text().contains("handed over")).await;
+    world.settled().await;
+    let outcome = world.outcome(again).await;
+    assert_eq!((outcome.get("outcome"), outcome.get("error_code")), ("success", "replay_no_op"), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn a_game_placed_on_another_host_starts_as_soon_as_a_replica_serves_that_host_again() {
     let mut world = World::with(&[("host-heartbeat", "30s")]).await;
     let east = world.replica(&[("engine-host-id", "east")]);

@@ -18,6 +18,8 @@ mod zombies;
 mod legacy_offset;
 // Redis goes away and comes back
 mod outages;
+// a master with replicas and sentinels, and every kind of failover
+mod sentinel;
 // the network fails in every way and is healthy again
 mod network;
 // network, processes, Redis and large entries, all at once
@@ -106,6 +108,8 @@ mod dev_hosts;
 mod first_job;
 // the recorded run of `startjobs dev`
 mod dev_run;
+// a failover that it shows
+mod dev_sentinel;
 // the load generator as a command
 mod bench;
 // clocks that are wrong, or are set

@@ -65,7 +65,21 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         ],
     ),
     ("observe", &["contract", "metrics", "ops", "redis", "settings", "stream", "version", "worker"]),
-    ("page", &["contract", "observe::outlook", "files", "ops", "redis", "secret", "settings", "stream", "version"]),
+    (
+        "page",
+        &[
+            "contract",
+            "observe::guard",
+            "observe::outlook",
+            "files",
+            "ops",
+            "redis",
+            "secret",
+            "settings",
+            "stream",
+            "version",
+        ],
+    ),
     ("lobby", &["contract", "ops::connect", "redis", "stream"]),
     ("embedded", &["engine::label", "tls"]),
     // Shares nothing with what it audits; its tests hold its reading of the contract against ours.

@@ -1,4 +1,4 @@
-//! The same promises on other versions of Redis: what differs between them is in the scripts' reach.
+//! The same promises on other versions of Redis, and on Valkey: what differs between them is in the scripts' reach.
 
 use rustix::process::Signal;
 use startjobs::embedded::redis_server::RedisServer;
@@ -83,4 +83,25 @@ async fn redis_8_2_is_served() {
     if let Some(redis) = server("8.2") {
         holds_its_promises(redis).await;
     }
+}
+
+async fn is_served(name: &str) {
+    if let Some(program) = servers::newer(name) {
+        holds_its_promises(RedisServer::start_with(&program, &[]).expect("this server starts")).await;
+    }
+}
+
+#[tokio::test]
+async fn redis_8_6_is_served() {
+    is_served("redis-8.6").await;
+}
+
+#[tokio::test]
+async fn valkey_8_1_is_served() {
+    is_served("valkey-8.1").await;
+}
+
+#[tokio::test]
+async fn valkey_9_1_is_served() {
+    is_served("valkey-9.1").await;
 }

@@ -5,10 +5,13 @@ use crate::model::record::Verb;
 
 /// What the settings say, in ms.
 pub const CLAIM_IDLE: u64 = 30_000;
+pub const GRACE: u64 = 300;
 pub const SWEEP_EVERY: u64 = 10_000;
 pub const TIDY_EVERY: u64 = 60_000;
 pub const CONSUMER_IDLE: u64 = 7_200_000;
 pub const LEDGER_TTL: u64 = 24 * Id::HOUR;
+/// More crashes condemn a job.
+pub const CRASH_BUDGET: u64 = 4;
 pub const SLOTS: u64 = 2;
 
 /// How an entry is settled.
@@ -40,6 +43,7 @@ pub enum Call {
         me: String,
         serves: bool,
         ids: Vec<Id>,
+        generation: u64,
     },
     Sweep {
         me: String,
@@ -47,6 +51,7 @@ pub enum Call {
         want: usize,
         holds_nothing: bool,
         is_lost: bool,
+        generation: u64,
     },
     HandBack {
         me: String,
@@ -103,6 +108,8 @@ pub enum Call {
         verb: Verb,
     },
     // What operators, other programs and faults do.
+    Subscribe(String),
+    Unsubscribe(String),
     Destroy,
     DropConsumer(String),
     Ack(Id),

@@ -4,12 +4,11 @@
 #![expect(clippy::cast_possible_truncation, reason = "counts and places here are small")]
 
 #[expect(dead_code, reason = "the other tests use the rest")]
-#[path = "../it/support/clock.rs"]
-mod clock;
-#[expect(dead_code, reason = "the other tests use the rest")]
 #[path = "../it/support/servers.rs"]
 mod servers;
 
+// a clock that stands still
+mod clock;
 // values, and the connection that they travel on
 mod wire;
 // entry ids
@@ -41,7 +40,16 @@ use plan::Step;
 use real::Real;
 
 /// Sequences that have found a fault, the shortest part of each, with the fault that they found.
-const FOUND: [(&str, Mutant); 2] = [
+const FOUND: [(&str, Mutant); 3] = [
+    (
+        include_str!("found/withdrawn_and_lost.txt"),
+        Mutant {
+            file: "stream/scripts/claim.lua",
+            from: " and (#declared > 0 or withdrawn > 0) then",
+            to: " and #declared > 0 then",
+            why: "crashes are withdrawn and not told",
+        },
+    ),
     (
         include_str!("found/lost_after_answered.txt"),
         Mutant {

@@ -44,6 +44,8 @@ pub const WORDS: &[(&str, usize)] = &[
     ("lower", 0),
     ("pass", 1),
     ("crash", 1),
+    ("subscribe", 1),
+    ("cut", 1),
     ("snapshot", 0),
     ("restore", 0),
     ("legacy", 1),
@@ -63,8 +65,8 @@ pub const WORDS: &[(&str, usize)] = &[
 ];
 
 /// Lengths of time, in ms.
-const TIMES: [u64; 12] =
-    [1, 500, 5_000, 10_000, 12_500, 15_001, 30_000, 31_000, 61_000, 3_600_000, 7_200_001, 90_000_000];
+const TIMES: [u64; 13] =
+    [1, 500, 5_000, 10_000, 12_500, 15_001, 30_000, 31_000, 61_000, 3_600_000, 7_200_001, 90_000_000, 100];
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,6 +94,9 @@ pub struct Process {
     pub name: String,
     pub held: BTreeSet<Id>,
     known: BTreeSet<Id>,
+    /// Of its subscription, and whether it has one now.
+    generation: u64,
+    is_subscribed: bool,
 }
 
 /// What is not in Redis: processes, what they remember, and which jobs there have been.
@@ -127,7 +132,13 @@ impl Memory {
     fn born(&mut self, slot: usize) -> Process {
         self.lives += 1;
         let letter = char::from(b'a' + u8::try_from(slot).expect("four"));
-        Process { name: format!("{letter}{}.{}", slot % 2, self.lives), held: BTreeSet::new(), known: BTreeSet::new() }
+        Process {
+            name: format!("{letter}{}.{}", slot % 2, self.lives),
+            held: BTreeSet::new(),
+            known: BTreeSet::new(),
+            generation: 0,
+            is_subscribed: false,
+        }
     }
 
     /// The process is gone, and another one takes its place.
@@ -152,6 +163,7 @@ impl Memory {
         let n = |position| step.number(position);
         let slot = self.slot(n(0));
         let me = self.processes[slot].name.clone();
+        let generation = if self.processes[slot].is_subscribed { self.processes[slot].generation } else { 0 };
         let held: Vec<Id> = self.processes[slot].held.iter().copied().collect();
         let one = |id: Option<Id>, call: fn(Id) -> Call| id.map(call).into_iter().collect::<Vec<_>>();
         match step.word {
@@ -168,11 +180,18 @@ impl Memory {
             }
             "ask" if held.is_empty() => Vec::new(),
             "ask" => vec![Call::History { me, ids: held }],
-            "renew" => vec![Call::Renew { me, serves: n(1) % 8 != 0, ids: held }],
+            "renew" => vec![Call::Renew { me, serves: n(1) % 8 != 0, ids: held, generation }],
             "sweep" => {
                 let mode = ["take", "take", "take", "look", "alone", "another", "watch"][n(1) as usize % 7];
                 let holds_nothing = held.is_empty() && n(3) % 4 != 0;
-                vec![Call::Sweep { me, mode, want: 1 + n(2) as usize % 5, holds_nothing, is_lost: n(4) % 10 == 0 }]
+                vec![Call::Sweep {
+                    me,
+                    mode,
+                    want: 1 + n(2) as usize % 5,
+                    holds_nothing,
+                    is_lost: n(4) % 10 == 0,
+                    generation,
+                }]
             }
             "back" => chosen(&held, n(1), |ids| Call::HandBack { me, ids, rewinds: n(2) % 3 != 0 }),
             "over" => {
@@ -200,9 +219,22 @@ impl Memory {
                 vec![Call::DropStream, Call::AppendAt(Id { ms: BEGIN_MS - 3_600_000 - 1_000 * self.lowered, seq: 1 })]
             }
             "pass" => vec![Call::Pass(TIMES[n(0) as usize % TIMES.len()])],
+            // Its kernel closes its connections; one that only stands still keeps them.
             "crash" => {
+                let is_cut = self.processes[slot].is_subscribed && n(0) % 3 != 0;
                 self.replace(slot);
-                Vec::new()
+                if is_cut { vec![Call::Unsubscribe(me)] } else { Vec::new() }
+            }
+            "subscribe" => {
+                let process = &mut self.processes[slot];
+                process.generation += 1;
+                process.is_subscribed = true;
+                vec![Call::Subscribe(me)]
+            }
+            "cut" => {
+                // It may not know yet.
+                self.processes[slot].is_subscribed &= n(0) / 4 % 2 == 1;
+                vec![Call::Unsubscribe(me)]
             }
             "snapshot" => {
                 self.has_snapshot = true;
@@ -264,10 +296,10 @@ impl Memory {
         let (me, held) = (process.name.clone(), process.held.iter().copied().collect::<Vec<_>>());
         match kind % 6 {
             0 | 1 => Self::settle(&process, mask, mask).into_iter().collect(),
-            2 => vec![Call::Renew { me, serves: true, ids: held }],
+            2 => vec![Call::Renew { me, serves: true, ids: held, generation: 0 }],
             3 => chosen(&held, mask, |ids| Call::HandBack { me, ids, rewinds: true }),
             4 => one_of(&held, mask, |id| Call::Fail { me, id, passed: 500 }),
-            _ => vec![Call::Sweep { me, mode: "take", want: 4, holds_nothing: true, is_lost: true }],
+            _ => vec![Call::Sweep { me, mode: "take", want: 4, holds_nothing: true, is_lost: true, generation: 0 }],
         }
     }
 

@@ -34,10 +34,12 @@ const WEIGHTS: &[(&str, u32)] = &[
     ("lower", 1),
     ("pass", 8),
     ("crash", 3),
+    ("subscribe", 4),
+    ("cut", 1),
     ("snapshot", 1),
     ("restore", 1),
     ("legacy", 1),
-    ("requeue", 1),
+    ("requeue", 3),
     ("removedead", 1),
     ("cancel", 2),
     ("retry", 2),
@@ -80,12 +82,16 @@ pub fn sequence(seed: u64) -> Vec<Step> {
             watch(&mut random, &mut steps);
         }
         if is_of_records {
-            if random.u32(0..60) == 0 {
-                begin_twice(&mut random, &mut steps);
+            match random.u32(0..60) {
+                0 => begin_twice(&mut random, &mut steps),
+                1 => stop_and_revive(&mut random, &mut steps),
+                _ => {}
             }
         } else {
             match random.u32(0..150) {
                 5 => lose_payload(&mut random, &mut steps),
+                9 => lose_job(&mut random, &mut steps),
+                6..=8 => notice(&mut random, &mut steps),
                 4 => go_back(&mut random, &mut steps),
                 0 => grow_old(&mut random, &mut steps),
                 1 | 2 => die_again(&mut random, &mut steps),
@@ -185,6 +191,63 @@ fn lose_payload(random: &mut Rng, steps: &mut Vec<Step>) {
     steps.push(numbers("sweep", &[other, 0, 4, 1, 1]));
 }
 
+/// One hears its own subscription, others lose theirs, and it looks until it may be sure.
+fn notice(random: &mut Rng, steps: &mut Vec<Step>) {
+    let (judge, others) = (random.u64(0..4), random.u64(1..4));
+    let numbers = |word, numbers: &[u64]| Step { word, numbers: numbers.to_vec() };
+    steps.extend([numbers("resume", &[]), numbers("adopt", &[judge])]);
+    for slot in 0..4 {
+        steps.extend([numbers("subscribe", &[slot]), numbers("renew", &[slot, 1])]);
+    }
+    steps.push(numbers("append", &[3]));
+    for other in 1..=others {
+        steps.push(numbers("read", &[judge + other, random.u64(0..2), 1]));
+    }
+    steps.push(numbers("renew", &[judge, 1]));
+    if random.bool() {
+        steps.extend([2 * random.u64(0..8), 2 * random.u64(0..8)].map(|one| numbers("delete", &[one])));
+    }
+    for other in 1..=others {
+        // Half of them are cut and live.
+        let word = if random.bool() { "cut" } else { "crash" };
+        steps.push(numbers(word, &[judge + other + 4 * random.u64(0..3)]));
+    }
+    // The judge loses its own, and may have another one before the others have renewed.
+    match random.u32(0..5) {
+        0 => steps.push(numbers("cut", &[judge + 4])),
+        1 => {
+            let again = [numbers("pass", &[1]), numbers("subscribe", &[judge]), numbers("renew", &[judge, 1])];
+            steps.extend(again);
+        }
+        _ => {}
+    }
+    for _ in 0..random.usize(3..7) {
+        steps.push(numbers("pass", &[12]));
+        let other = judge + random.u64(1..4);
+        match random.u32(0..8) {
+            0 => steps.push(numbers("renew", &[other, 1])),
+            // It is there again for a moment.
+            1 | 2 => steps.extend([
+                numbers("subscribe", &[other]),
+                numbers("renew", &[other, 1]),
+                numbers("cut", &[other + 4]),
+            ]),
+            _ => {}
+        }
+        steps.push(numbers("sweep", &[judge, if random.bool() { 6 } else { 0 }, 4, 1, 1]));
+    }
+    steps.extend([0, 4].map(|mode| numbers("sweep", &[judge, mode, 4, 1, 1])));
+    for other in 1..=others {
+        let slot = judge + other;
+        match random.u32(0..5) {
+            0 => steps.push(numbers("renew", &[slot, 1])),
+            1 | 2 => steps.push(numbers("sweep", &[slot, 0, 4, 1, 1])),
+            3 => steps.push(numbers("leave", &[slot])),
+            _ => steps.extend([numbers("renew", &[slot, 1]), numbers("leave", &[slot])]),
+        }
+    }
+}
+
 /// The group is set back behind jobs that are answered.
 fn go_back(random: &mut Rng, steps: &mut Vec<Step>) {
     let (one, other, ends) = (random.u64(0..4), random.u64(0..4), random.u64(0..16));
@@ -196,6 +259,23 @@ fn go_back(random: &mut Rng, steps: &mut Vec<Step>) {
         numbers("read", &[other, 3, 1]),
         numbers("ask", &[other]),
     ]);
+}
+
+/// Redis loses a job that a process has.
+fn lose_job(random: &mut Rng, steps: &mut Vec<Step>) {
+    let slot = random.u64(0..4);
+    let numbers = |word, numbers: &[u64]| Step { word, numbers: numbers.to_vec() };
+    steps.extend([numbers("snapshot", &[]), numbers("append", &[0]), numbers("read", &[slot, 3, 1])]);
+    steps.extend([numbers("restore", &[]), numbers("settle", &[slot, 0, random.u64(0..16), 1])]);
+}
+
+/// A game on a host that is given up is stopped, and its container is seen to run.
+fn stop_and_revive(random: &mut Rng, steps: &mut Vec<Step>) {
+    let (slot, game) = (random.u64(0..4), random.u64(0..2));
+    let numbers = |word, numbers: &[u64]| Step { word, numbers: numbers.to_vec() };
+    steps.extend([numbers("append", &[0]), numbers("pass", &[7]), numbers("begin", &[slot, game, 0, 0, 0, 0])]);
+    steps.push(numbers("token", &[slot, game, 1, 4, random.u64(0..3)]));
+    steps.extend([numbers("stop", &[slot, game, 0]), numbers("container", &[slot, game, 6, 1])]);
 }
 
 /// Redis loses the beginning of an attempt, and another process is given the same token.
@@ -239,6 +319,9 @@ fn watch(random: &mut Rng, steps: &mut Vec<Step>) {
     sweep.numbers[0] = one;
     sweep.numbers[1] = if random.bool() { 0 } else { 4 };
     steps.push(sweep);
+    if random.bool() {
+        steps.push(Step { word: "back", numbers: vec![random.u64(0..4), 0, 1] });
+    }
 }
 
 fn step(random: &mut Rng, word: &'static str) -> Step {
@@ -246,7 +329,7 @@ fn step(random: &mut Rng, word: &'static str) -> Step {
     let mut numbers: Vec<u64> = (0..count).map(|_| random.u64(0..1_000)).collect();
     // Days pass rarely.
     if word == "pass" {
-        numbers[0] = if random.u32(0..12) == 0 { random.u64(0..12) } else { random.u64(0..9) };
+        numbers[0] = if random.u32(0..12) == 0 { random.u64(0..13) } else { random.u64(0..9) };
     }
     Step { word, numbers }
 }

@@ -1,17 +1,19 @@
 //! The real scripts on a real redis-server whose clock stands still between steps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use startjobs::embedded::redis_server::RedisServer;
 use startjobs::start::record::script_text;
 use startjobs::stream::script_texts;
 
-use crate::call::{CLAIM_IDLE, CONSUMER_IDLE, Call, End, LEDGER_TTL, SWEEP_EVERY, TIDY_EVERY, about};
+use crate::call::{
+    CLAIM_IDLE, CONSUMER_IDLE, CRASH_BUDGET, Call, End, GRACE, LEDGER_TTL, SWEEP_EVERY, TIDY_EVERY, about,
+};
 use crate::clock::Clock;
 use crate::ids::Id;
-use crate::model::Seen;
 use crate::model::record::canonical;
+use crate::model::{RUN, Seen};
 use crate::mutants::Mutant;
 use crate::record_words;
 use crate::wire::{Value, Wire, packed, unpacked};
@@ -24,7 +26,8 @@ pub const GROUP: &str = "rtmanager.startjobs";
 /// The moment at which each sequence begins.
 pub const BEGIN_MS: u64 = 1_900_000_000_000;
 /// What of the sweep's HASH says when and from where.
-const SWEEP_FIELDS: &str = " due by cursor suspect alone_by alone_until walked_to watched janitor_due ";
+const SWEEP_FIELDS: &str =
+    " due by cursor suspect alone_by alone_until walked_to watched janitor_due watch_due noted reconsider_due ";
 /// How often a script may ask for further ledger buckets.
 const ROUNDS_MAX: usize = 32;
 
@@ -38,7 +41,11 @@ pub struct Real {
     hashes: Vec<(&'static str, String)>,
     observe: String,
     snapshot: Option<Snapshot>,
+    /// Connections that stay open as long as their replicas live.
+    subscriptions: BTreeMap<String, Wire>,
+    run: String,
     now: u64,
+    port: u16,
     /// Ends with the rest.
     _server: RedisServer,
 }
@@ -51,15 +58,31 @@ pub struct Observed {
 
 impl Real {
     pub fn new(program: &Path) -> Self {
-        let clock = Clock::new();
-        clock.stand_at(i64::try_from(BEGIN_MS).expect("a time"));
+        let clock = Clock::standing_at(BEGIN_MS);
         let server = clock.redis(program);
         let mut wire = Wire::connect(server.port());
         // Two entries a node, so that trimming by whole nodes trims something.
         wire.call(&["CONFIG", "SET", "stream-node-max-entries", "2"]);
         let observe = wire.call(&["SCRIPT", "LOAD", include_str!("observe.lua")]).as_text().to_owned();
-        let mut real =
-            Self { wire, clock, hashes: Vec::new(), observe, snapshot: None, now: BEGIN_MS, _server: server };
+        let info = wire.call(&["INFO", "server"]);
+        let run = info
+            .as_text()
+            .lines()
+            .find_map(|line| line.strip_prefix("run_id:"))
+            .expect("each run has an id")
+            .to_owned();
+        let mut real = Self {
+            wire,
+            clock,
+            hashes: Vec::new(),
+            observe,
+            snapshot: None,
+            subscriptions: BTreeMap::new(),
+            run,
+            now: BEGIN_MS,
+            port: server.port(),
+            _server: server,
+        };
         real.load(None);
         real
     }
@@ -80,12 +103,13 @@ impl Real {
     pub fn clear(&mut self) {
         self.wire.call(&["FLUSHALL"]);
         self.snapshot = None;
+        self.subscriptions.clear();
         self.at(BEGIN_MS);
     }
 
     fn at(&mut self, ms: u64) {
         self.now = ms;
-        self.clock.stand_at(i64::try_from(ms).expect("a time"));
+        self.clock.set(ms);
     }
 
     fn run(&mut self, name: &str, keys: &[String], args: &[String]) -> Value {
@@ -135,23 +159,18 @@ impl Real {
                 }
             }
             Call::Settle { me, batch, held } => self.settle(me, batch, *held),
-            Call::Renew { me, serves, ids } => {
-                let args = vec![me.clone(), "running".to_owned(), about(me, *serves), "0".to_owned(), packed_ids(ids)];
+            Call::Renew { me, serves, ids, generation } => {
+                let args =
+                    vec![me.clone(), "running".to_owned(), about(me, *serves), generation.to_string(), packed_ids(ids)];
                 self.group("renew", ids, args)
             }
-            Call::Sweep { me, mode, want, holds_nothing, .. } => {
+            Call::Sweep { me, mode, want, holds_nothing, generation, .. } => {
                 if self.is_paused() {
                     return Value::text("paused");
                 }
                 let numbers = [CLAIM_IDLE.to_string(), SWEEP_EVERY.to_string(), want.to_string()];
-                let rest = [
-                    text(mode),
-                    "10000".into(),
-                    u8::from(*holds_nothing).to_string(),
-                    "0".into(),
-                    "0".into(),
-                    "4".into(),
-                ];
+                let [holds, grace] = [u64::from(*holds_nothing), GRACE].map(|number| number.to_string());
+                let rest = [text(mode), "10000".into(), holds, grace, generation.to_string(), CRASH_BUDGET.to_string()];
                 let args = [me.clone()].into_iter().chain(numbers).chain(rest).collect();
                 let mut answer = self.group("claim", &[], args);
                 // The owners come in no order.
@@ -278,6 +297,18 @@ impl Real {
 
     fn outside(&mut self, call: &Call) -> Value {
         match call {
+            Call::Subscribe(name) => {
+                let mut wire = Wire::connect(self.port);
+                wire.call(&["SUBSCRIBE", &channel_of(name)]);
+                self.subscriptions.insert(name.clone(), wire);
+                Value::Nil
+            }
+            Call::Unsubscribe(name) => {
+                self.subscriptions.remove(name);
+                // The server notices the closed connection a moment later.
+                while self.wire.call(&["PUBSUB", "NUMSUB", &channel_of(name)]).list()[1].as_text() != "0" {}
+                Value::Nil
+            }
             Call::Destroy => self.wire.call(&["XGROUP", "DESTROY", JOBS, GROUP]),
             Call::DropConsumer(name) => self.wire.call(&["XGROUP", "DELCONSUMER", JOBS, GROUP, name]),
             Call::Ack(id) => self.wire.call(&["XACK", JOBS, GROUP, &id.to_string()]),
@@ -345,6 +376,9 @@ impl Real {
             sections.pop().expect("the last section").list().iter().map(|one| one.as_text().to_owned()).collect();
         let records = sections.pop().expect("the last but one");
         sections.push(records_of(&records));
+        for text in replica_texts(&mut sections) {
+            *text = text.replace(&self.run, RUN);
+        }
         Observed { sections, consumers }
     }
 }
@@ -357,9 +391,14 @@ impl Observed {
     }
 }
 
+fn replica_texts(sections: &mut [Value]) -> impl Iterator<Item = &mut String> {
+    let Value::List(texts) = &mut sections[11] else { panic!("a section is a list") };
+    texts.iter_mut().filter_map(|one| if let Value::Text(text) = one { Some(text) } else { None })
+}
+
 /// In the model's words.
 fn records_of(rows: &Value) -> Value {
-    let mut seen = std::collections::BTreeMap::new();
+    let mut seen = BTreeMap::new();
     let json = |text: &str| serde_json::from_str(text).map_or_else(|_| text.to_owned(), |json| canonical(&json));
     for row in rows.list() {
         let [key, field, text] = row.list() else { panic!("{row:?}") };
@@ -380,6 +419,10 @@ fn records_of(rows: &Value) -> Value {
         }
     }
     Value::texts(seen.into_iter().flat_map(|(name, text)| [name, text]))
+}
+
+fn channel_of(name: &str) -> String {
+    format!("{JOBS}:alive:{name}")
 }
 
 fn packed_ids(ids: &[Id]) -> String {

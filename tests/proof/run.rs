@@ -48,7 +48,8 @@ impl Both<'_> {
             Call::Snapshot => self.saved = Some(self.model.clone()),
             Call::Restore => {
                 if let Some(saved) = &self.saved {
-                    self.model = Model { now: self.model.now, ..saved.clone() };
+                    let subscribed = std::mem::take(&mut self.model.subscribed);
+                    self.model = Model { now: self.model.now, subscribed, ..saved.clone() };
                 }
             }
             _ => {}
@@ -81,6 +82,16 @@ impl Both<'_> {
         let verb = verb.split([' ', '(']).next().unwrap_or_default().to_owned();
         let mut words = Vec::new();
         collect(answer, &mut words);
+        if let (Call::Sweep { .. }, Some(Value::List(deaths))) = (call, answer.list().get(2)) {
+            let kinds = ["(declared dead)", "(silent)", "(crash counted)", "(crash withdrawn)"];
+            let is_there = |value: &Value| !value.list().is_empty() || !matches!(value.as_text(), "" | "0");
+            words.extend(kinds.into_iter().zip(deaths).filter(|(_, value)| is_there(value)).map(|(kind, _)| kind));
+        }
+        if let (Call::Leave { .. }, [_, Value::Text(count)]) = (call, answer.list())
+            && count != "0"
+        {
+            words.push("(crash taken back)");
+        }
         words.sort_unstable();
         words.dedup();
         for word in words {
@@ -189,13 +200,19 @@ impl Both<'_> {
     }
 
     fn renew(&mut self, me: &str) -> Result<(), String> {
-        self.call(&Call::Renew { me: me.to_owned(), serves: true, ids: self.held() }).map(drop)
+        self.call(&Call::Renew { me: me.to_owned(), serves: true, ids: self.held(), generation: 0 }).map(drop)
     }
 
     /// Answers whether there was anything to do.
     fn turn(&mut self, me: &str) -> Result<bool, String> {
-        let sweep =
-            |mode, holds_nothing| Call::Sweep { me: me.to_owned(), mode, want: 50, holds_nothing, is_lost: false };
+        let sweep = |mode, holds_nothing| Call::Sweep {
+            me: me.to_owned(),
+            mode,
+            want: 50,
+            holds_nothing,
+            is_lost: false,
+            generation: 0,
+        };
         let answer = self.call(&sweep("take", true))?;
         if answer.list()[0].as_text() == "suspects" {
             self.call(&sweep("alone", true))?;

@@ -3,9 +3,11 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::redis;
 use crate::redis::config::without_brackets;
+use crate::redis::sentinel::resolved;
 use crate::tls::Tls;
 
 /// A server and how to log in.
@@ -37,8 +39,11 @@ pub(crate) enum Address {
     Unix(PathBuf),
 }
 
+/// How long sentinels may take to name a server.
+const RESOLVED_WITHIN: Duration = Duration::from_secs(5);
+
 impl Target {
-    /// The server of these settings.
+    /// The server of these settings; where they name sentinels, the one that is the master now.
     pub(crate) fn of(settings: &redis::Config) -> io::Result<Self> {
         let credentials = settings.password.as_ref().map(|password| {
             let user = settings.user.clone().unwrap_or_else(|| "default".to_owned());
@@ -55,8 +60,18 @@ impl Target {
                 let tls = settings.tls.clone().map(|tls| (tls, without_brackets(host).to_owned()));
                 Self { address: Address::Tcp(address), credentials, database, tls }
             }
+            redis::Address::Sentinel { .. } => Self::of(&named_by_sentinels(settings)?)?,
         })
     }
+}
+
+/// Asks on a thread of its own: this one may drive a runtime already.
+fn named_by_sentinels(settings: &redis::Config) -> io::Result<redis::Config> {
+    let ask = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(resolved(settings, RESOLVED_WITHIN)).map_err(io::Error::other)
+    };
+    std::thread::scope(|scope| scope.spawn(ask).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 #[cfg(test)]

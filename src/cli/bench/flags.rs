@@ -11,7 +11,15 @@ use crate::secret::without_credentials;
 /// What can be put under load.
 const SUBJECTS: [&str; 4] = ["worker", "noop", "floor", "floor-pipeline"];
 /// Where the Redis is, and how it is reached.
-const REDIS: [&str; 4] = ["redis-url", "redis-tls-ca-file", "redis-tls-cert-file", "redis-tls-key-file"];
+const REDIS: [&str; 7] = [
+    "redis-url",
+    "redis-tls-ca-file",
+    "redis-tls-cert-file",
+    "redis-tls-key-file",
+    "redis-sentinel-user",
+    "redis-sentinel-password-file",
+    "redis-sentinel-tls",
+];
 /// The names of what the bench has of its own.
 pub(super) const REAL_STREAMS: [&str; 4] = ["jobs-stream", "results-stream", "dead-stream", "group"];
 
@@ -41,6 +49,15 @@ pub(super) struct PlaceArgs {
     /// The private key of the client certificate
     #[arg(long, value_name = "FILE", requires = "redis_url")]
     redis_tls_key_file: Option<String>,
+    /// The user that asks the sentinels
+    #[arg(long, value_name = "NAME", requires = "redis_url")]
+    redis_sentinel_user: Option<String>,
+    /// A file that holds the password for the sentinels
+    #[arg(long, value_name = "FILE", requires = "redis_url")]
+    redis_sentinel_password_file: Option<String>,
+    /// Whether connections to the sentinels are encrypted as those to Redis are: same or off
+    #[arg(long, value_name = "WORD", requires = "redis_url")]
+    redis_sentinel_tls: Option<String>,
     #[command(flatten)]
     pub(super) server: ServerArgs,
 }
@@ -117,7 +134,15 @@ impl ReplicaArgs {
 impl PlaceArgs {
     /// As settings: empty for a private redis-server.
     pub(super) fn redis(&self) -> Pairs {
-        let given = [&self.redis_url, &self.redis_tls_ca_file, &self.redis_tls_cert_file, &self.redis_tls_key_file];
+        let given = [
+            &self.redis_url,
+            &self.redis_tls_ca_file,
+            &self.redis_tls_cert_file,
+            &self.redis_tls_key_file,
+            &self.redis_sentinel_user,
+            &self.redis_sentinel_password_file,
+            &self.redis_sentinel_tls,
+        ];
         let pair = |(name, value): (&str, &Option<String>)| Some((name.to_owned(), value.clone()?));
         REDIS.into_iter().zip(given).filter_map(pair).collect()
     }

@@ -12,10 +12,10 @@ use super::app::{App, Step};
 use super::draw::draw;
 use super::facts::{Facts, look};
 use super::terminal::{Screen, is_there};
-use crate::cli::exit;
 use crate::cli::history::has_blocks;
 use crate::cli::process::{Stops, program_as_typed};
 use crate::cli::session::{FleetArgs, Session};
+use crate::cli::{exit, output};
 use crate::ops::history::Range;
 use crate::ops::printable::printable;
 use crate::redis::RedisError;
@@ -57,8 +57,9 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// Runs it.
 pub(in crate::cli) fn run(args: DashArgs) -> ExitCode {
     if !is_there() {
-        eprintln!(
-            "startjobs: dash needs a terminal for its keys and its screen; without one use `startjobs status --watch 1s`"
+        output::complain(
+            "dash needs a terminal for its keys and its screen",
+            "without one use `startjobs status --watch 1s`",
         );
         return ExitCode::from(exit::USAGE);
     }
@@ -76,7 +77,7 @@ pub(in crate::cli) fn run(args: DashArgs) -> ExitCode {
 }
 
 fn failed(error: &std::io::Error) -> u8 {
-    eprintln!("startjobs: the terminal: {error}");
+    output::complain(&format!("the terminal: {error}"), "use `startjobs status --watch 1s` instead");
     exit::FAILED
 }
 

@@ -11,6 +11,7 @@ use super::act::{self, Action, Verb};
 use super::read::{self, Listing};
 use super::select::{self, Filters, Selection};
 use super::text;
+use crate::cli::session::Session;
 use crate::cli::setting_flags::{self, Streams};
 use crate::cli::{exit, output, process, session};
 use crate::ops::connect::connect;
@@ -212,7 +213,7 @@ pub(in crate::cli) fn run(args: DeadArgs) -> ExitCode {
     let (selection, request) = match request {
         Ok(request) => request,
         Err(text) => {
-            output::complain(&text, "");
+            output::complain(&text, "`startjobs dead --help` has examples");
             return ExitCode::from(exit::USAGE);
         }
     };
@@ -248,20 +249,28 @@ enum Request {
 }
 
 async fn answer(settings: Settings, selection: Selection, request: Request) -> u8 {
-    let result = async {
+    let result = Box::pin(async {
         let url = &settings.redis.display_url;
         let connection = connect(&settings.redis, "startjobs:dead", CONNECT_WITHIN, || {
-            eprintln!("startjobs: waiting for Redis at {url}");
+            output::note(&format!("waiting for Redis at {url}"));
         })
         .await?;
         let dead = DeadLetters::new(connection, &settings.stream);
         match request {
+            // An empty list may be that of a mistyped stream.
+            Request::List(_) if dead.count().await? == 0 => {
+                let session = Session::open(&settings, CONNECT_WITHIN).await?;
+                match (session.no_fleet(false).await?, request) {
+                    (None, Request::List(listing)) => read::list(&dead, &selection, &listing).await,
+                    (code, _) => Ok(code.unwrap_or(exit::DONE)),
+                }
+            }
             Request::List(listing) => read::list(&dead, &selection, &listing).await,
             Request::Show { json } => read::show(&dead, &selection, json).await,
             Request::Export(out) => read::export(&dead, &selection, out.as_deref()).await,
             Request::Act(action) => act::act(&dead, &selection, &action).await,
         }
-    };
+    });
     match result.await {
         Ok(code) => code,
         Err(error) => {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::{exit, process, users_docker};
+use crate::cli::{exit, output, process, users_docker};
 use crate::embedded::engine_remains::EngineRemains;
 use crate::embedded::leftovers::{self, Leftovers, OnEngine};
 
@@ -61,7 +61,7 @@ pub(super) fn run(args: CleanUpArgs) -> ExitCode {
         match removed {
             Ok(()) => exit::DONE,
             Err(text) => {
-                eprintln!("startjobs: {text}");
+                output::complain(&text, "`docker ps --all` and the temporary directory show what is left");
                 exit::FAILED
             }
         }

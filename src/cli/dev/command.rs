@@ -1,17 +1,16 @@
 //! The command: its flags, and a fleet from its first process to its last.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use rustix::process::Signal;
 
 use super::clean_up::{self, CleanUpArgs};
+use super::drain::drain;
 use super::engines::Engines;
-use super::hosts;
 use super::watch::watch;
 use super::words::{failed, say_no_redis};
-use crate::cli::{exit, fleet_settings, process, users_docker};
+use super::{hosts, sentinel};
+use crate::cli::{exit, fleet_settings, output, process, users_docker};
 use crate::embedded::fleet::{Fleet, FleetOptions};
 use crate::embedded::site::Site;
 
@@ -19,6 +18,7 @@ const EXAMPLES: &str = "Examples:
   startjobs dev
   startjobs dev --replicas 5
   startjobs dev --hosts 3
+  startjobs dev --topology sentinel
   startjobs dev --engine docker
   sudo startjobs dev --engine docker --hosts 3";
 
@@ -27,11 +27,12 @@ docker each host has a private dockerd, for which dockerd and root are needed; i
 are not on them. The banner names the processes of each host. Kill all of one host: the other hosts answer its jobs after
 its heartbeat, 5 s.
 
+With --topology sentinel there are a master, two replicas of it and three sentinels. Jobs are sent, the master is killed, and the
+command says which server is the master then and what became of every job.
+
 Exit codes: 0 stopped by Ctrl-C and drained; 1 failed; 2 usage; 69 redis-server or the Docker Engine is unavailable; 78
 a setting is wrong.";
 
-/// More than `drain-timeout`, after which a replica ends by itself.
-const DRAINED_WITHIN: Duration = Duration::from_secs(40);
 /// Replicas of a fleet for which no number is given, at least.
 const REPLICAS: u16 = 3;
 
@@ -52,8 +53,17 @@ pub(in crate::cli) struct DevArgs {
     /// What starts containers; simulated ones exist only in Redis
     #[arg(long, value_name = "ENGINE", value_enum, default_value_t = Engine::Simulated)]
     engine: Engine,
+    /// One redis-server, or a master with replicas and sentinels, and a failover under load
+    #[arg(long, value_name = "TOPOLOGY", value_enum, default_value_t = Topology::Single)]
+    topology: Topology,
     #[command(subcommand)]
     hidden: Option<Hidden>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Topology {
+    Single,
+    Sentinel,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,8 +86,18 @@ pub(in crate::cli) fn run(args: DevArgs) -> ExitCode {
     }
     let replicas = args.replicas.unwrap_or(REPLICAS.max(args.hosts));
     if replicas < args.hosts {
-        eprintln!("startjobs: {} hosts need at least as many replicas, and --replicas says {replicas}", args.hosts);
+        output::complain(
+            &format!("{} hosts need at least as many replicas, and --replicas says {replicas}", args.hosts),
+            "raise --replicas, or lower --hosts",
+        );
         return ExitCode::from(exit::USAGE);
+    }
+    if args.topology == Topology::Sentinel {
+        if args.engine == Engine::Docker || args.hosts > 1 {
+            output::complain("--topology sentinel is about Redis alone", "leave out --engine and --hosts");
+            return ExitCode::from(exit::USAGE);
+        }
+        return process::block_on(async move { sentinel::dev(replicas).await.unwrap_or_else(|code| code) });
     }
     users_docker::warn_of_ignored_variables();
     let with_docker = args.engine == Engine::Docker;
@@ -102,27 +122,18 @@ async fn dev(replicas: u16, with_docker: bool, hosts: usize) -> Result<u8, u8> {
         code = watch(&mut site, &mut fleet, &options, &mut engines) => code,
         _ = stops.next() => exit::DONE,
     };
-    eprintln!("startjobs: draining {replicas} replicas; once more Ctrl-C ends them at once");
+    output::note(&format!("draining {replicas} replicas; once more Ctrl-C ends them at once"));
     let code = tokio::select! {
         drained = drain(&mut fleet) => if drained { code } else { exit::FAILED },
         code = stops.next() => code,
     };
     drop(fleet);
     if !engines.close().await {
-        eprintln!("startjobs: something of the fleet may be left behind on its engines");
+        output::complain(
+            "something of the fleet may be left behind on its engines",
+            "`docker ps --all` lists its containers, which are named rtm-*",
+        );
     }
     site.close().await;
     Ok(code)
-}
-
-/// True where every replica that still lived ended by itself in time.
-async fn drain(fleet: &mut Fleet) -> bool {
-    let mut living = Vec::new();
-    for replica in fleet.replicas() {
-        // One that the user has stopped drains too.
-        replica.process().signal(Signal::CONT);
-        living.push(replica.process().ended().is_none());
-    }
-    let ends = fleet.stop(DRAINED_WITHIN).await;
-    living.iter().zip(ends).all(|(lived, end)| !lived || end.is_some_and(|status| status.success()))
 }

@@ -78,7 +78,7 @@ impl Engines {
 /// Connects to the user's engine, and brings an image that it can start at once if this program can be one.
 async fn bring_users(site: &Site, settings: &mut Vec<(String, String)>) -> Result<Docker, u8> {
     let UsersDocker { host: docker_host, tls, settings: of_docker } = users_docker::find().map_err(|report| {
-        eprintln!("startjobs: {report}");
+        output::complain(&report.to_string(), "correct these variables of Docker, or unset them");
         exit::CONFIG
     })?;
     let admin = DockerAdmin::connect(&docker_host, tls.as_ref()).await.map_err(|error| {
@@ -125,13 +125,16 @@ fn name_of_run() -> String {
 
 async fn import(admin: &DockerAdmin, image: &str, program: &[u8]) -> Result<(), u8> {
     admin.import(image, program).await.map_err(|error| {
-        eprintln!("startjobs: the engine does not take the image {image}: {error}");
+        output::complain(
+            &format!("the engine does not take the image {image}: {error}"),
+            "look at the space on its disk and at its log",
+        );
         exit::UNAVAILABLE
     })
 }
 
 fn say_no_dockerd(error: &DockerdError) -> u8 {
-    eprintln!("startjobs: {error}");
+    output::complain(&error.to_string(), "without --hosts the fleet uses the Docker Engine of this machine");
     match error {
         DockerdError::NeedsRoot | DockerdError::Missing(_) | DockerdError::Bridge(_) | DockerdError::Failed(_) => {
             exit::UNAVAILABLE

@@ -4,6 +4,10 @@
 mod hosts;
 // the engines of the hosts
 pub(super) mod engines;
+// a failover before the user's eyes
+mod sentinel;
+// how it ends
+mod drain;
 // what is printed
 pub(super) mod words;
 // what only this program runs: the clean-up

@@ -59,7 +59,7 @@ pub(super) async fn watch(site: &mut Site, fleet: &mut Fleet, options: &FleetOpt
             seen.look_at_hosts(fleet, engines, lobby.as_ref()).await;
         }
         if site.redis().has_ended() {
-            eprintln!("startjobs: redis-server has ended by itself");
+            output::complain("redis-server has ended by itself", "start `startjobs dev` again");
             return exit::UNAVAILABLE;
         }
         sleep(LOOK_INTERVAL).await;
@@ -79,7 +79,7 @@ impl Seen {
         }
         if living == 0 && !self.none_is_left {
             self.none_is_left = true;
-            eprintln!("startjobs: no replica is left; jobs wait in Redis until Ctrl-C ends everything");
+            output::note("no replica is left; jobs wait in Redis until Ctrl-C ends everything");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::embedded::redis_server::StartError;
 
 /// Says why there is no redis-server; answers the exit code.
 pub(in crate::cli) fn say_no_redis(error: &StartError) -> u8 {
-    eprintln!("startjobs: {error}");
+    output::complain(&error.to_string(), "or name a Redis of your own: `startjobs worker --redis-url URL`");
     match error {
         StartError::Missing(_) | StartError::Failed(_) => exit::UNAVAILABLE,
         StartError::Directory(_) | StartError::Io(_) => exit::FAILED,
@@ -18,27 +18,27 @@ pub(in crate::cli) fn say_no_redis(error: &StartError) -> u8 {
 
 /// Says what the machine refused; answers the exit code.
 pub(super) fn failed(what: &str, error: &std::io::Error) -> u8 {
-    eprintln!("startjobs: {what}: {error}");
+    output::complain(&format!("{what}: {error}"), "check the disk, and the limits of the process: `ulimit -a`");
     exit::FAILED
 }
 
 /// Says that a replica has ended, and which commands tell the rest, ready to be pasted where nothing is set.
 pub(super) fn say_death(number: usize, pid: u32, status: ExitStatus, url: &str) {
     let program = process::program_as_typed();
-    eprintln!(
-        "startjobs: replica {number} (pid {pid}) has ended ({status}) and is not started again; the others take over what it held\n  \
+    output::note(&format!(
+        "replica {number} (pid {pid}) has ended ({status}) and is not started again; the others take over what it held\n  \
          export STARTJOBS_REDIS_URL={url}\n  \
          {program} replicas        it is dead within a second\n  \
          {program} alerts          which alert that raises, and its runbook\n  \
          {program} pending         what is in whose hands\n  \
          {program} inspect JOB     what became of a job: its entry id or its game"
-    );
+    ));
 }
 
 /// Says that a host's engine has ended.
 pub(super) fn say_engines_end(host: usize, pid: u32, status: ExitStatus) {
     let name = hosts::name(host);
-    eprintln!("startjobs: the dockerd of {name} (pid {pid}) has ended ({status}) and is not started again");
+    output::note(&format!("the dockerd of {name} (pid {pid}) has ended ({status}) and is not started again"));
 }
 
 /// Says that a host is down, with so many jobs in its hands.
@@ -49,23 +49,22 @@ pub(super) fn say_down(host: usize, jobs: usize, heartbeat: &str) {
         1 => "with 1 job under way".to_owned(),
         _ => format!("with {jobs} jobs under way"),
     };
-    eprintln!("startjobs: {name} is down, {has}; the other hosts take over after its heartbeat, {heartbeat}");
+    output::note(&format!("{name} is down, {has}; the other hosts take over after its heartbeat, {heartbeat}"));
 }
 
 /// Says that what a host had in its hands when it went down is answered.
 pub(super) fn say_answered(host: usize, jobs: usize, after: Duration) {
     let (name, seconds) = (hosts::name(host), after.as_secs_f64());
-    match jobs {
-        1 => eprintln!("startjobs: the job that {name} had under way is answered, {seconds:.1} s after it went down"),
-        _ => eprintln!(
-            "startjobs: the {jobs} jobs that {name} had under way are answered, {seconds:.1} s after it went down"
-        ),
-    }
+    let what = match jobs {
+        1 => format!("the job that {name} had under way is"),
+        _ => format!("the {jobs} jobs that {name} had under way are"),
+    };
+    output::note(&format!("{what} answered, {seconds:.1} s after it went down"));
 }
 
 /// Says that a host does jobs again.
 pub(super) fn say_up(host: usize, after: Duration) {
-    eprintln!("startjobs: {} is back after {:.1} s", hosts::name(host), after.as_secs_f64());
+    output::note(&format!("{} is back after {:.1} s", hosts::name(host), after.as_secs_f64()));
 }
 
 /// What the banner shows of a fleet.

@@ -55,7 +55,7 @@ async fn show(session: &Session, settings: &Settings, as_json: bool) -> u8 {
     let surveyors = match Surveyor::all(settings, &session.view.shared_connection()) {
         Ok(surveyors) => surveyors,
         Err(error) => {
-            eprintln!("startjobs: {}", printable(&error.to_string()));
+            output::complain(&printable(&error.to_string()), "`startjobs config show --origin` says who set what");
             return exit::CONFIG;
         }
     };
@@ -91,7 +91,7 @@ fn failed(session: &Session, error: &SurveyError) -> u8 {
         }
         SurveyError::Host(HostError::Engine(error)) => unavailable(error),
         SurveyError::Host(error) => {
-            eprintln!("startjobs: {}", printable(&error.to_string()));
+            output::complain(&printable(&error.to_string()), "`startjobs doctor` looks for the cause");
             exit::FAILED
         }
         SurveyError::Start(error) => {

@@ -75,7 +75,7 @@ pub(super) async fn run(session: &Session, evict: &Evict) -> u8 {
         };
         let question = format!("Stop {} of host {host}, which is {standing}.\n", games(*live));
         if !confirm::confirmed(question).await {
-            eprintln!("startjobs: nothing was changed");
+            output::note("nothing was changed");
             return exit::FAILED;
         }
     }
@@ -87,7 +87,7 @@ pub(super) async fn run(session: &Session, evict: &Evict) -> u8 {
             exit::DONE
         }
         Err(error) => {
-            eprintln!("startjobs: broken off; the same command again goes on");
+            output::note("broken off; the same command again goes on");
             session.failed(&error)
         }
     }

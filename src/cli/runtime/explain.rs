@@ -30,7 +30,8 @@ pub(super) fn run(image: &ImageRef, settings: SettingFlags<PolicyFile>, as_json:
         None => Policy::default(),
         Some(Ok(loaded)) => loaded.read.policy,
         Some(Err(error)) => {
-            eprintln!("startjobs: {}", refused(file.as_deref().unwrap_or_default(), &error));
+            let file = file.as_deref().unwrap_or_default();
+            output::complain(&refused(file, &error), &format!("startjobs config policy check {file}"));
             return ExitCode::from(exit::CONFIG);
         }
     };

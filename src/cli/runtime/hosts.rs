@@ -15,11 +15,11 @@ pub(super) async fn run(session: &Session, as_json: bool) -> u8 {
             let rows: Vec<[String; 8]> = hosts.hosts.iter().map(|host| row(host, hosts.at_ms)).collect();
             output::print(&if as_json { json(&hosts) } else { output::table(HEADINGS, &rows) });
             if hosts.more > 0 {
-                eprintln!("startjobs: and {} more", hosts.more);
+                output::note(&format!("and {} more", hosts.more));
             }
             output::say_damaged(&hosts.damaged, hosts.damaged_more);
             if rows.is_empty() && hosts.damaged.is_empty() {
-                eprintln!("startjobs: no host has been heard of");
+                output::note("no host has been heard of");
             }
             exit::DONE
         }

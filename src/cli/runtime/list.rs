@@ -70,10 +70,13 @@ pub(super) fn short(id: &str) -> String {
 /// What the table does not say.
 fn say(games: &Games) {
     if !games.is_whole {
-        eprintln!("startjobs: there are more: the first {} records were looked at", games.looked_at);
+        output::complain(
+            &format!("there are more: the first {} records were looked at", games.looked_at),
+            "--state and --host narrow the list",
+        );
     }
     output::say_damaged(&games.damaged, games.unreadable.saturating_sub(games.damaged.len()));
     if games.games.is_empty() && games.is_whole && games.unreadable == 0 {
-        eprintln!("startjobs: no such game");
+        output::note("no such game");
     }
 }

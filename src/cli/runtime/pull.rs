@@ -48,7 +48,7 @@ pub(super) async fn run(session: &Session, pull: &Pull) -> u8 {
     let hosts = match hosts(session, pull).await {
         Ok(Ok(hosts)) => hosts,
         Ok(Err(refusal)) => {
-            eprintln!("startjobs: {refusal}");
+            output::complain(&refusal, "`startjobs runtime hosts` lists the hosts");
             return exit::FAILED;
         }
         Err(error) => return session.failed(&error),
@@ -92,7 +92,7 @@ async fn hosts(session: &Session, pull: &Pull) -> Result<Result<Vec<String>, Str
         return Ok(match lines.standing(host, Duration::ZERO) {
             Standing::Alive => Ok(vec![host.clone()]),
             Standing::Dead => Err(format!("host {shown} is dead; nothing was asked of it")),
-            Standing::Unknown => Err(format!("there is no host {shown}; `startjobs runtime hosts` lists them")),
+            Standing::Unknown => Err(format!("there is no host {shown}")),
         });
     }
     // An engine that was called by other names before is asked once, by the name that was heard last.
@@ -149,7 +149,7 @@ fn say(views: &[PullView], told: &mut BTreeMap<String, String>) {
         let amount = if view.state == "pulling" { view.amount() } else { String::new() };
         let now = format!("{} {amount}", view.state);
         if told.get(&view.host) != Some(&now) {
-            eprintln!("startjobs: host {}: {}", printable(&view.host), printable(&view.sentence()));
+            output::note(&format!("host {}: {}", printable(&view.host), printable(&view.sentence())));
             told.insert(view.host.clone(), now);
         }
     }

@@ -40,7 +40,7 @@ pub(super) async fn run(session: &Session, stop: &Stop) -> u8 {
         return refused(&game, &record.state);
     }
     if stop.asks && !confirm::confirmed(question(&game, &record)).await {
-        eprintln!("startjobs: nothing was changed");
+        output::note("nothing was changed");
         return exit::FAILED;
     }
     let answer = match session.ask(records.stop(&stop.game, &stop.by, StopWhere::Anywhere)).await {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::cli::output;
+use crate::cli::process::Stops;
 use crate::lobby::client::{Lobby, Outcome};
 use crate::ops::printable::printable;
 
@@ -36,6 +37,8 @@ pub(super) struct Ends {
     pub(super) failed: usize,
     /// Jobs without an outcome so far.
     pub(super) open: usize,
+    /// A signal has ended it: the exit code.
+    pub(super) stopped: Option<u8>,
 }
 
 /// Jobs whose outcomes are waited for.
@@ -58,11 +61,21 @@ impl Followed {
         self.open.len() >= FOLLOWED_MAX
     }
 
-    /// Prints outcomes as they come, until all are there or the time is over.
-    pub(super) async fn follow(mut self, lobby: &Lobby, from: String, within: Duration, form: Form) -> Ends {
+    /// Prints outcomes as they come, until all are there, the time is over, or a signal ends it.
+    pub(super) async fn follow(
+        mut self,
+        lobby: &Lobby,
+        from: String,
+        stops: &mut Stops,
+        (within, form): (Duration, Form),
+    ) -> Ends {
         let until = Instant::now() + within;
-        // The time is over: what is still open is told below.
-        _ = timeout_at(until, self.read(lobby, from, form)).await;
+        // What is still open then is told below.
+        let stopped = tokio::select! {
+            _ = timeout_at(until, self.read(lobby, from, form)) => None,
+            code = stops.next() => Some(code),
+        };
+        self.ends.stopped = stopped;
         if let Form::Json { object, .. } = form {
             let mut left: Vec<_> = self.open.iter().collect();
             left.sort_by_key(|(_, line)| **line);
@@ -79,9 +92,9 @@ impl Followed {
                 Err(error) => {
                     if !std::mem::replace(&mut self.has_said, true) {
                         let text = printable(&error.to_string());
-                        eprintln!(
-                            "startjobs: the jobs are in the stream, but the results cannot be read: {text}; still trying"
-                        );
+                        output::note(&format!(
+                            "the jobs are in the stream, but the results cannot be read: {text}; still trying"
+                        ));
                     }
                     sleep(READ_AGAIN_AFTER).await;
                     continue;
@@ -99,9 +112,7 @@ impl Followed {
     fn take(&mut self, outcome: &Outcome, form: Form, text: &mut String) {
         let Some(source) = &outcome.source_ref else {
             if !std::mem::replace(&mut self.has_said, true) {
-                eprintln!(
-                    "startjobs: outcomes carry no source_ref (outcome-fields is original): they cannot be told apart"
-                );
+                output::note("outcomes carry no source_ref (outcome-fields is original): they cannot be told apart");
             }
             return;
         };

@@ -44,6 +44,19 @@ pub(super) enum Fault {
     Malformed(String),
 }
 
+impl Fault {
+    /// What to do about it.
+    pub(super) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "check the file and the disk; the lines before it were taken",
+            Self::TooLong(_) => "break it into one object a line",
+            Self::NotJson(_) | Self::NotAnObject => "write one JSON object on each line",
+            Self::Unknown(..) => "correct the name, or remove the field",
+            Self::Type(..) | Self::Malformed(_) => "correct the field",
+        }
+    }
+}
+
 /// Reads one line; none where it is blank. A job that does not say when it was requested was requested at `now_ms`.
 pub(super) fn job_of(line: u64, bytes: &[u8], now_ms: u64, max_field_bytes: usize) -> Result<Option<Job>, Fault> {
     if bytes.trim_ascii().is_empty() {

@@ -32,6 +32,11 @@ pub(super) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
+/// Is there something to read?
+pub(super) fn is_there(path: &Path) -> Result<(), std::io::Error> {
+    if is_stdin(path) { Ok(()) } else { std::fs::metadata(path).map(drop) }
+}
+
 /// Can it be read twice?
 pub(super) fn is_regular(path: &Path) -> bool {
     !is_stdin(path) && std::fs::metadata(path).is_ok_and(|about| about.is_file())

@@ -8,12 +8,13 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::future::join_all;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::follow::{Ends, FOLLOWED_MAX, Followed, Form};
 use super::line::{Fault, Job};
 use super::lines::{self, Faulty, Reading, is_regular};
-use crate::cli::{exit, output, process};
+use crate::cli::process::Stops;
+use crate::cli::{exit, output, process, session};
 use crate::lobby::client::Lobby;
 use crate::ops::printable::{self, printable};
 use crate::settings::Settings;
@@ -47,12 +48,18 @@ pub(in crate::cli) fn run(settings: &Settings, args: FileArgs, patience: Option<
     let FileArgs { file, from_line, check } = args;
     let path = file.unwrap_or_default();
     let reading = Reading { from_line, max_field_bytes: settings.stream.max_field_bytes, now_ms: process::now_ms() };
+    if let Err(error) = lines::is_there(&path) {
+        return ExitCode::from(unreadable(&path, &error));
+    }
     // What can be read twice is checked as a whole before the first job is sent.
     if check || is_regular(&path) {
         match checked(&path, reading) {
-            Ok(jobs) if check => eprintln!("startjobs: {} of {} can be sent", jobs_text(jobs), shown(&path)),
+            Ok(jobs) if check => output::note(&format!("{} of {} can be sent", jobs_text(jobs), shown(&path))),
             Ok(jobs) if patience.is_some() && jobs > FOLLOWED_MAX as u64 => {
-                eprintln!("startjobs: --wait follows {FOLLOWED_MAX} jobs at most, and {} has {jobs}", shown(&path));
+                output::complain(
+                    &format!("--wait follows {FOLLOWED_MAX} jobs at most, and {} has {jobs}", shown(&path)),
+                    "send it without --wait, or split it",
+                );
                 return ExitCode::from(exit::USAGE);
             }
             Ok(_) => {}
@@ -73,6 +80,12 @@ fn jobs_text(count: u64) -> String {
     if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") }
 }
 
+/// Says that there is no such file, or that it may not be read; the exit code that follows.
+fn unreadable(path: &Path, error: &std::io::Error) -> u8 {
+    output::complain(&format!("--file {}: {error}", shown(path)), "name a file that you may read, or - for stdin");
+    exit::USAGE
+}
+
 /// How many jobs there are, or the exit code after what is wrong.
 fn checked(path: &Path, reading: Reading) -> Result<u64, u8> {
     let (mut jobs, mut faults) = (0, 0);
@@ -82,23 +95,22 @@ fn checked(path: &Path, reading: Reading) -> Result<u64, u8> {
             Err((line, fault)) => {
                 faults += 1;
                 if faults <= FAULTS_MAX {
-                    eprintln!("startjobs: {} line {line}: {fault}", shown(path));
+                    output::complain(&format!("{} line {line}: {fault}", shown(path)), fault.remedy());
                 }
             }
         }
         true
     });
     if let Err(error) = read {
-        eprintln!("startjobs: --file {}: {error}", shown(path));
-        return Err(exit::USAGE);
+        return Err(unreadable(path, &error));
     }
     match faults {
         0 => Ok(jobs),
         faults => {
             if faults > FAULTS_MAX {
-                eprintln!("startjobs: {} more lines cannot be sent", faults - FAULTS_MAX);
+                output::note(&format!("{} more lines cannot be sent", faults - FAULTS_MAX));
             }
-            eprintln!("startjobs: nothing was sent");
+            output::note("nothing was sent");
             Err(exit::USAGE)
         }
     }
@@ -114,6 +126,8 @@ enum End {
     Refused(u64, String),
     /// `--wait` cannot follow more.
     Full(u64),
+    /// A signal: the exit code, and the first line that is not sent, as far as is known.
+    Stopped(u8, u64),
 }
 
 /// What is sent, and how far it has come.
@@ -122,15 +136,27 @@ struct Sending<'a> {
     form: Form,
     followed: Option<Followed>,
     sent: u64,
+    /// The line behind the last one that is sent.
+    next_line: u64,
     said: Instant,
 }
 
+/// How long a batch that is under way when a signal comes may take.
+const LAST_BATCH_WITHIN: Duration = Duration::from_secs(1);
+
 async fn send(settings: &Settings, path: &Path, reading: Reading, (patience, form): (Option<Duration>, Form)) -> u8 {
     let url = &settings.redis.display_url;
+    let mut stops = match Stops::listen() {
+        Ok(stops) => stops,
+        Err(error) => return process::no_signals(&error),
+    };
     let lobby = match Lobby::connect_within(&settings.redis, &settings.stream, CONNECT_WITHIN).await {
         Ok(lobby) => lobby,
         Err(error) => {
-            eprintln!("startjobs: no connection to Redis at {url}: {error}");
+            output::complain(
+                &format!("no connection to Redis at {url}: {}", printable(&error.text)),
+                &session::remedy(error.kind),
+            );
             return exit::UNAVAILABLE;
         }
     };
@@ -141,21 +167,32 @@ async fn send(settings: &Settings, path: &Path, reading: Reading, (patience, for
     let from = match from {
         Ok(from) => from,
         Err(error) => {
-            eprintln!("startjobs: cannot read the results from Redis at {url}: {error}");
+            output::complain(
+                &format!("cannot read the results from Redis at {url}: {}", printable(&error.text)),
+                &session::remedy(error.kind),
+            );
             return exit::UNAVAILABLE;
         }
     };
     let followed = patience.map(|_| Followed::default());
-    let mut sending = Sending { lobby: &lobby, form, followed, sent: 0, said: Instant::now() };
-    let end = sending.all(lines::stream(path, reading)).await;
+    let next_line = reading.from_line;
+    let mut sending = Sending { lobby: &lobby, form, followed, sent: 0, next_line, said: Instant::now() };
+    let end = sending.all(lines::stream(path, reading), &mut stops).await;
     let Sending { followed, sent, .. } = sending;
-    eprintln!("startjobs: sent {}", jobs_text(sent));
+    output::note(&format!("sent {}", jobs_text(sent)));
     let code = say(&end, path);
     let (Some(followed), Some(patience)) = (followed, patience) else { return code };
-    let ends = followed.follow(&lobby, from, patience, form).await;
-    let Ends { succeeded, failed, open } = ends;
-    eprintln!("startjobs: {succeeded} success, {failed} failure, {open} without an outcome so far");
+    if matches!(end, End::Stopped(..)) {
+        return code;
+    }
+    let ends = followed.follow(&lobby, from, &mut stops, (patience, form)).await;
+    let Ends { succeeded, failed, open, .. } = ends;
+    output::note(&format!("{succeeded} success, {failed} failure, {open} without an outcome so far"));
     match ends {
+        Ends { stopped: Some(stopped), .. } => {
+            output::note("stopped: every job was sent, and those without an outcome stay in the stream");
+            stopped
+        }
         _ if code != exit::DONE => code,
         Ends { open: 1.., .. } => exit::TIMED_OUT,
         Ends { failed: 1.., .. } => exit::FAILED,
@@ -167,23 +204,35 @@ fn say(end: &End, path: &Path) -> u8 {
     match end {
         End::Whole => exit::DONE,
         End::Fault((line, fault @ Fault::Unreadable(_))) => {
-            eprintln!("startjobs: {} behind line {line} {fault}", shown(path));
+            output::complain(&format!("{} behind line {line} {fault}", shown(path)), fault.remedy());
             exit::FAILED
         }
         End::Fault((line, fault)) => {
-            eprintln!("startjobs: {} line {line}: {fault}; correct it and go on with --from-line {line}", shown(path));
+            output::complain(
+                &format!("{} line {line}: {fault}", shown(path)),
+                &format!("{}; go on with --from-line {line}", fault.remedy()),
+            );
             exit::USAGE
         }
         End::Refused(line, error) => {
-            eprintln!(
-                "startjobs: {} line {line}: Redis has not confirmed the job: {error}; go on with --from-line {line} \
-                 (a job that is sent again does no harm)",
-                shown(path)
+            output::complain(
+                &format!("{} line {line}: Redis has not confirmed the job: {error}", shown(path)),
+                &format!("go on with --from-line {line} (a job that is sent again does no harm)"),
             );
             exit::UNAVAILABLE
         }
+        End::Stopped(code, line) => {
+            output::complain(
+                &format!("{}: stopped by a signal before line {line}", shown(path)),
+                &format!("go on with --from-line {line} (a job that is sent again does no harm)"),
+            );
+            *code
+        }
         End::Full(line) => {
-            eprintln!("startjobs: --wait follows {FOLLOWED_MAX} jobs at most; go on with --from-line {line}");
+            output::complain(
+                &format!("--wait follows {FOLLOWED_MAX} jobs at most"),
+                &format!("go on with --from-line {line}"),
+            );
             exit::USAGE
         }
     }
@@ -191,10 +240,14 @@ fn say(end: &End, path: &Path) -> u8 {
 
 impl Sending<'_> {
     /// Sends what comes, in batches of what is ready.
-    async fn all(&mut self, mut jobs: Receiver<Result<Job, Faulty>>) -> End {
+    async fn all(&mut self, mut jobs: Receiver<Result<Job, Faulty>>, stops: &mut Stops) -> End {
         let mut ready = Vec::with_capacity(BATCH);
         loop {
-            if jobs.recv_many(&mut ready, BATCH).await == 0 {
+            let count = tokio::select! {
+                code = stops.next() => return End::Stopped(code, self.next_line),
+                count = jobs.recv_many(&mut ready, BATCH) => count,
+            };
+            if count == 0 {
                 return End::Whole;
             }
             let (mut batch, mut fault) = (Vec::with_capacity(ready.len()), None);
@@ -207,13 +260,32 @@ impl Sending<'_> {
                     }
                 }
             }
-            if let Err(end) = self.batch(&batch).await {
+            if let Err(end) = self.batch_unless_stopped(&batch, stops).await {
                 return end;
             }
             if let Some(fault) = fault {
                 return End::Fault(fault);
             }
         }
+    }
+
+    /// Sends a batch. After a signal it has a moment left: then it is known what was sent.
+    async fn batch_unless_stopped(&mut self, jobs: &[Job], stops: &mut Stops) -> Result<(), End> {
+        let first_line = self.next_line;
+        let last_line = jobs.last().map(|job| job.line);
+        let stopped = {
+            let mut batch = std::pin::pin!(self.batch(jobs));
+            let code = tokio::select! {
+                sent = &mut batch => return sent,
+                code = stops.next() => code,
+            };
+            (code, timeout(LAST_BATCH_WITHIN, batch).await)
+        };
+        Err(match stopped {
+            (_, Ok(Err(end))) => end,
+            (code, Ok(Ok(()))) => End::Stopped(code, last_line.map_or(first_line, |line| line + 1)),
+            (code, Err(_)) => End::Stopped(code, first_line),
+        })
     }
 
     async fn batch(&mut self, jobs: &[Job]) -> Result<(), End> {
@@ -243,6 +315,7 @@ impl Sending<'_> {
 
     fn took(&mut self, job: &Job, id: &str, text: &mut String) {
         self.sent += 1;
+        self.next_line = job.line + 1;
         if let Some(followed) = &mut self.followed {
             followed.add(id, job.line);
         }
@@ -262,7 +335,7 @@ impl Sending<'_> {
     fn say_progress(&mut self, last: Option<&Job>) {
         if let Some(job) = last.filter(|_| self.said.elapsed() >= PROGRESS_EVERY) {
             self.said = Instant::now();
-            eprintln!("startjobs: sent {} so far, up to line {}", jobs_text(self.sent), job.line);
+            output::note(&format!("sent {} so far, up to line {}", jobs_text(self.sent), job.line));
         }
     }
 }

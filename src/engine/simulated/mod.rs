@@ -210,12 +210,12 @@ impl SimulatedEngine {
         if act == Act::Unavailable {
             return Err(EngineError::failed(ErrorCode::EngineUnavailable, "simulated: sim/unavailable never succeeds"));
         }
-        if act == Act::Retry {
-            return Err(EngineError::failed(ErrorCode::SimulatedError, "simulated: sim/retry never succeeds"));
-        }
         let latency = self.latency(&act, stored.label(label::SOURCE_REF));
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
+        }
+        if act == Act::Retry {
+            return Err(EngineError::failed(ErrorCode::SimulatedError, "simulated: sim/retry never succeeds"));
         }
         if act == Act::Abort {
             eprintln!("simulated engine: sim/abort kills the process");

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::rules::{self, Rule};
 use super::{Alert, Dead, State, alert, millis};
 use crate::contract::dead_letter::Reason;
-use crate::ops::printable::span;
+use crate::ops::hosts::HostView;
+use crate::ops::printable::{cut_name, span, time};
 use crate::ops::replicas::{Notice, Replica, State as Life};
 use crate::ops::snapshot::Snapshot;
 
@@ -28,6 +29,7 @@ pub(in crate::ops) fn judge(snapshot: &Snapshot, replicas: &[Replica], dead: &[D
         unknown(&rules::CLAIM_STORM, "needs the claims and reads of 10 minutes; `pending` shows deliveries above 1"),
         seen.lag_unknown(),
         seen.redis_down(),
+        seen.redis_refuses(),
         unknown(
             &rules::ENGINE_DOWN,
             "each replica knows its own engine: its /readyz, or `startjobs doctor` on its machine",
@@ -52,7 +54,8 @@ pub(in crate::ops) fn judge(snapshot: &Snapshot, replicas: &[Replica], dead: &[D
         ),
         seen.host_full(),
     ];
-    let is_exported = snapshot.replicas.alive > 0;
+    // Where Redis refuses writes, replicas that live cannot say so.
+    let is_exported = snapshot.replicas.alive + snapshot.mute() > 0;
     let others = others.into_iter().map(|alert| if is_exported { alert } else { unexported(alert) });
     [seen.no_replicas()].into_iter().chain(others).collect()
 }
@@ -92,15 +95,20 @@ impl Seen<'_> {
         self.now_ms.saturating_sub(at_ms)
     }
 
-    /// Dead or lost.
+    /// Dead or lost. Where Redis refuses writes, silence alone says nothing.
     fn gone(&self) -> Vec<&Replica> {
-        self.replicas.iter().filter(|replica| replica.is_gone()).collect()
+        let is_refusing = self.snapshot.redis.refuses_writes.is_some();
+        self.replicas.iter().filter(|one| one.is_gone() && !(is_refusing && one.is_unnoticed())).collect()
     }
 
     fn no_replicas(&self) -> Alert {
         let (rule, alive) = (&rules::NO_REPLICAS, self.snapshot.replicas.alive);
         if number(alive) >= rule.limit().value {
             return quiet(rule, Some(number(alive)), format!("{alive} alive"));
+        }
+        let mute = self.snapshot.mute();
+        if mute > 0 {
+            return unknown(rule, format!("Redis refuses writes: {mute} replicas cannot say whether they live"));
         }
         // The last one to go.
         let ended = |replica: &Replica| match replica.state {
@@ -128,8 +136,11 @@ impl Seen<'_> {
             0 => "; others have taken over its entries".to_owned(),
             held => format!("; it still holds {held} entries, until others take them over"),
         };
+        let until = self.snapshot.replicas.gone_until_ms.map_or_else(String::new, |until| {
+            format!("; told until {}, or until `startjobs replicas forget --gone`", time(until))
+        });
         let count = u64::try_from(gone.len()).unwrap_or(u64::MAX);
-        raised(rule, number(count), Some(self.since(first)), format!("{}{more}{holds}", names.join(", ")))
+        raised(rule, number(count), Some(self.since(first)), format!("{}{more}{holds}{until}", names.join(", ")))
     }
 
     fn backlog_growing(&self) -> Alert {
@@ -167,9 +178,13 @@ impl Seen<'_> {
         let Some(first) = of.iter().map(|dead| dead.first_ms).min() else {
             return quiet(rule, Some(0.0), "none in 15 minutes");
         };
-        let told: Vec<String> = of.iter().map(|dead| format!("{} {}", dead.count, dead.reason)).collect();
+        let told = |shown: fn(&str) -> String| {
+            let each: Vec<String> = of.iter().map(|dead| format!("{} {}", dead.count, shown(&dead.reason))).collect();
+            format!("in 15 minutes: {}", each.join(", "))
+        };
         let count = of.iter().map(|dead| dead.count).sum();
-        raised(rule, number(count), Some(self.since(first)), format!("in 15 minutes: {}", told.join(", ")))
+        let alert = raised(rule, number(count), Some(self.since(first)), told(str::to_owned));
+        Alert { brief: Some(told(cut_name)), ..alert }
     }
 
     fn dead_letters(&self) -> Alert {
@@ -205,6 +220,15 @@ impl Seen<'_> {
         }
         let why = "Redis answers here; a dead or lost replica whose process still runs may be cut off from it: see its /readyz";
         unknown(rule, why)
+    }
+
+    fn redis_refuses(&self) -> Alert {
+        let rule = &rules::REDIS_REFUSES;
+        let Some(refusal) = &self.snapshot.redis.refuses_writes else {
+            return quiet(rule, Some(0.0), "Redis takes writes");
+        };
+        let held_ms = self.snapshot.replicas.renewed_ms.map(|at| self.since(at));
+        raised(rule, 1.0, held_ms, refusal.sentence())
     }
 
     fn worker_stuck(&self) -> Alert {
@@ -304,15 +328,19 @@ impl Seen<'_> {
         raised(rule, number(hosts.dead), Some(self.since(first)), hosts.dead_named())
     }
 
-    /// A replica finds its host full when a job comes for which there is no room: such a one may not have come yet.
+    /// A replica finds its host full when a job comes for which there is no room, and says so in its record.
     fn host_full(&self) -> Alert {
         let (rule, hosts) = (&rules::HOST_FULL, &self.snapshot.hosts);
-        let count = u64::try_from(hosts.full().count()).unwrap_or(u64::MAX);
-        if count == 0 {
-            return quiet(rule, Some(0.0), "no host has as many games as it may");
+        let count = |count: usize| number(u64::try_from(count).unwrap_or(u64::MAX));
+        let found: Vec<&HostView> = hosts.full().filter(|host| host.is_sick).collect();
+        match (hosts.full().count(), found.len()) {
+            (0, _) => quiet(rule, Some(0.0), "no host has as many games as it may"),
+            (_, 0) => quiet(rule, Some(0.0), format!("{}; no further job has come there", hosts.full_named())),
+            (_, seen) => {
+                let since_ms = found.iter().filter_map(|host| host.full_since_ms).min();
+                raised(rule, count(seen), since_ms.map(|at| self.since(at)), hosts.full_named())
+            }
         }
-        let why = format!("{}; Redis does not keep since when jobs find it so", hosts.full_named());
-        Alert { value: Some(number(count)), ..unknown(rule, why) }
     }
 
     fn foreign_offset(&self) -> Alert {

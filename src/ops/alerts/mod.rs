@@ -74,6 +74,9 @@ pub(crate) struct Alert {
     pub(crate) true_for_ms: Option<u64>,
     /// What was seen, or why it cannot be; for people. Foreign text in it is as it came.
     pub(crate) detail: String,
+    /// The same for one line, where foreign text in it is cut.
+    #[serde(skip)]
+    pub(crate) brief: Option<String>,
     /// The metric that decides it.
     pub(crate) metric: &'static str,
     /// Where it is written what to do about it.
@@ -174,6 +177,7 @@ fn alert(rule: &Rule) -> Alert {
         for_ms: millis(rule.held_for),
         true_for_ms: None,
         detail: String::new(),
+        brief: None,
         metric: limit.metric,
         runbook: rule.runbook(),
         next: next::of(rule.name),

@@ -147,6 +147,16 @@ pub(crate) const REDIS_DOWN: Rule = Rule {
     windows_min: &[],
 };
 
+/// Redis answers, and takes no write.
+pub(crate) const REDIS_REFUSES: Rule = Rule {
+    name: "RedisRefusesWrites",
+    severity: "critical",
+    summary: "Redis refuses what the workers write",
+    held_for: minutes(1),
+    limits: &[is("startjobs_condition", 1.0)],
+    windows_min: &[],
+};
+
 /// No engine.
 pub(crate) const ENGINE_DOWN: Rule = Rule {
     name: "EngineDown",
@@ -299,7 +309,7 @@ pub(crate) const HOST_FULL: Rule = Rule {
 };
 
 /// All of them, in the order of the file.
-pub const ALL: [Rule; 22] = [
+pub const ALL: [Rule; 23] = [
     NO_REPLICAS,
     REPLICA_LOST,
     BACKLOG_GROWING,
@@ -308,6 +318,7 @@ pub const ALL: [Rule; 22] = [
     CLAIM_STORM,
     LAG_UNKNOWN,
     REDIS_DOWN,
+    REDIS_REFUSES,
     ENGINE_DOWN,
     WORKER_STUCK,
     RESTART_LOOP,

@@ -12,6 +12,8 @@ mod secrets;
 mod policy;
 // what the user may do there
 mod rights;
+// what the sentinels say
+mod sentinels;
 // keys, group, mirror, replicas
 mod fleet;
 // the container engine, its containers beside the records, and this machine
@@ -26,13 +28,15 @@ use std::time::Duration;
 pub(crate) use engine::{Compared, EngineSeen, Fleets, engine_seen};
 pub(crate) use finding::{DoctorReport, Finding, Level};
 pub(crate) use policy::policy;
-pub(crate) use secrets::secrets;
+pub(crate) use secrets::{secret_file, secrets};
 
 use super::View;
 use super::connect::within;
+use super::refusal::Why;
 use crate::engine::config::EngineKind;
 use crate::policy::file::load;
 use crate::redis::Config;
+use crate::redis::sentinel::survey;
 use crate::settings::Settings;
 
 /// The settings: what is no error and yet looks like a mistake.
@@ -46,11 +50,12 @@ pub(crate) fn settings(warnings: &[String]) -> Vec<Finding> {
 
 /// No connection at all.
 pub(crate) fn no_redis(url: &str, error: &str) -> Finding {
-    Finding::fail(
-        "redis",
-        format!("no connection to {url}: {error}"),
-        "start Redis, or correct redis-url and its password",
-    )
+    let found = format!("no connection to {url}: {error}");
+    match Why::of_words(error) {
+        // A server that cannot save answers no PING, with which a connection without a password begins.
+        Some(why) => Finding::fail("writes", found, why.remedy()),
+        None => Finding::fail("redis", found, "start Redis, or correct redis-url and its password"),
+    }
 }
 
 /// Can others read the traffic to Redis?
@@ -65,6 +70,11 @@ pub(crate) fn encryption(redis: &Config) -> Finding {
             "use rediss://, or encrypt the network in between",
         ),
     }
+}
+
+/// What the sentinels say, where the settings name sentinels; each within `limit`.
+pub(crate) async fn sentinels(redis: &Config, limit: Duration) -> Vec<Finding> {
+    sentinels::sentinels(&survey(redis, limit).await)
 }
 
 /// Everything in and about Redis; each part within `limit`.
@@ -115,6 +125,7 @@ mod tests {
             password: None,
             password_file: None,
             tls: None,
+            sentinel: crate::redis::config::SentinelAccess::default(),
         };
         assert_eq!(encryption(&redis("redis.example")).level, Level::Warn);
         assert_eq!(encryption(&redis("localhost")).level, Level::Ok);

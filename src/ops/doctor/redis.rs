@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::finding::Finding;
 use crate::ops::View;
+use crate::ops::refusal::Refusal;
 use crate::redis::RedisError;
 use crate::redis::server::{Danger, dangers};
 
@@ -35,12 +36,20 @@ pub(super) async fn server(view: &View) -> Result<Vec<Finding>, RedisError> {
     let policy = server.eviction_policy.as_deref().unwrap_or("noeviction");
     fine(known && !has(|danger| matches!(danger, Danger::Evicts(_))), "eviction", policy);
     fine(!has(|danger| matches!(danger, Danger::ClockSkew(_))), "clock", "the server's clock and this machine's agree");
-    findings.extend(memory(server.used_memory, server.max_memory));
-    if server.role.as_deref() == Some("slave") {
-        let remedy = "point redis-url at the primary";
-        findings.push(Finding::fail("role", "a read-only replica", remedy));
+    if view.connection().follows_sentinels() && known && !has(|danger| matches!(danger, Danger::NoMinReplicas)) {
+        findings.push(Finding::ok("min-replicas", "a master without replicas refuses writes"));
     }
+    findings.extend(memory(server.used_memory, server.max_memory));
+    findings.push(writes(server.refuses_writes.as_ref()));
     Ok(findings)
+}
+
+fn writes(refusal: Option<&Refusal>) -> Finding {
+    const ABOUT: &str = "writes";
+    match refusal {
+        Some(refusal) => Finding::fail(ABOUT, refusal.sentence(), refusal.why.remedy()),
+        None => Finding::ok(ABOUT, "Redis takes writes"),
+    }
 }
 
 fn of_danger(danger: &Danger) -> Finding {
@@ -53,6 +62,7 @@ fn of_danger(danger: &Danger) -> Finding {
         Danger::Evicts(_) => Finding::fail("eviction", found, remedy),
         Danger::NoAppendOnlyFile => Finding::warn("persistence", found, remedy),
         Danger::AofFailing(_) => Finding::fail("persistence", found, remedy),
+        Danger::NoMinReplicas => Finding::warn("min-replicas", found, remedy),
         Danger::ClockSkew(_) => Finding::warn("clock", found, remedy),
         Danger::Unknown(_) => Finding::warn("redis", text, "allow INFO to the user"),
     }

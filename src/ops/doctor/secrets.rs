@@ -14,7 +14,7 @@ use crate::settings::{Origin, ResolvedSetting};
 /// What a finding of this file is about.
 const ABOUT: &str = "secrets";
 /// The settings that name a file with a secret.
-const FILES: [&str; 3] = ["redis-password-file", "redis-tls-key-file", "docker-tls-key-file"];
+const FILES: [&str; 4] = ["redis-password-file", "redis-tls-key-file", "docker-tls-key-file", "admin-token-file"];
 
 /// Files of credentials that are looked at.
 const CREDENTIALS_MAX: usize = 100;
@@ -95,7 +95,7 @@ fn credentials(folder: &Path) -> Option<Finding> {
 }
 
 /// What is found of a file with a secret; none where the file is gone by now.
-pub(super) fn secret_file(setting: &str, path: &Path) -> Option<Finding> {
+pub(crate) fn secret_file(setting: &str, path: &Path) -> Option<Finding> {
     let file = fs::metadata(path).ok()?;
     let shown = path.display();
     let is_closed = fs::canonicalize(path).is_ok_and(|path| is_in_closed_folder(&path));

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::contract::error_code::ErrorCode;
+
 /// Entries that one list looks at, at most.
 pub(crate) const LOOKED_MAX: u64 = 10_000;
 /// How far back failures are looked for, unless told otherwise.
@@ -190,6 +192,11 @@ impl Jobs {
 }
 
 impl JobRow {
+    /// Its last attempt found its host full: that is no failure.
+    fn waits_for_room(&self) -> bool {
+        self.error_code.as_deref() == Some(ErrorCode::HostFull.as_str())
+    }
+
     /// What went wrong and what comes next, for people; nothing where neither is known.
     pub(crate) fn note(&self) -> Option<String> {
         use crate::ops::printable::span;
@@ -197,6 +204,9 @@ impl JobRow {
         let words: Vec<&str> = words.into_iter().flatten().filter(|text| !text.is_empty()).collect();
         let words = words.join(": ");
         let next = match (self.state, self.next_in_ms) {
+            (JobState::BackingOff, Some(ms)) if self.waits_for_room() => {
+                Some(format!("waits for room, next try in {}", span(ms)))
+            }
             (JobState::BackingOff, Some(0)) => Some("the next try is due".to_owned()),
             (JobState::BackingOff, Some(ms)) => Some(format!("next try in {}", span(ms))),
             _ if self.waits_outside => Some("waits for its image".to_owned()),

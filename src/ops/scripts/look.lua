@@ -3,6 +3,7 @@
 -- Answers JSON; what does not exist is left out. A key that holds another type is in `types` and else left alone.
 local GROUP = unpack(ARGV)
 local PAUSE_FIELDS_MAX, OTHER_GROUPS_MAX = 100, 10
+local PENDING_MAX, GIVEN_BACK_MAX, GIVEN_BACK_IDLE_MS = 20000, 1000, 3600000
 
 local time = redis.call('TIME')
 local look = { now_ms = time[1] * 1000 + math.floor(time[2] / 1000), types = {}, results = 0, dead = 0 }
@@ -103,6 +104,12 @@ if not waiting.err and waiting[1] then look.oldest_waiting = waiting[1][1] end
 if look.group then
   local pending = redis.call('XPENDING', JOBS, GROUP)
   look.pending = { count = pending[1], by = {} }
+  -- What was given back seems to be untouched for an hour, which nothing else is while a fleet runs. In a very long list they are
+  -- not looked for.
+  if pending[1] > 0 and pending[1] <= PENDING_MAX then
+    local rows = redis.call('XPENDING', JOBS, GROUP, 'IDLE', GIVEN_BACK_IDLE_MS, '-', '+', GIVEN_BACK_MAX)
+    look.pending.given_back = #rows
+  end
   for _, holder in ipairs(pending[4] or {}) do look.pending.by[holder[1]] = tonumber(holder[2]) end
   local oldest = pending[2]
   if oldest then

@@ -1,11 +1,14 @@
 //! One entry of the jobs stream: from its append to its answer.
 
+use tokio::time::Instant;
+
 use super::moments::moments;
+use super::next::{Wait, WaitsFor};
 use super::requeues::{self, Links, Successor};
 use super::takeover::{Facts, Takeover};
 use super::told::{Map, ms_of, text};
-use crate::contract::start_job::StartJob;
 use crate::ops::events::JobEvents;
+use crate::ops::hosts::FleetHosts;
 use crate::ops::look::Look;
 use crate::ops::pending::idle_of;
 use crate::ops::printable::{number, span};
@@ -36,6 +39,13 @@ impl View {
         Ok(story)
     }
 
+    /// Why this job is not being started; nothing where it is, or has an answer.
+    pub(crate) async fn wait_of(&self, id: EntryId) -> Result<Option<Wait>, RedisError> {
+        // Outcomes are not looked for: what has one waits for nothing.
+        let bound = Bound { entries: 0, until: Instant::now() };
+        Ok(Box::pin(self.entry_story(id, bound)).await?.waits)
+    }
+
     /// The story of one entry without that of its successors.
     async fn told(&self, id: EntryId, bound: Bound, links: &Links) -> Result<EntryStory, RedisError> {
         let look = self.look().await?;
@@ -60,7 +70,8 @@ impl View {
             events: JobEvents::default(),
             record: None,
             pull: None,
-            full_hosts: None,
+            waits: None,
+            next: None,
             stored: None,
             outcome: None,
             dead_letter: None,
@@ -96,11 +107,9 @@ impl View {
         let attempt = own.filter(|record| record.state == "starting");
         if let (Some(record), EntryStage::Pending) = (attempt, story.stage) {
             story.pull = self.pull_of(record, &replicas, look.now_ms).await?;
-        } else if attempt.is_none() && is_open {
-            // No attempt at it has found room.
-            let hosts = self.hosts(&look, &replicas).await?;
-            story.full_hosts = hosts.all_are_full().then(|| hosts.full_named());
         }
+        let hosts = if is_open { self.hosts(&look, &replicas).await? } else { FleetHosts::default() };
+        self.put_wait(&mut story, id, &look, (&replicas, &hosts)).await?;
         story.moments = moments(&story);
         story.sentence = sentence(&story);
         Ok(story)
@@ -110,10 +119,11 @@ impl View {
         if look.stream.is_none() {
             return Ok(None);
         }
-        let Some(entry) = self.connection.entry(&self.keys.jobs, &id.to_string()).await? else { return Ok(None) };
+        let (excerpts, most) = (&self.scripts.excerpts, self.max_field_bytes);
+        let Some(entry) = excerpts.job(&self.connection, &self.keys.jobs, id, most).await? else { return Ok(None) };
         let last = entry.fields.iter().rev().find(|(name, _)| name == b"requeued_from".as_slice());
         let requeued_from = last.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
-        Ok(Some(match StartJob::decode(&entry.fields, self.max_field_bytes) {
+        Ok(Some(match entry.decode(most) {
             Ok(job) => Payload {
                 game_id: Some(job.game_id),
                 image_ref: Some(job.image_ref),
@@ -235,6 +245,7 @@ fn takeover(story: &EntryStory, replicas: &[Replica]) -> Option<Takeover> {
         owner: record.map(|record| record.owner.as_str()).filter(|owner| !owner.is_empty()),
         replicas,
         deliveries: deliveries.or_else(told),
+        crashes: story.pending.as_ref().map(|_| story.crashes),
         answered_ms: end.into_iter().map(|(map, name)| ms_of(&text(map, name))).find(|&ms| ms > 0),
         buried_by: Some(buried_by).filter(|name| !name.is_empty()),
     };
@@ -251,8 +262,12 @@ fn sentence(story: &EntryStory) -> String {
         Some(takeover) if story.stage != EntryStage::Settled => format!("{behind}; {}", takeover.sentence()),
         _ => behind,
     };
-    let behind = match &story.full_hosts {
-        Some(hosts) => format!("{behind}; it waits for room: every host is full: {hosts}"),
+    let behind = match &story.waits {
+        // The words of its replica say it already.
+        Some(wait) if story.standstill.is_some() && matches!(wait.waits_for, WaitsFor::NextTry | WaitsFor::Image) => {
+            behind
+        }
+        Some(wait) => format!("{behind}; {}", wait.sentence),
         None => behind,
     };
     match story.stage {

@@ -6,7 +6,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{Kept, Record, Stored};
+use crate::contract::error_code::ErrorCode;
 use crate::ops::damaged::Damaged;
+use crate::ops::events::EventView;
 use crate::ops::hosts::standing_text;
 use crate::ops::jobs::row::{JobRow, JobState, Jobs};
 use crate::ops::pending::Held;
@@ -17,6 +19,7 @@ use crate::redis::RedisError;
 use crate::start::record::Hosts;
 use crate::stream::entry_id::EntryId;
 use crate::stream::history::History;
+use crate::stream::mark::Cancel;
 
 /// Pending entries that are looked at for a job of the game.
 const PENDING_MAX: usize = 2_000;
@@ -49,7 +52,7 @@ pub(crate) struct GameStory {
     pub(crate) open_bounds: Vec<String>,
     /// The image for which it waits, or that could not be had so far.
     pub(crate) pull: Option<PullView>,
-    /// The answers its record keeps, oldest first.
+    /// The answers its record keeps, and those of jobs that were cancelled before any replica had read them, oldest first.
     pub(crate) jobs: Vec<Stored>,
     /// What cannot be read of it.
     pub(crate) damaged: Vec<Damaged>,
@@ -106,7 +109,11 @@ impl View {
     /// The story of one game.
     pub(crate) async fn game_story(&self, game: &str) -> Result<GameStory, RedisError> {
         let at_ms = self.connection.time_ms().await?;
-        let Kept { record, stored: jobs, damaged } = self.game(game, at_ms).await?;
+        let Kept { record, stored: mut jobs, damaged } = self.game(game, at_ms).await?;
+        let cancelled = self.cancelled_unread(game).await?;
+        jobs.extend(cancelled.iter().filter_map(stored_of));
+        jobs.sort_by_key(|job| (job.appended_at_ms, job.source_ref.clone()));
+        jobs.dedup_by(|one, other| one.source_ref == other.source_ref);
         let hosts = if record.is_some() { self.host_lines().await? } else { Hosts::default() };
         let line = record.as_ref().and_then(|record| hosts.hosts.get(&record.host));
         let pull = match record.as_ref().filter(|record| record.state == "starting") {
@@ -121,13 +128,14 @@ impl View {
         let open = self.open_jobs_of(game, Instant::now() + OPEN_WITHIN).await?;
         let note = open_job.as_ref().and_then(|job| note_of(&open, job));
         let open_words = open_job.as_ref().map(|job| job.words(note.as_deref()));
+        let is_damaged = damaged.iter().any(|damaged| damaged.field.is_none());
         Ok(GameStory {
             schema_version: SCHEMA_VERSION,
             at_ms,
             game_id: game.to_owned(),
             sentence: match &record {
                 Some(record) => sentence(record, open_words, at_ms),
-                None => without_record(open_words, damaged.iter().any(|damaged| damaged.field.is_none())),
+                None => without_record(open_words, is_damaged, jobs.last()),
             },
             host_standing: record.as_ref().map(|record| standing_text(hosts.standing(&record.host, Duration::ZERO))),
             host_heard_ago_ms: line.map(|line| hosts.now_ms.saturating_sub(line.seen_ms)),
@@ -148,13 +156,34 @@ fn note_of(open: &Jobs, job: &OpenJob) -> Option<String> {
     row.filter(|row| row.state == JobState::BackingOff).and_then(JobRow::note)
 }
 
-fn without_record(open: Option<String>, is_damaged: bool) -> String {
+fn without_record(open: Option<String>, is_damaged: bool, last: Option<&Stored>) -> String {
     match (open, is_damaged) {
         (Some(open), true) => format!("its record cannot be read: {open}"),
         (None, true) => "its record cannot be read: it is not known whether the game runs".to_owned(),
         (Some(open), false) => format!("no record yet: {open}"),
-        (None, false) => "no record: no attempt to start this game is known".to_owned(),
+        (None, false) => {
+            let was_cancelled = last.filter(|last| last.error_code == ErrorCode::Cancelled.as_str());
+            let last = was_cancelled.map_or_else(String::new, |last| {
+                format!("; job {} was {} before any replica had read it", last.source_ref, last.error_message)
+            });
+            format!("no record: no attempt to start this game is known{last}")
+        }
     }
+}
+
+/// The answer to a job that was cancelled before any replica had read it, from the event that tells of it.
+fn stored_of(event: &EventView) -> Option<Stored> {
+    let id: EntryId = event.entry_id.as_ref()?.parse().ok()?;
+    let reason = event.text.as_deref().unwrap_or_default();
+    Some(Stored {
+        source_ref: id.to_string(),
+        appended_at_ms: id.ms,
+        outcome: "failure".to_owned(),
+        error_code: ErrorCode::Cancelled.as_str().to_owned(),
+        error_message: Cancel::new(event.by.as_deref().unwrap_or_default(), reason).message(),
+        container_id: String::new(),
+        engine_endpoint: String::new(),
+    })
 }
 
 fn sentence(record: &Record, open: Option<String>, now_ms: u64) -> String {
@@ -164,8 +193,8 @@ fn sentence(record: &Record, open: Option<String>, now_ms: u64) -> String {
         ("running", _) => {
             format!("running since {since}: container {} at {}", record.container_id, record.engine_endpoint)
         }
-        ("starting", Some(lease)) => format!("starting since {since}: the lease is {}'s", lease.holder),
-        ("starting", None) => format!("starting since {since}: no replica holds the lease{open}"),
+        ("starting", Some(lease)) => format!("starting, last written {since}: the lease is {}'s", lease.holder),
+        ("starting", None) => format!("starting, last written {since}: no replica holds the lease{open}"),
         ("stopped", _) => {
             let ended = moment(record.ended_at_ms.unwrap_or(record.updated_at_ms), now_ms);
             format!("stopped since {ended}: {}", record.end().unwrap_or_default())

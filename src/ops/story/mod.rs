@@ -12,6 +12,10 @@ pub(crate) mod game;
 pub(crate) mod takeover;
 // a job that is held and does not run, and its attempts
 pub(crate) mod standstill;
+// what is told of why a job is not being started, and of what to do next
+pub(crate) mod next;
+// why it is not, and what helps
+mod wait;
 // dead letters that were put back
 pub(crate) mod requeues;
 // streams, from a moment on, within a bound
@@ -77,7 +81,7 @@ pub(crate) struct Record {
     /// The entry whose attempt wrote the record last.
     pub(crate) source_ref: String,
     /// The fencing token: how many attempts began.
-    pub(crate) fence: String,
+    pub(crate) fence: u64,
     /// Who began the last one.
     pub(crate) owner: String,
     /// The engine host.
@@ -257,7 +261,7 @@ impl RecordJson {
             state: self.state,
             image_ref: self.image_ref,
             source_ref: self.source_ref,
-            fence: self.fence.to_string(),
+            fence: self.fence,
             owner: self.owner,
             host: self.host,
             engine: self.engine,

@@ -5,13 +5,11 @@ use tokio::time::Instant;
 
 use crate::ops::View;
 use crate::redis::RedisError;
-use crate::redis::commands::{Entry, Order};
+use crate::redis::commands::Order;
+use crate::stream::excerpt::{Excerpt, SHOWN_MAX, Wanted};
 
 /// Entries in one step.
 const PAGE: u64 = 500;
-
-/// The largest possible id.
-const ID_MAX: &str = "18446744073709551615-18446744073709551615";
 
 /// The first entry that matches, and whether the scan was whole.
 #[derive(Debug)]
@@ -42,25 +40,20 @@ impl View {
         let mut start = format!("{from_ms}-0");
         let mut seen = 0;
         while seen < bound.entries && Instant::now() < bound.until {
-            let page = PAGE.min(bound.entries - seen);
-            let entries = self.connection.range(stream, (&start, "+"), page, Order::OldestFirst).await?;
-            let Some(last) = entries.last() else { return Ok(Found { entry: None, is_whole: true }) };
-            // Redis refuses a range that begins after the largest possible id.
-            let is_last = (entries.len() as u64) < page || last.id == ID_MAX;
-            start = format!("({}", last.id);
-            let count = entries.len() as u64;
-            // The first of repeated fields: ours stand before those of the original entry.
-            let is_it = |entry: &Entry| {
-                let mut pairs = entry.fields.iter();
-                pairs.find(|pair| pair.0 == name.as_bytes()).is_some_and(|pair| pair.1 == value.as_bytes())
-            };
-            if let Some(entry) = entries.into_iter().find(is_it) {
-                return Ok(Found { entry: Some((entry.id, texts(&entry.fields))), is_whole: true });
+            let (range, count) = ((start.as_str(), "+"), PAGE.min(bound.entries - seen));
+            // The first of repeated fields counts: ours stand before those of the original entry.
+            let with = Some((name, value));
+            let wanted = Wanted { stream, range, order: Order::OldestFirst, count, value_max: SHOWN_MAX, with };
+            let page = self.scripts.excerpts.page(&self.connection, wanted).await?;
+            if let Some(entry) = page.entries.into_iter().next() {
+                let Excerpt { id, fields, .. } = entry.shown();
+                return Ok(Found { entry: Some((id, texts(&fields))), is_whole: true });
             }
-            if is_last {
+            if page.is_over || page.looked == 0 {
                 return Ok(Found { entry: None, is_whole: true });
             }
-            seen += count;
+            start = format!("({}", page.last);
+            seen += page.looked;
         }
         Ok(Found { entry: None, is_whole: false })
     }

@@ -16,6 +16,9 @@ pub(crate) struct Takeover {
     pub(crate) from: Vec<Gone>,
     /// The game's record or the pending list names the replica that died; otherwise the times do: no other was lost then.
     pub(crate) is_on_record: bool,
+    /// A crash is counted for the entry, so one of these had it.
+    #[serde(skip)]
+    is_counted: bool,
     /// Which replica has the entry now or answered it; none while no replica has it, or if that is not kept.
     pub(crate) to: Option<String>,
 }
@@ -61,6 +64,14 @@ impl Gone {
         if place.is_empty() { self.replica.clone() } else { format!("{} ({})", self.replica, place.join(", ")) }
     }
 
+    /// How it ended. One that is silent may live, and be unable to say so.
+    fn ended(&self) -> &'static str {
+        match self.noticed {
+            Some(Noticed::Disconnect) => "died",
+            Some(Noticed::Silence) | None => "was lost",
+        }
+    }
+
     /// What kind of end it was, for the name of its moment.
     pub(super) fn end(&self) -> &'static str {
         match self.noticed {
@@ -92,6 +103,8 @@ pub(super) struct Facts<'a> {
     pub(super) replicas: &'a [Replica],
     /// How often it was delivered, where that is known.
     pub(super) deliveries: Option<u64>,
+    /// How often a replica died with it, where that is known: while it is pending.
+    pub(super) crashes: Option<u64>,
     /// When it was answered.
     pub(super) answered_ms: Option<u64>,
     /// Who wrote its dead letter.
@@ -116,7 +129,7 @@ impl Facts<'_> {
     pub(super) fn takeover(&self) -> Option<Takeover> {
         let (holder, owner) = (self.holder, self.owner);
         if let Some(gone) = holder.and_then(|holder| self.gone(holder)) {
-            return Some(Takeover { from: vec![gone], is_on_record: true, to: None });
+            return Some(Takeover { from: vec![gone], is_on_record: true, is_counted: false, to: None });
         }
         let of_owner = owner.and_then(|owner| self.gone(owner));
         // It may have died later, with the entry answered long before.
@@ -126,25 +139,31 @@ impl Facts<'_> {
         }
         if let Some(gone) = of_owner.filter(|_| self.deliveries.is_some()) {
             let to = holder.map(str::to_owned).or_else(|| self.buried_by.clone());
-            return Some(Takeover { from: vec![gone], is_on_record: true, to });
+            return Some(Takeover { from: vec![gone], is_on_record: true, is_counted: false, to });
         }
         self.deliveries?;
+        // It was given back then, as in a pause: no replica died with it.
+        if self.crashes == Some(0) {
+            return None;
+        }
         let from = self.gone_meanwhile();
         let to = holder.or(owner).map(str::to_owned).or_else(|| self.buried_by.clone());
-        (!from.is_empty()).then_some(Takeover { from, is_on_record: false, to })
+        (!from.is_empty()).then_some(Takeover { from, is_on_record: false, is_counted: self.crashes.is_some(), to })
     }
 }
 
 impl Takeover {
     /// For the sentence at the top.
     pub(super) fn sentence(&self) -> String {
-        let names: Vec<String> = self.from.iter().map(Gone::named).collect();
-        let who = match &names[..] {
-            [one] => format!("its first replica {one} died"),
-            several => format!("its first replica died, one of {}", several.join(", ")),
+        let is_sure = self.is_on_record || self.is_counted && self.from.len() == 1;
+        let who = match &self.from[..] {
+            [one] if is_sure => format!("its replica {} {}", one.named(), one.ended()),
+            [one] => format!("{}, which {}, may have had it before", one.named(), one.ended()),
+            several => format!("one of {} replicas that ended meanwhile may have had it before", several.len()),
         };
         let who = match &self.to {
-            Some(to) => format!("{who}, {to} took over"),
+            Some(to) if is_sure => format!("{who}, {to} took over"),
+            Some(to) => format!("{who}, then {to} had it"),
             None => who,
         };
         match &self.from[..] {
@@ -158,11 +177,7 @@ impl Takeover {
 
     /// For the moment of a last sign of life.
     pub(super) fn detail(&self, gone: &Gone) -> String {
-        let how = match (self.is_on_record, self.from.len()) {
-            (true, _) => "it held this entry",
-            (false, 1) => "it probably held this job: no other replica died then",
-            (false, _) => "it may have held this job: it died then",
-        };
+        let how = if self.is_on_record { "it held this entry" } else { "it may have held this job: it ended then" };
         let then = match gone.noticed {
             Some(Noticed::Disconnect) => "others may take over once its connection has closed".to_owned(),
             Some(Noticed::Silence) | None => format!("others may take over {} later", span(gone.claim_idle_ms)),

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
+use super::next::{NextStep, Wait};
 use super::requeues::{Requeue, Successor};
 use super::standstill::Standstill;
 use super::takeover::Takeover;
 use super::{EntryStage, Holder, Moment, Record, Stored};
-use crate::ops::damaged::Damaged;
+use crate::ops::damaged::{Damaged, GAME_RECORD, STORED_ANSWER, WHOLE_KEY};
 use crate::ops::events::JobEvents;
 use crate::ops::pulls::PullView;
 use crate::stream::entry_id::EntryId;
@@ -49,8 +50,10 @@ pub(crate) struct EntryStory {
     pub(crate) record: Option<Record>,
     /// The image for which it waits.
     pub(crate) pull: Option<PullView>,
-    /// It waits, and every host has as many games as it may: the hosts.
-    pub(crate) full_hosts: Option<String>,
+    /// Why it is not being started; none where it is, or is answered.
+    pub(crate) waits: Option<Wait>,
+    /// What to do next; none where there is nothing to do.
+    pub(crate) next: Option<NextStep>,
     /// The answer its game's record keeps.
     pub(crate) stored: Option<Stored>,
     /// Its outcome: the fields as they came, and `outcome_id`.
@@ -69,6 +72,25 @@ pub(crate) struct EntryStory {
     pub(crate) search_is_whole: bool,
     /// What happened when, oldest first.
     pub(crate) moments: Vec<Moment>,
+}
+
+impl EntryStory {
+    /// May an attempt at it have begun, although no replica seems to have read it? The record of its game says so, or cannot be
+    /// read.
+    pub(crate) fn may_have_begun(&self) -> bool {
+        let has_begun = self.record.as_ref().is_some_and(|record| record.source_ref == self.entry_id);
+        has_begun || self.keeps_open().is_some()
+    }
+
+    /// What must be mended before anything is decided about the job. Each step of an attempt, and giving one up, is checked
+    /// against the record of its game and the answers beside it.
+    pub(crate) fn keeps_open(&self) -> Option<&Damaged> {
+        let own = format!("/{}", self.entry_id);
+        self.damaged.iter().find(|damaged| match damaged.remedy {
+            STORED_ANSWER => damaged.field.as_ref().is_some_and(|field| field.ends_with(&own)),
+            remedy => [GAME_RECORD, WHOLE_KEY].contains(&remedy),
+        })
+    }
 }
 
 /// What an entry asks for.

@@ -17,6 +17,7 @@ const NAMED_MAX: usize = 3;
 /// Everything that is wrong. An alert that fires is named once.
 pub(super) fn all(snapshot: &Snapshot, alerts: &[Alert]) -> Vec<Cause> {
     let mut causes = keys(snapshot);
+    causes.extend(refused(snapshot));
     if snapshot.is_unreadable {
         // Whatever else is seen may be wrong.
     } else if !snapshot.has_fleet() {
@@ -38,7 +39,9 @@ pub(super) fn all(snapshot: &Snapshot, alerts: &[Alert]) -> Vec<Cause> {
             cause.problem.severity = cause.problem.severity.min(severity);
         } else {
             let since_ms = alert.true_for_ms.map(|held| snapshot.at_ms.saturating_sub(held));
-            causes.push(Cause::alert(alert.name, severity, words::of_alert(alert)).since(since_ms));
+            let brief = alert.brief.as_deref().map(|brief| words::of_alert(alert, brief));
+            let sentence = words::of_alert(alert, &alert.detail);
+            causes.push(Cause::alert(alert.name, severity, sentence).since(since_ms).brief(brief));
         }
     }
     causes
@@ -62,9 +65,22 @@ fn keys(snapshot: &Snapshot) -> Vec<Cause> {
     wrong.chain(exhausted).collect()
 }
 
+/// Redis answers and takes no write: no replica reads, settles or renews, and Lobby can send no job.
+fn refused(snapshot: &Snapshot) -> Option<Cause> {
+    let refusal = snapshot.redis.refuses_writes.as_ref()?;
+    let mute = match snapshot.mute() {
+        0 => String::new(),
+        1 => ", so the only replica that was there cannot renew".to_owned(),
+        count => format!(", so {count} replicas cannot renew"),
+    };
+    let sentence = format!("{}{mute}", refusal.sentence());
+    Some(Cause::alert("RedisRefusesWrites", Severity::Critical, sentence).since(snapshot.replicas.renewed_ms).down())
+}
+
 fn unread(snapshot: &Snapshot, alerts: &[Alert]) -> Option<Cause> {
     let replicas = snapshot.replicas;
-    if replicas.running > 0 {
+    // Replicas that cannot renew are silent, and may all be there.
+    if replicas.running > 0 || snapshot.mute() > 0 {
         return None;
     }
     let sentence = match replicas.draining {
@@ -86,14 +102,16 @@ fn no_engine(snapshot: &Snapshot) -> Option<Cause> {
         return None;
     }
     if hosts.dead > 0 && hosts.replicas_of_dead() >= replicas.alive {
-        return Some(cause(format!("no engine answers: every host is dead ({})", printable(&hosts.dead_named()))));
+        let sentence = format!("no engine answers: every host is dead ({})", printable(&hosts.dead_named()));
+        // Since the last of them died.
+        return Some(cause(sentence).since(hosts.dead_since_ms.last().copied()));
     }
     let (idle, running) = (replicas.idle, replicas.running);
     if idle < running {
         return None;
     }
     let them = if running == 1 { "the only replica takes".to_owned() } else { format!("all {running} replicas take") };
-    Some(cause(format!("{them} no job: engine or state store do not answer, or a pause has just ended")))
+    Some(cause(format!("{them} no job: engine or state store do not answer")))
 }
 
 fn no_group(snapshot: &Snapshot) -> Option<Cause> {
@@ -124,26 +142,37 @@ fn slow(snapshot: &Snapshot, alerts: &[Alert]) -> Vec<Cause> {
 /// Replicas that ended without signing off, for as long as their records are kept: `consumer-idle`, an hour.
 fn gone(snapshot: &Snapshot) -> Option<Cause> {
     let counts = snapshot.replicas;
-    let all = counts.dead + counts.lost;
+    let lost = counts.lost - snapshot.mute().min(counts.lost);
+    let all = counts.dead + lost;
+    if all == 0 && counts.lost > 0 {
+        return None;
+    }
     if all == 0 {
         let sentence = format!("{} in flight with a consumer that is no replica", counts.stranded);
         return (counts.stranded > 0).then(|| Cause::of(Severity::Warning, sentence, next::IN_FLIGHT));
     }
     let replicas = |count: u64| if count == 1 { "1 replica".to_owned() } else { format!("{count} replicas") };
-    let what = match (counts.dead, counts.lost) {
+    let what = match (counts.dead, lost) {
         (0, lost) => format!("{} lost", replicas(lost)),
         (dead, 0) => format!("{} dead", replicas(dead)),
         (dead, lost) => format!("{} dead, {lost} lost", replicas(dead)),
     };
-    let since = |since_ms| format!(" since {}", span(snapshot.at_ms.saturating_sub(since_ms)));
-    let since = counts.gone_since_ms.map_or_else(String::new, since);
+    let ago = |since_ms| span(snapshot.at_ms.saturating_sub(since_ms));
+    let since = match (counts.gone_since_ms, counts.gone_last_ms) {
+        (Some(first), Some(last)) if all > 1 && first < last => {
+            format!(", the first since {}, the last since {}", ago(first), ago(last))
+        }
+        (Some(first), _) => format!(" since {}", ago(first)),
+        (None, _) => String::new(),
+    };
     let held = match (counts.stranded, all) {
         (0, _) => String::new(),
         (stranded, 1) => format!(", {stranded} in flight with it"),
         (stranded, _) => format!(", {stranded} in flight with them"),
     };
     let sentence = format!("{what}{since}{held}");
-    Some(Cause::alert("ReplicaLost", Severity::Warning, sentence).since(counts.gone_since_ms))
+    let cause = Cause::alert("ReplicaLost", Severity::Warning, sentence);
+    Some(cause.since(counts.gone_since_ms).until(counts.gone_until_ms))
 }
 
 /// Where no replica runs at all, no host can be alive.
@@ -176,7 +205,9 @@ fn full_hosts(snapshot: &Snapshot) -> Option<Cause> {
     let hosts = &snapshot.hosts;
     let has_jobs = snapshot.waiting.waiting.count + snapshot.in_flight.count > 0;
     let sentence = || format!("every host is full: {}", printable(&hosts.full_named()));
-    (has_jobs && hosts.all_are_full()).then(|| Cause::alert("HostFull", Severity::Warning, sentence()))
+    // Since the last of them became full.
+    let since_ms = hosts.full().filter_map(|host| host.full_since_ms).max();
+    (has_jobs && hosts.all_are_full()).then(|| Cause::alert("HostFull", Severity::Warning, sentence()).since(since_ms))
 }
 
 fn mirror(snapshot: &Snapshot) -> Option<Cause> {

@@ -43,6 +43,8 @@ pub(crate) struct Impact {
     pub(crate) players: Players,
     /// The same for people, in whole sentences.
     pub(crate) sentence: String,
+    /// Until when, where that is known: Unix milliseconds of the server's clock.
+    pub(crate) until_ms: Option<u64>,
 }
 
 /// What is to be said of a fleet.

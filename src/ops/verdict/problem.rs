@@ -22,12 +22,17 @@ pub(crate) enum Severity {
 pub(crate) struct Problem {
     /// What is wrong, without a full stop. Foreign text in it is escaped.
     pub(crate) sentence: String,
+    /// The same for the first line, where foreign text in it is cut.
+    #[serde(skip)]
+    pub(crate) brief: Option<String>,
     /// How bad it is.
     pub(crate) severity: Severity,
     /// The alert that says so, as deploy/monitoring/alerts.yml calls it.
     pub(crate) alert: Option<&'static str>,
     /// Since when at least, Unix milliseconds of the server's clock.
     pub(crate) since_ms: Option<u64>,
+    /// When it goes away by itself at the latest, where that is known, Unix milliseconds of the server's clock.
+    pub(crate) until_ms: Option<u64>,
     /// The next step.
     pub(crate) next: Next,
     /// Where it is written what to do about it.
@@ -59,7 +64,16 @@ impl Cause {
         let sentence = sentence.into();
         Self {
             is_down: false,
-            problem: Problem { sentence, severity, alert: None, since_ms: None, next, runbook: None },
+            problem: Problem {
+                sentence,
+                brief: None,
+                severity,
+                alert: None,
+                since_ms: None,
+                until_ms: None,
+                next,
+                runbook: None,
+            },
         }
     }
 
@@ -79,6 +93,18 @@ impl Cause {
     /// The same, with its begin, Unix milliseconds of the server's clock.
     pub(super) fn since(mut self, since_ms: Option<u64>) -> Self {
         self.problem.since_ms = since_ms;
+        self
+    }
+
+    /// The same, with its end, Unix milliseconds of the server's clock.
+    pub(super) fn until(mut self, until_ms: Option<u64>) -> Self {
+        self.problem.until_ms = until_ms;
+        self
+    }
+
+    /// The same, with what the first line says of it.
+    pub(super) fn brief(mut self, brief: Option<String>) -> Self {
+        self.problem.brief = brief;
         self
     }
 

@@ -11,6 +11,7 @@ use crate::ops::alerts::{Alerts, Raised, State, next};
 use crate::ops::backlog::Waiting;
 use crate::ops::hosts::{FleetHosts, HostView};
 use crate::ops::overview::Overview;
+use crate::ops::refusal::{Refusal, Why};
 use crate::ops::server::Server;
 use crate::ops::snapshot::{BackingOff, Counts, Lag, Mirror, Oldest, WaitingView};
 use crate::stream::pause::Pause;
@@ -27,6 +28,9 @@ fn well() -> Snapshot {
         group: "rtmanager.startjobs".to_owned(),
         waiting: WaitingView { waiting: Waiting { count: 0, exact: true }, oldest_id: None, oldest_age_ms: None },
         in_flight: Oldest { count: 0, oldest_id: None, oldest_age_ms: None },
+        given_back: 0,
+        waiting_for_room: 0,
+        starting: 0,
         backing_off: BackingOff::default(),
         dead_letters: 0,
         outcomes: 0,
@@ -71,6 +75,7 @@ fn host(standing: &'static str, is_sick: bool) -> HostView {
         in_flight: 0,
         containers_max: None,
         games: None,
+        full_since_ms: None,
     }
 }
 
@@ -92,6 +97,7 @@ fn alert(rule: &Rule, state: State, true_for_ms: Option<u64>) -> Alert {
         for_ms,
         true_for_ms,
         detail: "seen".to_owned(),
+        brief: None,
         metric: "startjobs_x",
         runbook: rule.runbook(),
         next: next::of(rule.name),
@@ -204,6 +210,69 @@ fn replicas_without_an_engine_are_down() {
     assert_eq!(judge(&snapshot, &[]).health, Health::Degraded);
 }
 
+fn refusal() -> Refusal {
+    Refusal { why: Why::MemoryFull, found: "its memory is full".to_owned() }
+}
+
+#[test]
+fn refused_writes_are_said_first_and_silence_is_no_death_then() {
+    let mut snapshot = well();
+    snapshot.redis.refuses_writes = Some(refusal());
+    let told = judge(&snapshot, &[]);
+    assert_eq!(told.sentence, "Down: Redis refuses writes: its memory is full (OOM). Nothing waits.");
+    let first = &told.problems[0];
+    assert_eq!((first.alert, first.severity), (Some("RedisRefusesWrites"), Severity::Critical));
+    // Both are silent; a third had died before.
+    snapshot.replicas = Counts {
+        dead: 1,
+        lost: 2,
+        unnoticed: 2,
+        remembered: 3,
+        gone_since_ms: Some(NOW_MS - 600_000),
+        renewed_ms: Some(NOW_MS - 40_000),
+        ..Counts::default()
+    };
+    let told = judge(&snapshot, &[]);
+    let expected = "Down: Redis refuses writes: its memory is full (OOM), so 2 replicas cannot renew; 1 replica dead since 10m. \
+        Nothing waits.";
+    assert_eq!(told.sentence, expected);
+    let since: Vec<Option<u64>> = told.problems.iter().map(|problem| problem.since_ms).collect();
+    assert_eq!(since, [Some(NOW_MS - 40_000), Some(NOW_MS - 600_000)], "each has its own begin");
+    assert!(told.impact.sentence.contains("Redis takes no new jobs from Lobby either."), "{told:?}");
+    // Where no replica was there before, none is there now.
+    snapshot.replicas = Counts { dead: 1, remembered: 1, ..Counts::default() };
+    assert!(judge(&snapshot, &[]).sentence.contains("; no replica reads"));
+}
+
+#[test]
+fn deaths_at_different_times_are_told_with_both() {
+    let mut snapshot = well();
+    let (first, last) = (Some(NOW_MS - 600_000), Some(NOW_MS - 3_000));
+    snapshot.replicas = Counts { dead: 2, gone_since_ms: first, gone_last_ms: last, ..snapshot.replicas };
+    let told = judge(&snapshot, &[]);
+    assert_eq!(told.sentence, "Degraded: 2 replicas dead, the first since 10m, the last since 3.0s.");
+}
+
+#[test]
+fn until_when_players_wait_is_told_where_it_is_known() {
+    let mut snapshot = well();
+    snapshot.backing_off = BackingOff { count: 1, next_at_ms: Some(NOW_MS + 4_000) };
+    snapshot.in_flight = Oldest { count: 3, oldest_id: None, oldest_age_ms: Some(10_000) };
+    let told = judge(&snapshot, &[]).impact;
+    assert_eq!((told.players, told.until_ms), (Players::Served, None), "it is not late yet");
+    snapshot.in_flight.oldest_age_ms = Some(90_000);
+    let told = judge(&snapshot, &[]).impact;
+    assert_eq!((told.players, told.until_ms), (Players::Delayed, Some(NOW_MS + 4_000)));
+    assert_eq!(told.sentence, "A game starts late: 1 job waits for the next try, the first in 4.0s.");
+    (snapshot.starting, snapshot.given_back) = (1, 1);
+    let held = snapshot.held();
+    assert_eq!((held.in_flight, held.backing_off, held.given_back, held.for_room), (1, 1, 1, 0));
+    let full = HostView { containers_max: Some(2), games: Some(2), in_flight: 1, ..host("alive", false) };
+    snapshot.hosts = FleetHosts { alive: 1, listed: vec![full], ..FleetHosts::default() };
+    let held = snapshot.held();
+    assert_eq!((held.in_flight, held.backing_off, held.given_back, held.for_room), (1, 0, 0, 2));
+}
+
 #[test]
 fn every_alert_that_fires_is_a_problem_with_its_next_step() {
     for rule in rules::ALL {
@@ -247,14 +316,18 @@ fn counts() -> impl Strategy<Value = Counts> {
             sick: sick.min(running),
             remembered: running + draining + dead + lost,
             gone_since_ms: (dead + lost > 0).then_some(NOW_MS - 5),
+            ..Counts::default()
         },
     )
 }
 
 fn snapshots() -> impl Strategy<Value = Snapshot> {
-    let flags = (any::<[bool; 8]>(), counts(), 0..200_000_u64, 0..3_usize, 0..5_u64);
+    let flags = (any::<[bool; 9]>(), counts(), 0..200_000_u64, 0..3_usize, 0..5_u64);
     flags.prop_map(|(flags, replicas, age_ms, hosts, in_flight)| {
-        let [is_wrong, is_unreadable, has_group, has_others, is_paused, waiting, is_foreign, is_exhausted] = flags;
+        let [is_wrong, is_unreadable, has_group, has_others, is_paused, waiting, is_foreign, is_exhausted, refuses] =
+            flags;
+        let mut replicas = replicas;
+        replicas.unnoticed = replicas.lost;
         let mut snapshot = Snapshot { replicas, has_group: has_group || !has_others, ..well() };
         snapshot.is_unreadable = is_wrong && is_unreadable;
         snapshot.wrong_types = is_wrong.then(|| "a key is wrong".to_owned()).into_iter().collect();
@@ -264,6 +337,7 @@ fn snapshots() -> impl Strategy<Value = Snapshot> {
         snapshot.mirror.foreign = is_foreign;
         snapshot.exhausted = is_exhausted.then(|| "a".to_owned()).into_iter().collect();
         snapshot.in_flight.count = in_flight;
+        snapshot.redis.refuses_writes = refuses.then(refusal);
         snapshot.hosts.listed = [host("dead", false), host("alive", true), host("alive", false)][hosts..].to_vec();
         snapshot.hosts.dead = u64::from(hosts == 0);
         snapshot.hosts.alive = 2;
@@ -285,6 +359,7 @@ proptest! {
         if told.health == Health::Healthy {
             prop_assert!(!firing(""));
             prop_assert!(snapshot.replicas.running > 0 && snapshot.has_group && snapshot.paused.is_none());
+            prop_assert!(snapshot.redis.refuses_writes.is_none());
             prop_assert_eq!(snapshot.replicas.dead + snapshot.replicas.lost, 0);
             prop_assert!(told.problems.is_empty());
         } else {

@@ -31,7 +31,8 @@ pub(super) fn sentence(health: Health, snapshot: &Snapshot, problems: &[Problem]
 
 /// Two causes at most, and how many more there are.
 fn causes(problems: &[Problem]) -> String {
-    let named: Vec<&str> = problems.iter().take(CAUSES_MAX).map(|problem| problem.sentence.as_str()).collect();
+    let named = |problem: &Problem| problem.brief.clone().unwrap_or_else(|| problem.sentence.clone());
+    let named: Vec<String> = problems.iter().take(CAUSES_MAX).map(named).collect();
     match problems.len() - named.len() {
         0 => named.join("; "),
         more => format!("{}; and {more} more", named.join("; ")),
@@ -136,10 +137,13 @@ pub(super) fn impact(health: Health, snapshot: &Snapshot, problems: &[Problem]) 
     // Without its group it is not known what was in flight.
     let kept =
         if snapshot.has_group { " Nothing is lost: the first replica that can start games goes on." } else { "" };
+    let unsent =
+        if snapshot.redis.refuses_writes.is_some() { " Redis takes no new jobs from Lobby either." } else { "" };
+    let mut until_ms = None;
     let (players, sentence) = match health {
         Health::Unknown => (Players::NotKnown, "Whether games start is not known.".to_owned()),
         Health::NoFleet => (Players::NotServed, "No game starts from this stream.".to_owned()),
-        Health::Down => (Players::NotServed, format!("Players see games that do not start.{kept}")),
+        Health::Down => (Players::NotServed, format!("Players see games that do not start.{unsent}{kept}")),
         _ if snapshot.paused.is_some() => {
             (Players::NotServed, format!("On purpose: no new game starts until the pause ends. {waiting}."))
         }
@@ -148,17 +152,36 @@ pub(super) fn impact(health: Health, snapshot: &Snapshot, problems: &[Problem]) 
             (Players::Delayed, format!("New games wait for room on a host: {jobs} no answer yet."))
         }
         _ if is_critical || is_late => (Players::Delayed, format!("Players may notice. {waiting}.")),
+        _ if backs_off_long(snapshot) => {
+            until_ms = snapshot.backing_off.next_at_ms.filter(|next| *next > snapshot.at_ms);
+            let left = until_ms.map(|next| format!(", the first in {}", span(next - snapshot.at_ms)));
+            let games = if snapshot.backing_off.count == 1 { "A game starts" } else { "Some games start" };
+            let left = left.unwrap_or_default();
+            (
+                Players::Delayed,
+                format!("{games} late: {} for the next try{left}.", jobs_wait(snapshot.backing_off.count)),
+            )
+        }
         Health::Healthy | Health::Degraded | Health::Paused => {
             (Players::Served, format!("Players are served. {waiting}. No critical alert fires."))
         }
     };
-    Impact { players, sentence }
+    Impact { players, sentence, until_ms }
+}
+
+/// Some job backs off, and one that a replica holds is older than players wait.
+fn backs_off_long(snapshot: &Snapshot) -> bool {
+    snapshot.backing_off.count > 0 && snapshot.in_flight.oldest_age_ms.is_some_and(|age| age > NOTICED_MS)
+}
+
+fn jobs_wait(count: u64) -> String {
+    if count == 1 { "1 job waits".to_owned() } else { format!("{count} jobs wait") }
 }
 
 /// An alert that fires, as a cause: its summary, and what was seen.
-pub(super) fn of_alert(alert: &Alert) -> String {
+pub(super) fn of_alert(alert: &Alert, detail: &str) -> String {
     let summary = if alert.summary.starts_with("Redis") { alert.summary.to_owned() } else { small(alert.summary) };
-    if alert.detail.is_empty() { summary } else { format!("{summary} ({})", printable(&alert.detail)) }
+    if detail.is_empty() { summary } else { format!("{summary} ({})", printable(detail)) }
 }
 
 fn small(text: &str) -> String {

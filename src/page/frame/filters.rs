@@ -59,3 +59,8 @@ pub(crate) fn pills(label: &str, choices: &[(&str, String, bool, Option<String>)
         }
     }
 }
+
+/// The place where a list says how many newer rows there are; empty where there are none. Rows do not move by themselves.
+pub(crate) fn newer_rows(count: &str, are_any: bool, href: &str) -> Markup {
+    html! { div #newer .end { @if are_any { a href=(href) { (count) " newer: show" } } } }
+}

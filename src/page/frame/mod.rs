@@ -28,6 +28,8 @@ pub(crate) mod table;
 pub(crate) mod meter;
 // one job's moments
 pub(crate) mod story;
+// the course of one job from left to right
+pub(crate) mod waterfall;
 // names and values
 pub(crate) mod facts;
 // asking before something changes

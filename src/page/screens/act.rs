@@ -14,7 +14,7 @@ use crate::page::site::{Asked, Frame, framed};
 use crate::page::text;
 use crate::page::token::Person;
 use crate::redis::RedisError;
-use crate::stream::dead_letters::{DeadLetters, Letter, REMOVE_BATCH_MAX, REQUEUE_BATCH_MAX, Requeued};
+use crate::stream::dead_letters::{DeadLetters, Letter, Order, REMOVE_BATCH_MAX, REQUEUE_BATCH_MAX, Requeued};
 use crate::stream::entry_id::EntryId;
 use crate::stream::fleet_event::{FleetEvent, Happened};
 
@@ -72,7 +72,7 @@ impl Chosen {
         let text = |name| form.get(name).unwrap_or_default();
         Self {
             ids,
-            reason: text::visible(text("reason"), REASON_MAX),
+            reason: text::line(text("reason"), REASON_MAX),
             typed: text("count").to_owned(),
             is_confirmed: text("confirmed") == "yes",
         }
@@ -86,20 +86,22 @@ impl Chosen {
 }
 
 /// A form of dead letters: asks, or does it.
-pub(crate) async fn dead(asked: &Asked, person: &Person, form: &Query, verb: Verb) -> Markup {
+pub(crate) async fn dead(asked: &mut Asked, person: &Person, form: &Query, verb: Verb) -> Markup {
     let chosen = Chosen::of(form);
     if chosen.ids.is_empty() {
         let said = html! { "No dead letter was chosen. " a href="/dead" { "Choose some" } };
         return page(asked, Tab::Dead, "Dead letters", &strip(Tone::Info, Icon::Unknown, &said));
     }
     let content = if chosen.may_go(verb) {
-        match act(asked, person, &chosen.ids, verb).await {
+        let content = match act(asked, person, &chosen.ids, verb).await {
             Ok(done) => {
                 note(asked, person, &chosen, verb, &done).await;
                 told(verb, &done)
             }
             Err(error) => broken_off(person, &chosen, verb, &error),
-        }
+        };
+        asked.anew().await;
+        content
     } else {
         match read(asked, &chosen.ids).await {
             Ok(letters) => question(person, &chosen, verb, &letters),
@@ -117,12 +119,12 @@ fn page(asked: &Asked, tab: Tab, title: &str, content: &Markup) -> Markup {
 
 async fn read(asked: &Asked, ids: &[EntryId]) -> Result<Vec<Letter>, RedisError> {
     let (ids, streams) = (ids.to_vec(), asked.site.settings.stream.clone());
-    let reading = asked.site.looks.ask(|view| {
+    let reading = asked.ask(|view| {
         Box::pin(async move {
             let letters = DeadLetters::new(view.shared_connection(), &streams);
             let mut found = Vec::new();
             for id in ids {
-                found.extend(letters.get(id).await?);
+                found.extend(letters.brief(&(id..=id), Order::OldestFirst).await?);
             }
             Ok(found)
         })
@@ -162,7 +164,8 @@ fn question(person: &Person, chosen: &Chosen, verb: Verb, letters: &[Letter]) ->
             Tone::Crit,
             Icon::Crit,
             html! {
-                "They cannot be brought back, and no audit finds them afterwards. To keep a copy first: "
+                "They cannot be brought back, and an audit reports each as a violation (no_dead_letter). To keep a copy \
+                 first: "
                 code { "startjobs dead export" }
             },
         ),
@@ -219,7 +222,7 @@ type Done = Vec<(EntryId, Result<String, String>)>;
 async fn act(asked: &Asked, person: &Person, ids: &[EntryId], verb: Verb) -> Result<Done, RedisError> {
     let (ids, streams) = (ids.to_vec(), asked.site.settings.stream.clone());
     let by = format!("{}@page", person.name);
-    let acting = asked.site.looks.ask(|view| {
+    let acting = asked.ask(|view| {
         Box::pin(async move {
             let letters = DeadLetters::new(view.shared_connection(), &streams);
             let mut done = Done::new();
@@ -274,7 +277,7 @@ async fn note(asked: &Asked, person: &Person, chosen: &Chosen, verb: Verb, done:
     };
     let events: Vec<FleetEvent> =
         events.into_iter().map(|event| event.saying("", &chosen.reason).done_by(&by)).collect();
-    let noting = asked.site.looks.ask(|view| {
+    let noting = asked.ask(|view| {
         Box::pin(async move {
             for event in &events {
                 view.note(event).await;

@@ -1,6 +1,6 @@
 //! Dead letters: why are they here, and which can go back?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -10,27 +10,32 @@ use tokio::time::Instant;
 use super::refused::unanswered;
 use crate::ops::View;
 use crate::page::frame::empty::empty;
-use crate::page::frame::filters::{Field, filters};
+use crate::page::frame::filters::{Field, filters, newer_rows};
 use crate::page::frame::icons::Icon;
 use crate::page::frame::problem::{Next, Problem, problem};
 use crate::page::frame::shell::Tab;
 use crate::page::frame::table::{Column, table};
 use crate::page::frame::tag::tag;
 use crate::page::frame::tone::Tone;
+use crate::page::lists::{ROWS_MAX, Renewal, Watch, Watched};
 use crate::page::query::Query;
-use crate::page::site::{Asked, Frame, framed};
+use crate::page::site::{Asked, Frame, framed_list};
 use crate::page::text;
 use crate::redis::RedisError;
 use crate::stream::config::Config;
 use crate::stream::dead_letters::{ALL_IDS, DeadLetters, Letter, Order, before};
 use crate::stream::entry_id::EntryId;
 
-/// Rows of a page.
-const ROWS_MAX: usize = 50;
 /// Dead letters that are looked at for a page.
 const LOOKED_AT: usize = 2_000;
 /// How long looking may take.
 const WITHIN: Duration = Duration::from_secs(2);
+/// Dead letters that are looked at again for viewers.
+const RENEWED_MAX: usize = 500;
+/// How long that may take.
+const RENEWED_WITHIN: Duration = Duration::from_millis(500);
+/// What a list is asked for by.
+const NAMES: [&str; 4] = ["q", "reason", "since", "after"];
 /// The reasons there are, with their words.
 const REASONS: [(&str, &str); 4] = [
     ("retries_exhausted", "retries exhausted"),
@@ -103,12 +108,12 @@ pub(crate) async fn page(asked: &Asked) -> Markup {
     let wanted = Wanted::of(&asked.query, asked.seen.now_ms);
     let streams = asked.site.settings.stream.clone();
     let asking = wanted.clone();
-    let found = asked.site.looks.ask(|view| Box::pin(find(view, streams, asking))).await;
+    let found = asked.ask(|view| Box::pin(find(view, streams, asking))).await;
     let frame = Frame {
         title: "Dead letters".to_owned(),
         tab: Tab::Dead,
         command: "startjobs dead list".to_owned(),
-        live: "other",
+        live: "dead",
         has_mini: true,
     };
     let content = html! {
@@ -118,7 +123,68 @@ pub(crate) async fn page(asked: &Asked) -> Markup {
             Err(error) => (unanswered(error)),
         }
     };
-    framed(asked, frame, &content)
+    let ids = found.iter().flat_map(|found| &found.rows).map(|letter| letter.id).collect();
+    let watched = Watched { ids, from_ms: asked.seen.now_ms, answered: BTreeSet::new() };
+    framed_list(asked, frame, (&watched, &NAMES), &content)
+}
+
+/// What has changed for a viewer: rows that are gone, and how many newer ones there are. Rows stay in their places.
+pub(crate) async fn renewed(asked: &Asked, watched: &Watched) -> Vec<(String, Markup)> {
+    let wanted = Wanted::of(&asked.query, asked.seen.now_ms);
+    let start = EntryId { ms: watched.from_ms, seq: 0 };
+    let newest = watched.ids.iter().copied().max();
+    let watch = Watch { from: watched.ids.iter().copied().min().unwrap_or(start), q: wanted.q, reason: wanted.reason };
+    let (streams, of) = (asked.site.settings.stream.clone(), watch.clone());
+    let look = asked.ask(|view| Box::pin(look_again(view, streams, of)));
+    let Some(found) = asked.site.dead.get((watch, Instant::now()), look).await else { return Vec::new() };
+    let newer = found.wanted.iter().filter(|&&id| id > newest.unwrap_or(start)).count();
+    let mut parts = vec![("newer".to_owned(), newer_ones(asked, newer))];
+    for id in watched.ids.iter().filter(|id| **id >= found.reached && !found.kept.contains(id)) {
+        let name = format!("state-{id}");
+        let gone = html! { span id=(name) { (tag(Tone::None, Icon::Ok, "not here any more")) } };
+        parts.push((name, gone));
+    }
+    parts
+}
+
+async fn look_again(view: &View, streams: Config, watch: Watch) -> Result<Renewal, RedisError> {
+    let letters = DeadLetters::new(view.shared_connection(), &streams);
+    let wanted = Wanted { q: watch.q, reason: watch.reason, ..Wanted::default() };
+    let mut found = Renewal { kept: BTreeSet::new(), wanted: BTreeSet::new(), reached: *ALL_IDS.end() };
+    let until = Instant::now() + RENEWED_WITHIN;
+    let mut rest = Some(watch.from..=*ALL_IDS.end());
+    while let Some(ids) = rest.take() {
+        let page = letters.brief(&ids, Order::NewestFirst).await?;
+        let Some(last) = page.last().map(|letter| letter.id) else {
+            found.reached = watch.from;
+            break;
+        };
+        found.reached = last;
+        for letter in &page {
+            found.kept.insert(letter.id);
+            if wanted.lets_through(letter) {
+                found.wanted.insert(letter.id);
+            }
+        }
+        if found.kept.len() < RENEWED_MAX && Instant::now() < until {
+            rest = before(last).filter(|end| *end >= watch.from).map(|end| watch.from..=end);
+            if rest.is_none() {
+                found.reached = watch.from;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// How many newer ones there are, with the way to them. On a later page there are none.
+fn newer_ones(asked: &Asked, newer: usize) -> Markup {
+    let newer = if asked.query.get("after").is_some() { 0 } else { newer };
+    let at_least = if newer >= RENEWED_MAX { "at least " } else { "" };
+    newer_rows(
+        &format!("{at_least}{}", text::count(newer as u64)),
+        newer > 0,
+        &format!("/dead{}", asked.query.only(&NAMES)),
+    )
 }
 
 fn kept(asked: &Asked) -> Markup {
@@ -132,7 +198,7 @@ async fn find(view: &View, streams: Config, wanted: Wanted) -> Result<Found, Red
     let (mut found, until) = (Found::default(), Instant::now() + WITHIN);
     let mut rest = wanted.ids();
     while let Some(ids) = rest.take() {
-        let page = letters.page(&ids, Order::NewestFirst).await?;
+        let page = letters.brief(&ids, Order::NewestFirst).await?;
         let Some(last) = page.last().map(|letter| letter.id) else { break };
         for letter in page {
             found.looked_at += 1;
@@ -242,13 +308,14 @@ fn list(asked: &Asked, wanted: &Wanted, found: &Found) -> Markup {
         section #rows .panel aria-labelledby="h-rows" {
             (filters("/dead", "Filter dead letters", &fields, "Filter"))
             div.head { h2 #h-rows { (text::of(found.rows.len() as u64, "dead letter", "dead letters"))
-                " shown, newest first" } }
+                " shown, newest first" }
+                (newer_ones(asked, 0)) }
             @if rows.is_empty() {
                 (empty(Icon::Ok, "No dead letter is found", &html! {
                     "Looked at " (text::of(found.looked_at as u64, "dead letter", "dead letters")) "."
                     @if found.more { " There are more than are looked at for one page." }
                 }))
-            } @else if let Some(person) = &asked.person {
+            } @else if let Some(person) = asked.actor() {
                 (choosing(&person.form_code, found, &rows))
             } @else {
                 (table("Dead letters, newest first", &COLUMNS, &rows))
@@ -322,7 +389,7 @@ fn row(asked: &Asked, letter: &Letter) -> Vec<Markup> {
             @else { a href={ "/jobs/" (text::encoded(&source)) } { (text::name(&name)) } }
             " " span.sub.mono { (letter.id) }
         },
-        tag(tone, icon, word),
+        html! { span id={ "state-" (letter.id) } { (tag(tone, icon, word)) } },
         html! {
             (text::words(&head("detail")))
             span.sub { " deliveries " (text::name(&head("deliveries"))) ", crashes " (text::name(&head("crashes")))

@@ -38,7 +38,7 @@ pub(crate) async fn page(asked: &Asked, game: &str) -> (Markup, bool) {
         has_mini: true,
     };
     let name = game.to_owned();
-    let told = asked.site.looks.ask(|view| Box::pin(async move { view.game_story(&name).await })).await;
+    let told = asked.ask(|view| Box::pin(async move { view.game_story(&name).await })).await;
     match told {
         Ok(told) => (framed(asked, frame, &content(asked, &told)), told.is_known()),
         Err(error) => (framed(asked, frame, &html! { h1 { "Game " (text::name(game)) } (unanswered(&error)) }), true),
@@ -138,7 +138,7 @@ fn facts_of(asked: &Asked, record: &Record, standing: Option<&str>) -> Vec<(&'st
         ("Engine", plain(&record.engine)),
         ("Container", plain(&record.container_id)),
         ("Answers at", plain(&record.engine_endpoint)),
-        ("Fence", plain(&record.fence)),
+        ("Fence", plain(&record.fence.to_string())),
         ("Attempt by", text::replica(&record.owner)),
         ("Ended", record.ended_at_ms.map_or_else(|| html! {}, |at_ms| asked.at(at_ms))),
         ("How", record.end().map_or_else(|| html! {}, |end| text::words(&end))),

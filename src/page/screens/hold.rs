@@ -30,12 +30,14 @@ pub(crate) enum Verb {
 }
 
 /// A form about the pause: asks, or does it.
-pub(crate) async fn hold(asked: &Asked, person: &Person, form: &Query, verb: Verb) -> Markup {
-    let reason = text::visible(form.get("reason").unwrap_or_default(), REASON_MAX);
+pub(crate) async fn hold(asked: &mut Asked, person: &Person, form: &Query, verb: Verb) -> Markup {
+    let reason = text::line(form.get("reason").unwrap_or_default(), REASON_MAX);
     let is_confirmed = form.get("confirmed") == Some("yes");
     // Others must be able to see why the fleet is held.
     let content = if is_confirmed && (verb == Verb::Resume || !reason.is_empty()) {
-        done(asked, person, &reason, verb).await
+        let done = done(asked, person, &reason, verb).await;
+        asked.anew().await;
+        done
     } else {
         question(asked, person, &reason, verb)
     };
@@ -115,7 +117,7 @@ async fn pause(asked: &Asked, by: String, reason: String) -> Result<String, Redi
     if let Some(fleet) = asked.seen.fleet.as_ref().filter(|fleet| fleet.overview.verdict.health == Health::NoFleet) {
         return Ok(format!("Nothing was changed. {}", fleet.overview.verdict.sentence));
     }
-    let pausing = asked.site.looks.ask(|view| {
+    let pausing = asked.ask(|view| {
         Box::pin(async move {
             let before = view.group().pause(&by, &reason).await?;
             if before.is_none() {
@@ -132,7 +134,7 @@ async fn pause(asked: &Asked, by: String, reason: String) -> Result<String, Redi
 }
 
 async fn resume(asked: &Asked, by: String) -> Result<String, RedisError> {
-    let resuming = asked.site.looks.ask(|view| {
+    let resuming = asked.ask(|view| {
         Box::pin(async move {
             let before = view.group().resume().await?;
             if before.is_some() {

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use super::course::course;
 use super::damaged::damaged;
 use super::refused::{absent, unanswered};
 use super::wish::offers;
@@ -17,6 +18,7 @@ use crate::page::frame::shell::Tab;
 use crate::page::frame::story::{Step, story};
 use crate::page::frame::tone::Tone;
 use crate::page::frame::verdict::{Said, judged};
+use crate::page::frame::waterfall::waterfall;
 use crate::page::site::{Asked, Frame, framed};
 use crate::page::text;
 use crate::stream::entry_id::EntryId;
@@ -37,7 +39,7 @@ pub(crate) async fn page(asked: &Asked, id: &str) -> (Markup, bool) {
         return (absent(asked, Tab::Jobs, "No such job", &said), false);
     };
     let bound = Bound { entries: SCANNED_MAX, until: Instant::now() + SCAN_WITHIN };
-    let told = asked.site.looks.ask(|view| Box::pin(view.entry_story(entry, bound))).await;
+    let told = asked.ask(|view| Box::pin(view.entry_story(entry, bound))).await;
     let frame = |title: String| Frame {
         title,
         tab: Tab::Jobs,
@@ -69,6 +71,7 @@ fn content(asked: &Asked, told: &EntryStory) -> Markup {
                     h2 #h-story { "What happened" }
                     span.muted.end { "sent " (asked.at(told.appended_at_ms)) }
                 }
+                (waterfall(&course(told)))
                 (story(&told.moments.iter().map(step).collect::<Vec<_>>(), told.appended_at_ms))
                 @if told.misses_attempts() { p.more { "The attempts between may not be kept any more." } }
             }
@@ -193,7 +196,7 @@ fn steps(asked: &Asked, told: &EntryStory) -> Markup {
 
 fn putting_back(asked: &Asked, dead: &str) -> Markup {
     html! {
-        @if let Some(person) = &asked.person {
+        @if let Some(person) = asked.actor() {
             form method="post" action="/dead/requeue" {
                 input type="hidden" name="code" value=(person.form_code);
                 input type="hidden" name="id" value=(dead);
@@ -237,10 +240,7 @@ fn facts_of(asked: &Asked, told: &EntryStory, game: Option<&str>) -> Vec<(&'stat
         ("Reason", plain(field(told.dead_letter.as_ref(), "reason"))),
         (
             "Record",
-            record.map_or_else(
-                || html! {},
-                |record| html! { (text::name(&record.state)) ", fence " (text::name(&record.fence)) },
-            ),
+            record.map_or_else(|| html! {}, |record| html! { (text::name(&record.state)) ", fence " (record.fence) }),
         ),
         ("Host", plain(record.map(|record| record.host.as_str()).unwrap_or_default())),
         ("Container", plain(record.map(|record| record.container_id.as_str()).unwrap_or_default())),

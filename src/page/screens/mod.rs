@@ -10,6 +10,8 @@ pub(super) mod happened;
 pub(super) mod jobs;
 // what happened to this one?
 pub(super) mod job;
+// when did it wait, and when was it worked on?
+mod course;
 // and to this game?
 pub(super) mod game;
 // what could not be answered, and why?
@@ -26,6 +28,8 @@ pub(super) mod act;
 pub(super) mod wish;
 // the pause
 pub(super) mod hold;
+// one replica, drained
+pub(super) mod drain;
 // who may act
 pub(super) mod access;
 // what a screen says where it has nothing to show

@@ -18,7 +18,7 @@ use crate::page::frame::tone::Tone;
 use crate::page::frame::verdict::verdict;
 use crate::page::judged::{judged, word};
 use crate::page::looks::Fleet;
-use crate::page::site::{Asked, Frame, framed};
+use crate::page::site::{Asked, Frame, as_it_was, framed};
 use crate::page::text;
 use crate::page::when::lasting;
 
@@ -42,7 +42,7 @@ pub(crate) fn page(asked: &Asked) -> Markup {
 pub(crate) fn parts(asked: &Asked) -> Vec<(&'static str, Markup)> {
     let (said, problems) = judged(&asked.seen);
     let problems = html! { @for one in &problems { (problem(one, |at_ms| asked.when.since(at_ms))) } };
-    let mut parts = vec![("health", verdict(&said, &problems))];
+    let mut parts = vec![("health", verdict(&said, &problems)), ("asof", as_it_was(asked))];
     if let Some(fleet) = &asked.seen.fleet {
         parts.push(("flow", flow(&steps(fleet))));
         parts.push(("hosts", host_line(fleet)));

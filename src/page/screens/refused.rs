@@ -46,6 +46,22 @@ pub(crate) fn undone(error: &RedisError) -> Markup {
     html! { h1 { "Not done" } (strip(Tone::Crit, Icon::Crit, &said)) }
 }
 
+/// Something was to be changed while Redis does not answer.
+pub(crate) fn away(asked: &Asked) -> Markup {
+    let frame = Frame {
+        title: "Not done".to_owned(),
+        tab: Tab::None,
+        command: "startjobs doctor".to_owned(),
+        live: "other",
+        has_mini: true,
+    };
+    let said = html! {
+        "Nothing was changed: Redis does not answer. Do it again when it is back; "
+        a href="/runbooks#redisdown" { "the runbook RedisDown" } " says what helps."
+    };
+    framed(asked, frame, &html! { h1 { "Not done" } (strip(Tone::Crit, Icon::Crit, &said)) })
+}
+
 /// There is no such thing.
 pub(crate) fn absent(asked: &Asked, tab: Tab, title: &str, said: &Markup) -> Markup {
     let frame =

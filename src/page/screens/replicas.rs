@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
+use super::drain;
 use super::overview::host_of;
 use super::refused::absent;
 use crate::ops::hosts::HostView;
@@ -23,6 +24,9 @@ use crate::page::when::lasting;
 
 /// Replicas that are listed; of more, only how many is told.
 const LISTED_MAX: usize = 200;
+
+/// What can be done with a replica, for those who may do it.
+const ACTION: Column = Column::silent("Action", "nw");
 
 const COLUMNS: [Column; 7] = [
     Column::new("Replica", "lead"),
@@ -47,7 +51,7 @@ pub(crate) fn page(asked: &Asked) -> Markup {
         live: "replicas",
         has_mini: true,
     };
-    framed(asked, frame, &html! { h1 { "Replicas and hosts" } (part.1) })
+    framed(asked, frame, &html! { div.head { h1 { "Replicas and hosts" } (drain::form(asked)) } (part.1) })
 }
 
 /// What renews itself.
@@ -107,7 +111,7 @@ fn host(asked: &Asked, name: &str, view: Option<&HostView>, replicas: &[&Replica
             @if rows.is_empty() {
                 p.pad.muted { "No replica of this host is remembered." }
             } @else {
-                (table("Replicas of this host", &COLUMNS, &rows))
+                (table("Replicas of this host", &columns(asked), &rows))
             }
         }
     }
@@ -153,9 +157,13 @@ fn note(asked: &Asked, replica: &Replica) -> Markup {
     }
 }
 
+fn columns(asked: &Asked) -> Vec<Column> {
+    COLUMNS.into_iter().chain(asked.actor().map(|_| ACTION)).collect()
+}
+
 fn row(asked: &Asked, replica: &Replica) -> Vec<Markup> {
     let (tone, icon, word) = state(replica.state);
-    vec![
+    let mut cells = vec![
         html! { (text::replica(&replica.name)) @if let Some(pid) = replica.pid { span.sub { " pid " (pid) } } },
         tag(tone, icon, word),
         html! { @if let Some(up) = replica.up_ms { (lasting(up)) } },
@@ -169,7 +177,9 @@ fn row(asked: &Asked, replica: &Replica) -> Vec<Markup> {
         html! { (text::count(replica.pending)) },
         html! { @if let Some(at_ms) = replica.last_seen_ms { (asked.at(at_ms)) } },
         html! { @if let Some(version) = &replica.version { (text::name(version)) } },
-    ]
+    ];
+    cells.extend(asked.actor().map(|_| drain::button(replica)));
+    cells
 }
 
 /// A state in colour, shape and word.

@@ -45,7 +45,7 @@ const SETTINGS: [Column; 3] =
 
 /// The page.
 pub(crate) async fn page(asked: &Asked) -> Markup {
-    let found = found(&asked.site).await;
+    let found = found(asked).await;
     let frame = Frame {
         title: "System".to_owned(),
         tab: Tab::System,
@@ -58,7 +58,7 @@ pub(crate) async fn page(asked: &Asked) -> Markup {
     let content = html! {
         div.head { h1 { "System" } div.end { (pills("On this screen", &jumps)) } }
         (alerts(asked))
-        (findings(&found))
+        (findings(&found, asked.seen.failing.is_some()))
         div.cols {
             (settings(&asked.site))
             div.stack { (pause(asked)) (panel(asked)) }
@@ -67,18 +67,25 @@ pub(crate) async fn page(asked: &Asked) -> Markup {
     framed(asked, frame, &content)
 }
 
-/// What doctor finds; it looks again only after a while, however many ask.
-async fn found(site: &Site) -> Arc<Vec<Finding>> {
+/// What doctor finds; it looks again only after a while, however many ask. While Redis does not answer it does not look at
+/// all: what it found last stays, below that.
+async fn found(asked: &Asked) -> Arc<Vec<Finding>> {
+    let site = &asked.site;
+    if let Some(failing) = &asked.seen.failing {
+        let last = site.found.try_lock().ok().and_then(|kept| kept.as_ref().map(|(_, found)| Arc::clone(found)));
+        let mut all = vec![doctor::no_redis(&site.settings.redis.display_url, &failing.why)];
+        match last {
+            Some(last) => all.extend(last.iter().filter(|finding| finding.about != "redis").cloned()),
+            None => all.extend(of_settings(site)),
+        }
+        return Arc::new(all);
+    }
     let mut kept = site.found.lock().await;
     if let Some((_, found)) = kept.as_ref().filter(|(at, _)| at.elapsed() < FOUND_FOR) {
         return Arc::clone(found);
     }
-    let mut all = doctor::settings(&site.warnings);
-    all.extend(doctor::secrets(&site.resolved));
-    all.extend(doctor::policy(&site.settings));
-    all.push(doctor::encryption(&site.settings.redis));
-    let redis = site.looks.ask(|view| Box::pin(async { Ok(doctor::redis(view, CALL_WITHIN).await) })).await;
-    match redis {
+    let mut all = of_settings(site);
+    match asked.ask(|view| Box::pin(async { Ok(doctor::redis(view, CALL_WITHIN).await) })).await {
         Ok(found) => all.extend(found),
         Err(error) => all.push(doctor::no_redis(&site.settings.redis.display_url, &error.text)),
     }
@@ -87,6 +94,15 @@ async fn found(site: &Site) -> Arc<Vec<Finding>> {
     let found = Arc::new(all);
     *kept = Some((Instant::now(), Arc::clone(&found)));
     found
+}
+
+/// What doctor finds without asking for anything.
+fn of_settings(site: &Site) -> Vec<Finding> {
+    let mut all = doctor::settings(&site.warnings);
+    all.extend(doctor::secrets(&site.resolved));
+    all.extend(doctor::policy(&site.settings));
+    all.push(doctor::encryption(&site.settings.redis));
+    all
 }
 
 fn alerts(asked: &Asked) -> Markup {
@@ -154,7 +170,7 @@ fn number(value: f64) -> String {
     if value.fract().abs() < 0.001 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
-fn findings(found: &[Finding]) -> Markup {
+fn findings(found: &[Finding], is_last: bool) -> Markup {
     let bad = found.iter().filter(|finding| finding.level != Level::Ok).count();
     let rows = |is_good: bool| -> Vec<Vec<Markup>> {
         found.iter().filter(|finding| (finding.level == Level::Ok) == is_good).map(finding_row).collect()
@@ -164,7 +180,10 @@ fn findings(found: &[Finding]) -> Markup {
             div.head {
                 h2 #h-doctor { "Doctor: " @if bad == 0 { "nothing is wrong around the fleet" }
                     @else { (bad) " to look at" } }
-                span.muted.end { "as this process sees it, at most " (lasting(15_000)) " old" }
+                span.muted.end {
+                    @if is_last { "as this process found it last" }
+                    @else { "as this process sees it, at most " (lasting(15_000)) " old" }
+                }
             }
             @if bad > 0 { (table("What doctor found wrong", &FINDINGS, &rows(false))) }
             details.pad { summary { (found.len() - bad) " as they should be" }
@@ -232,7 +251,7 @@ fn pause(asked: &Asked) -> Markup {
 /// A button that asks; only for those who may act.
 fn button(asked: &Asked, action: &str, words: &str) -> Markup {
     html! {
-        @if let Some(person) = &asked.person {
+        @if let Some(person) = asked.actor() {
             form method="post" action=(action) {
                 input type="hidden" name="code" value=(person.form_code);
                 div.acts { button.b type="submit" { (words) } }

@@ -20,7 +20,6 @@ use crate::page::text;
 use crate::page::token::Person;
 use crate::redis::RedisError;
 use crate::stream::entry_id::EntryId;
-use crate::stream::fleet_event::{FleetEvent, Happened};
 use crate::stream::mark::{Cancel, Placed};
 
 /// Characters of a reason.
@@ -91,7 +90,7 @@ pub(crate) fn offers(asked: &Asked, told: &EntryStory) -> Markup {
                 li {
                     h3 { (verb.title()) }
                     p { (verb.said()) }
-                    @if let Some(person) = &asked.person {
+                    @if let Some(person) = asked.actor() {
                         form method="post" action={ "/jobs/" (text::encoded(&told.entry_id)) "/" (verb.as_str()) } {
                             input type="hidden" name="code" value=(person.form_code);
                             div.acts { button.b.bad[verb == Verb::Cancel] type="submit" { (verb.title()) "\u{2026}" } }
@@ -106,8 +105,8 @@ pub(crate) fn offers(asked: &Asked, told: &EntryStory) -> Markup {
 }
 
 /// A form about a job: asks, or does it.
-pub(crate) async fn wish(asked: &Asked, person: &Person, id: EntryId, form: &Query, verb: Verb) -> Markup {
-    let reason = text::visible(form.get("reason").unwrap_or_default(), REASON_MAX);
+pub(crate) async fn wish(asked: &mut Asked, person: &Person, id: EntryId, form: &Query, verb: Verb) -> Markup {
+    let reason = text::line(form.get("reason").unwrap_or_default(), REASON_MAX);
     let content = match story(asked, id).await {
         Err(error) => undone(&error),
         Ok(told) if !verb.fits(&told) => {
@@ -118,6 +117,7 @@ pub(crate) async fn wish(asked: &Asked, person: &Person, id: EntryId, form: &Que
                 Verb::Cancel => cancel(asked, person, &told, (id, &reason)).await,
                 Verb::Retry => retry(asked, person, id).await,
             };
+            asked.anew().await;
             done(person, id, (verb, &reason), &result)
         }
         Ok(told) => question(person, &told, verb),
@@ -134,7 +134,7 @@ pub(crate) async fn wish(asked: &Asked, person: &Person, id: EntryId, form: &Que
 
 async fn story(asked: &Asked, id: EntryId) -> Result<EntryStory, RedisError> {
     let bound = Bound { entries: SCANNED_MAX, until: Instant::now() + SCAN_WITHIN };
-    asked.site.looks.ask(|view| Box::pin(view.entry_story(id, bound))).await
+    asked.ask(|view| Box::pin(view.entry_story(id, bound))).await
 }
 
 /// What is known of the job, as a whole sentence.
@@ -193,20 +193,10 @@ async fn cancel(
     told: &EntryStory,
     (id, reason): (EntryId, &str),
 ) -> Result<Said, RedisError> {
-    let has_begun = told.record.as_ref().is_some_and(|record| record.source_ref == told.entry_id);
+    let has_begun = told.may_have_begun();
     let by = format!("{}@page", person.name);
     let cancel = Cancel::new(&by, reason);
-    let event = FleetEvent::new(Happened::Cancelled, Instant::now()).about(id, "").saying("", reason).done_by(&by);
-    let placing = asked.site.looks.ask(|view| {
-        Box::pin(async move {
-            let placed = view.group().cancel(id, &cancel, has_begun).await?;
-            // No replica ever has this one in its hands, so none tells who did it.
-            if matches!(placed, Placed::Answered { .. }) {
-                view.note(&event).await;
-            }
-            Ok(placed)
-        })
-    });
+    let placing = asked.ask(|view| Box::pin(async move { view.group().cancel(id, &cancel, has_begun).await }));
     match placing.await? {
         Placed::Answered { outcome_id } => {
             Ok(good(format!("Cancelled before any replica had read it. The outcome is {outcome_id}.")))
@@ -221,13 +211,16 @@ async fn cancel(
 async fn decided(asked: &Asked, id: EntryId) -> Result<Said, RedisError> {
     let until = Instant::now() + DECIDED_WITHIN;
     loop {
-        let past = asked.site.looks.ask(|view| Box::pin(async move { view.group().history(&[id]).await })).await?;
+        let past = asked.ask(|view| Box::pin(async move { view.group().history(&[id]).await })).await?;
         if past.first().is_some_and(|past| past.is_settled) {
             return Ok(ending(&story(asked, id).await?));
         }
         if Instant::now() >= until {
-            let held =
-                if asked.seen.is_paused() { " The fleet is paused, and decides when it is resumed." } else { "" };
+            let held = if asked.seen.is_paused() {
+                " The fleet is paused: a job that no replica holds any more is decided after that."
+            } else {
+                ""
+            };
             let words = "Marked, and not decided yet. A start that is under way is not interrupted; if it fails, or the \
                          job is taken up anew, it is cancelled.";
             return Ok(open(format!("{words}{held}")));
@@ -249,7 +242,7 @@ fn ending(told: &EntryStory) -> Said {
 
 async fn retry(asked: &Asked, person: &Person, id: EntryId) -> Result<Said, RedisError> {
     let by = format!("{}@page", person.name);
-    let placing = asked.site.looks.ask(|view| Box::pin(async move { view.group().retry_now(id, &by).await }));
+    let placing = asked.ask(|view| Box::pin(async move { view.group().retry_now(id, &by).await }));
     let holder = match placing.await? {
         Placed::Marked { replica: Some(replica) } => text::short_replica(&replica),
         Placed::Marked { replica: None } => "no replica".to_owned(),
@@ -257,13 +250,13 @@ async fn retry(asked: &Asked, person: &Person, id: EntryId) -> Result<Said, Redi
         other => return Ok(not_done(refusal(&other))),
     };
     let until = Instant::now() + DECIDED_WITHIN;
-    while asked.site.looks.ask(|view| Box::pin(async move { view.group().is_retry_untold(id).await })).await? {
+    while asked.ask(|view| Box::pin(async move { view.group().is_retry_untold(id).await })).await? {
         if Instant::now() >= until {
             return Ok(open(format!("Marked: {holder} holds it, and tries it again when it asks for its marks.")));
         }
         sleep(LOOK_AGAIN_AFTER).await;
     }
-    Ok(good(format!("Told: {holder} holds it, and does not wait any longer before it tries again.")))
+    Ok(good(format!("Told: {holder} holds it, and does not wait any longer if it did. A start under way goes on.")))
 }
 
 /// Why nothing was changed.

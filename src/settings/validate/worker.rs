@@ -31,6 +31,7 @@ pub(super) fn settings(check: &mut Check) -> Option<Config> {
     let start_deadline = check.optional_duration("start-deadline");
     let janitor_interval = check.duration("janitor-interval");
     let consumer_idle = check.duration("consumer-idle");
+    let settle_wait_replicas = check.number("settle-wait-replicas");
     not_longer(
         check,
         ("sweep-interval", sweep_interval),
@@ -82,6 +83,7 @@ pub(super) fn settings(check: &mut Check) -> Option<Config> {
         start_deadline: start_deadline?,
         janitor_interval: janitor_interval?,
         consumer_idle: consumer_idle?,
+        settle_wait_replicas: settle_wait_replicas?,
     })
 }
 

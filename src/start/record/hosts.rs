@@ -24,7 +24,7 @@ pub(crate) struct HostLine {
 }
 
 impl HostLine {
-    /// Takes a line apart, as it stands in Redis.
+    /// Takes a line apart, as Redis has it.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(4, ' ');
         Some(Self {

@@ -74,6 +74,11 @@ impl Records {
         self.calls.connection().scored_count(&self.placed_key(host)).await
     }
 
+    /// When the game at this place in the list was put on the host, Unix milliseconds; none where there are not so many.
+    pub(crate) async fn placed_ms(&self, host: &str, place: u64) -> Result<Option<u64>, RedisError> {
+        self.calls.connection().score_at(&self.placed_key(host), place).await
+    }
+
     /// Takes the tick of what keeps this host's records true, unless a replica has taken it within `interval`.
     pub async fn take_tick(&self, host: &str, interval: Duration) -> Result<bool, RedisError> {
         let (key, millis) = (format!("{}reconciled:{host}", self.prefix), interval.as_millis().to_string());

@@ -77,7 +77,7 @@ end
 -- field of its id. Beside it `alone:<id>`: the consumer that runs it with nothing else in hand; and `excused:<id>`: how
 -- many of its owners' deaths had a cause outside; and `handed:<id>`, of entries that were handed over; and
 -- `cancel:<id>` and `retry:<id>`, the marks of operators (marks.lua). And by consumer `charges:<consumer>`: the entries for which a crash was
--- counted when it was declared dead, as `<ms> <id> <id>...`.
+-- counted when it was declared dead, as `<ms> <id> <id>...`; and `drain:<consumer>`, where an operator wants it to drain (marks.lua).
 local function attempts_of(id)
   local value = redis.call('HGET', ATTEMPTS, id)
   if not value then return 0, 0, 0 end

@@ -275,8 +275,8 @@ local function look_at_payloads()
   end
   candidates = stay
   local refusal = undeclared(lost)
-  if refusal and #declared > 0 then
-    -- Who was declared dead is told first.
+  if refusal and (#declared > 0 or withdrawn > 0) then
+    -- Who was declared dead, and what was withdrawn, is told first.
     lost, candidates = {}, {}
     return nil
   end

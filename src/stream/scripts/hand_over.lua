@@ -121,12 +121,6 @@ local function hand_over(id, host, dead_owner)
 end
 for i = 1, #entries, 3 do hand_over(entries[i], entries[i + 1], entries[i + 2]) end
 
--- A refusal is written to the server's ACL log; 6.2 cannot be asked before.
-for name in pairs(told) do
-  local channel = JOBS .. ALIVE_SUFFIX .. name
-  if not redis.acl_check_cmd or redis.acl_check_cmd('PUBLISH', channel, 'handed') then
-    redis.pcall('PUBLISH', channel, 'handed')
-  end
-end
+for name in pairs(told) do hint(name) end
 if has_suspects then make_sweep_due() end
 return answers

@@ -34,7 +34,7 @@ local function remove_consumers()
     if removed < CONSUMERS_MAX and fields['pending'] == 0 and not lives and idle >= consumer_idle then
       redis.call('XGROUP', 'DELCONSUMER', JOBS, GROUP, name)
       redis.call('HDEL', REPLICAS, name)
-      redis.call('HDEL', ATTEMPTS, 'charges:' .. name)
+      redis.call('HDEL', ATTEMPTS, 'charges:' .. name, 'drain:' .. name)
       removed = removed + 1
     end
   end
@@ -59,6 +59,7 @@ local function forget_presence()
     if not presence or now - presence.seen >= consumer_idle then
       if #redis.call('XPENDING', JOBS, GROUP, '-', '+', 1, name) == 0 then
         forgotten[#forgotten + 1] = name
+        redis.call('HDEL', ATTEMPTS, 'drain:' .. name)
         if presence and presence.state == 'dead' then redis.call('HDEL', ATTEMPTS, 'charges:' .. name) end
       end
     end

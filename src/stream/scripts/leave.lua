@@ -19,6 +19,8 @@ if not wrong_type(ATTEMPTS, 'hash') then
 end
 -- Nothing that it said of its jobs is true any more. A key of another type is no reason to stay.
 redis.pcall('HDEL', OPEN, ME)
+-- What an operator wanted of it is done.
+redis.pcall('HDEL', ATTEMPTS, 'drain:' .. ME)
 local first = redis.pcall('XPENDING', JOBS, GROUP, '-', '+', STEP, ME)
 if first.err then return { 0, taken_back } end
 if not wrong_type(REPLICAS, 'hash') then be_present('left', ABOUT) end

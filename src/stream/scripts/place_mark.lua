@@ -24,17 +24,10 @@ local before = marks_of_kind(KIND, { ID })[ID]
 if before then return { 'before', before.ms, before.by, before.reason } end
 if redis.call('EXISTS', JOBS) == 0 then return { 'unknown' } end
 
--- The replica that holds it asks at once. A refusal is written to the server's ACL log; 6.2 cannot be asked before.
-local function tell(consumer)
-  local channel = JOBS .. ALIVE_SUFFIX .. consumer
-  if not redis.acl_check_cmd or redis.acl_check_cmd('PUBLISH', channel, 'marked') then
-    redis.pcall('PUBLISH', channel, 'marked')
-  end
-end
-
+-- The replica that holds it asks at once.
 local function mark(consumer)
-  redis.call('HSET', ATTEMPTS, KIND .. ':' .. ID, string.format('%.0f', now_ms()) .. ' ' .. BY .. '\n' .. REASON)
-  if consumer ~= '' then tell(consumer) end
+  redis.call('HSET', ATTEMPTS, KIND .. ':' .. ID, mark_text(BY, REASON))
+  if consumer ~= '' then hint(consumer) end
   return { 'marked', consumer }
 end
 

@@ -4,7 +4,7 @@
 -- it holds, in order, as one MessagePack array.
 -- Answers the group's last-delivered id ('' where there is no group), one word per id, the strays: entries that are
 -- pending for this consumer although they are not among the ids, because another replica has handed them over, or because the
--- reply that brought them was lost or is on its way: for each its id, deliveries, `handed` or '', and the dead replica that it
+-- reply that brought them was lost or is on its way, or because they are to be cancelled while the fleet is paused: for each its id, deliveries, `handed` or '', and the dead replica that it
 -- was taken from or ''; and what the server says of the subscription: `heard`, `unheard`, `refused`.
 -- Where this replica has been declared dead nothing is renewed, and the last word is `dead`: others take what it holds.
 --   mine      still ours
@@ -59,14 +59,43 @@ end
 
 local given, mine, strays = {}, {}, {}
 for _, id in ipairs(ids) do given[id] = true end
-for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, '-', '+', #ids + STRAYS_MAX, ME)) do
-  mine[pending[1]] = true
-  -- What was given back waits for a claim, ours too.
-  if not given[pending[1]] and tonumber(pending[3]) < GIVEN_BACK_IDLE_MS then
-    local word, dead_owner = handed_to_us(pending[1], pending[4])
-    for _, text in ipairs({ pending[1], string.format('%.0f', pending[4]), word, dead_owner }) do strays[#strays + 1] = text end
+local function add_stray(id, deliveries, word, dead_owner)
+  for _, text in ipairs({ id, string.format('%.0f', deliveries), word, dead_owner }) do strays[#strays + 1] = text end
+end
+
+-- Of our entries that were given back while the fleet is paused, those that operators want cancelled are taken up again: no
+-- replica claims them before the pause ends, and to answer them starts nothing. A suspect waits for a replica that has nothing else.
+local GIVEN_BACK_MAX = 1000
+local takes_up = has_attempts and STATE == 'running' and string.find(ABOUT, '"paused":true', 1, true) ~= nil
+local function take_up(rows)
+  local fields, cancelled = {}, {}
+  for _, row in ipairs(rows) do fields[#fields + 1] = 'cancel:' .. row[1] end
+  for position, mark in ipairs(#fields > 0 and redis.call('HMGET', ATTEMPTS, unpack(fields)) or {}) do
+    local id = rows[position][1]
+    if mark and #cancelled < STRAYS_MAX and attempts_of(id) < SUSPECT_CRASHES then cancelled[#cancelled + 1] = id end
+  end
+  local there = #cancelled > 0 and probe(cancelled) or {}
+  for _, row in ipairs(rows) do
+    if there[row[1]] then
+      redis.call('XCLAIM', JOBS, GROUP, ME, 0, row[1], 'JUSTID')
+      add_stray(row[1], row[4], 'handed', '')
+    end
   end
 end
+
+local given_back = {}
+for _, pending in ipairs(redis.call('XPENDING', JOBS, GROUP, '-', '+', #ids + (takes_up and GIVEN_BACK_MAX or STRAYS_MAX), ME)) do
+  mine[pending[1]] = true
+  if given[pending[1]] then
+    -- In our hands.
+  elseif tonumber(pending[3]) >= GIVEN_BACK_IDLE_MS then
+    -- What was given back waits for a claim, ours too.
+    given_back[#given_back + 1] = pending
+  elseif #strays < 4 * STRAYS_MAX then
+    add_stray(pending[1], pending[4], handed_to_us(pending[1], pending[4]))
+  end
+end
+if takes_up then take_up(given_back) end
 local words, absent, looked_for = {}, {}, {}
 for position, id in ipairs(ids) do
   local pending = not mine[id] and redis.call('XPENDING', JOBS, GROUP, id, id, 1)[1]

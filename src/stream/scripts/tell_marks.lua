@@ -15,3 +15,11 @@ local function marks_of(ids)
   return wanted
 end
 
+
+-- Whether operators want this replica to drain: since when (ms), who wants it, and why; empty where not.
+local function drain_of(consumer)
+  local value = redis.call('HGET', ATTEMPTS, 'drain:' .. consumer)
+  if not value then return {} end
+  local mark = mark_of(value)
+  return { mark.ms, mark.by, mark.reason }
+end

@@ -26,5 +26,6 @@ pub(super) fn config() -> Config {
         start_deadline: None,
         janitor_interval: long,
         consumer_idle: long,
+        settle_wait_replicas: 0,
     }
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::answers::Dice;
 use crate::stream::entry_id::EntryId;
 use crate::stream::mark::{Cancel, Mark, Wish};
+use crate::stream::tell::Wanted;
 use crate::worker::work::Ticket;
 
 /// The marks at entries of a history.
@@ -35,7 +36,7 @@ impl Marks {
     }
 
     /// The answer to a report that asks for the marks of these entries.
-    pub(super) fn of(&mut self, asks: &[EntryId], dice: Dice, fails: bool) -> Vec<Mark> {
+    pub(super) fn of(&mut self, asks: &[EntryId], dice: Dice, fails: bool) -> Wanted {
         let cancelled = asks.iter().filter(|id| self.placed.contains(id)).copied();
         let mut marks: Vec<Mark> =
             cancelled.map(|id| Mark { id, wish: Wish::Cancel(Cancel::new("ann@host", "")) }).collect();
@@ -45,7 +46,7 @@ impl Marks {
         if let Some(&id) = asks.get(usize::from(dice) % asks.len().max(1)) {
             marks.push(Mark { id, wish: Wish::Retry { by: "ann@host".to_owned() } });
         }
-        marks
+        Wanted { marks, drain: None }
     }
 
     /// What this replica does not hold any more it was told nothing of.

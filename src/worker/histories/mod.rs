@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use self::answers::{Dice, conclusion, delivery, fetched, lost, settle_reply};
 use self::limits::{SLOTS, config};
@@ -110,6 +111,9 @@ impl World {
             troubles: Troubles::new("jobs", metrics, Arc::clone(&vitals)),
             vitals,
             faults: Arc::new(Faults::new(crate::faults::Config::default())),
+            stop: CancellationToken::new(),
+            drain: None,
+            announced: None,
         };
         let (entries, dead_owners, settled) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let handed = BTreeSet::new();
@@ -262,8 +266,8 @@ impl World {
                 Event::HandedOver(jobs, if fails { Err(lost()) } else { Ok(answers) })
             }
             Command::Tell(report) => {
-                let marks = self.marks.of(&report.asks, dice, fails);
-                Event::Told(report, if fails { Err(lost()) } else { Ok(marks) })
+                let wanted = self.marks.of(&report.asks, dice, fails);
+                Event::Told(report, if fails { Err(lost()) } else { Ok(wanted) })
             }
             Command::Renew(ids) => {
                 let renewed = self.renewed(&ids, fails);

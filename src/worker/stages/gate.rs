@@ -80,6 +80,16 @@ impl Gate {
         self.is_paused.replace(is_paused)
     }
 
+    /// Does an operator pause the fleet, as far as is known?
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused == Some(true)
+    }
+
+    /// What the others and operators are told of this replica: whether it takes entries, and whether it is paused.
+    pub(crate) fn announced(&self) -> (bool, bool) {
+        (self.takes_entries(), self.is_paused())
+    }
+
     /// Others have declared this replica dead.
     pub(crate) fn declare_dead(&mut self) {
         self.phase = Phase::DeclaredDead;
@@ -142,7 +152,12 @@ impl Gate {
     /// Is an entry that comes now kept, to be started here? What is not kept goes back for other replicas. A sick or
     /// full host keeps one that comes alone.
     pub(crate) fn keeps_entries(&self) -> bool {
-        self.is_running() && self.engine_is_up && self.is_paused != Some(true)
+        self.answers_cancelled() && !self.is_paused()
+    }
+
+    /// Is a cancelled job kept and answered here? A pause does not keep it from its answer: nothing is started for it.
+    pub(crate) fn answers_cancelled(&self) -> bool {
+        self.is_running() && self.engine_is_up
     }
 
     /// May what waits be started?

@@ -195,12 +195,10 @@ impl Stages {
         wakes.into_iter().flatten().min()
     }
 
-    /// Others say that something was handed over to this replica, or that an operator wants something of what it holds.
+    /// Others say that something was handed over to this replica, or that an operator wants something of it.
     pub(crate) fn was_told(&mut self, turn: &Turn) {
         self.keeper.was_told(turn);
-        if !self.holdings.is_empty() {
-            self.teller.hurry(turn);
-        }
+        self.teller.hurry(turn);
     }
 
     /// Does something wait for the next turn, so that what can be done at once goes first?

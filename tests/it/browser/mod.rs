@@ -114,8 +114,8 @@ async fn what_others_wrote_runs_nothing_in_a_browser_and_breaks_no_screen() {
     drive(node, json!({ "base": base, "looks": looks, "sizes": [0, 3], "pictures": pictures() })).await;
 }
 
-/// What people do, each in a window of its own.
-fn walks() -> Value {
+/// Steps of a person who says the token first.
+fn with_session(steps: &Value) -> Value {
     let enter = json!([
         { "open": "/system" },
         { "fill": "Your name", "with": "ann" },
@@ -123,10 +123,12 @@ fn walks() -> Value {
         { "click": "Act on this page" },
         { "see": "ann" },
     ]);
-    let with_session = |steps: Value| {
-        let steps = steps.as_array().expect("a list");
-        json!([enter.as_array().expect("a list"), &steps[..]].concat())
-    };
+    let steps = [&enter, steps].map(|steps| steps.as_array().expect("a list").clone());
+    Value::Array(steps.concat())
+}
+
+/// What people do, each in a window of its own.
+fn walks() -> Value {
     json!({
         "search": [
             { "open": "/jobs" },
@@ -152,7 +154,7 @@ fn walks() -> Value {
             { "click": "backing-off", "role": "link" },
             { "see": "next try|tries again|back-off|Backing off" },
         ],
-        "requeue": with_session(json!([
+        "requeue": with_session(&json!([
             { "open": "/dead" },
             { "check": "choose" },
             { "click": "Requeue" },
@@ -162,7 +164,7 @@ fn walks() -> Value {
             { "see": "1 of 1 dead letter" },
             { "judge": "what came of a requeue" },
         ])),
-        "plain remove": with_session(json!([
+        "plain remove": with_session(&json!([
             { "open": "/dead" },
             { "check": "choose" },
             { "click": "Remove" },
@@ -171,7 +173,7 @@ fn walks() -> Value {
             { "see": "1 of 1 dead letter" },
         ])),
         // What one tab does the other one shows without being loaded again.
-        "zz pause": with_session(json!([
+        "zz pause": with_session(&json!([
             { "tab": 1, "open": "/" },
             { "tab": 1, "see": "Healthy|Degraded" },
             { "open": "/system" },
@@ -189,7 +191,7 @@ fn walks() -> Value {
             { "tab": 1, "see": "ann@page resumed the fleet" },
         ])),
         // The job that backs off is tried again, fails again, and is cancelled.
-        "x retry and cancel": with_session(json!([
+        "x retry and cancel": with_session(&json!([
             { "open": "/jobs?q=backing" },
             { "click": "backing-off", "role": "link" },
             { "judge": "a job with buttons" },
@@ -215,12 +217,56 @@ fn walks() -> Value {
     })
 }
 
+/// What people do that others see on their lists. `other` is how they know the replica that does not serve the page.
+fn walks_of_two(other: &str) -> Value {
+    json!({
+        // What is put back comes again, because it is no job: the list says so and moves nothing.
+        "zzz newer": with_session(&json!([
+            { "tab": 1, "open": "/dead" },
+            { "tab": 1, "see": "Live, seen" },
+            { "open": "/dead" },
+            { "check": "choose" },
+            { "click": "Requeue" },
+            { "click": "Put 1 dead letter back" },
+            { "see": "1 of 1 dead letter" },
+            { "tab": 1, "see": "1 newer: show" },
+            { "tab": 1, "see": "not here any more" },
+            { "tab": 1, "judge": "a list with newer rows" },
+            { "tab": 1, "click": "1 newer: show", "role": "link" },
+            { "tab": 1, "gone": "not here any more" },
+        ])),
+        "zzzz drain": with_session(&json!([
+            { "open": "/replicas" },
+            { "judge": "replicas with buttons" },
+            { "click": format!("Drain.*{other}") },
+            { "see": "Drain this replica\\?" },
+            { "see": "1 replica is left, with" },
+            { "judge": "the question before a drain" },
+            { "fill": "Why", "with": "a test of draining" },
+            { "click": "Drain the replica" },
+            { "see": "It drains|It has left" },
+            { "judge": "what came of a drain" },
+            { "open": "/replicas" },
+            { "see": "1 running" },
+        ])),
+    })
+}
+
 #[tokio::test]
 async fn jobs_are_found_requeued_and_removed_and_the_fleet_is_paused_by_clicks() {
     let Some(node) = browser() else { return };
-    let (world, base) = fleet().await;
+    let (mut world, base) = fleet().await;
+    let first: Vec<String> = world.presences().await.into_keys().collect();
+    let other = world.replica(&[]);
+    world.begun(other).await;
+    let mut names = world.presences().await.into_keys();
+    let name = names.find(|name| !first.contains(name)).expect("it is present");
+    let short = &name[name.len() - 36..][..8];
     let dead_before = world.entries(&world.settings.stream.dead).await.len();
-    let said = drive(node, json!({ "base": base, "walks": walks(), "pictures": pictures() })).await;
+    let mut walks = walks();
+    let more = walks_of_two(short).as_object().expect("walks").clone();
+    walks.as_object_mut().expect("walks").extend(more);
+    let said = drive(node, json!({ "base": base, "walks": walks, "pictures": pictures() })).await;
     let found = said["found"].as_str().expect("it was read");
     assert!(found.contains("backing-off") && !found.contains("gone"), "{found}");
     let cancelled = said["cancelled"].as_str().expect("it was read");

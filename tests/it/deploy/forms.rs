@@ -97,11 +97,11 @@ fn a_password_in_the_url_and_the_name_of_valkey() {
 }
 
 #[test]
-fn sentinels_are_refused_for_now() {
-    let fleet = Surroundings::new(&[("redis-url", "redis-sentinel://127.0.0.1:26379")]);
+fn a_cluster_is_refused_for_now() {
+    let fleet = Surroundings::new(&[("redis-url", "redis-cluster://127.0.0.1:7000")]);
     for command in [&["worker"][..], &["status"], &["send", "--game", "g", "--image", "i:1"]] {
         let output = fleet.command(command, &[]);
         assert_eq!(output.status.code(), Some(78), "{command:?}: {}", shown(&output));
-        assert!(shown(&output).contains("redis-sentinel://"), "{}", shown(&output));
+        assert!(shown(&output).contains("redis-cluster://"), "{}", shown(&output));
     }
 }

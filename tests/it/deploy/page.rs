@@ -89,6 +89,20 @@ impl Stage {
         self.append("waits", "galaxy/engine:1")
     }
 
+    /// Another replica comes, and is drained.
+    async fn drains_another(&mut self) {
+        let names = |stage: &Self| stage.guarded.asks("admin", &["HKEYS", "runtime:start_jobs:replicas"]);
+        let first = names(self).trim().to_owned();
+        self.fleet.replica();
+        await_that(&self.fleet, "both are present", || names(self).lines().count() == 2);
+        says(&self.http, "/replicas", "2 running").await;
+        let all = names(self);
+        let other = all.lines().map(str::trim).find(|name| !name.is_empty() && *name != first);
+        let told = self.does("/replicas/drain", &[("replica", other.expect("it is present"))]).await;
+        assert!(told.contains("It drains") || told.contains("It has left."), "{told}");
+        says(&self.http, "/replicas", "1 running").await;
+    }
+
     async fn reads_all(&self, job: &str) {
         for path in SCREENS.iter().map(|&path| path.to_owned()).chain([format!("/jobs/{job}"), "/games/stuck".into()]) {
             let words = self.browser.get(&path).await.words();
@@ -102,7 +116,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_replicas_rights_are_enough_to_read_pause_and_retry_and_the_page_says_what_else_is_refused() {
+async fn a_replicas_rights_are_enough_to_read_pause_drain_and_retry_and_the_page_says_what_else_is_refused() {
     for version in ["6.2", "7.0", "8.2"] {
         let program = if version == "7.0" { Some(PathBuf::from("redis-server")) } else { servers::fetched(version) };
         let Some(program) = program else { continue };
@@ -114,6 +128,7 @@ async fn refused_and_unchanged(program: &Path, version: &str) {
     let mut stage = Stage::new(program, version, &[]).await;
     let (dead, stuck) = stage.scene();
     stage.reads_all(&stuck).await;
+    stage.drains_another().await;
     says(&stage.http, &format!("/jobs/{stuck}"), "backing off").await;
     let told = stage.does(&format!("/jobs/{stuck}/retry-now"), &[]).await;
     assert!(told.contains("does not wait any longer"), "{told}");

@@ -208,6 +208,10 @@ fn rights_are_enough_and_not_too_much(guarded: &Guarded) {
     await_that(&fleet, "the dead consumer is removed", || consumers().matches("pending").count() == 1);
     await_that(&fleet, "the backlog is exported", || page(&http, "/metrics").contains("\nstartjobs_backlog 0\n"));
     fleet.replicas.remove(0);
+    // The only one that runs; it ends as on SIGTERM.
+    let replicas = runs(&fleet, "replicas");
+    let replica = replicas.lines().find(|line| line.contains(" running ")).expect("a replica");
+    runs(&fleet, &format!("drain {}", replica.split_whitespace().next().unwrap_or_default()));
     fleet.drain();
 
     let refused: Vec<String> =

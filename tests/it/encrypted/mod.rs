@@ -13,9 +13,10 @@ mod docker;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use startjobs::embedded::redis_server::RedisServer;
+
 use crate::support::certificates::Certificates;
 use crate::support::scrape::free_port;
-use startjobs::embedded::redis_server::RedisServer;
 
 /// A redis-server that demands client certificates on its TLS port, and that port.
 fn redis(certificates: &Certificates, more: &[&str]) -> (RedisServer, u16) {

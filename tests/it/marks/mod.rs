@@ -1,4 +1,4 @@
-//! Single jobs that operators cancel, or let be tried again at once: one outcome whatever happens meanwhile, and no container of
+//! Replicas that operators drain, and single jobs that they cancel, or let be tried again at once: one outcome whatever happens meanwhile, and no container of
 //! a job that was cancelled.
 
 // jobs that no replica has read
@@ -9,6 +9,10 @@ mod held;
 mod taken_over;
 // a mark and a start at the same time
 mod races;
+// while the fleet is paused
+mod paused;
+// one replica is to end
+mod drain;
 // real containers
 mod docker;
 

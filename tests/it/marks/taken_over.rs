@@ -1,10 +1,11 @@
 //! A marked job whose replica dies, at every place on its way, and a group that is lost: whoever takes it up obeys.
 
 use futures_util::StreamExt;
+use rustix::process::Signal;
 use startjobs::faults::Point;
 
 use super::{LONG_PAUSE, ends_with, has_failed, has_no_container, nothing_is_left_of_attempts, was_cancelled};
-use crate::support::world::World;
+use crate::support::world::{PATIENCE, World};
 
 /// Points that run side by side.
 const AT_ONCE: usize = 3;
@@ -64,7 +65,7 @@ async fn a_mark_outlives_the_group() {
 #[tokio::test]
 async fn a_paused_fleet_keeps_a_mark_until_it_goes_on() {
     let mut world = World::with(&LONG_PAUSE).await;
-    world.replica(&[]);
+    let a = world.replica(&[]);
     let job = world.send("game", "sim/retry").await;
     has_failed(&mut world, job).await;
     ends_with(&world, "pause", 0);
@@ -72,8 +73,12 @@ async fn a_paused_fleet_keeps_a_mark_until_it_goes_on() {
         world.lobby.pending().await.unwrap_or_default().first().is_some_and(|entry| entry.idle_ms > 1_000_000)
     };
     world.eventually("the job is given back", given_back).await;
+    // Nothing is claimed during a pause, and the replica that had it would have answered it.
+    world.signal(a, Signal::TERM);
+    world.ended(a, PATIENCE).await;
     let said = ends_with(&world, &format!("cancel {job} --wait 200ms"), 75);
-    assert!(said.contains("not decided yet"), "{said}");
+    assert!(said.contains("not decided yet") && said.contains("after `startjobs resume`"), "{said}");
+    world.replica(&[]);
     ends_with(&world, "resume", 0);
     world.settled().await;
     was_cancelled(&world, job).await;

@@ -32,6 +32,48 @@ async fn a_waiting_job_is_answered_at_once_and_never_started() {
 }
 
 #[tokio::test]
+async fn what_no_replica_has_read_is_counted_and_found_by_its_game() {
+    let mut world = World::new().await;
+    let job = world.send("game", "galaxy/engine:1").await;
+    ends_with(&world, &format!("cancel {job} --reason typo"), 0);
+    for range in ["1h", "30d"] {
+        let history = ends_with(&world, &format!("history --range {range} --json"), 0);
+        let history: serde_json::Value = serde_json::from_str(&history).expect("one JSON object");
+        let total = &history["total"];
+        assert_eq!((&total["failed"]["cancelled"], &total["started"]), (&1.into(), &0.into()), "{history}");
+    }
+    let game = ends_with(&world, "inspect game", 0);
+    assert!(game.contains(&format!("job {job} was cancelled by ann@")), "{game}");
+    assert!(game.contains(": typo before any replica had read it"), "{game}");
+    let json: serde_json::Value = serde_json::from_str(&ends_with(&world, "inspect game --json", 0)).expect("JSON");
+    let known = &json["jobs"][0];
+    assert_eq!((&known["source_ref"], &known["error_code"]), (&job.to_string().into(), &"cancelled".into()), "{json}");
+    ends_with(&world, "inspect another", 1);
+}
+
+#[tokio::test]
+async fn nothing_is_decided_about_a_job_whose_record_is_damaged_and_the_command_says_so_at_once() {
+    let mut world = World::new().await;
+    let record = "rtm:{game}:rec";
+    world.redis(&["SET", record, "x"]).await;
+    let waiting = world.send("game", "galaxy/engine:1").await;
+    let began = std::time::Instant::now();
+    // It could be under way: the record that would tell cannot be read.
+    let said = ends_with(&world, &format!("cancel {waiting} --wait 30s"), 75);
+    assert!(said.contains("marked, and not decided before this is mended") && said.contains(record), "{said}");
+    assert!(said.contains("then DEL the key") && said.contains("docs/runbooks.md, A damaged record"), "{said}");
+    world.replica(&[]);
+    let said = ends_with(&world, &format!("cancel {waiting} --wait 30s"), 75);
+    assert!(said.contains("not decided before this is mended"), "{said}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "it does not wait");
+    world.redis(&["DEL", record]).await;
+    world.settled().await;
+    was_cancelled(&world, waiting).await;
+    assert_eq!(world.sim_log().await.existing(), 0);
+    nothing_is_left_of_attempts(&mut world).await;
+}
+
+#[tokio::test]
 async fn one_of_many_waiting_jobs_is_cancelled_and_the_others_are_not() {
     let mut world = World::new().await;
     world.create_group().await;

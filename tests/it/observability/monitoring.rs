@@ -9,7 +9,7 @@ use startjobs::ops::alerts::rules::ALL;
 use super::metrics::{exposition, families};
 use super::{document, file, promtool};
 
-const ALERTS: [&str; 22] = [
+const ALERTS: [&str; 23] = [
     "NoReplicas",
     "ReplicaLost",
     "BacklogGrowing",
@@ -18,6 +18,7 @@ const ALERTS: [&str; 22] = [
     "ClaimStorm",
     "LagUnknown",
     "RedisDown",
+    "RedisRefusesWrites",
     "EngineDown",
     "WorkerStuck",
     "RestartLoop",

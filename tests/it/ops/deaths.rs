@@ -145,6 +145,25 @@ async fn whether_the_next_death_would_be_noticed_at_once_is_shown() {
 }
 
 #[tokio::test]
+async fn a_job_with_which_replicas_die_says_that_it_waits_to_run_alone() {
+    let mut records = Records::new().await;
+    let id = records.world.send("game-1", "galaxy/engine:1").await.to_string();
+    let now = records.world.now_ms().await;
+    records.now_ms = now;
+    records.world.create_group().await;
+    records.world.read_as("first", "1").await;
+    records.write("first", 1_000, "dead", &[("died_ms", json!(now + 400))]).await;
+    records.write("other", 0, "running", &[]).await;
+    let attempts = format!("{}:attempts", records.world.settings.stream.jobs);
+    records.world.redis(&["HSET", &attempts, &id, "1 0 0"]).await;
+    let told = text(&records.world, &["inspect", &id]);
+    assert!(!told.contains("suspected"), "{told}");
+    records.world.redis(&["HSET", &attempts, &id, "2 0 0"]).await;
+    let told = text(&records.world, &["inspect", &id]);
+    assert!(told.contains("; it is suspected, because 2 replicas ended with it: "), "{told}");
+}
+
+#[tokio::test]
 async fn a_takeover_tells_how_the_death_was_noticed() {
     let mut records = Records::new().await;
     let id = records.world.send("game-1", "galaxy/engine:1").await.to_string();
@@ -162,7 +181,9 @@ async fn a_takeover_tells_how_the_death_was_noticed() {
     );
     let told = text(&records.world, &["inspect", &id]);
     assert!(
-        told.contains("; its first replica first (on h, pid 7) died (noticed by its closed connection)\n"),
+        told.contains(
+            "; its replica first (on h, pid 7) died (noticed by its closed connection); it waits for a replica"
+        ),
         "{told}"
     );
     assert!(told.contains("  replica dead   last sign of first (on h, pid 7); it held this entry; "), "{told}");
@@ -174,13 +195,14 @@ async fn a_takeover_tells_how_the_death_was_noticed() {
     // Another one has claimed it; of the first only the times tell.
     let stream = records.world.settings.stream.clone();
     records.world.redis(&["XCLAIM", &stream.jobs, &stream.group, "heir", "0", &id]).await;
+    records.world.redis(&["HSET", &format!("{}:attempts", stream.jobs), &id, "1 0 0"]).await;
     records.write("heir", 0, "running", &[]).await;
     let told = text(&records.world, &["inspect", &id]);
     assert!(told.contains(" died, heir took over (noticed by its closed connection)\n"), "{told}");
 
     records.write("first", IDLE_MS, "running", &[("lost_ms", json!(now + 700))]).await;
     let told = text(&records.world, &["inspect", &id]);
-    assert!(told.contains(" died, heir took over (noticed after 10m of silence)\n"), "{told}");
+    assert!(told.contains(" was lost, heir took over (noticed after 10m of silence)\n"), "{told}");
     assert!(told.contains("  replica lost   ") && told.contains("; others may take over 10m later"), "{told}");
     assert!(
         told.contains("  death noticed  first had been silent for its claim idle of 10m: others took over"),

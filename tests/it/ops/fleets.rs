@@ -64,7 +64,13 @@ async fn a_backlog_without_replicas_is_said_first() {
     let mut world = World::new().await;
     let status = text(&world, &["status"]);
     assert!(status.starts_with("There is no fleet here: the stream runtime:start_jobs does not exist. "), "{status}");
-    assert_eq!(stderr(&run(&world, &["replicas"])), "startjobs: no replica has been here\n");
+    for words in [&["replicas"][..], &["jobs"], &["pending"], &["history"], &["dead", "list"]] {
+        let refused = run(&world, words);
+        assert_eq!((refused.status.code(), stdout(&refused).as_str()), (Some(1), ""), "{words:?}");
+        let expected =
+            "startjobs: There is no fleet here: the stream runtime:start_jobs does not exist\n  Check the settings";
+        assert!(stderr(&refused).starts_with(expected), "{words:?}: {refused:?}");
+    }
     for number in 0..12 {
         world.send(&format!("game-{number}"), "galaxy/engine:1").await;
     }
@@ -75,6 +81,9 @@ async fn a_backlog_without_replicas_is_said_first() {
     assert_eq!(json(&world, &["status"])["impact"]["players"], "not_served");
     assert!(line(&status, "waiting").starts_with("12, the oldest for "), "{status}");
     assert_eq!(json(&world, &["pending"])["total"], 0);
+    // Only the sender has been there: what it sent can be looked at.
+    assert_eq!(json(&world, &["jobs"])["jobs"].as_array().map(Vec::len), Some(12));
+    assert_eq!(stderr(&run(&world, &["replicas"])), "startjobs: no replica has been here\n");
     world.replica(&[]);
     world.settled().await;
     world.at_rest().await;
@@ -118,7 +127,8 @@ async fn a_killed_replica_is_lost_and_what_it_held_is_named() {
     );
     let story = text(&world, &["inspect", &id.to_string()]);
     assert!(story.starts_with(&format!("{id}: in flight for ")) && story.contains("delivery 1"), "{story}");
-    assert!(story.contains("; its first replica ") && story.contains(" died\n"), "nobody has taken over: {story}");
+    assert!(story.contains("; its replica "), "nobody has taken over: {story}");
+    assert!(story.contains(" was lost; it waits for a replica: none reads\n  next: startjobs worker\n"), "{story}");
 
     world.replica(&[]);
     world.settled().await;
@@ -158,11 +168,13 @@ async fn a_paused_fleet_neither_reads_nor_is_degraded() {
     world.replica(&[]);
     world.begun(0).await;
     let output = run(&world, &["pause", "--reason", "upgrade"]);
-    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "paused\n"), "{output:?}");
+    assert_eq!(
+        (output.status.code(), stdout(&output).as_str()),
+        (Some(0), "paused: 1 of 1 replica holds\n"),
+        "{output:?}"
+    );
     let again = run(&world, &["pause", "--reason", "another"]);
     assert!(stderr(&again).contains("paused before") && stderr(&again).contains("(upgrade)"), "{again:?}");
-    // The replica looks at the key with each renewal.
-    tokio::time::sleep(world.settings.worker.block + world.settings.worker.claim_idle).await;
     for number in 0..3 {
         world.send(&format!("game-{number}"), "galaxy/engine:1").await;
     }
@@ -178,7 +190,11 @@ async fn a_paused_fleet_neither_reads_nor_is_degraded() {
     assert_eq!((&problems[0]["severity"], &problems[0]["since_ms"]), (&"info".into(), &status["paused"]["at_ms"]));
 
     let output = run(&world, &["resume"]);
-    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "running\n"), "{output:?}");
+    assert_eq!(
+        (output.status.code(), stdout(&output).as_str()),
+        (Some(0), "running: 1 of 1 replica goes on\n"),
+        "{output:?}"
+    );
     world.settled().await;
     assert!(stderr(&run(&world, &["resume"])).contains("was not paused"));
     // Set by hand, as anything: a pause of which nothing is known.

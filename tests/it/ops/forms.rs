@@ -24,6 +24,10 @@ fn an_error_says_what_and_why_and_below_it_what_to_do() {
         &["alerts"],
         &["replicas"],
         &["pending"],
+        &["jobs"],
+        &["history"],
+        &["check", "--max-waiting", "1"],
+        &["replicas", "forget", "--gone"],
         &["inspect", "game-1"],
         &["runtime", "list"],
         &["runtime", "hosts"],
@@ -48,6 +52,13 @@ fn an_error_says_what_and_why_and_below_it_what_to_do() {
         (&["dead", "remove", "1-1", "--redis-url", "redis://127.0.0.1:1"], 2),
         (&["runtime", "stop", "g"], 2),
         (&["runtime", "reconcile"], 2),
+        (&["send", "--file", "/no/such/file"], 2),
+        (&["healthcheck", "--http-addr", "off"], 78),
+        (&["healthcheck", "--http-addr", "127.0.0.1:1"], 1),
+        (&["dash"], 2),
+        (&["dev", "--replicas", "1", "--hosts", "2"], 2),
+        (&["dead", "requeue"], 2),
+        (&["runtime", "explain", "i:1", "--policy-file", "/no/such/file"], 78),
         (&["doctor", "--bundle", taken, "--redis-url", "redis://127.0.0.1:1", "--timeout", "50ms"], 1),
     ];
     for (words, code) in others {
@@ -69,11 +80,35 @@ fn assert_form(words: &[&str], output: &Output) {
     }
 }
 
-/// Every message that a command writes is in the one form: what clap says is its own.
+/// The arguments of each call of this function in a source, as far as its closing bracket.
+fn calls<'a>(source: &'a str, function: &str) -> Vec<&'a str> {
+    let end_of = |rest: &str| {
+        let (mut depth, mut is_text, mut before) = (1, false, ' ');
+        rest.char_indices().find_map(|(at, letter)| {
+            match letter {
+                '"' if before != '\\' => is_text = !is_text,
+                '(' if !is_text => depth += 1,
+                ')' if !is_text => depth -= 1,
+                _ => {}
+            }
+            before = letter;
+            (depth == 0).then_some(at)
+        })
+    };
+    let call = |(at, found): (usize, &str)| {
+        let rest = &source[at + found.len()..];
+        &rest[..end_of(rest).unwrap_or(rest.len())]
+    };
+    source.match_indices(function).map(call).collect()
+}
+
+/// Every message that a command writes is in the one form, and every error says what to do: what clap says is its own.
 #[test]
 fn no_command_has_a_form_of_its_own() {
     // These tell of progress, or repeat what clap says.
     const OTHERS: [&str; 6] = ["bench/", "demo/", "engine.rs", "tree.rs", "confirm.rs", "output.rs"];
+    // A report of settings names each with what it must be.
+    const REPORTS: [&str; 2] = ["setting_flags.rs", "config.rs"];
     let mut looked_at = 0;
     let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli"))];
     while let Some(folder) = folders.pop() {
@@ -88,18 +123,19 @@ fn no_command_has_a_form_of_its_own() {
                 continue;
             }
             let source = std::fs::read_to_string(&path).expect("text");
-            for (_, rest) in source.match_indices("eprintln!(").map(|(at, found)| (at, &source[at + found.len()..])) {
-                let text = rest.trim_start().trim_start_matches('"');
-                assert!(
-                    text.starts_with("startjobs: ") || text.starts_with("  "),
-                    "{name}: eprintln!({}",
-                    text.lines().next().unwrap_or_default()
-                );
+            for words in calls(&source, "eprintln!(") {
+                let text = words.trim_start().trim_start_matches('"');
+                assert!(text.starts_with("startjobs: ") || text.starts_with("  "), "{name}: eprintln!({words})");
+            }
+            for words in calls(&source, "complain(") {
+                let words = words.trim_end().trim_end_matches(',');
+                let is_report = REPORTS.iter().any(|report| name.ends_with(report));
+                assert!(is_report || !words.ends_with("\"\""), "{name}: an error without what to do: {words}");
                 looked_at += 1;
             }
         }
     }
-    assert!(looked_at > 10, "{looked_at}");
+    assert!(looked_at > 40, "{looked_at}");
 }
 
 #[test]

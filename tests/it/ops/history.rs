@@ -85,6 +85,7 @@ async fn everything_that_two_replicas_have_done_is_counted_once_on_every_version
 #[tokio::test]
 async fn a_slot_of_another_day_of_a_later_version_or_with_junk_is_hidden_and_then_used_again() {
     let mut world = World::new().await;
+    world.create_group().await;
     let minute = world.now_ms().await / 60_000;
     let (day, month) = (24 * 60, 30 * 24);
     // The minute may end meanwhile: the next one has the same.

@@ -101,7 +101,7 @@ async fn a_job_in_every_state_is_found_by_what_is_known_of_it() {
         assert_eq!(ids, found.iter().map(|id| id.as_str()).collect::<Vec<_>>(), "{arguments:?}");
     }
     let limited = run(&world, &["jobs", "--state", "waiting", "--limit", "1"]);
-    assert!(stderr(&limited).contains("1 more; raise --limit"), "{limited:?}");
+    assert!(stderr(&limited).contains("1 more\n  raise --limit"), "{limited:?}");
     assert_eq!(text(&world, &["jobs", "--game", "no-such"]), "no such jobs\n");
     assert_eq!(run(&world, &["jobs", "--game", " "]).status.code(), Some(2));
     // A game that has no record yet, and a job that waits.
@@ -140,6 +140,26 @@ async fn large_payloads_are_looked_at_and_never_answered() {
     assert_eq!((jobs(&list, "in_flight").len(), jobs(&list, "waiting").len()), (12, 12), "{list}");
     let sent = net_output(&world).await - before;
     assert!(sent < 1_000_000, "Redis answered {sent} bytes");
+}
+
+#[tokio::test]
+async fn a_story_shows_how_long_a_value_is_and_not_all_of_it() {
+    let world = World::new().await;
+    world.create_group().await;
+    let streams = &world.settings.stream;
+    let fill = "local id = redis.call('XADD', KEYS[1], '*', 'game_id', 'g', 'image_ref', 'i', 'other', string.rep('x', 1048576)) \
+        for n = 1, 8 do redis.call('XADD', KEYS[2], '*', 'source_ref', n == 8 and id or 'y', 'outcome', 'failure', \
+        'error_message', string.rep('\u{e9}', 524288)) end return id";
+    let id = world.redis(&["EVAL", fill, "2", &streams.jobs, &streams.results]).await.as_string().expect("an id");
+    world.read_as("someone", "1").await;
+    world.redis(&["XACK", &streams.jobs, &streams.group, &id]).await;
+    let before = net_output(&world).await;
+    let story = json(&world, &["inspect", &id, "--timeout", "30s"]);
+    assert_eq!(story["payload"]["game_id"], "g", "{story}");
+    let message = story["outcome"]["error_message"].as_str().expect("a text");
+    assert!(message.ends_with("\u{e9}\u{2026} (1048576 bytes)") && message.len() < 5_000, "{message}");
+    let sent = net_output(&world).await - before;
+    assert!(sent < 200_000, "Redis answered {sent} bytes");
 }
 
 /// Bytes that Redis has answered so far.

@@ -4,6 +4,8 @@
 mod backlog;
 // every alert, and what the first line says meanwhile
 mod verdicts;
+// Redis answers and takes no write
+mod refusals;
 // who is held by a pause, and who is not
 mod pauses;
 // what is shown of a fleet that works, is held, has lost somebody, or is not there
@@ -18,6 +20,8 @@ mod dash;
 mod history;
 // one job's whole story
 mod stories;
+// why a job is not being started, and what to do next
+mod waits;
 // single jobs in a list, and why they do not run
 mod jobs;
 // what happened

@@ -1,6 +1,10 @@
 //! A pause holds one group of a stream, is refused where there is no fleet, and is understood by earlier versions, which hold
 //! while its key exists.
 
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
 use super::{json, run, stderr, stdout, text};
 use crate::support::world::World;
 
@@ -102,4 +106,93 @@ async fn a_pause_of_an_earlier_version_holds_every_group() {
     assert!(stderr(&output).contains("by ann@h since 2026-") && stderr(&output).contains("every group"), "{output:?}");
     held(&mut world, false).await;
     assert!(text(&world, &["status", "--group", OTHER]).contains("aused by hand"));
+}
+
+/// Waits until the server hears the subscriptions of so many replicas.
+async fn heard(world: &mut World, count: usize) {
+    world
+        .eventually("the server hears the replicas", async |world: &World| {
+            world.presences().await.values().filter(|record| record.contains("heard_ms")).count() == count
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn every_replica_hears_of_a_pause_and_of_its_end_at_once() {
+    // Renewals are due every twenty seconds: what happens sooner was told by a message.
+    let mut world = World::with(&[("claim-idle", "60s")]).await;
+    for _ in 0..3 {
+        world.replica(&[]);
+    }
+    heard(&mut world, 3).await;
+    let began = Instant::now();
+    let output = run(&world, &["pause"]);
+    assert_eq!(stdout(&output), "paused: 3 of 3 replicas hold\n", "{output:?}");
+    world.send_games("held", 20).await;
+    let status = json(&world, &["status"]);
+    assert_eq!((&status["waiting"]["count"], &status["in_flight"]["count"]), (&20.into(), &0.into()), "{status}");
+    let output = run(&world, &["resume"]);
+    assert_eq!(stdout(&output), "running: 3 of 3 replicas go on\n", "{output:?}");
+    world.settled().await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_fleet_that_has_just_resumed_is_not_down() {
+    let mut world = World::with(&[("claim-idle", "60s")]).await;
+    world.replica(&[]);
+    heard(&mut world, 1).await;
+    run(&world, &["pause"]);
+    // The replica has run for its claim-idle, as far as its record tells, and what it says of itself is believed.
+    let (name, record) = world.presences().await.pop_first().expect("a record");
+    let told = record.split_once("\"started_at_ms\":").expect("a start").1;
+    let started: String = told.chars().take_while(char::is_ascii_digit).collect();
+    assert!(record.contains(r#""serves":false"#) && record.contains(r#""paused":true"#), "{record}");
+    let record = record.replace(&started, "1000");
+    world.signal(0, Signal::STOP);
+    let key = format!("{JOBS}:replicas");
+    world.redis(&["HSET", &key, &name, &record]).await;
+    // It has not heard of the end yet: it is asleep.
+    world.redis(&["DEL", KEY]).await;
+    let status = text(&world, &["status"]);
+    assert!(!status.contains("takes no job"), "{status}");
+    // One that takes no job for another reason is.
+    world.redis(&["HSET", &key, &name, &record.replace(r#","paused":true"#, "")]).await;
+    assert!(text(&world, &["status"]).starts_with("Down: the only replica takes no job"));
+    world.signal(0, Signal::CONT);
+}
+
+#[tokio::test]
+async fn a_replica_tells_at_once_that_it_takes_jobs_again() {
+    let mut world = World::with(&[("claim-idle", "60s")]).await;
+    world.replica(&[]);
+    heard(&mut world, 1).await;
+    // Renewals are due every twenty seconds, and a lost group is made usable within a second.
+    let began = Instant::now();
+    world.redis(&["XGROUP", "DESTROY", JOBS, "rtmanager.startjobs"]).await;
+    world.logged(0, "the group is there again", |log| log.count("consumer group created") == 2).await;
+    held(&mut world, false).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    world.send("game", "galaxy/engine:1").await;
+    world.settled().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_answer_is_named() {
+    let mut world = World::with(&[("claim-idle", "60s")]).await;
+    for _ in 0..2 {
+        world.replica(&[]);
+    }
+    heard(&mut world, 2).await;
+    world.signal(1, Signal::STOP);
+    let output = run(&world, &["pause"]);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "paused: 1 of 2 replicas hold\n"));
+    let said = stderr(&output);
+    assert!(
+        said.contains("no answer yet (version ") && said.contains("it will hold with its next renewal, within 20s"),
+        "{said}"
+    );
+    world.signal(1, Signal::CONT);
+    let output = run(&world, &["resume"]);
+    assert_eq!(stdout(&output), "running: 2 of 2 replicas go on\n", "{output:?}");
 }

@@ -63,6 +63,7 @@ fn every_shell_has_completions() {
         let text = String::from_utf8(output.stdout).expect("text");
         assert_eq!(output.status.code(), Some(0), "{shell}");
         assert!(text.contains("replicas") && text.contains("max-oldest"), "{shell}: {text}");
+        assert!(text.contains("retry-now") && !text.contains("bench-subject"), "{shell} offers a hidden command");
     }
     assert_eq!(startjobs(&["completions", "tcsh"]).status.code(), Some(2));
 }

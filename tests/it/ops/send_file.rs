@@ -1,8 +1,9 @@
 //! Many jobs of a file, or of a pipe.
 
-use std::io::Write as _;
-use std::process::{Output, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{command, run, stderr, stdout};
@@ -98,4 +99,47 @@ async fn a_line_without_an_end_is_refused_without_being_read_whole() {
     assert_eq!(endless.status.code(), Some(2), "{endless:?}");
     assert!(stderr(&endless).contains("line 2: has more than "), "{endless:?}");
     assert_eq!(games(&world).await, ["a"]);
+}
+
+/// Asks a process to end, and waits for that.
+fn ended(child: Child, signal: Signal) -> Output {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process");
+    kill_process(pid, signal).expect("it runs");
+    child.wait_with_output().expect("an end")
+}
+
+#[tokio::test]
+async fn a_signal_ends_sending_with_what_was_sent_and_the_next_line() {
+    let mut world = World::new().await;
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let before = games(&world).await.len();
+        let mut command = command(&world, &["send", "--file", "-"]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
+        let mut pipe = child.stdin.take().expect("a pipe");
+        let lines: String = (0..3).map(|number| line(&format!("g{number}"), "i")).collect();
+        pipe.write_all(lines.as_bytes()).expect("it reads");
+        world.eventually("three are sent", async |world: &World| games(world).await.len() == before + 3).await;
+        let stopped = ended(child, signal);
+        drop(pipe);
+        assert_eq!(stopped.status.code(), Some(code), "{stopped:?}");
+        assert_eq!(stdout(&stopped).lines().count(), 3, "{stopped:?}");
+        let said =
+            "startjobs: sent 3 jobs\nstartjobs: stdin: stopped by a signal before line 4\n  go on with --from-line 4";
+        assert!(stderr(&stopped).contains(said), "{stopped:?}");
+
+        // One alone, which is waited for.
+        let mut command = super::command(&world, &["send", "--game", "alone", "--image", "i", "--wait"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
+        // It says the id before it waits.
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut first).expect("a line");
+        let id = first.split_whitespace().last().expect("an id").to_owned();
+        let stopped = ended(child, signal);
+        assert_eq!(stopped.status.code(), Some(code), "{stopped:?}");
+        assert!(
+            stderr(&stopped).contains(&format!("stopped: sent 1 job, {id}, which stays in the stream")),
+            "{stopped:?}"
+        );
+    }
 }

@@ -5,12 +5,15 @@ use std::fs;
 use super::{Answer, encoded, exchange, get, holds, says, served};
 use crate::support::world::World;
 
-const TOKEN: &str = "sesame-opens-this-door-0123456789";
+/// What the file holds.
+pub const TOKEN: &str = "sesame-opens-this-door-0123456789";
 
 /// A browser that keeps its cookie.
 pub struct Browser {
-    address: String,
-    cookie: String,
+    /// Where the page is.
+    pub address: String,
+    /// What it was given.
+    pub cookie: String,
 }
 
 impl Browser {
@@ -27,6 +30,12 @@ impl Browser {
             cookie.split(';').next().expect("a value").clone_into(&mut self.cookie);
         }
         answer
+    }
+
+    /// Says the token, as ann.
+    pub async fn login(&mut self) {
+        let answer = self.post("/login", &[("token", TOKEN), ("name", "ann")]).await;
+        assert_eq!(answer.status, 303, "{}", answer.words());
     }
 
     async fn post_from(&self, origin: &str, path: &str, form: &[(&str, &str)]) -> Answer {
@@ -56,11 +65,18 @@ impl Browser {
 }
 
 /// A fleet whose page may be acted on, and a browser that has not said the token yet.
-async fn begun(world: &mut World) -> Browser {
+pub async fn begun(world: &mut World) -> Browser {
     let file = world.directory.path().join("token");
     fs::write(&file, format!("{TOKEN}\n")).expect("written");
     let address = served(world, &[("admin-token-file", file.to_str().expect("a path"))]).await;
     Browser::new(address)
+}
+
+/// What the line of health above a screen says.
+fn banner(answer: &Answer) -> String {
+    let (_, rest) = answer.body.split_once("class=\"mini\"").unwrap_or_else(|| panic!("no banner: {answer:?}"));
+    let html = rest.split_once("</section>").expect("an end").0;
+    Answer { status: 200, headers: answer.headers.clone(), body: format!("<p{html}") }.words()
 }
 
 async fn dead_ids(world: &World) -> Vec<String> {
@@ -141,7 +157,7 @@ async fn many_are_removed_only_with_their_count_in_a_persons_own_hand() {
         world.send_malformed().await;
     }
     world.settled().await;
-    browser.post("/login", &[("token", TOKEN), ("name", "ann")]).await;
+    browser.login().await;
     let (code, ids) = (browser.code().await, dead_ids(&world).await);
     let mut form: Vec<(&str, &str)> = ids.iter().map(|id| ("id", id.as_str())).collect();
     form.extend([("code", code.as_str()), ("confirmed", "yes")]);
@@ -158,17 +174,19 @@ async fn many_are_removed_only_with_their_count_in_a_persons_own_hand() {
 async fn the_fleet_is_paused_with_a_reason_and_resumed() {
     let mut world = World::new().await;
     let mut browser = begun(&mut world).await;
-    browser.post("/login", &[("token", TOKEN), ("name", "ann")]).await;
+    browser.login().await;
     let code = browser.code().await;
     let unreasoned = browser.post("/fleet/pause", &[("code", &code), ("confirmed", "yes")]).await;
     assert!(unreasoned.words().contains("Pause the whole fleet?"), "{}", unreasoned.words());
     let paused = browser.post("/fleet/pause", &[("code", &code), ("confirmed", "yes"), ("reason", "INC-42")]).await;
     assert!(paused.words().contains("The fleet is paused."), "{}", paused.words());
+    assert!(banner(&paused).starts_with("Paused by ann@page"), "{}", banner(&paused));
     let overview = says(&browser.address, "/", "Paused by ann@page").await;
     assert!(overview.words().contains("INC-42"), "{}", overview.words());
     let asked = browser.post("/fleet/resume", &[("code", &code)]).await;
     assert!(asked.words().contains("Resume the fleet?"), "{}", asked.words());
-    browser.post("/fleet/resume", &[("code", &code), ("confirmed", "yes")]).await;
+    let resumed = browser.post("/fleet/resume", &[("code", &code), ("confirmed", "yes")]).await;
+    assert!(!banner(&resumed).contains("Paused"), "{}", banner(&resumed));
     says(&browser.address, "/", "ann@page resumed the fleet").await;
     world.send("game-1", "galaxy/engine:1").await;
     world.settled().await;
@@ -178,7 +196,7 @@ async fn the_fleet_is_paused_with_a_reason_and_resumed() {
 async fn a_job_that_backs_off_is_tried_again_and_one_is_cancelled_with_who_did_it_in_the_story() {
     let mut world = World::with(&[("retry-min", "10m"), ("retry-max", "10m"), ("retry-attempts", "3")]).await;
     let mut browser = begun(&mut world).await;
-    browser.post("/login", &[("token", TOKEN), ("name", "ann")]).await;
+    browser.login().await;
     let code = browser.code().await;
     let job = world.send("stuck", "sim/retry").await;
     let story = format!("/jobs/{job}");
@@ -194,6 +212,12 @@ async fn a_job_that_backs_off_is_tried_again_and_one_is_cancelled_with_who_did_i
     says(&browser.address, &story, "ann@page had the job tried again at once").await;
     let attempts = browser.get(&story).await.words().matches("An attempt failed").count();
     assert_eq!(attempts, 2, "each attempt is told once");
+    let drawn = browser.get(&story).await.body;
+    assert!(
+        drawn.matches("<rect class=\"w-fail\"").count() >= 2 && drawn.contains("<rect class=\"w-pause\""),
+        "{drawn}"
+    );
+    assert!(drawn.contains("<title>until attempt 2 failed, "), "{drawn}");
     let asked = browser.post(&cancel, &[("code", &code)]).await.words();
     assert!(asked.contains("Cancel this job?") && asked.contains("stuck"), "{asked}");
     let confirmed = [("code", code.as_str()), ("confirmed", "yes"), ("reason", "INC-42")];
@@ -214,7 +238,7 @@ async fn a_job_that_backs_off_is_tried_again_and_one_is_cancelled_with_who_did_i
 async fn a_job_that_nothing_reads_is_cancelled_on_the_page_and_offers_no_retry() {
     let mut world = World::new().await;
     let mut browser = begun(&mut world).await;
-    browser.post("/login", &[("token", TOKEN), ("name", "ann")]).await;
+    browser.login().await;
     let code = browser.code().await;
     browser.post("/fleet/pause", &[("code", &code), ("confirmed", "yes"), ("reason", "INC-42")]).await;
     holds(&mut world).await;
@@ -237,7 +261,7 @@ async fn a_job_that_nothing_reads_is_cancelled_on_the_page_and_offers_no_retry()
 async fn a_form_of_another_site_or_of_another_session_does_nothing() {
     let mut world = World::new().await;
     let mut browser = begun(&mut world).await;
-    browser.post("/login", &[("token", TOKEN), ("name", "ann")]).await;
+    browser.login().await;
     let code = browser.code().await;
     let form = [("code", code.as_str()), ("confirmed", "yes"), ("reason", "evil")];
     for origin in ["", "null", "http://evil.example", "http://127.0.0.1:1"] {
@@ -253,9 +277,6 @@ async fn a_form_of_another_site_or_of_another_session_does_nothing() {
     assert_eq!(answer.status, 413);
     let key = format!("{}:paused", world.settings.stream.jobs);
     assert_eq!(world.redis(&["EXISTS", &key]).await.as_i64(), Some(0));
-    // Given back, the session is of no use any more in this browser.
-    browser.post("/logout", &[("code", &code)]).await;
-    assert_eq!(browser.post("/fleet/pause", &form).await.status, 403);
     assert_eq!(get(&browser.address, "/livez").await.status, 200);
 }
 

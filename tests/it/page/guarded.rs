@@ -3,6 +3,10 @@
 use super::{SCREENS, ask, exchange, get, served};
 use crate::support::world::World;
 
+/// The fleet as JSON.
+const FLEET: [&str; 4] =
+    ["/api/v1/status.json", "/api/v1/alerts.json", "/api/v1/replicas.json", "/api/v1/pending.json"];
+
 #[tokio::test]
 async fn a_name_that_is_not_ours_is_refused_and_probes_answer_to_every_name() {
     let mut world = World::new().await;
@@ -15,8 +19,17 @@ async fn a_name_that_is_not_ours_is_refused_and_probes_answer_to_every_name() {
         assert!(answer.body.contains("page-host") && !answer.body.contains("<html"), "{path}: {answer:?}");
         assert!(answer.headers.contains_key("content-security-policy"), "{path}: {answer:?}");
     }
-    for path in ["/livez", "/metrics", "/version", "/api/v1/status.json"] {
+    for path in ["/livez", "/readyz", "/startupz", "/metrics", "/version"] {
         assert_eq!(ask(&address, "GET", path, &[("Host", &evil)]).await.status, 200, "{path}");
+    }
+    for path in FLEET {
+        let answer = ask(&address, "GET", path, &[("Host", &evil)]).await;
+        assert!(answer.status == 421 && answer.body.contains("page-host"), "{path}: {answer:?}");
+        for host in [&*address, "localhost", "ops.example", "OTHER.example:8443", "[::1]:9"] {
+            assert_eq!(ask(&address, "GET", path, &[("Host", host)]).await.status, 200, "{path} of {host}");
+        }
+        let old = exchange(&address, format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await;
+        assert!(old.starts_with("HTTP/1.0 200 "), "a program without a Host is no browser: {old}");
     }
     let local = format!("localhost:{port}");
     for host in [&*address, &*local, "OPS.example", "other.example:8443", "10.1.2.3", "[::1]:9"] {
@@ -85,5 +98,50 @@ async fn the_page_is_served_where_the_setting_says_so() {
             assert_eq!(get(&address, path).await.status, status, "{path} with {settings:?}");
         }
         assert_eq!(get(&address, "/readyz").await.status, 200, "{settings:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_the_page_is_not_served_by_itself_the_log_says_once_which_setting_serves_it() {
+    let mut world = World::new().await;
+    for (settings, lines) in [
+        (&[("http-addr", "0.0.0.0:0")][..], 1),
+        (&[("http-addr", "0.0.0.0:0"), ("page", "on")][..], 0),
+        (&[("http-addr", "0.0.0.0:0"), ("page", "off")][..], 0),
+        (&[][..], 0),
+    ] {
+        let number = world.replica(&[&[super::SERVED], settings].concat());
+        world.begun(number).await;
+        let log = world.log(number);
+        let said = log.text().matches("page = on serves it here").count();
+        assert_eq!(said, lines, "{settings:?}: {}", log.text());
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_others_can_read_is_warned_of_in_the_log_and_by_doctor() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut world = World::new().await;
+    // A folder that nobody else may enter would close what is in it.
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    set(world.directory.path(), 0o755);
+    let file = world.directory.path().join("token");
+    std::fs::write(&file, "a-token-that-is-long-enough").expect("written");
+    for (mode, is_open) in [(0o600, false), (0o644, true)] {
+        set(&file, mode);
+        let number = world.replica(&[super::SERVED, ("admin-token-file", file.to_str().expect("text"))]);
+        world.begun(number).await;
+        let address = super::address_of(&mut world, number).await;
+        let log = world.log(number);
+        let line = log.with("others may act on the page").next();
+        assert_eq!(line.is_some(), is_open, "{mode:o}: {}", log.text());
+        let system = get(&address, "/system").await.words();
+        assert_eq!(system.contains("is open to other users (mode 0644)"), is_open, "{mode:o}: {system}");
+        if let Some(line) = line {
+            assert!(line["found"].as_str().is_some_and(|found| found.contains("mode 0644")), "{line}");
+            assert_eq!(line["level"].as_str(), Some("WARN"), "{line}");
+        }
     }
 }

@@ -10,21 +10,23 @@ use super::{Answer, get, says, served};
 use crate::support::world::{PATIENCE, World};
 
 /// A viewer that is told of changes.
-struct Viewer {
+pub struct Viewer {
     stream: TcpStream,
-    text: String,
+    /// Everything that it was told.
+    pub text: String,
 }
 
 impl Viewer {
-    async fn new(address: &str, screen: &str) -> Self {
+    /// One that asks by this query.
+    pub async fn new(address: &str, query: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.expect("the worker listens");
-        let request = format!("GET /events?screen={screen} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        let request = format!("GET /events?{query} HTTP/1.1\r\nHost: {address}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("sent");
         Self { stream, text: String::new() }
     }
 
     /// Reads on until what came so far will do.
-    async fn until(&mut self, will_do: impl Fn(&str) -> bool) -> &str {
+    pub async fn until(&mut self, will_do: impl Fn(&str) -> bool) -> &str {
         let began = Instant::now();
         while !will_do(&self.text) {
             let mut bytes = vec![0; 64 * 1024];
@@ -36,7 +38,7 @@ impl Viewer {
     }
 
     /// The last HTML of a part. Chunks of the transfer lie between events, never inside of one.
-    fn part(&self, id: &str) -> Option<String> {
+    pub fn part(&self, id: &str) -> Option<String> {
         let lines = self.text.lines().filter_map(|line| line.strip_prefix("data: "));
         let mut parts = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         parts.rfind(|part| part["id"] == id).and_then(|part| part["html"].as_str().map(str::to_owned))
@@ -56,7 +58,7 @@ async fn a_part_is_what_the_page_has_and_comes_again_only_when_it_has_changed() 
     let address = served(&mut world, &[]).await;
     // The replica has told of its first minute.
     says(&address, "/", "nothing was answered").await;
-    let mut viewer = Viewer::new(&address, "overview").await;
+    let mut viewer = Viewer::new(&address, "screen=overview").await;
     viewer.until(|text| text.matches("event: seen").count() >= 3).await;
     assert!(viewer.text.starts_with("HTTP/1.1 200 OK") && viewer.text.contains("text/event-stream"), "{}", viewer.text);
     let page = timeless(&get(&address, "/").await.body);
@@ -82,7 +84,7 @@ async fn viewers_are_bounded_and_one_look_a_second_serves_all_of_them() {
     };
     let mut viewers = Vec::new();
     for _ in 0..16 {
-        viewers.push(Viewer::new(&address, "overview").await);
+        viewers.push(Viewer::new(&address, "screen=overview").await);
     }
     for viewer in &mut viewers {
         viewer.until(|text| text.contains("event: seen")).await;

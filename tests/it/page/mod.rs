@@ -3,14 +3,22 @@
 
 // changing something, with the token
 pub mod acts;
+// Redis does not answer
+mod away;
+// one replica is drained
+mod drain;
 // which requests are answered
 mod guarded;
 // what others wrote, on every screen
 pub mod hostile;
+// lists, as rows change and newer ones come
+mod lists;
 // changes as they happen
 mod live;
 // every screen
 mod screens;
+// who acts, until when, under which name
+mod sessions;
 // states of the fleet in which something is wrong or missing
 mod states;
 

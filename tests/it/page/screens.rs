@@ -90,6 +90,15 @@ async fn the_way_of_a_job_is_found_from_the_page_alone() {
     assert!(runbooks.contains("id=\"error-codes\"") && runbooks.contains("image_not_found"));
     let story = says(&address, &format!("/jobs/{good}"), "Answered: success").await;
     assert!(story.words().contains("game-good") && story.body.contains("startjobs inspect"), "{}", story.words());
+    // Its course: shapes without words.
+    let (_, fall) = story.body.split_once("<svg class=\"fall\"").expect("it is drawn");
+    let fall = fall.split_once("</svg>").expect("an end").0;
+    assert!(fall.contains("class=\"w-work\"") && !fall.contains("<text"), "{fall}");
+    assert!(fall.contains("<title>until it was answered with success, "), "{fall}");
+    assert!(
+        !get(&address, "/jobs/1-1").await.body.contains("<svg class=\"fall\""),
+        "nothing is drawn of what is not known"
+    );
     let game = get(&address, "/games/game-good").await;
     assert!(game.words().contains("running since") && game.body.contains(&format!("/jobs/{good}")), "{}", game.words());
     let dead = get(&address, "/dead").await;

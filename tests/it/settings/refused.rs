@@ -12,9 +12,23 @@ use super::{file, load, problems};
 /// Setting, value, and words its one problem must hold.
 const REFUSED: &[(&str, &str, &str)] = &[
     ("redis-url", "localhost:6379", "write redis://HOST:PORT"),
-    ("redis-url", "rediss-sentinel://h", "rediss-sentinel://, which is not supported yet; supported are redis://"),
-    ("redis-url", "redis-sentinel://h", "not supported yet"),
-    ("redis-url", "redis-cluster://h", "not supported yet"),
+    ("redis-url", "redis-cluster://h", "redis-cluster://, which is not supported yet; supported are redis://"),
+    ("redis-url", "redis-sentinel://h", "names no service; write redis-sentinel://HOST:26379/SERVICE"),
+    ("redis-url", "redis-sentinel://h1,h2:26380/", "names no service; write redis-sentinel://HOST:26379/SERVICE"),
+    ("redis-url", "redis-sentinel://h,/games", "no host"),
+    ("redis-url", "redis-sentinel://h,h:26379/games", "names one sentinel twice"),
+    ("redis-url", "redis-sentinel://h/a b", "white space"),
+    ("redis-url", "redis-sentinel://h/a,b", "has a service with other characters than letters, digits, -, . and _"),
+    ("redis-url", "redis-sentinel://h/games/x", "database"),
+    ("redis-url", "valkey-sentinel://user@h/games", "redis-password-file"),
+    (
+        "redis-sentinel-user",
+        "me",
+        "is for sentinels, but redis-url names a server; write redis-sentinel://HOST:26379/SERVICE",
+    ),
+    ("redis-sentinel-password-file", "/no/such/file", "is for sentinels, but redis-url names a server"),
+    ("redis-sentinel-tls", "off", "is for sentinels, but redis-url names a server"),
+    ("settle-wait-replicas", "17", "16"),
     ("redis-url", "http://h", "not supported yet"),
     ("redis-url", "redis://h?db=1", "query parameters"),
     ("redis-url", "redis://h/x", "database"),
@@ -90,6 +104,19 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("strict", "", "on or off"),
     ("config", "/no/such/file.toml", "cannot be read"),
 ];
+
+#[test]
+fn each_bad_value_about_sentinels_is_one_problem_that_says_what_to_do() {
+    for (name, text, words) in [
+        ("redis-sentinel-user", "me", "names a user without a password; set redis-sentinel-password-file too"),
+        ("redis-sentinel-password-file", "/no/such/file", "cannot be read"),
+        ("redis-sentinel-tls", "on", "same"),
+    ] {
+        let problems = problems(&[("redis-url", "redis-sentinel://h1,h2,h3/games"), (name, text)], &[]);
+        let told = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(problems.len() == 1 && problems[0].setting == name && told.contains(words), "{name}: {told}");
+    }
+}
 
 #[test]
 fn each_bad_value_is_one_problem_that_says_what_to_do() {

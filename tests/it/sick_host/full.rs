@@ -62,6 +62,13 @@ async fn full_hosts_share_what_fits_and_the_rest_waits_without_failing() {
         })
         .await;
 
+    let status: serde_json::Value = serde_json::from_str(&told(&world, &["status", "--json"])).expect("JSON");
+    let count = |name: &str| status[name].as_u64().expect("a number");
+    let open = status["in_flight"]["count"].as_u64().expect("a number");
+    let backing_off = status["backing_off"]["count"].as_u64().expect("a number");
+    assert_eq!(open, count("starting") + count("given_back") + backing_off, "{status}");
+    assert_eq!(count("waiting_for_room"), count("given_back"), "{status}");
+
     // A game ends, and one that waits starts in its place.
     let (ended, host) = placed[0].clone();
     world.redis(&["DEL", &format!("rtm:sim@{host}:{{rtm-{ended}}}")]).await;
@@ -122,11 +129,22 @@ async fn one_job_waits_on_a_full_host_for_as_long_as_it_is_full() {
         (vec!["runtime", "hosts"], "2 of 2"),
         (vec!["status"], "every host is full: a (2 of 2 games)"),
         (vec!["inspect", &third.to_string()], "waits for room: every host is full: a (2 of 2 games)"),
+        (vec!["inspect", &third.to_string()], "\n  next: startjobs runtime hosts\n"),
+        (
+            vec!["retry-now", &third.to_string()],
+            "not started: it waits for room: every host is full: a (2 of 2 games); a retry",
+        ),
         (vec!["alerts"], "HostFull"),
     ] {
         let text = told(&world, &arguments);
         assert!(text.contains(words), "{arguments:?}: {text}");
     }
+    // A replica tries it from time to time.
+    world
+        .eventually("the count says so", async |world: &World| {
+            told(world, &["status"]).contains("\nin flight     0, 1 waits for room; the oldest was appended ")
+        })
+        .await;
     let end_game = async |world: &World, game: &str| world.redis(&["DEL", &format!("rtm:sim@a:{{rtm-{game}}}")]).await;
     end_game(&world, "one").await;
     world.settled().await;

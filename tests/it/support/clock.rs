@@ -39,11 +39,6 @@ impl Clock {
         self.set(i64::from_ne_bytes(bytes) + seconds * 1_000_000);
     }
 
-    /// Stops it at this moment, in Unix milliseconds.
-    pub fn stand_at(&self, ms: i64) {
-        self.ahead.write_all_at(&(ms * 1_000).to_ne_bytes(), 8).expect("the file is ours");
-    }
-
     fn set(&self, micros: i64) {
         self.ahead.write_all_at(&micros.to_ne_bytes(), 0).expect("the file is ours");
     }

@@ -113,20 +113,36 @@ impl Model {
     pub fn be_present(&mut self, me: &str, state: &'static str, serves: bool) {
         let since = self.watching_since(me);
         let born = self.presences.get(me).map_or(self.now, |own| own.born.min(self.now));
-        let presence = Presence { seen: self.now, state, born, since, lost: None, about: about(me, serves) };
+        let presence = Presence {
+            seen: self.now,
+            state,
+            born,
+            since,
+            lost: None,
+            died: None,
+            heard: None,
+            about: about(me, serves),
+        };
         self.presences.insert(me.to_owned(), presence);
     }
 
-    pub fn renew(&mut self, me: &str, serves: bool, ids: &[Id], seen: &Seen) -> Value {
+    pub fn renew(&mut self, me: &str, serves: bool, ids: &[Id], generation: u64, seen: &Seen) -> Value {
         let answer = |delivered: String, words: Vec<&str>, strays: Vec<String>, hearing: &str| {
             Value::List(vec![Value::text(delivered), Value::texts(words), Value::texts(strays), Value::text(hearing)])
         };
-        if self.presences.get(me).is_some_and(|own| own.state == "left") {
+        let before = self.presences.get(me).cloned();
+        if before.as_ref().is_some_and(|own| matches!(own.state, "left" | "dead")) {
             return answer(String::new(), Vec::new(), Vec::new(), "dead");
         }
         self.be_present(me, "running", serves);
+        let hearing = if generation > 0 && self.subscribed.contains(me) { "heard" } else { "unheard" };
+        if hearing == "heard" {
+            let earlier = before.and_then(|own| own.heard).filter(|(_, of)| *of == generation).map(|(ms, _)| ms);
+            let since = earlier.unwrap_or(self.now).min(self.now);
+            self.presences.get_mut(me).expect("just written").heard = Some((since, generation));
+        }
         if let Some(refusal) = self.no_group() {
-            return if ids.is_empty() { answer(String::new(), Vec::new(), Vec::new(), "unheard") } else { refusal };
+            return if ids.is_empty() { answer(String::new(), Vec::new(), Vec::new(), hearing) } else { refusal };
         }
         let (delivered, mut strays) = (self.group.as_ref().expect("looked").delivered, Vec::new());
         for id in self.held_by(me) {
@@ -165,7 +181,7 @@ impl Model {
         if is_put_back {
             self.follow(seen);
         }
-        answer(delivered.to_string(), words, strays, "unheard")
+        answer(delivered.to_string(), words, strays, hearing)
     }
 
     pub fn history(&mut self, ids: &[Id]) -> Value {
@@ -262,8 +278,10 @@ impl Model {
     }
 
     pub fn leave(&mut self, me: &str) -> Value {
+        let charged = self.charges.remove(me).map(|(_, ids)| ids).unwrap_or_default();
+        let taken_back = charged.into_iter().filter(|&id| self.take_back(id)).count();
         if self.group.is_none() {
-            return Value::texts([0, 0]);
+            return Value::texts([0, taken_back]);
         }
         let held = self.held_by(me);
         self.be_present(me, "left", true);
@@ -271,7 +289,7 @@ impl Model {
             self.give_back(me, &held);
             self.make_sweep_due(false);
         }
-        Value::texts([held.len(), 0])
+        Value::texts([held.len(), taken_back])
     }
 
     pub fn is_serving(&self, presence: &Presence) -> bool {
@@ -283,13 +301,15 @@ impl Model {
             return error("NOGROUP");
         }
         let own = self.presences.get(me).cloned();
-        let is_over = own.as_ref().is_some_and(|own| own.state == "left");
-        // By name; how much each has, in jobs.
-        let mut load: Vec<(String, u64)> = self
+        let is_over = own.as_ref().is_some_and(|own| matches!(own.state, "left" | "dead"));
+        // By name: how much each has, and as how much more one without a subscription counts.
+        let mut load: Vec<(String, u64, u64)> = self
             .presences
             .iter()
             .filter(|(name, presence)| *name != me && self.is_serving(presence))
-            .map(|(name, _)| (name.clone(), self.held_by(name).len() as u64))
+            .map(|(name, one)| {
+                (name.clone(), self.held_by(name).len() as u64, if one.heard.is_some() { 0 } else { SLOTS })
+            })
             .collect();
         let (mut words, mut has_suspect) = (Vec::new(), false);
         for (id, host) in orders {
@@ -305,9 +325,10 @@ impl Model {
             let is_wanted = |name: &str| {
                 if host == "*" { own.is_some() && host_of(name) != host_of(me) } else { host_of(name) == *host }
             };
-            let able: Vec<&mut (String, u64)> = load.iter_mut().filter(|(name, _)| is_wanted(name)).collect();
-            let is_full = able.iter().any(|(_, held)| *held >= 2 * SLOTS);
-            let Some(to) = able.into_iter().filter(|(_, held)| *held < 2 * SLOTS).min_by_key(|(_, held)| *held) else {
+            let able: Vec<&mut (String, u64, u64)> = load.iter_mut().filter(|(name, ..)| is_wanted(name)).collect();
+            let is_full = able.iter().any(|(_, held, _)| *held >= 2 * SLOTS);
+            let fits = able.into_iter().filter(|(_, held, _)| *held < 2 * SLOTS);
+            let Some(to) = fits.min_by_key(|(_, held, more)| *held + *more) else {
                 answer(if is_full { "full" } else { "nowhere" }, "");
                 continue;
             };
@@ -396,7 +417,8 @@ impl Model {
                 }
             }
         }
-        Value::texts(words)
+        // No sequence asks a replica to drain.
+        Value::List(vec![Value::texts(words), Value::List(Vec::new())])
     }
 }
 

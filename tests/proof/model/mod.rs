@@ -5,6 +5,8 @@
 pub mod group;
 // how jobs change hands
 pub mod sweep;
+// who is dead, and what that counts
+pub mod deaths;
 // tidying, and what fell out of the group
 pub mod walk;
 // marks, dead letters, and what others do to the keys
@@ -69,6 +71,9 @@ pub struct Presence {
     pub born: u64,
     pub since: u64,
     pub lost: Option<u64>,
+    pub died: Option<u64>,
+    /// When its subscription was heard first, and which one that was.
+    pub heard: Option<(u64, u64)>,
     pub about: String,
 }
 
@@ -101,6 +106,10 @@ pub struct Model {
     pub index: BTreeMap<u64, u64>,
     pub past: BTreeMap<Id, Past>,
     pub presences: BTreeMap<String, Presence>,
+    /// By consumer: since when, and for which jobs a crash was counted when it was declared dead.
+    pub charges: BTreeMap<String, (u64, Vec<Id>)>,
+    /// Whose connections are open; no part of what Redis keeps.
+    pub subscribed: BTreeSet<String>,
     pub sweep: BTreeMap<&'static str, String>,
     pub is_paused: bool,
     pub records: record::Records,
@@ -114,6 +123,9 @@ pub struct Model {
     pub broken: Vec<String>,
 }
 
+/// Stands for the id of the server's run.
+pub const RUN: &str = "run";
+
 pub fn error(word: &str) -> Value {
     Value::Error(word.to_owned())
 }
@@ -125,8 +137,10 @@ impl Model {
             Call::AppendAt(id) => self.append(Some(*id)),
             Call::Read { me, count, .. } => self.read(me, *count),
             Call::Settle { me, batch, .. } => self.settle(me, batch, seen),
-            Call::Renew { me, serves, ids } => self.renew(me, *serves, ids, seen),
-            Call::Sweep { me, mode, want, holds_nothing, .. } => self.sweep(me, mode, *want, *holds_nothing, seen),
+            Call::Renew { me, serves, ids, generation } => self.renew(me, *serves, ids, *generation, seen),
+            Call::Sweep { me, mode, want, holds_nothing, generation, .. } => {
+                self.sweep(me, mode, (*want, *holds_nothing, *generation), seen)
+            }
             Call::HandBack { me, ids, rewinds } => self.hand_back(me, ids, *rewinds),
             Call::HandOver { me, orders } => self.hand_over(me, orders),
             Call::Leave { me } => self.leave(me),
@@ -254,7 +268,9 @@ impl Model {
 
     /// Whether this replica is there, by its own claim idle.
     pub fn is_there(&self, presence: &Presence) -> bool {
-        presence.state != "left" && presence.seen + CLAIM_IDLE > self.now && presence.seen <= self.now + CLAIM_IDLE
+        !matches!(presence.state, "left" | "dead")
+            && presence.seen + CLAIM_IDLE > self.now
+            && presence.seen <= self.now + CLAIM_IDLE
     }
 
     pub fn append_result(&mut self, source: Option<Id>, outcome: &'static str, code: &'static str) -> Id {
@@ -300,7 +316,10 @@ impl Model {
         ledger.sort();
         let presence = |(name, one): (&String, &Presence)| {
             let lost = one.lost.map(|ms| format!(r#""lost_ms":{ms},"#)).unwrap_or_default();
-            let head = format!(r#"{{{lost}"born_ms":{},"since_ms":{},"#, one.born, one.since);
+            let died = one.died.map(|ms| format!(r#""died_ms":{ms},"#)).unwrap_or_default();
+            let heard =
+                one.heard.map(|(ms, of)| format!(r#""heard_ms":{ms},"gen":{of},"run":"{RUN}","#)).unwrap_or_default();
+            let head = format!(r#"{{{died}{lost}"born_ms":{},"since_ms":{},{heard}"#, one.born, one.since);
             (name.clone(), format!("{} {} {head}{}", one.seen, one.state, &one.about[1..]))
         };
         vec![
@@ -339,6 +358,10 @@ impl Model {
                 |one: &Handed| format!("{} {} {}\n{}\n{}", one.times, one.at, one.deliveries, one.to, one.dead_owner);
             put("handed", past.handed.as_ref().map(handed));
         }
+        for (name, (ms, ids)) in self.charges.iter().filter(|(_, (_, ids))| !ids.is_empty()) {
+            let words: Vec<String> = [ms.to_string()].into_iter().chain(ids.iter().map(Id::to_string)).collect();
+            fields.insert(format!("charges:{name}"), words.join(" "));
+        }
         fields.into_iter().collect()
     }
 
@@ -352,6 +375,6 @@ impl Model {
 
     /// Is anything written down about any job?
     pub fn has_past(&self) -> bool {
-        self.past.values().any(|past| *past != Past::default())
+        !self.charges.is_empty() || self.past.values().any(|past| *past != Past::default())
     }
 }

@@ -85,6 +85,8 @@ impl Model {
     pub fn outside(&mut self, call: &Call) -> Value {
         self.may_lag |= matches!(call, Call::DropConsumer(_) | Call::Ack(_) | Call::SetId(_));
         match call {
+            Call::Subscribe(name) => drop(self.subscribed.insert(name.clone())),
+            Call::Unsubscribe(name) => drop(self.subscribed.remove(name)),
             Call::Destroy => {
                 if !self.has_stream {
                     return error("requires the key to exist");

@@ -29,8 +29,10 @@ impl Model {
             .filter(|(name, one)| one.seen + CONSUMER_IDLE <= self.now && self.held_by(name).is_empty())
             .map(|(name, _)| name.clone())
             .collect();
+        self.forget_charges();
         for name in forgotten {
             self.presences.remove(&name);
+            self.charges.remove(&name);
         }
         let orphans = self.walk(me, seen, &old);
         if trims {

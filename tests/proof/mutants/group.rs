@@ -1,20 +1,8 @@
-//! Faults of settling, claiming and renewing.
+//! Faults of settling and renewing, and of what scripts share.
 
 use super::Mutant;
 
 pub const MUTANTS: &[Mutant] = &[
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: " or own.seen + claim_idle < now then",
-        to: " then",
-        why: "claims although its own presence has expired",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "  add_to_ledger(lost)\n",
-        to: "",
-        why: "a lost entry is not in the ledger",
-    },
     Mutant {
         file: "stream/scripts/renew.lua",
         from: "if #put_back > 0 and not",
@@ -26,12 +14,6 @@ pub const MUTANTS: &[Mutant] = &[
         from: "if not put_back and acknowledged == pending_before then",
         to: "if acknowledged == pending_before then",
         why: "the mirror takes the short way although an entry was put back",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "if owner.state == 'left' then return 'left' end",
-        to: "if owner.state == 'left' then return 'died' end",
-        why: "a clean exit counts as a crash",
     },
     Mutant {
         file: "stream/scripts/settle.lua",
@@ -166,84 +148,6 @@ pub const MUTANTS: &[Mutant] = &[
         why: "a replica that left counts as there",
     },
     Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "if crashes < SUSPECT_CRASHES or redis.call('HGET', ATTEMPTS, 'alone:' .. id) == owner then",
-        to: "if true then",
-        why: "every death counts against a suspect",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "if has_cause and excuses_of(id) < EXCUSED_MAX then",
-        to: "if false then",
-        why: "a death with many others counts",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "local length = math.max(owner.claim_idle or claim_idle, claim_idle)",
-        to: "local length = claim_idle / 4",
-        why: "takes from living replicas",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "and since or math.max(owner.seen, since)",
-        to: "and since or owner.seen",
-        why: "the judge's own gap does not count",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "'RETRYCOUNT', count + 1,",
-        to: "'RETRYCOUNT', count,",
-        why: "a claim is no delivery",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "and not there[pending[1]] then",
-        to: "and false then",
-        why: "takes entries without payload from a living owner",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "elseif candidate and candidate.crashes >= SUSPECT_CRASHES then",
-        to: "elseif candidate and candidate.crashes > 99 then",
-        why: "a suspect runs beside others",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "if wants_suspect then redis.call('HSET', ATTEMPTS, 'alone:' .. id, ME) end",
-        to: "",
-        why: "who runs a suspect is not written down",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "'cursor', reached_end and '-' or cursor)",
-        to: "'cursor', '-')",
-        why: "each sweep begins at the front",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "redis.pcall('XGROUP', 'DELCONSUMER', JOBS, GROUP, owner)",
-        to: "local _ = nil",
-        why: "the consumer of a replica that left stays",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "  redis.call('XACK', JOBS, GROUP, unpack(lost))\n",
-        to: "",
-        why: "a lost entry stays pending",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "  if delivered then write_mirror(delivered) end\n",
-        to: "",
-        why: "the mirror does not follow a lost entry",
-    },
-    Mutant {
-        file: "stream/scripts/claim.lua",
-        from: "      write_attempts(id, candidate.crashes, candidate.failures, candidate.since)\n",
-        to: "",
-        why: "a crash is not counted",
-    },
-    Mutant {
         file: "stream/scripts/renew.lua",
         from: "if pending and pending[2] ~= ME then\n",
         to: "if false then\n",
@@ -272,5 +176,11 @@ pub const MUTANTS: &[Mutant] = &[
         from: "(before.state == 'dead' or before.state == 'left')",
         to: "(before.state == 'dead')",
         why: "a late renewal brings a replica back that left",
+    },
+    Mutant {
+        file: "stream/scripts/renew.lua",
+        from: "if before and (before.state == 'dead' or",
+        to: "if before and (",
+        why: "a replica that was declared dead renews",
     },
 ];

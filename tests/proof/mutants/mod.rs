@@ -1,6 +1,7 @@
 //! Faults that are put into the scripts, each of which the sequences must find.
 
 // of the group
+mod claims;
 mod group;
 mod rest;
 // of the records
@@ -23,5 +24,5 @@ impl Mutant {
 }
 
 pub fn all() -> Vec<&'static Mutant> {
-    [group::MUTANTS, rest::MUTANTS, records::MUTANTS].into_iter().flatten().collect()
+    [group::MUTANTS, claims::MUTANTS, rest::MUTANTS, records::MUTANTS].into_iter().flatten().collect()
 }

@@ -183,4 +183,16 @@ pub const MUTANTS: &[Mutant] = &[
         to: "local left = failures",
         why: "withdraws nothing",
     },
+    Mutant {
+        file: "stream/scripts/leave.lua",
+        from: "if take_back(id) then taken_back = taken_back + 1 end",
+        to: "",
+        why: "a crash that was counted too early stays",
+    },
+    Mutant {
+        file: "stream/scripts/janitor.lua",
+        from: "if #ids > 0 then redis.call('HDEL', ATTEMPTS, 'charges:' .. name) end",
+        to: "",
+        why: "provisional crashes are never forgotten",
+    },
 ];

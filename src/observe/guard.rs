@@ -1,12 +1,14 @@
-//! Who may ask for the page: browsers that were sent here by name, and nothing that another site makes them send.
+//! Who may ask for the page and for the fleet as JSON: those who were sent here by an address or an allowed name, and
+//! nothing that another site makes a browser send.
 //!
 //! A site of an attacker may let its own name lead to this address, and a browser on the network then asks here with
-//! that name as Host. So the page answers only to addresses, to localhost, and to the names that `page-host` allows.
-//! Probes and metrics answer to every Host, as before.
+//! that name as Host. So only addresses, localhost, and the names that `page-host` allows are answered. Probes and
+//! metrics answer to every Host.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 
 /// The names of hosts under which the page may be opened.
 #[derive(Debug)]
@@ -20,15 +22,26 @@ pub(crate) enum Refusal {
     /// There is no Host, or more than one.
     #[error("the request must name one Host")]
     NoHost,
-    /// The page is not served under that name.
+    /// Nothing of the fleet is shown under that name.
     #[error(
-        "the page is not served under this name; open it by the address of the machine, or add the name to the setting \
+        "the fleet is not shown under this name; use the address of the machine, or add the name to the setting \
          page-host"
     )]
     Host,
     /// Another site has sent the browser here.
     #[error("another site has made this request; open the page itself")]
     Origin,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Self::NoHost => StatusCode::BAD_REQUEST,
+            Self::Host => StatusCode::MISDIRECTED_REQUEST,
+            Self::Origin => StatusCode::FORBIDDEN,
+        };
+        (status, [(header::CONNECTION, "close")], format!("{self}\n")).into_response()
+    }
 }
 
 impl Guard {
@@ -43,6 +56,11 @@ impl Guard {
         let name = without_port(host).to_ascii_lowercase();
         let is_ours = is_address(&name) || name == "localhost" || self.hosts.contains(&name);
         if is_ours { Ok(()) } else { Err(Refusal::Host) }
+    }
+
+    /// The same of a question that programs ask: a browser always names a Host.
+    pub(crate) fn host_if_any(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if headers.contains_key(header::HOST) { self.host(headers) } else { Ok(()) }
     }
 
     /// Where the request says which site made it, is it this one?
@@ -94,31 +112,6 @@ fn is_address(name: &str) -> bool {
     name.parse::<Ipv4Addr>().is_ok() || six.is_some_and(|six| six.parse::<Ipv6Addr>().is_ok())
 }
 
-/// What every answer of the page says to the browser.
-const HEADERS: [(HeaderName, &str); 7] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
-         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::X_FRAME_OPTIONS, "DENY"),
-    // Not `no-referrer`: a browser then says `Origin: null` with the forms of this page, too.
-    (header::REFERRER_POLICY, "same-origin"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=()"),
-];
-
-/// Adds it.
-pub(crate) fn secure(headers: &mut HeaderMap) {
-    for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    // An asset says itself for how long it may be kept.
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +135,8 @@ mod tests {
             assert_eq!(guard.host(&headers(&[("host", host)])), Err(Refusal::Host), "{host}");
         }
         assert_eq!(guard.host(&HeaderMap::new()), Err(Refusal::NoHost));
+        assert_eq!(guard.host_if_any(&HeaderMap::new()), Ok(()));
+        assert_eq!(guard.host_if_any(&headers(&[("host", "evil.example")])), Err(Refusal::Host));
         let mut two = headers(&[("host", "localhost")]);
         two.append("host", HeaderValue::from_static("evil.example"));
         assert_eq!(guard.host(&two), Err(Refusal::NoHost));
