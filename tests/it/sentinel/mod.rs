@@ -119,6 +119,27 @@ impl Rig {
         }
     }
 
+    /// Waits until every sentinel that is asked knows a replica of this master with which a failover can begin.
+    async fn can_fail_over(&mut self, master: u16) {
+        let port = master.to_string();
+        let follows = |words: &Vec<String>| {
+            let has = |name: &str, value: &str| words.chunks_exact(2).any(|pair| pair[0] == name && pair[1] == value);
+            has("master-port", &port) && has("master-link-status", "ok") && has("flags", "slave")
+        };
+        let began = Instant::now();
+        for sentinel in &self.asked {
+            loop {
+                let known = sentinel.raw(&["SENTINEL", "REPLICAS", SERVICE]).await;
+                let known = known.and_then(Value::convert::<Vec<Vec<String>>>).unwrap_or_default();
+                if known.iter().any(follows) {
+                    break;
+                }
+                assert!(began.elapsed() < 2 * PATIENCE, "no replica of {master} is known: {known:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
     /// Waits until each living replica has noticed so many failovers.
     async fn noticed(&mut self, times: usize) {
         let count = self.world.fleet.replicas().count();

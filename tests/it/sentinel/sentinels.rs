@@ -16,6 +16,8 @@ async fn a_sentinel_that_is_out_of_date_and_one_that_is_gone_mislead_nobody() {
     rig.under_load(20).await;
     rig.sentinels.server_at(first).expect("one of the servers").kill();
     let second = rig.failed_over(first).await;
+    // Before that a second failover finds no replica to begin with.
+    rig.can_fail_over(second).await;
     rig.sentinels.sentinel(2).kill();
     // It knows nothing but a server that is dead, so it never learns of the others.
     let lines = format!("sentinel monitor {SERVICE} 127.0.0.1 {first} 2\n");
