@@ -195,7 +195,7 @@ mod tests {
                 };
                 let tried = resolution.hear(said, ASKED, now);
                 for master in &tried {
-                    prop_assert!(said.contains(master), "nobody has named it");
+                    prop_assert!(said.contains(master), "no sentinel has named it");
                     prop_assert!(before.as_ref().is_none_or(|known| known != master));
                     let is_agreed = agreed.as_ref().is_some_and(|(at, since)| *at == master.at && now - *since >= RESET_AFTER);
                     prop_assert!(Some(master.epoch) == highest.filter(|_| !is_lower) || is_agreed);

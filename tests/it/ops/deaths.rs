@@ -22,6 +22,18 @@ impl Records {
         Self { world, now_ms }
     }
 
+    /// A job, and `first`, which has read it and died.
+    async fn of_a_dead_reader() -> (Self, String) {
+        let mut records = Self::new().await;
+        let id = records.world.send("game-1", "galaxy/engine:1").await.to_string();
+        let now = records.world.now_ms().await;
+        records.now_ms = now;
+        records.world.create_group().await;
+        records.world.read_as("first", "1").await;
+        records.write("first", 1_000, "dead", &[("died_ms", json!(now + 400))]).await;
+        (records, id)
+    }
+
     /// Writes the record of a replica that was last seen so long ago.
     async fn write(&self, name: &str, seen_ago_ms: u64, state: &str, members: &[(&str, Value)]) {
         let mut json = json!({"born_ms": 1, "since_ms": 1, "claim_idle_ms": IDLE_MS, "host": "h", "pid": 7});
@@ -146,13 +158,7 @@ async fn whether_the_next_death_would_be_noticed_at_once_is_shown() {
 
 #[tokio::test]
 async fn a_job_with_which_replicas_die_says_that_it_waits_to_run_alone() {
-    let mut records = Records::new().await;
-    let id = records.world.send("game-1", "galaxy/engine:1").await.to_string();
-    let now = records.world.now_ms().await;
-    records.now_ms = now;
-    records.world.create_group().await;
-    records.world.read_as("first", "1").await;
-    records.write("first", 1_000, "dead", &[("died_ms", json!(now + 400))]).await;
+    let (records, id) = Records::of_a_dead_reader().await;
     records.write("other", 0, "running", &[]).await;
     let attempts = format!("{}:attempts", records.world.settings.stream.jobs);
     records.world.redis(&["HSET", &attempts, &id, "1 0 0"]).await;
@@ -165,13 +171,8 @@ async fn a_job_with_which_replicas_die_says_that_it_waits_to_run_alone() {
 
 #[tokio::test]
 async fn a_takeover_tells_how_the_death_was_noticed() {
-    let mut records = Records::new().await;
-    let id = records.world.send("game-1", "galaxy/engine:1").await.to_string();
-    let now = records.world.now_ms().await;
-    records.now_ms = now;
-    records.world.create_group().await;
-    records.world.read_as("first", "1").await;
-    records.write("first", 1_000, "dead", &[("died_ms", json!(now + 400))]).await;
+    let (records, id) = Records::of_a_dead_reader().await;
+    let now = records.now_ms;
     let story = records.json(&["inspect", &id]);
     let gone = &story["takeover"]["from"][0];
     assert_eq!(

@@ -49,15 +49,7 @@ async fn sentinels_have_credentials_of_their_own_and_every_command_finds_the_mas
     let access = [("redis-sentinel-user", "asks"), ("redis-sentinel-password-file", of_user.as_str())];
     let mut rig = Rig::at(sentinels, &url, &access, &options, &[("redis-password-file", &of_sentinel)]).await;
     rig.replicas(2).await;
-    rig.begin_load();
-    rig.under_load(20).await;
-    let master = rig.master().await.expect("a master");
-    rig.sentinels.server_at(master).expect("one of the servers").kill();
-    rig.failed_over(master).await;
-    rig.noticed(1).await;
-    rig.under_load(20).await;
-    rig.end_load().await;
-    rig.exact().await;
+    rig.outlives_its_master().await;
 
     let mut settings = owned(&access);
     settings.extend(owned(&[("redis-url", &url), ("engine", "simulated")]));
@@ -137,15 +129,7 @@ async fn sentinels_and_servers_behind_tls() {
     let files: Vec<(&str, &str)> = files.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut rig = Rig::at(sentinels, &url, &files, &options, &files).await;
     rig.replicas(1).await;
-    let master = rig.master().await.expect("a master");
-    rig.begin_load();
-    rig.under_load(20).await;
-    rig.sentinels.server_at(master).expect("one of the servers").kill();
-    rig.failed_over(master).await;
-    rig.noticed(1).await;
-    rig.under_load(20).await;
-    rig.end_load().await;
-    rig.exact().await;
+    rig.outlives_its_master().await;
 
     // Without TLS to the sentinels, which demand it.
     let mut settings = owned(&files);

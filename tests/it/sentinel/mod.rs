@@ -119,6 +119,19 @@ impl Rig {
         }
     }
 
+    /// The master is killed under load, and every job has its one answer.
+    async fn outlives_its_master(&mut self) {
+        let master = self.master().await.expect("a master");
+        self.begin_load();
+        self.under_load(20).await;
+        self.sentinels.server_at(master).expect("one of the servers").kill();
+        self.failed_over(master).await;
+        self.noticed(1).await;
+        self.under_load(20).await;
+        self.end_load().await;
+        self.exact().await;
+    }
+
     /// Waits until every sentinel that is asked knows a replica of this master with which a failover can begin.
     async fn can_fail_over(&mut self, master: u16) {
         let port = master.to_string();
